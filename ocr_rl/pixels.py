@@ -1,0 +1,60 @@
+"""The one place where a page image is fitted to a model's pixel budget.
+
+Trainer, rollout engine and evaluation all feed the image that `PixelBudget.fit` returns, so that they see the
+same pixels and count the same image tokens. The fitted size is a fixed point of the model's own image
+processor, which then leaves it alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class PixelBudget:
+    """How large a page may be for a model. Sizes are in pixels."""
+
+    multiple: int
+    """Both sides become multiples of this: the side of the square that one image token covers."""
+    longest_edge: int | None = None
+    max_pixels: int | None = None
+    min_pixels: int | None = None
+
+    def fitted_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) after fitting: the aspect ratio kept up to rounding, never above the budget."""
+        scale = 1.0
+        if self.longest_edge is not None:
+            scale = min(scale, self.longest_edge / max(width, height))
+        if self.max_pixels is not None:
+            scale = min(scale, math.sqrt(self.max_pixels / (width * height)))
+        if self.min_pixels is not None and width * height < self.min_pixels:
+            scale = math.sqrt(self.min_pixels / (width * height))
+        return self._fit_side(width * scale, width, scale), self._fit_side(height * scale, height, scale)
+
+    def _fit_side(self, scaled: float, side: int, scale: float) -> int:
+        tokens = scaled / self.multiple
+        if self.max_pixels is None or scale == 1.0 and side % self.multiple == 0:
+            whole = math.ceil(tokens - 1e-9)  # as Pixtral: a longest edge is itself a multiple
+        elif scale > 1.0:
+            whole = math.ceil(tokens)
+        else:
+            whole = math.floor(tokens) if scale < 1.0 else round(tokens)
+        return self.multiple * max(1, whole)
+
+    def fit(self, image: Image) -> Image:
+        """The image at its fitted size, RGB, resampled once (bicubic)."""
+        from PIL.Image import Resampling
+
+        image = image.convert("RGB")
+        size = self.fitted_size(*image.size)
+        return image if size == image.size else image.resize(size, Resampling.BICUBIC)
+
+    def tokens(self, width: int, height: int) -> int:
+        """Image tokens of a page of this size, after fitting."""
+        width, height = self.fitted_size(width, height)
+        return (width // self.multiple) * (height // self.multiple)
