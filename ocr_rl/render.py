@@ -101,6 +101,8 @@ class RenderedPage:
     """The body, one printed line per line; a table as Markdown; headers and page numbers left out."""
     tests: tuple[dict[str, Any], ...]
     """olmOCR-bench records without `pdf`, `page` and `id`, which the collection adds."""
+    centers: tuple[tuple[str, float, float], ...]
+    """Where each character of the page stands, headers included: (character, x, y) in pixels, before any skew."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ def render_page(seed: int | str, layout: Layout, style: Style) -> RenderedPage:
     face = rng.choice(style.faces)
     alphabet = face_alphabet(face)
     inks, text, tests = _compose(rng, alphabet, layout)
-    mask = _draw(rng, inks, face, style)
-    return RenderedPage(_impress(rng, mask, style), text, tuple(tests))
+    mask, centers = _draw(rng, inks, face, style)
+    return RenderedPage(_impress(rng, mask, style), text, tuple(tests), centers)
 
 
 def _compose(rng: Random, alphabet: str, layout: Layout) -> tuple[list[_Ink], str, list[dict[str, Any]]]:
@@ -169,8 +171,10 @@ def _has_word(text: str) -> bool:
     return any(c.isalnum() for c in text) and not any(c in "*_<>#|`" for c in text)
 
 
-def _draw(rng: Random, inks: Sequence[_Ink], face: str, style: Style) -> Image:
-    """The ink of the page as coverage: 0 = paper, 255 = solid."""
+def _draw(
+    rng: Random, inks: Sequence[_Ink], face: str, style: Style
+) -> tuple[Image, tuple[tuple[str, float, float], ...]]:
+    """The ink of the page as coverage (0 = paper, 255 = solid), and the centre of each character."""
     from PIL import Image, ImageDraw
 
     size = round(rng.uniform(*style.font_size))
@@ -181,19 +185,22 @@ def _draw(rng: Random, inks: Sequence[_Ink], face: str, style: Style) -> Image:
     height = top + pitch * (max(ink.line for ink in inks) + 1) + top // 2
     mask = Image.new("L", (_ceil16(width), _ceil16(height)), 0)
     pen = ImageDraw.Draw(mask)
+    centers: list[tuple[str, float, float]] = []
     for ink in inks:
         x, y = left + ink.column * size, top + ink.line * pitch
         if not style.jitter:
             pen.text((x, y), ink.text, font=font, fill=255)
-            continue
         for character in ink.text:
-            off = rng.choice((-1, 1)) if rng.random() < style.jitter else 0
-            pen.text((x, y + off), character, font=font, fill=255)
-            x += font.getlength(character)
+            advance = font.getlength(character)
+            if style.jitter:
+                off = rng.choice((-1, 1)) if rng.random() < style.jitter else 0
+                pen.text((x, y + off), character, font=font, fill=255)
+            centers.append((character, x + advance / 2, y + 0.6 * size))
+            x += advance
     if rng.random() < style.remnants:
         above = words.line(rng, face_alphabet(face), 1, 60)
         pen.text((left, top - pitch - rng.randint(-2, 1)), above, font=font, fill=255)
-    return mask
+    return mask, tuple(centers)
 
 
 def _impress(rng: Random, mask: Image, style: Style) -> Image:

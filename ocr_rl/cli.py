@@ -1,0 +1,335 @@
+"""`ocr-rl`: train, eval, transcribe, render, data check. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocr_rl import __version__
+
+EXTRAS = {"torch": "train", "transformers": "train", "peft": "train", "tqdm": "train", "vllm": "train,vllm"}
+"""Which extra brings a module; anything else that is missing comes with `data`."""
+
+
+def user_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """What a user can mend becomes one message and exit code 2; a bug keeps its traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").split(".")[0]
+            if module in ("ocr_rl", "ocr_verifiers"):
+                raise
+            extra = EXTRAS.get(module, "data")
+            fail(f"this command needs {module or error}: pip install 'ocr-rl[{extra}]'")
+        except (ValueError, OSError) as error:
+            fail(str(error))
+
+    return wrapped
+
+
+def fail(message: str, code: int = 2) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+
+def where_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--where",
+        multiple=True,
+        metavar="KEY=VALUE[,VALUE]",
+        help="Keep pages whose metadata says so, e.g. --where level=line --where source=a,b.",
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ocr-rl")
+def main() -> None:
+    """Reinforcement learning with verifiable rewards for document transcription.
+
+    \b
+    ocr-rl train                                   make the embedded policy read a collection better
+    ocr-rl train --data scans/ --model org/vlm     the same for your pages and your model
+    ocr-rl eval tiny --data scans/ --json out.json
+    ocr-rl transcribe page.png --model tiny
+    ocr-rl data check scans/
+    """
+
+
+@main.command()
+@click.argument("recipe", default="grpo")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/RECIPE-TIME.")
+@click.option("--data", metavar="PATH", help="Folder, file or hub id of a dataset (data.path).")
+@click.option("--model", metavar="PATH", help='Folder or hub id of a policy, or "tiny" (model.path).')
+@where_option
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a recipe's value.")
+@click.option("--steps", type=int, help="Short for --set train.steps=N.")
+@click.option("--seed", type=int, help="Short for --set train.seed=N.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print tokens, memory and time, and stop.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
+@user_errors
+def train(
+    recipe: str,
+    out: Path | None,
+    data: str | None,
+    model: str | None,
+    where: tuple[str, ...],
+    overrides: tuple[str, ...],
+    steps: int | None,
+    seed: int | None,
+    dry_run: bool,
+    overwrite: bool,
+) -> None:
+    """Train a policy by RECIPE (default: grpo), a shipped name or a TOML file.
+
+    \b
+    ocr-rl train
+    ocr-rl train --data scans/ --model allenai/olmOCR-2-7B-1025 --set model.lora_rank=64 --dry-run
+    ocr-rl train grpo-paper --out runs/paper --steps 100 --seed 1
+    ocr-rl train my.toml --data lines/ --where level=line --where source=ehri-en
+    """
+    from ocr_rl.config import load_recipe
+    from ocr_rl.pages import parse_filters
+
+    shorts = {"data.path": data, "model.path": model, "train.steps": steps, "train.seed": seed}
+    overrides += tuple(f"{key}={value}" for key, value in shorts.items() if value is not None)
+    overrides += tuple(f"data.where.{key}={json.dumps(values)}" for key, values in parse_filters(where).items())
+    loaded = load_recipe(recipe, list(overrides))
+    out = out or Path("runs") / f"{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+    import tempfile
+
+    from ocr_rl import train as training
+    from ocr_rl.trainers.loop import TrainingStopped
+
+    if dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            training.dry_run(training.prepare(loaded, training.collect_pages(loaded.data, loaded.render, Path(folder))))
+        return
+    folder = training.write_recipe(loaded, out, overwrite)
+    try:
+        pages = training.collect_pages(loaded.data, loaded.render, out / "pages")
+        training.run(training.prepare(loaded, pages), folder, click.echo)
+    except TrainingStopped as stop:
+        fail(f"{stop}\nrun folder: {out}", code=1)
+
+
+@main.command("eval")
+@click.argument("model", required=False)
+@click.option("--data", required=True, metavar="PATH", help="Folder, file or hub id of a dataset.")
+@click.option(
+    "--predictions",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Score these transcriptions instead of running a model: JSONL rows {id or file_name, text}.",
+)
+@where_option
+@click.option("--held-out", type=float, help="Evaluate only the pages that training with this data.validation holds out.")
+@click.option("--max-tokens", default=512, show_default=True, help="Tokens of a transcription.")
+@click.option("--max-pixels", default=0, help="Upper bound on the pixels of a fitted page.")
+@click.option("--prompt", default="", help="Instruction for pages that bring none.")
+@click.option("--limit", type=int, help="Evaluate the first N pages.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write metrics and pages here.")
+@click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
+@user_errors
+def evaluate(
+    model: str | None,
+    data: str,
+    predictions: Path | None,
+    where: tuple[str, ...],
+    held_out: float | None,
+    max_tokens: int,
+    max_pixels: int,
+    prompt: str,
+    limit: int | None,
+    json_path: Path | None,
+    trust_remote_code: bool,
+) -> None:
+    """Transcribe pages with MODEL (greedy) and score them, or score a file of predictions without one.
+
+    \b
+    ocr-rl eval tiny --data data/sample --json tiny.json
+    ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --held-out 0.2
+    ocr-rl eval --predictions tesseract.jsonl --data scans/ --json tesseract.json
+    """
+    if (model is None) == (predictions is None):
+        raise ValueError("give either a MODEL or --predictions FILE")
+
+    from ocr_rl.config import RewardConfig
+    from ocr_rl.evaluate import read_predictions, score_pages, summarize, table, transcribe
+    from ocr_rl.pages import load_pages, parse_filters
+    from ocr_rl.rewards import make_rubric
+    from ocr_rl.splits import SPLIT_SEED, split_pages
+
+    pages = load_pages(data, where=parse_filters(where), prompt=prompt)
+    if held_out is not None:
+        _, pages = split_pages(pages, held_out, SPLIT_SEED)
+    pages = pages[:limit]
+    if predictions is not None:
+        pages, completions = read_predictions(predictions, pages)
+    else:
+        assert model is not None
+        engine = load_engine(model, max_pixels, trust_remote_code)
+        with click.progressbar(length=len(pages), label="transcribing", file=sys.stderr) as bar:
+            completions = transcribe(engine, pages, max_tokens, lambda done: bar.update(done - bar.pos))
+    results = score_pages(pages, completions, make_rubric(RewardConfig()))
+    summary = summarize(results)
+    click.echo(table({Path(model or str(predictions)).name: summary}))
+    if json_path is not None:
+        from ocr_verifiers import write_json_atomic
+
+        write_json_atomic(json_path, summary | {"pages": [result.as_dict() for result in results]})
+
+
+@main.command()
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("--model", default="tiny", show_default=True, help='Folder or hub id of a policy, or "tiny".')
+@click.option("--out", type=click.Path(path_type=Path), help="Write one .md file per page into this folder.")
+@click.option("--max-tokens", default=2048, show_default=True, help="Tokens of a transcription.")
+@click.option("--max-pixels", default=0, help="Upper bound on the pixels of a fitted page.")
+@click.option("--prompt", default="", help="Instruction for the model.")
+@click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
+@user_errors
+def transcribe(
+    source: Path, model: str, out: Path | None, max_tokens: int, max_pixels: int, prompt: str, trust_remote_code: bool
+) -> None:
+    """Transcribe SOURCE, an image, a PDF, or a folder of them; greedy.
+
+    \b
+    ocr-rl transcribe letter.png
+    ocr-rl transcribe book.pdf --model org/vlm --out transcribed/
+    """
+    from ocr_rl.evaluate import transcribe as run
+    from ocr_rl.page_files import pages_of
+
+    pages = pages_of(source, prompt)
+    engine = load_engine(model, max_pixels, trust_remote_code)
+    for page in pages:
+        completion = run(engine, [page], max_tokens)[0]
+        if not completion.finished:
+            click.echo(f"{page.id}: cut off at {max_tokens} tokens; raise --max-tokens", err=True)
+        if out is None:
+            click.echo(completion.text if len(pages) == 1 else f"# {page.id}\n\n{completion.text}\n")
+        else:
+            target = out / (page.id.replace("#", "_pg") + ".md")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(completion.text + "\n", encoding="utf-8")
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--pages", default=40, show_default=True, help="How many.")
+@click.option("--style", default="print", show_default=True, help="clean, print, scan or carbon.")
+@click.option(
+    "--layout",
+    "layouts",
+    multiple=True,
+    type=click.Choice(["lines", "columns", "table"]),
+    default=("lines",),
+    show_default=True,
+    help="Given several times, pages take turns.",
+)
+@click.option("--lines", type=(int, int), default=(3, 6), show_default=True, help="Least and most per page.")
+@click.option("--characters", type=(int, int), default=(14, 30), show_default=True, help="Least and most per line.")
+@click.option("--headers", default=0.0, help="Share of pages with a running header, which is no part of the text.")
+@click.option("--page-numbers", default=0.0, help="Share of pages with a page number, likewise.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
+@click.option("--name", default="rendered", show_default=True, help="Prefix of files, and the pages' source.")
+@user_errors
+def render(
+    out: Path,
+    pages: int,
+    style: str,
+    layouts: tuple[Any, ...],
+    lines: tuple[int, int],
+    characters: tuple[int, int],
+    headers: float,
+    page_numbers: float,
+    seed: int,
+    name: str,
+) -> None:
+    """Draw invented pages into OUT: images/, metadata.jsonl with the text, tests.jsonl with unit tests.
+
+    \b
+    ocr-rl render pages/ --pages 200
+    ocr-rl render pages/ --style carbon --layout lines --layout columns --headers 0.5 --seed 7
+    ocr-rl render lines/ --lines 1 1 --characters 40 72
+    """
+    from ocr_rl.render import STYLES, Layout, render_collection
+
+    if style not in STYLES:
+        raise ValueError(f'--style is "{style}"; write one of {", ".join(STYLES)}')
+    if (out / "metadata.jsonl").exists():
+        raise ValueError(f"{out} holds a dataset already; give another folder")
+    wanted = [Layout(kind, lines, characters, headers, page_numbers) for kind in layouts]
+    with click.progressbar(length=pages, label="rendering", file=sys.stderr) as bar:
+
+        def progress(indices: Iterable[int]) -> Iterable[int]:
+            for i in indices:
+                yield i
+                bar.update(1)
+
+        render_collection(
+            out, pages, seed=seed, layouts=wanted, style=STYLES[style], name=name, progress=progress
+        )
+    click.echo(f"{pages} pages in {out}")
+
+
+@main.group()
+def data() -> None:
+    """Look at datasets."""
+
+
+@data.command()
+@click.argument("path")
+@click.option("--split", default="train", show_default=True, help="Split of a Hugging Face dataset.")
+@click.option("--validation", default=0.2, show_default=True, help="Share held out, for the check of shared text.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the summary and problems here.")
+@user_errors
+def check(path: str, split: str, validation: float, json_path: Path | None) -> None:
+    """Report every problem of the dataset at PATH at once, and a summary. Exit code 2 if there is any.
+
+    \b
+    PATH is one of
+      a folder of images with metadata.jsonl (rows {file_name, text, ...}) and optionally tests.jsonl
+      an olmOCR-bench folder: pdfs/ and *.jsonl
+      a folder of images or PDFs with .txt or .md beside them
+      a Hugging Face dataset: a save_to_disk folder, parquet, or a hub id
+
+    \b
+    ocr-rl data check scans/
+    ocr-rl data check scans/ --json report.json
+    """
+    from ocr_rl.data_check import check_dataset
+
+    report = check_dataset(path, split=split, validation=validation)
+    click.echo(report.render())
+    if json_path is not None:
+        from ocr_verifiers import write_json_atomic
+
+        problems = {"problems": [str(p) for p in report.problems], "warnings": [str(p) for p in report.warnings]}
+        write_json_atomic(json_path, dict(report.summary) | problems)
+    if report.problems:
+        sys.exit(2)
+
+
+def load_engine(model: str, max_pixels: int, trust_remote_code: bool) -> Any:
+    from ocr_rl.config import ModelConfig
+    from ocr_rl.policy import Policy
+    from ocr_rl.rollout import TransformersEngine
+
+    config = ModelConfig(path=model, max_pixels=max_pixels, trust_remote_code=trust_remote_code)
+    return TransformersEngine(Policy.load(config))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,323 @@
+"""Recipes: TOML files read into frozen dataclasses, and overridden with `--set section.key=value`.
+
+Each section belongs to the part of the project that it configures. An unknown key names its nearest neighbour.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    path: str = "tiny"
+    """A folder, a Hugging Face hub id, a LoRA adapter folder, or `tiny`, the embedded policy."""
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the forward pass; `auto` is bfloat16 on CUDA and float32 elsewhere. Trained weights are float32."""
+    lora_rank: int = 0
+    """Rank of a new LoRA adapter on every linear layer; 0 trains the weights themselves."""
+    lora_alpha: int = 32
+    """LoRA scaling: the adapter counts lora_alpha / lora_rank."""
+    freeze_vision: bool = False
+    """Leave the vision tower as it is; projector and language model train."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, but each prompt is computed once per completion."""
+    max_pixels: int = 0
+    """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository ships."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    path: str = ""
+    """A folder, a file or a hub id, see `ocr-rl data check --help`; empty renders pages as [render] says."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Keep rows whose metadata have one of these values, e.g. { level = ["line"] }."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Names of a Hugging Face dataset's columns, e.g. { image = "page", text = "ground_truth" }."""
+    split: str = "train"
+    """Split of a Hugging Face dataset."""
+    prompt: str = ""
+    """Instruction for pages that bring none."""
+    validation: float = 0.2
+    """Share of the pages held out, whole documents at a time."""
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    style: str = "carbon"
+    """One of `ocr-rl render --help`'s styles."""
+    layout: Literal["lines", "columns", "table"] = "lines"
+    """What is on a page."""
+    pages: int = 1000
+    """Pages of the collection, held-out pages included."""
+    lines: list[int] = field(default_factory=lambda: [2, 4])
+    """Least and most lines per page."""
+    characters: list[int] = field(default_factory=lambda: [8, 20])
+    """Least and most characters per line."""
+    seed: int = 1
+    """The collection's own seed: runs with different train.seed share the collection."""
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    engine: Literal["auto", "transformers", "vllm"] = "auto"
+    """What generates: `auto` takes vLLM where CUDA and vllm are present, transformers otherwise."""
+    group_size: int = 16
+    """Completions per page, G."""
+    temperature: float = 1.0
+    """Sampling temperature; the trainer's logits are divided by it too."""
+    max_tokens: int = 512
+    """Tokens of a completion, end token included; longer ones are cut off and count as truncated."""
+    rows: int = 256
+    """Completions that the transformers engine decodes at a time."""
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    weights: dict[str, float] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
+    """Quality parts and their weights in the mean: similarity, pass_rate, exact."""
+    end_gate: float = 0.5
+    """Factor for a completion without an end token."""
+    repetition_gate: float = 0.5
+    """Factor for a completion that loops."""
+    permute: bool = False
+    """Control experiment: shuffle the rewards within each group, so that they say nothing about the completions."""
+
+
+@dataclass(frozen=True)
+class GrpoConfig:
+    pages_per_step: int = 16
+    """Pages of one rollout batch, P."""
+    updates_per_batch: int = 1
+    """Optimiser steps into which a rollout batch is cut; above 1, old_logprobs are frozen first."""
+    inner_epochs: int = 1
+    """Passes over a rollout batch, mu."""
+    clip_low: float = 0.2
+    """The ratio is clipped below 1 - clip_low."""
+    clip_high: float = 0.2
+    """The ratio is clipped above 1 + clip_high; DAPO: 0.28."""
+    normalizer: Literal["token", "sequence", "constant"] = "token"
+    """token: DAPO; sequence: DeepSeekMath; constant: Dr. GRPO."""
+    ratio: Literal["token", "sequence"] = "token"
+    """sequence: GSPO."""
+    divide_by_std: bool = True
+    """False: Dr. GRPO."""
+    min_group_std: float = 0.01
+    """A group whose rewards' standard deviation is less has advantage 0 and is dropped."""
+    beta: float = 0.0
+    """Weight of the KL term to the starting policy."""
+    kl: Literal["k1", "k2", "k3"] = "k3"
+    """Estimator of that KL."""
+    mask_truncated: bool = False
+    """Leave completions without an end token out of the loss; their rewards still count in the group."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    steps: int = 60
+    """Rollout batches."""
+    seed: int = 0
+    """Fixes page order, sampling on the transformers engine, and results on one machine."""
+    learning_rate: float = 1e-6
+    """Peak rate of AdamW."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up; linear and cosine fall to 0 at the last step."""
+    warmup_steps: int = 0
+    """Steps over which the rate rises from 0."""
+    weight_decay: float = 0.0
+    """AdamW's."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    """AdamW's."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    micro_batch_tokens: int = 16384
+    """Completion tokens, padding included, that one backward pass may hold. Does not change the result."""
+    eval_every: int = 0
+    """Steps between evaluations on held-out pages; 0: before and after training only."""
+    eval_pages: int = 200
+    """Held-out pages to evaluate on at most; 0: all."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints; 0: the last step only."""
+    keep_checkpoints: int = 2
+    """Older checkpoints are deleted."""
+    tensorboard: bool = True
+    """Write TensorBoard events, if tensorboard is installed."""
+    wandb: bool = False
+    """Log to Weights & Biases, which must be installed and logged in."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    algorithm: Literal["grpo"] = "grpo"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def recipe_names() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
+    """Read a shipped recipe by name or a TOML file by path, then apply `section.key=value` overrides in order.
+
+    Raises:
+        ValueError: no such recipe, bad TOML, an unknown key or a value of the wrong type, saying where.
+    """
+    path = RECIPES / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        names = ", ".join(recipe_names())
+        raise ValueError(f'no recipe "{name}"; write one of {names}, or the path of a TOML file')
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from None
+    recipe: Recipe = _build(Recipe, table, str(path), "")
+    for override in overrides or []:
+        recipe = _override(recipe, override)
+    return check(recipe)
+
+
+def _override(recipe: Recipe, override: str) -> Recipe:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ValueError(f"--set {override}: no '='; write --set section.key=value, e.g. --set train.steps=100")
+    where = f"--set {override}"
+    section, _, name = key.strip().partition(".")
+    _check_key(Recipe, section, where, "section")
+    if not name:
+        return dataclasses.replace(recipe, **{section: _value(text, _types(Recipe)[section], where, section)})
+    owner = getattr(recipe, section)
+    name, _, entry = name.partition(".")
+    _check_key(type(owner), name, where, f"key of [{section}]")
+    kind = _types(type(owner))[name]
+    if entry:  # one entry of a table, e.g. reward.weights.exact=0.3
+        value: Any = {**getattr(owner, name), entry: _value(text, get_args(kind)[1], where, key)}
+    else:
+        value = _value(text, kind, where, key)
+    return dataclasses.replace(recipe, **{section: dataclasses.replace(owner, **{name: value})})
+
+
+def _value(text: str, kind: Any, where: str, key: str) -> Any:
+    """The text as TOML if it parses, as a bare string otherwise: data.path=scans needs no quotes."""
+    try:
+        value = tomllib.loads(f"x = {text.strip()}")["x"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    if kind is str and not isinstance(value, str):
+        value = text.strip()
+    return _checked(value, kind, where, key)
+
+
+def _build(cls: type, table: dict[str, Any], where: str, prefix: str) -> Any:
+    values = {}
+    for key, value in table.items():
+        _check_key(cls, key, where, f"key of [{prefix}]" if prefix else "section")
+        kind = _types(cls)[key]
+        if dataclasses.is_dataclass(kind):
+            if not isinstance(value, dict):
+                raise ValueError(f"{where}: {key} is {value!r}; write a section [{key}]")
+            assert isinstance(kind, type)
+            values[key] = _build(kind, value, where, key)
+        else:
+            values[key] = _checked(value, kind, where, f"{prefix}.{key}".lstrip("."))
+    return cls(**values)
+
+
+def _types(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _check_key(cls: type, key: str, where: str, what: str) -> None:
+    known = [f.name for f in dataclasses.fields(cls)]
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f'did you mean "{near[0]}"?' if near else f"write one of {', '.join(known)}"
+    raise ValueError(f'{where}: "{key}" is no {what}; {hint}')
+
+
+def _checked(value: Any, kind: Any, where: str, key: str) -> Any:
+    origin = get_origin(kind)
+    if origin is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"{where}: {key} is {value!r}; write one of {', '.join(map(repr, get_args(kind)))}")
+    elif origin is list:
+        if not isinstance(value, list):
+            raise ValueError(f"{where}: {key} is {value!r}; write a list, e.g. [1, 2]")
+        return [_checked(item, get_args(kind)[0], where, key) for item in value]
+    elif origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: {key} is {value!r}; write a table, e.g. {{ name = value }}")
+        inner = get_args(kind)[1]
+        if get_origin(inner) is list:
+            value = {k: v if isinstance(v, list) else [v] for k, v in value.items()}
+        return {k: _checked(v, inner, where, f"{key}.{k}") for k, v in value.items()}
+    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{where}: {key} is {value!r}; write a value of type {_type_name(kind)}")
+    return value
+
+
+def _type_name(kind: Any) -> str:
+    names = {str: "string", int: "integer", float: "number", bool: "true or false"}
+    return names.get(kind, str(kind)) if not isinstance(kind, types.UnionType) else str(kind)
+
+
+def check(recipe: Recipe) -> Recipe:
+    """What types cannot say. Raises ValueError with the key, the value and what to write."""
+    train, rollout, grpo, data = recipe.train, recipe.rollout, recipe.grpo, recipe.data
+    rules: list[tuple[bool, str, object, str]] = [
+        (rollout.group_size >= 2, "rollout.group_size", rollout.group_size, "at least 2: a group of one has no advantage"),
+        (rollout.temperature > 0, "rollout.temperature", rollout.temperature, "above 0: greedy groups have no spread"),
+        (rollout.max_tokens >= 1, "rollout.max_tokens", rollout.max_tokens, "at least 1"),
+        (train.steps >= 0, "train.steps", train.steps, "0 or more"),
+        (train.learning_rate >= 0, "train.learning_rate", train.learning_rate, "0 or more"),
+        (train.micro_batch_tokens >= 1, "train.micro_batch_tokens", train.micro_batch_tokens, "at least 1"),
+        (train.keep_checkpoints >= 1, "train.keep_checkpoints", train.keep_checkpoints, "at least 1"),
+        (len(train.betas) == 2, "train.betas", train.betas, "two numbers"),
+        (grpo.pages_per_step >= 1, "grpo.pages_per_step", grpo.pages_per_step, "at least 1"),
+        (grpo.inner_epochs >= 1, "grpo.inner_epochs", grpo.inner_epochs, "at least 1"),
+        (
+            1 <= grpo.updates_per_batch <= grpo.pages_per_step,
+            "grpo.updates_per_batch",
+            grpo.updates_per_batch,
+            "between 1 and grpo.pages_per_step",
+        ),
+        (0 < data.validation < 1, "data.validation", data.validation, "a share between 0 and 1"),
+        (len(recipe.render.lines) == 2, "render.lines", recipe.render.lines, "the least and the most, e.g. [2, 4]"),
+        (
+            len(recipe.render.characters) == 2,
+            "render.characters",
+            recipe.render.characters,
+            "the least and the most, e.g. [8, 20]",
+        ),
+    ]
+    for ok, key, value, want in rules:
+        if not ok:
+            raise ValueError(f"{key} is {value}; write {want}")
+    return recipe
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The whole recipe, every default spelled out."""
+    import tomli_w
+
+    return tomli_w.dumps(dataclasses.asdict(recipe))

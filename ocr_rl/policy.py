@@ -1,0 +1,383 @@
+"""The policy: a vision-language model and its processor, and the log probabilities of what it wrote.
+
+A page is read once (`Policy.read`: vision tower and prompt) and its G completions continue from the cached keys
+and values, in training as in generation. Gradients of all completions meet in that cache and flow through the
+prompt and the tower once (`PromptState.backward`), so nothing is computed G times that is the same G times.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from ocr_rl.pixels import PixelBudget
+from ocr_rl.tensors import entropy, token_logprobs
+
+if TYPE_CHECKING:
+    from ocr_rl.config import ModelConfig
+    from ocr_rl.types import Page
+
+TINY = Path(__file__).parent / "tiny"
+LOGITS_PER_CHUNK = 2**24
+"""Logits held at a time while scoring: 64 MiB in float32."""
+
+
+class TokenScores(NamedTuple):
+    logprobs: Tensor
+    """(B, T) log pi(token), 0 where masked out."""
+    entropy: Tensor
+    """(B, T) of the next-token distribution, without gradient, 0 where masked out."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A page as the model takes it: token ids with the image tokens expanded, and pixels."""
+
+    inputs: Mapping[str, Tensor]
+
+    @property
+    def token_ids(self) -> list[int]:
+        ids: list[int] = self.inputs["input_ids"][0].tolist()
+        return ids
+
+    def __len__(self) -> int:
+        return self.inputs["input_ids"].shape[1]
+
+
+@dataclass(frozen=True)
+class PromptState:
+    """A prompt that was read: what its completions continue from. All tensors have batch size 1."""
+
+    keys_values: list[tuple[Tensor, Tensor]]
+    """Per layer, (1, heads, N, head size)."""
+    last_hidden: Tensor
+    """(1, 1, D): predicts the first token."""
+    length: int
+    """N, tokens of the prompt."""
+    next_position: int
+    """Position of the first completion token; not N for models with M-RoPE."""
+    outputs: tuple[Tensor, ...] = ()
+    """The tensors above while still attached to the graph of the prompt; empty without gradient."""
+
+    def tensors(self) -> list[Tensor]:
+        return [t for pair in self.keys_values for t in pair] + [self.last_hidden]
+
+    def backward(self) -> None:
+        """Pass the gradients that the completions left in the cache on to the prompt and the vision tower."""
+        pairs = [
+            (output, leaf.grad)
+            for output, leaf in zip(self.outputs, self.tensors(), strict=True)
+            if leaf.grad is not None
+        ]
+        if pairs:
+            outputs, grads = zip(*pairs, strict=True)
+            torch.autograd.backward(outputs, grads)
+
+
+class Policy:
+    """A `transformers` image-text-to-text model that transcribes pages.
+
+    Attributes:
+        model: the Hugging Face model, wrapped by peft when LoRA is on.
+        end_ids: every token that ends a completion.
+        suppressed_ids: special image and padding tokens, never sampled and without probability in training.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,
+        *,
+        max_pixels: int | None = None,
+        compute_dtype: torch.dtype = torch.float32,
+        gradient_checkpointing: bool = False,
+        source: str = "",
+    ) -> None:
+        self.model: Any = model
+        self.processor = processor
+        self.source = source
+        self.compute_dtype = compute_dtype
+        self.shares_prompt = not gradient_checkpointing
+        self.base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.backbone: Any = self.base.model
+        self.head: Any = self.base.get_output_embeddings()
+        self.budget = pixel_budget(processor, max_pixels)
+        self.end_ids = _ids(self.base.generation_config.eos_token_id) or _ids(processor.tokenizer.eos_token_id)
+        if not self.end_ids:
+            raise ValueError(f"{source}: no end token in generation_config.json or the tokenizer; add eos_token_id")
+        pad = _ids(self.base.generation_config.pad_token_id) or _ids(processor.tokenizer.pad_token_id)
+        self.pad_id = (pad or self.end_ids)[0]
+        self.suppressed_ids = self._special_image_ids()
+        for module in model.modules():  # the ratio compares a policy with itself: no dropout
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        model.train(gradient_checkpointing)  # transformers checkpoints in training mode only
+        if gradient_checkpointing:
+            self.base.gradient_checkpointing_enable({"use_reentrant": False})
+            if self.base is not model:
+                self.base.enable_input_require_grads()
+
+    @classmethod
+    def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> Policy:
+        """Load from a folder, a hub id, or `tiny`, the embedded policy.
+
+        A folder with `adapter_config.json` is a LoRA adapter: its base model is loaded first.
+
+        Raises:
+            ValueError: nothing loadable there, with what to write instead.
+        """
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        auto = torch.bfloat16 if device.type == "cuda" else torch.float32
+        compute = auto if config.compute_dtype == "auto" else wanted[config.compute_dtype]
+        path = str(TINY) if config.path == "tiny" else config.path
+        adapter = Path(path) / "adapter_config.json"
+        base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else path
+        frozen_base = bool(config.lora_rank) or adapter.is_file()
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(
+                base,
+                dtype=compute if frozen_base else torch.float32,
+                trust_remote_code=config.trust_remote_code,
+                use_safetensors=True,
+            )
+            processor = AutoProcessor.from_pretrained(path, trust_remote_code=config.trust_remote_code)
+        except (OSError, ValueError, KeyError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise ValueError(
+                f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
+                'a Hugging Face hub id of an image-text-to-text model, or "tiny"'
+            ) from None
+        if config.freeze_vision:
+            vision_tower(model).requires_grad_(False)
+        if adapter.is_file() or config.lora_rank:
+            model = _with_lora(model, config, path if adapter.is_file() else None)
+        return cls(
+            model.to(device),
+            processor,
+            max_pixels=config.max_pixels or None,
+            compute_dtype=compute,
+            gradient_checkpointing=config.gradient_checkpointing,
+            source=path,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.head.weight.device
+        return device
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def prompt(self, page: Page) -> Prompt:
+        """The page image fitted to the pixel budget, and the instruction, in the model's own chat format."""
+        content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
+        text = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        inputs = self.processor(text=[text], images=[self.budget.fit(page.image)], return_tensors="pt")
+        inputs.pop("attention_mask", None)
+        return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
+
+    def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
+        """Run vision tower and prompt once. With `grad`, call `.backward()` on the result after its completions."""
+        with torch.set_grad_enabled(grad), self._autocast():
+            output = self.backbone(**prompt.inputs, use_cache=True)
+        layers = output.past_key_values.layers
+        assert all(type(layer) is DynamicLayer for layer in layers), "sliding-window caches cannot be shared"
+        attached = [t for layer in layers for t in (layer.keys, layer.values)] + [output.last_hidden_state[:, -1:]]
+        leaves = [t.detach().requires_grad_(grad) for t in attached]
+        delta = getattr(self.backbone, "rope_deltas", None)
+        return PromptState(
+            keys_values=list(zip(leaves[:-1:2], leaves[1:-1:2], strict=True)),
+            last_hidden=leaves[-1],
+            length=len(prompt),
+            next_position=len(prompt) + (int(delta.flatten()[0]) if delta is not None else 0),
+            outputs=tuple(attached) if grad else (),
+        )
+
+    def score(self, state: PromptState, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
+        """Log probabilities of completions of one page, at the sampling temperature.
+
+        Args:
+            state: the page, from `read`.
+            ids, mask: (B, T) on the CPU, padded on the right.
+        """
+        rows, width = ids.shape
+        hidden = state.last_hidden.expand(rows, 1, -1)
+        if width > 1:
+            keys_values = [(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in state.keys_values]
+            positions = torch.arange(state.next_position, state.next_position + width - 1).expand(rows, -1)
+            rest = self.decode(ids[:, :-1].to(self.device), positions.to(self.device), cache_of(keys_values))
+            hidden = torch.cat([hidden, rest.to(hidden.dtype)], dim=1)
+        return self._score_hidden(hidden, ids, mask, temperature)
+
+    def score_unshared(self, prompt: Prompt, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
+        """`score` with the prompt repeated for each completion, which gradient checkpointing needs."""
+        rows, width = ids.shape
+        repeated: dict[str, Tensor] = {
+            name: value.repeat(rows, *[1] * (value.ndim - 1)) for name, value in prompt.inputs.items()
+        }
+        completion = ids[:, :-1].to(self.device)
+        repeated["input_ids"] = torch.cat([repeated["input_ids"], completion], dim=1)
+        if "mm_token_type_ids" in repeated:
+            repeated["mm_token_type_ids"] = torch.cat(
+                [repeated["mm_token_type_ids"], torch.zeros_like(completion)], dim=1
+            )
+        repeated["attention_mask"] = torch.ones_like(repeated["input_ids"])
+        with self._autocast():
+            output = self.backbone(**repeated, use_cache=False)
+        return self._score_hidden(output.last_hidden_state[:, -width:], ids, mask, temperature)
+
+    def decode(
+        self, ids: Tensor, positions: Tensor, cache: DynamicCache, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Continue from a cache: token ids and positions (B, S) -> hidden states (B, S, D)."""
+        with self._autocast():
+            output = self.backbone(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=attention_mask,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def logits(self, hidden: Tensor, temperature: float) -> Tensor:
+        """(..., D) -> (..., V) in float32, divided by the temperature; -inf for suppressed tokens."""
+        with self._autocast():
+            logits = self.head(hidden)
+        logits = logits.float() / temperature
+        if self.suppressed_ids:
+            suppressed = torch.tensor(self.suppressed_ids, device=logits.device)
+            logits = logits.index_fill(-1, suppressed, -torch.inf)
+        return logits
+
+    def _score_hidden(self, hidden: Tensor, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
+        """Logits of completion positions only, a chunk at a time, recomputed in the backward pass if many."""
+        where = mask.flatten().nonzero().squeeze(1)  # on the CPU: no device synchronisation
+        at = where.to(self.device, non_blocking=True)
+        tokens = ids.flatten()[where].to(self.device, non_blocking=True)
+        states = hidden.flatten(0, 1).index_select(0, at)
+
+        def score(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+            logits = self.logits(states, temperature)
+            return token_logprobs(logits, tokens), entropy(logits.detach())
+
+        size = max(1, LOGITS_PER_CHUNK // self.head.weight.shape[0])
+        if len(where) <= size or not torch.is_grad_enabled():
+            parts = [score(s, t) for s, t in zip(states.split(size), tokens.split(size), strict=True)]
+        else:
+            parts = [
+                checkpoint(score, s, t, use_reentrant=False)
+                for s, t in zip(states.split(size), tokens.split(size), strict=True)
+            ]
+        scattered = (
+            torch.zeros(mask.numel(), device=self.device).index_copy(0, at, torch.cat(values)).view(mask.shape)
+            for values in zip(*parts, strict=True)
+        )
+        return TokenScores(*scattered)
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        text: str = self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
+        return text
+
+    @contextmanager
+    def as_reference(self) -> Iterator[Policy]:
+        """The policy with its LoRA adapter switched off: the reference without a copy of the weights."""
+        with self.model.disable_adapter(), torch.no_grad():
+            yield self
+
+    def frozen_copy(self) -> Policy:
+        """A copy that training does not touch: the reference policy of a KL term."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model).requires_grad_(False)
+        other.base = other.model.get_base_model() if self.base is not self.model else other.model
+        other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
+        return other
+
+    def save(self, folder: Path) -> None:
+        """Write a plain Hugging Face folder: safetensors (or the adapter), config, tokenizer, processor."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    def _autocast(self) -> Any:
+        if self.compute_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.compute_dtype)
+
+    def _special_image_ids(self) -> tuple[int, ...]:
+        """Tokens that a transcription cannot hold: a sampled image token has no pixels behind it."""
+        config, processor = self.base.config, self.processor
+        names = ("image", "video", "vision_start", "vision_end", "image_break", "image_end")
+        ids = {getattr(owner, f"{name}_token_id", None) for owner in (config, processor) for name in names}
+        return tuple(sorted({i for i in ids if isinstance(i, int)} - set(self.end_ids)))
+
+
+def cache_of(keys_values: Sequence[tuple[Tensor, Tensor]]) -> DynamicCache:
+    """A cache that continues from these keys and values without copying them first."""
+    cache = DynamicCache()
+    for keys, values in keys_values:
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache
+
+
+def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
+    """The budget of the processor's own image processor, lowered to `max_pixels` if that is less."""
+    images = processor.image_processor
+    size = dict(images.size) if images.size else {}
+    patch = images.patch_size
+    patch = patch["height"] if isinstance(patch, Mapping) else getattr(patch, "height", patch)
+    merge = getattr(images, "merge_size", None)
+    if merge is None:  # Pixtral's image processor counts merged patches already
+        return PixelBudget(patch, longest_edge=size.get("longest_edge"), max_pixels=max_pixels)
+    most = getattr(images, "max_pixels", None) or size.get("longest_edge")
+    least = getattr(images, "min_pixels", None) or size.get("shortest_edge")
+    most = min(most, max_pixels) if most and max_pixels else most or max_pixels
+    return PixelBudget(patch * merge, max_pixels=most, min_pixels=least)
+
+
+def vision_tower(model: Any) -> nn.Module:
+    """The image encoder, projector excluded."""
+    for name in ("visual", "vision_encoder", "vision_tower", "vision_model"):
+        tower = getattr(model.model, name, None)
+        if isinstance(tower, nn.Module):
+            return tower
+    raise ValueError(f"{type(model).__name__} has no vision tower that freeze_vision knows; set it to false")
+
+
+def _with_lora(model: Any, config: ModelConfig, adapter: str | None) -> Any:
+    """The model with a new adapter on every linear layer, or with a saved one."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if adapter is not None:
+        return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        exclude_modules=r".*(visual|vision_encoder|vision_tower|vision_model).*" if config.freeze_vision else None,
+    )
+    return get_peft_model(model, lora)
+
+
+def _ids(value: Any) -> list[int]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

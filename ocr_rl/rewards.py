@@ -1,0 +1,58 @@
+"""Groups of completions -> rewards. The only bridge from training to `ocr_verifiers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
+
+from ocr_rl.config import RewardConfig
+from ocr_rl.types import Completion, Group, Page
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    group: Group
+    scores: Sequence[Score]
+    rewards: Sequence[float]
+    """What advantages are made of: the scores' rewards, unless a control experiment permuted them."""
+
+
+def make_rubric(config: RewardConfig) -> Rubric:
+    return Rubric(weights=config.weights, gates={"end": config.end_gate, "repetition": config.repetition_gate})
+
+
+def parse_tests(page: Page) -> list[UnitTest]:
+    return [parse_test(record, f"{page.id}, test {i + 1}") for i, record in enumerate(page.tests)]
+
+
+class Rewarder:
+    """Scores completions of pages whose references and tests were prepared once."""
+
+    def __init__(self, rubric: Rubric, pages: Sequence[Page]) -> None:
+        """Raises ValueError if a page has neither a reference nor a test that the rubric can use."""
+        self.rubric = rubric
+        self._prepared: dict[str, PreparedReference] = {
+            page.id: rubric.prepare(page.text, parse_tests(page)) for page in pages
+        }
+
+    def score(self, page: Page, completion: Completion) -> Score:
+        return self._prepared[page.id].score(completion.text, finished=completion.finished)
+
+    def score_groups(self, groups: Sequence[Group], permute: Random | None = None) -> list[ScoredGroup]:
+        """Score every completion; identical ones once. `permute` shuffles the rewards within each group."""
+        scored = []
+        for group in groups:
+            known: dict[tuple[str, bool], Score] = {}
+            for completion in group.completions:
+                key = completion.text, completion.finished
+                if key not in known:
+                    known[key] = self.score(group.page, completion)
+            scores = [known[c.text, c.finished] for c in group.completions]
+            rewards = [score.reward for score in scores]
+            if permute is not None:
+                permute.shuffle(rewards)
+            scored.append(ScoredGroup(group, scores, rewards))
+        return scored

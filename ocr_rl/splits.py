@@ -1,0 +1,92 @@
+"""Training and validation pages, split by document: a line never validates the page that it was cut from."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from ocr_rl.types import Page
+
+SPLIT_SEED = 0
+"""The seed of the project's splits. It is no part of a recipe, so that every run holds out the same pages."""
+TRAINED = {"train": True, "validation": False, "val": False, "valid": False, "dev": False, "test": False}
+"""What `metadata["split"]` may say, and whether it means the training side."""
+
+
+def document_of(page: Page) -> str:
+    """What a page belongs to: its `doc` where the dataset names one, else its PDF, else itself (its id)."""
+    doc = page.metadata.get("doc")
+    return re.sub(r"(?<=\.pdf)#\d+$", "", page.id, flags=re.IGNORECASE) if doc in (None, "") else str(doc)
+
+
+def split_pages(pages: Sequence[Page], validation: float | int, seed: int) -> tuple[list[Page], list[Page]]:
+    """(training pages, validation pages), both in the order given. No document is on both sides.
+
+    A fraction: a document validates if the hash of seed and document, read as a number in [0, 1), lies below
+    it. So other pages never move a document, and the fraction is met on average. Where that leaves a side
+    empty, as with few documents, and for a whole number of pages: documents validate in the order of their
+    hashes until as many pages as asked for are reached, or one document is left to train on.
+    0 validates nothing. If the pages state their `split` and name both sides, that decides, documents or not.
+    """
+    if validation < 0 or (isinstance(validation, float) and validation >= 1):
+        raise ValueError(f"validation is {validation}: give a fraction below 1.0, or a whole number of pages")
+    if stated := _stated_split(pages):
+        return stated
+    if validation == 0:
+        return list(pages), []
+    sizes: dict[str, int] = defaultdict(int)
+    for page in pages:
+        sizes[document_of(page)] += 1
+    if len(sizes) < 2:
+        raise ValueError(
+            f"cannot split {len(pages)} pages of one document; name each page's document in `doc`, "
+            "or give the validation pages as a dataset of their own"
+        )
+    place = {doc: int.from_bytes(sha256(f"{seed}:{doc}".encode()).digest()) / 2**256 for doc in sizes}
+    held = {doc for doc in sizes if place[doc] < validation} if isinstance(validation, float) else set()
+    if len(held) in (0, len(sizes)):
+        held = set()
+        wanted = validation * len(pages) if isinstance(validation, float) else validation
+        for doc in sorted(sizes, key=place.__getitem__)[:-1]:
+            held.add(doc)
+            wanted -= sizes[doc]
+            if wanted <= 0:
+                break
+    train = [page for page in pages if document_of(page) not in held]
+    return train, [page for page in pages if document_of(page) in held]
+
+
+def _stated_split(pages: Sequence[Page]) -> tuple[list[Page], list[Page]] | None:
+    """The split that the pages' metadata states; None unless both sides are named. All pages or no page."""
+    trained = [TRAINED.get(str(page.metadata.get("split"))) for page in pages]
+    if not {True, False} <= set(trained):
+        return None
+    if None in trained:
+        page = pages[trained.index(None)]
+        raise ValueError(
+            f'page {page.id}: "split" is {page.metadata.get("split")!r}, while others state theirs; '
+            f"write one of {', '.join(TRAINED)} on every page, or on none"
+        )
+    both = list(zip(pages, trained, strict=True))
+    return [page for page, train in both if train], [page for page, train in both if not train]
+
+
+class SharedText(NamedTuple):
+    """One text that is on both sides of a split: page ids."""
+
+    text: str
+    train: list[str]
+    validation: list[str]
+
+
+def shared_text(train: Sequence[Page], validation: Sequence[Page]) -> list[SharedText]:
+    """Texts that are on both sides, equal after NFC and with any white space as one space."""
+    sides: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    for side, pages in enumerate((train, validation)):
+        for page in pages:
+            sides[" ".join(unicodedata.normalize("NFC", page.text or "").split())][side].append(page.id)
+    return [SharedText(text, *ids) for text, ids in sides.items() if text and all(ids)]

@@ -1,0 +1,171 @@
+"""A recipe becomes a run: pages, policy, engine and rubric are put together, evaluated, trained, evaluated again."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ocr_rl.config import DataConfig, Recipe, RenderConfig, to_toml
+from ocr_rl.evaluate import PageResult, score_pages, summarize, table, transcribe
+from ocr_rl.pages import load_pages
+from ocr_rl.policy import Policy
+from ocr_rl.render import STYLES, Layout, render_collection
+from ocr_rl.rewards import Rewarder, make_rubric
+from ocr_rl.rollout import Engine, Sampling, TransformersEngine
+from ocr_rl.run_folder import RunFolder
+from ocr_rl.splits import SPLIT_SEED, split_pages
+from ocr_rl.trainers.grpo import Learner, advantages_of, train_grpo
+from ocr_rl.types import Page
+
+@dataclass
+class Job:
+    """Everything that a run needs, loaded and checked before anything is written."""
+
+    recipe: Recipe
+    train: Sequence[Page]
+    held_out: Sequence[Page]
+    policy: Policy
+    engine: Engine
+    rewarder: Rewarder
+
+
+def prepare(recipe: Recipe, pages: Sequence[Page]) -> Job:
+    """Raises ValueError for anything in the recipe or the pages that would stop the run later."""
+    torch.manual_seed(recipe.train.seed)
+    train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
+    if recipe.train.eval_pages:
+        held_out = held_out[: recipe.train.eval_pages]
+    rubric = make_rubric(recipe.reward)
+    rewarder = Rewarder(rubric, [*train, *held_out])
+    policy = Policy.load(recipe.model)
+    return Job(recipe, train, held_out, policy, make_engine(recipe, policy), rewarder)
+
+
+def make_engine(recipe: Recipe, policy: Policy) -> Engine:
+    if recipe.rollout.engine == "vllm":
+        raise ValueError('rollout.engine "vllm" is not in this version; write "transformers" or "auto"')
+    return TransformersEngine(policy, recipe.rollout.rows)
+
+
+def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[Page]:
+    """The recipe's dataset; without one, a collection rendered into `folder`."""
+    if data.path:
+        return load_pages(
+            data.path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split
+        )
+    if render.style not in STYLES:
+        raise ValueError(f'render.style is "{render.style}"; write one of {", ".join(STYLES)}')
+    lines, characters = render.lines, render.characters
+    layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
+    render_collection(
+        folder, render.pages, seed=render.seed, layouts=[layout], style=STYLES[render.style], name=render.style
+    )
+    return load_pages(folder, prompt=data.prompt)
+
+
+def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print) -> None:
+    """Evaluate, train, evaluate; the run folder holds everything afterwards."""
+    recipe = job.recipe
+    say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
+    before = evaluate(job)
+    folder.write_eval("before", before)
+    say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
+    train_grpo(job.policy, job.engine, job.train, job.rewarder, recipe, folder, lambda: _brief(evaluate(job)))
+    after = evaluate(job)
+    folder.write_eval("after", after)
+    say(table({"before": before, "after": after}))
+    say(f"run folder: {folder.path}")
+
+
+def evaluate(job: Job) -> dict[str, Any]:
+    """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and after.json."""
+    completions = transcribe(job.engine, job.held_out, job.recipe.rollout.max_tokens)
+    results: list[PageResult] = score_pages(job.held_out, completions, job.rewarder.rubric)
+    return summarize(results) | {"pages": [result.as_dict() for result in results]}
+
+
+def _brief(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in evaluation.items() if name != "pages"}
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def describe(policy: Policy) -> str:
+    trained = sum(p.numel() for p in policy.trainable_parameters())
+    total = sum(p.numel() for p in policy.model.parameters())
+    dtype = str(policy.compute_dtype).removeprefix("torch.")
+    return f"{total:,} parameters, {trained:,} trained, {dtype} on {policy.device}"
+
+
+def environment() -> dict[str, str]:
+    import transformers
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+    }
+
+
+def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
+    """Do one page of one step for real and say what the whole run would take. Nothing is written or updated."""
+    recipe, policy = job.recipe, job.policy
+    grpo, rollout, steps = recipe.grpo, recipe.rollout, recipe.train.steps
+    sample = job.train[:: max(1, len(job.train) // 32)][:32]
+    prompts = [len(policy.prompt(page)) for page in sample]
+    texts = [len(policy.processor.tokenizer(page.text)["input_ids"]) for page in sample if page.text]
+    longest = sorted(zip(prompts, sample, strict=True), key=lambda pair: -pair[0])[0][1]
+    sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
+    if policy.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    began = time.monotonic()
+    groups = job.engine.generate([longest], sampling, seed=0)
+    scored = job.rewarder.score_groups(groups)
+    advantages, spread = advantages_of(scored, grpo)
+    learner = Learner(policy, recipe)
+    learner.accumulate(scored, learner.prepare(scored, advantages, torch.ones_like(spread)))
+    per_page = time.monotonic() - began
+    policy.model.zero_grad(set_to_none=True)
+    trained = sum(p.numel() for p in policy.trainable_parameters())
+    if policy.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform != "darwin" else 1)
+    say(
+        "\n".join(
+            [
+                f"pages       {len(job.train)} to train on, {len(job.held_out)} held out",
+                f"policy      {describe(policy)}",
+                f"prompt      {_spread(prompts)} tokens, image included",
+                f"reference   {_spread(texts)} tokens; rollout.max_tokens is {rollout.max_tokens}",
+                f"step        {grpo.pages_per_step} pages x {rollout.group_size} completions",
+                f"memory      {(peak + 8 * trained) / 2**30:.1f} GiB, optimiser state included",
+                f"time        about {per_page * grpo.pages_per_step * steps / 60:.0f} minutes at most for {steps} steps,"
+                " from the longest prompt of a sample",
+                f"environment {json.dumps(environment())}",
+            ]
+        )
+    )
+
+
+def _spread(values: Sequence[int]) -> str:
+    if not values:
+        return "no"
+    ordered = sorted(values)
+    return f"{ordered[0]} to {ordered[-1]} (median {ordered[len(ordered) // 2]})"
+
+
+def write_recipe(recipe: Recipe, out: Path, overwrite: bool) -> RunFolder:
+    return RunFolder.create(out, to_toml(recipe), overwrite=overwrite)

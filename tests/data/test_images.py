@@ -1,0 +1,100 @@
+"""Opening page images: upright, on white, and a clear error where it cannot be done."""
+
+import io
+import pickle
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from ocr_rl import images
+from ocr_rl.images import EncodedImage, ImageError, ImageFile, PdfPage, TableImage
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_an_image_is_turned_as_its_exif_orientation_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.new("L", (30, 10)).save(tmp_path / "turned.jpg", exif=exif)
+    assert ImageFile(tmp_path / "turned.jpg")().size == (10, 30)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_paper_is_white(mode):
+    image = EncodedImage(png(Image.new(mode, (2, 2), 0)))()
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_sixteen_bits_keep_their_grey_levels():
+    """Half of 65,536 is half of 256, not white."""
+    level = np.full((4, 4), 128 * 256, dtype=np.uint16)
+    assert EncodedImage(png(Image.fromarray(level)))().getpixel((0, 0)) == 128
+
+
+@pytest.mark.parametrize("side", [100, 1288, 333])
+def test_a_pdf_page_is_as_long_as_asked_for(tmp_path, side):
+    """612 x 792 points, so the shorter side is 612 / 792 of the longer."""
+    Image.new("L", (612, 792), 255).save(tmp_path / "letter.pdf")
+    image = PdfPage(tmp_path / "letter.pdf", 0, side)()
+    assert image.height == side
+    assert image.width == pytest.approx(side * 612 / 792, abs=1)
+
+
+def test_every_opener_can_be_pickled(tmp_path):
+    page = Image.new("L", (6, 8), 200)
+    page.save(tmp_path / "page.png")
+    page.save(tmp_path / "page.pdf")
+    table = datasets.Dataset.from_dict({"image": [{"bytes": png(page), "path": None}]})
+    openers = [
+        ImageFile(tmp_path / "page.png"),
+        PdfPage(tmp_path / "page.pdf", 0, 8),
+        EncodedImage(png(page)),
+        TableImage(table, "image", 0, "table:1"),
+    ]
+    for opener in openers:
+        assert pickle.loads(pickle.dumps(opener))().convert("L").getpixel((3, 3)) == 200
+
+
+def test_nothing_is_read_before_the_call():
+    missing = ImageFile(Path("no/such.png"))
+    with pytest.raises(ImageError, match=r"no/such.png: cannot be read as an image"):
+        missing()
+
+
+def test_what_is_no_image_is_named(tmp_path):
+    (tmp_path / "page.png").write_text("not an image")
+    with pytest.raises(ValueError, match=r"page\.png: is not an image in a format that Pillow knows"):
+        ImageFile(tmp_path / "page.png")()
+
+
+def test_a_truncated_image_is_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (50, 50), dtype=np.uint8)
+    (tmp_path / "page.png").write_bytes(png(Image.fromarray(noise))[:1000])
+    with pytest.raises(ValueError, match=r"page\.png: cannot be read as an image: .*truncated"):
+        ImageFile(tmp_path / "page.png")()
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 99)
+    bomb = EncodedImage(png(Image.new("1", (10, 10))), "bomb.png")
+    with pytest.raises(ImageError, match=r"bomb\.png: is larger than 99 pixels; scale it down"):
+        bomb()
+
+
+def test_pillows_own_limit_gives_the_same_error(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    with pytest.raises(ImageError, match="is larger than 178,956,970 pixels"):
+        EncodedImage(png(Image.new("1", (10, 10))))()
+
+
+def test_a_file_that_is_no_pdf_is_named(tmp_path):
+    (tmp_path / "book.pdf").write_text("nothing")
+    with pytest.raises(ImageError, match=r"book\.pdf: cannot be read as a PDF"):
+        PdfPage(tmp_path / "book.pdf", 0)()

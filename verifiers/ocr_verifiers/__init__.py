@@ -1,0 +1,47 @@
+"""Judges of transcriptions: text in; scores, verdicts and reasons out. No model, no torch."""
+
+from ocr_verifiers.checks import run_test
+from ocr_verifiers.edit_distance import EditCounts, Span, alignment, char_edits, pool, word_edits
+from ocr_verifiers.normalize import NORMALIZATIONS, graphemes, normalize
+from ocr_verifiers.page import PreparedPage
+from ocr_verifiers.records import (
+    SCORED_KINDS,
+    RecordError,
+    UnitTest,
+    load_tests,
+    parse_test,
+    read_jsonl,
+    write_json_atomic,
+)
+from ocr_verifiers.repetition import repeats
+from ocr_verifiers.rubric import PreparedReference, Rubric, Score
+from ocr_verifiers.verdict import Verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NORMALIZATIONS",
+    "SCORED_KINDS",
+    "EditCounts",
+    "PreparedPage",
+    "PreparedReference",
+    "RecordError",
+    "Rubric",
+    "Score",
+    "Span",
+    "UnitTest",
+    "Verdict",
+    "__version__",
+    "alignment",
+    "char_edits",
+    "graphemes",
+    "load_tests",
+    "normalize",
+    "parse_test",
+    "pool",
+    "read_jsonl",
+    "repeats",
+    "run_test",
+    "word_edits",
+    "write_json_atomic",
+]

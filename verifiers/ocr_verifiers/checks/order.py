@@ -1,0 +1,25 @@
+"""order: does one text come before another?"""
+
+from __future__ import annotations
+
+from ocr_verifiers.page import PreparedPage
+from ocr_verifiers.records import OrderTest
+from ocr_verifiers.search import allowed_edits, first_match, last_match
+from ocr_verifiers.verdict import PASS, Verdict, fail, shown
+
+
+def order(test: OrderTest, page: PreparedPage) -> Verdict:
+    """Passes if the first match of `before` starts before the last match of `after`.
+
+    One place on the page is one match: a text that is both `before` and `after` has to stand there twice.
+    """
+    before, after = test.queries
+    first = first_match(before, page.strict, allowed_edits(before, test.max_diffs))
+    if first is None:
+        return fail(f"before: {shown(before)} not found within {test.max_diffs} edits")
+    last = last_match(after, page.strict, allowed_edits(after, test.max_diffs))
+    if last is None:
+        return fail(f"after: {shown(after)} not found within {test.max_diffs} edits")
+    if first.start < last.start:
+        return PASS
+    return fail(f"{shown(before, 30)} first starts at {first.start}, {shown(after, 30)} last at {last.start}")

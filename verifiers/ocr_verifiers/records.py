@@ -1,0 +1,276 @@
+"""Records in and out: JSON Lines and unit tests in the schema of olmOCR-bench. Every error has an address."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ocr_verifiers.names import suggestion
+from ocr_verifiers.normalize import strict
+from ocr_verifiers.repetition import MAX_REPEATS
+
+
+class RecordError(ValueError):
+    """Something in a file that its author can mend: file, line, field and remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitTest:
+    """What every unit test says; fields and defaults are olmOCR-bench's."""
+
+    pdf: str
+    """The file whose page is tested; any path will do, an image's too."""
+    page: int
+    """Counted from 1."""
+    id: str
+    """Unique within a file of tests."""
+    type: str
+    max_diffs: int = 0
+    """Edits that a match may have."""
+    checked: str | None = None
+    """`verified` or `rejected` by a person; rejected tests are not run."""
+    url: str | None = None
+
+    @property
+    def scored(self) -> bool:
+        """True if a check exists for this kind and nobody rejected the test."""
+        return self.type in SCORED_KINDS and self.checked != "rejected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTest(UnitTest):
+    """`present`, `absent`: the text is, or is not, on the page."""
+
+    text: str
+    case_sensitive: bool = True
+    first_n: int | None = None
+    """Look only at the first n characters of the page; with `last_n`, at both ends. 0 is the same as null."""
+    last_n: int | None = None
+
+    @cached_property
+    def query(self) -> str:
+        """The text as it is searched for."""
+        return strict(self.text) if self.case_sensitive else strict(self.text).lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderTest(UnitTest):
+    """`order`: one text comes before another."""
+
+    before: str
+    after: str
+
+    @cached_property
+    def queries(self) -> tuple[str, str]:
+        """Both texts as they are searched for."""
+        return strict(self.before), strict(self.after)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineTest(UnitTest):
+    """`baseline`: the page is a transcription at all."""
+
+    max_length: int | None = None
+    """Letters and digits that a (nearly) blank page may have; a page without any is right then."""
+    max_length_skips_image_alt_tags: bool = False
+    max_repeats: int = MAX_REPEATS
+    check_disallowed_characters: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableTest(UnitTest):
+    """`table`: a cell and its neighbours."""
+
+    cell: str
+    up: str = ""
+    down: str = ""
+    left: str = ""
+    right: str = ""
+    top_heading: str = ""
+    left_heading: str = ""
+    ignore_markdown_tables: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MathTest(UnitTest):
+    """`math`: a formula, in LaTeX."""
+
+    math: str
+    ignore_dollar_delimited: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatTest(UnitTest):
+    """`format`: a text is set as a heading, in bold or in italics."""
+
+    text: str
+    format: str
+    case_sensitive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FootnoteTest(UnitTest):
+    """`footnote`: a marker and what stands around it."""
+
+    marker: str
+    appears_before_marker: str | None = None
+    appears_after_marker: str | None = None
+
+
+KINDS: dict[str, type[UnitTest]] = {
+    "present": TextTest,
+    "absent": TextTest,
+    "order": OrderTest,
+    "baseline": BaselineTest,
+    "table": TableTest,
+    "math": MathTest,
+    "format": FormatTest,
+    "footnote": FootnoteTest,
+}
+SCORED_KINDS = frozenset({"present", "absent", "order", "baseline"})
+"""The kinds that have a check. Tests of the others are read, counted and named, never passed or failed."""
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a string"),
+    "str | None": ((str, type(None)), "a string or null"),
+    "int": ((int,), "an integer"),
+    "int | None": ((int, type(None)), "an integer or null"),
+    "bool": ((bool,), "true or false"),
+}
+_LEAST = {"page": 1, "max_diffs": 0, "first_n": 0, "last_n": 0, "max_length": 0, "max_repeats": 0}
+_NOT_BLANK = {"pdf", "id", "math", "marker"}
+_SEARCHED = {"text", "before", "after"}
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "checked": ("verified", "rejected", None),
+    "format": ("heading", "bold", "italic"),
+}
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON Lines file with their line numbers, from 1. Blank lines are skipped.
+
+    A RecordError for a file that cannot be read, and for a line that is not UTF-8, not JSON, not an object,
+    or that gives a field twice.
+    """
+    try:
+        lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except OSError as error:
+        raise RecordError(f"{path}: {error.strerror or error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            record = json.loads(line.decode("utf-8"), object_pairs_hook=_unique_fields)
+        except UnicodeDecodeError as error:
+            raise RecordError(
+                f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+            ) from error
+        except json.JSONDecodeError as error:
+            raise RecordError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
+        except (RecordError, RecursionError) as error:
+            raise RecordError(f"{where}: {error}") from error
+        if not isinstance(record, dict):
+            raise RecordError(f"{where}: {_json(record)} is not an object; write one {{...}} per line")
+        yield number, record
+
+
+def parse_test(record: Mapping[str, Any], where: str) -> UnitTest:
+    """A unit test of any kind from its record; `where` opens the error message (`tests.jsonl:17`)."""
+    if "type" not in record:
+        raise RecordError(f'{where}: "type" is missing; write one of {", ".join(KINDS)}')
+    kind = record["type"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise RecordError(f'{where}: "type" is {_json(kind)}; {suggestion(str(kind), KINDS)}')
+    known = {field.name: field for field in fields(KINDS[kind])}
+    for name in record:
+        if name not in known:
+            raise RecordError(f"{where}: unknown field {_json(name)}; {suggestion(str(name), known)}")
+    for name, field in known.items():
+        if name in record:
+            _check_field(field, record[name], where)
+        elif field.default is MISSING:
+            raise RecordError(f'{where}: "{name}" is missing; a test of type "{kind}" needs it')
+    test = KINDS[kind](**record)
+    if isinstance(test, OrderTest) and test.max_diffs > min(map(len, test.queries)) // 2:
+        raise RecordError(
+            f'{where}: "max_diffs" is {test.max_diffs}; write at most {min(map(len, test.queries)) // 2}, '
+            'half of the shorter of "before" and "after"'
+        )
+    return test
+
+
+def load_tests(path: str | Path) -> list[UnitTest]:
+    """The unit tests of a file, without the rejected ones. An id that comes twice is a RecordError."""
+    return [test for _, test in read_tests(path)]
+
+
+def read_tests(path: str | Path) -> Iterator[tuple[int, UnitTest]]:
+    """`load_tests` one by one, with line numbers."""
+    lines: dict[str, int] = {}
+    for number, record in read_jsonl(path):
+        test = parse_test(record, f"{path}:{number}")
+        if test.id in lines:
+            raise RecordError(
+                f"{path}:{number}: id {_json(test.id)} is already on line {lines[test.id]}; ids are unique"
+            )
+        lines[test.id] = number
+        if test.checked != "rejected":
+            yield number, test
+
+
+def write_json_atomic(path: str | Path, data: object) -> None:
+    """Writes JSON beside `path` and renames it: a reader sees the old file or the new one, never a half."""
+    path = Path(path)
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # A lone surrogate, which UTF-8 cannot hold, is written as the JSON escape that it came from.
+        partial.write_bytes(text.encode("utf-8", "backslashreplace"))
+        os.replace(partial, path)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_field(field: Field[Any], value: object, where: str) -> None:
+    name = field.name
+    types, wanted = _TYPES[str(field.type)]
+    least = _LEAST.get(name)
+    if least is not None:
+        wanted = wanted.replace("an integer", f"an integer >= {least}")
+    trouble = None
+    fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+    if not fits or (least is not None and isinstance(value, int) and value < least):
+        trouble = f"write {wanted}"
+    elif name in _CHOICES and value not in _CHOICES[name]:
+        trouble = f"write one of {', '.join(_json(choice) for choice in _CHOICES[name])}"
+    elif name in _NOT_BLANK and not str(value).strip():
+        trouble = "it must not be empty"
+    elif name in _SEARCHED and not strict(str(value)):
+        trouble = "nothing is left of it after normalisation"
+    elif name == "marker" and len(str(value).split()) > 1:
+        trouble = "a marker has no spaces"
+    if trouble:
+        raise RecordError(f'{where}: "{name}" is {_json(value)}; {trouble}')
+
+
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in record:
+            raise RecordError(f'"{name}" is given twice; keep one')
+        record[name] = value
+    return record
+
+
+def _json(value: object) -> str:
+    """A value as its file spells it, cut short."""
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,96 @@
+"""Loops: phrases of any length repeated back to back, anywhere in a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ocr_verifiers.verdict import PASS, Verdict, fail, shown
+
+MAX_REPEATS = 30
+"""olmOCR's limit for short phrases, and the default of a baseline test."""
+SHORT_PHRASE = 20
+"""Characters. A longer phrase may repeat fewer times: it fills as much of the page."""
+FEWEST_REPEATS = 5
+"""Any phrase may come this many times in a row: refrains and equal table rows do."""
+LONGEST_LEADER = 1000
+"""Characters. Dot leaders, rules and blank table cells, which say nothing, may be this long."""
+
+_TABLE_TAG = re.compile(r"</?(?:table|thead|tbody|tr|th|td)\b[^<>]*>", re.IGNORECASE)
+
+
+class Loop(NamedTuple):
+    """A phrase, which is not itself a repetition, and how many times in a row it is complete."""
+
+    phrase: str
+    times: int
+    length: int
+    """Characters from the first to the last that follow the pattern, an incomplete last phrase included."""
+
+
+def repeats(text: str, max_repeats: int = MAX_REPEATS) -> Verdict:
+    """Fails a text that loops.
+
+    A phrase of n characters may come `max_repeats` times in a row, or 20 * max_repeats / n times if that is
+    fewer (about 600 characters of it at the default of 30), but always 5 times. A phrase without a letter or
+    digit may fill 1,000 characters instead: tables of contents have dot leaders, forms have rules and blank
+    cells. White space counts as one space and a table tag as `|`. Repetition is literal: a list that counts
+    its items upwards is none. Two in a row are never a loop.
+    """
+    return judge_loops(find_loops(text), max_repeats)
+
+
+def judge_loops(loops: Iterable[Loop], max_repeats: int) -> Verdict:
+    """The verdict of `repeats` on loops found before."""
+    for phrase, times, length in loops:
+        if any(character.isalnum() for character in phrase):
+            longer = max(FEWEST_REPEATS, SHORT_PHRASE * max_repeats // len(phrase))
+            too_many = times > min(max_repeats, longer)
+        else:
+            too_many = length > LONGEST_LEADER
+        if too_many:
+            return fail(f"{shown(phrase, 30)} is repeated {times} times in a row")
+    return PASS
+
+
+def find_loops(text: str) -> list[Loop]:
+    """Every maximal repetition of at least three in a row, shortest phrases first, in O(n log^2 n).
+
+    For each power of two w, positions where the same w characters start get the same rank (prefix doubling).
+    Where a phrase of n characters repeats, w/2 < n <= w, each position's w characters were last seen n
+    positions before: a run of equal distances n is a repetition. Ordinary text has no w characters twice
+    from about w = 64 on, and the search ends there.
+    """
+    text = " ".join(_TABLE_TAG.sub("|", text).split())
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    loops: list[Loop] = []
+    width, ranks = 1, np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    while (distances := _distances_back(ranks)).any():
+        periods = np.where((distances > width // 2) & (distances <= width), distances, 0)
+        edges = np.flatnonzero(np.diff(periods, prepend=0, append=0))
+        for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            period = int(periods[start])
+            length = stop - start + width - 1 + period
+            if period and length >= 3 * period:
+                phrase = text[start - period : start]
+                loops.append(Loop(phrase, length // period, length))
+        if len(ranks) <= width:
+            break
+        pairs = ranks[:-width] * len(text) + ranks[width:]
+        ranks = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+        width *= 2
+    return loops
+
+
+def _distances_back(ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How far back each position's rank was last seen; 0 where it is new."""
+    order = np.argsort(ranks, kind="stable")
+    gaps = np.diff(order)
+    gaps[np.diff(ranks[order]) != 0] = 0
+    distances = np.zeros_like(ranks)
+    distances[order[1:]] = gaps
+    return distances
