@@ -42,7 +42,6 @@ def fail(message: str, code: int = 2) -> None:
     sys.exit(code)
 
 
-
 def where_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--where",
@@ -113,8 +112,9 @@ def train(
     from ocr_rl.trainers.loop import TrainingStopped
 
     if dry_run:
-        with tempfile.TemporaryDirectory() as folder:
-            training.dry_run(training.prepare(loaded, training.collect_pages(loaded.data, loaded.render, Path(folder))))
+        with tempfile.TemporaryDirectory() as scratch:
+            pages = training.collect_pages(loaded.data, loaded.render, Path(scratch))
+            training.dry_run(training.prepare(loaded, pages))
         return
     folder = training.write_recipe(loaded, out, overwrite)
     try:
@@ -133,7 +133,11 @@ def train(
     help="Score these transcriptions instead of running a model: JSONL rows {id or file_name, text}.",
 )
 @where_option
-@click.option("--held-out", type=float, help="Evaluate only the pages that training with this data.validation holds out.")
+@click.option(
+    "--held-out",
+    type=float,
+    help="Evaluate only the pages that training with this data.validation holds out.",
+)
 @click.option("--max-tokens", default=512, show_default=True, help="Tokens of a transcription.")
 @click.option("--max-pixels", default=0, help="Upper bound on the pixels of a fitted page.")
 @click.option("--prompt", default="", help="Instruction for pages that bring none.")
@@ -200,7 +204,13 @@ def evaluate(
 @click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
 @user_errors
 def transcribe(
-    source: Path, model: str, out: Path | None, max_tokens: int, max_pixels: int, prompt: str, trust_remote_code: bool
+    source: Path,
+    model: str,
+    out: Path | None,
+    max_tokens: int,
+    max_pixels: int,
+    prompt: str,
+    trust_remote_code: bool,
 ) -> None:
     """Transcribe SOURCE, an image, a PDF, or a folder of them; greedy.
 
@@ -278,9 +288,7 @@ def render(
                 yield i
                 bar.update(1)
 
-        render_collection(
-            out, pages, seed=seed, layouts=wanted, style=STYLES[style], name=name, progress=progress
-        )
+        render_collection(out, pages, seed=seed, layouts=wanted, style=STYLES[style], name=name, progress=progress)
     click.echo(f"{pages} pages in {out}")
 
 
@@ -316,7 +324,10 @@ def check(path: str, split: str, validation: float, json_path: Path | None) -> N
     if json_path is not None:
         from ocr_verifiers import write_json_atomic
 
-        problems = {"problems": [str(p) for p in report.problems], "warnings": [str(p) for p in report.warnings]}
+        problems = {
+            "problems": [str(p) for p in report.problems],
+            "warnings": [str(p) for p in report.warnings],
+        }
         write_json_atomic(json_path, dict(report.summary) | problems)
     if report.problems:
         sys.exit(2)

@@ -285,8 +285,18 @@ def check(recipe: Recipe) -> Recipe:
     """What types cannot say. Raises ValueError with the key, the value and what to write."""
     train, rollout, grpo, data = recipe.train, recipe.rollout, recipe.grpo, recipe.data
     rules: list[tuple[bool, str, object, str]] = [
-        (rollout.group_size >= 2, "rollout.group_size", rollout.group_size, "at least 2: a group of one has no advantage"),
-        (rollout.temperature > 0, "rollout.temperature", rollout.temperature, "above 0: greedy groups have no spread"),
+        (
+            rollout.group_size >= 2,
+            "rollout.group_size",
+            rollout.group_size,
+            "at least 2: a group of one has no advantage",
+        ),
+        (
+            rollout.temperature > 0,
+            "rollout.temperature",
+            rollout.temperature,
+            "above 0: greedy groups have no spread",
+        ),
         (rollout.max_tokens >= 1, "rollout.max_tokens", rollout.max_tokens, "at least 1"),
         (train.steps >= 0, "train.steps", train.steps, "0 or more"),
         (train.learning_rate >= 0, "train.learning_rate", train.learning_rate, "0 or more"),
@@ -302,7 +312,12 @@ def check(recipe: Recipe) -> Recipe:
             "between 1 and grpo.pages_per_step",
         ),
         (0 < data.validation < 1, "data.validation", data.validation, "a share between 0 and 1"),
-        (len(recipe.render.lines) == 2, "render.lines", recipe.render.lines, "the least and the most, e.g. [2, 4]"),
+        (
+            len(recipe.render.lines) == 2,
+            "render.lines",
+            recipe.render.lines,
+            "the least and the most, e.g. [2, 4]",
+        ),
         (
             len(recipe.render.characters) == 2,
             "render.characters",

@@ -10,12 +10,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ocr_verifiers import SCORED_KINDS, Rubric, parse_test
-
 from ocr_rl.images import LONGEST_SIDE, ImageError
 from ocr_rl.pages import find_pages, metadata_values, select_pages
 from ocr_rl.problems import Found, Problem
 from ocr_rl.splits import SPLIT_SEED, document_of, shared_text, split_pages
+from ocr_verifiers import SCORED_KINDS, Rubric, parse_test
 
 SHOWN_WARNINGS = 20
 
@@ -36,9 +35,7 @@ class DataReport:
         """The report for people: what is in the dataset, every problem, the first warnings."""
         says = self.summary
         lines = [f"{self.path}: {says['pages']:,} pages of {says['documents']:,} documents"]
-        lines += [
-            f"  {name:<12} {_spread(says[name])}" for name in ("width", "height", "text_length") if says[name]
-        ]
+        lines += [f"  {name:<12} {_spread(says[name])}" for name in ("width", "height", "text_length") if says[name]]
         lines.append(f"  {'characters':<12} {says['characters']:,}, {len(says['alphabet'])} different ones")
         for name in ("sources", "languages", "levels", "tests", "not_scored", "split"):
             if says[name]:
@@ -77,9 +74,7 @@ def check_dataset(
     for one in progress(found):
         problems += _failed_tests(one)
         if one.page.text is None and one.page.tests and not any(_is_scored(test) for test in one.page.tests):
-            warnings.append(
-                one.place.problem(None, f"no test of {one.page.id} is of a kind that is scored yet")
-            )
+            warnings.append(one.place.problem(None, f"no test of {one.page.id} is of a kind that is scored yet"))
         try:
             image = one.page.open_image()
         except ImageError as error:
@@ -108,9 +103,7 @@ def _failed_tests(found: Found) -> list[Problem]:
     ]
 
 
-def _check_split(
-    found: Sequence[Found], validation: float | int, seed: int, warnings: list[Problem]
-) -> dict[str, int]:
+def _check_split(found: Sequence[Found], validation: float | int, seed: int, warnings: list[Problem]) -> dict[str, int]:
     """Pages on each side of the split; what the sides share is a warning at the validation page."""
     places = {one.page.id: one.place for one in found}
     try:
@@ -129,9 +122,7 @@ def _check_split(
     return {"train": len(train), "validation": len(held)}
 
 
-def _summary(
-    found: Sequence[Found], sizes: Sequence[tuple[int, int]], split: Mapping[str, int]
-) -> dict[str, Any]:
+def _summary(found: Sequence[Found], sizes: Sequence[tuple[int, int]], split: Mapping[str, int]) -> dict[str, Any]:
     pages = [one.page for one in found]
     texts = [page.text for page in pages if page.text is not None]
     tests = [test for page in pages for test in page.tests]

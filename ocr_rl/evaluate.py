@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ocr_verifiers import Rubric, Score, read_jsonl
 
 from ocr_rl.rewards import Rewarder
 from ocr_rl.splits import document_of
 from ocr_rl.types import Completion, Page
+from ocr_verifiers import Rubric, Score, read_jsonl
 
 if TYPE_CHECKING:
     from ocr_rl.rollout import Engine
@@ -39,7 +39,10 @@ class PageResult:
 
 
 def transcribe(
-    engine: Engine, pages: Sequence[Page], max_tokens: int, report: Callable[[int], object] = lambda done: None
+    engine: Engine,
+    pages: Sequence[Page],
+    max_tokens: int,
+    report: Callable[[int], object] = lambda done: None,
 ) -> list[Completion]:
     """Greedy, a few dozen pages at a time; `report` is told how many pages are done."""
     from ocr_rl.rollout import Sampling
@@ -67,7 +70,7 @@ def read_predictions(path: Path, pages: Sequence[Page]) -> tuple[list[Page], lis
         if not isinstance(text, str):
             raise ValueError(f'{where}: "text" is {text!r}; write the transcription as a string')
         if page_id not in by_id:
-            raise ValueError(f'{where}: no page {page_id!r} in the data; write an id or file_name that it has')
+            raise ValueError(f"{where}: no page {page_id!r} in the data; write an id or file_name that it has")
         if page_id in found:
             raise ValueError(f"{where}: {page_id!r} is transcribed by an earlier row; write one row per page")
         found[page_id] = Completion((), text, "end", ())

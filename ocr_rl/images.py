@@ -78,9 +78,7 @@ class TableImage:
         try:
             return Path(image["path"]).read_bytes()
         except OSError as error:
-            raise ImageError(
-                self.name, f"names {image['path']}, which cannot be read: {error.strerror}"
-            ) from error
+            raise ImageError(self.name, f"names {image['path']}, which cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,7 @@ def read_bench(folder: Path, longest_side: int, report: Report) -> Iterator[Foun
         yield Found(page, stated[0][1], "pdf", pdf)
 
 
-def read_side_by_side(
-    folder: Path, files: Sequence[Path], longest_side: int, report: Report
-) -> Iterator[Found]:
+def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, report: Report) -> Iterator[Found]:
     """Images and PDFs, each with its transcription beside it: `scan.png` and `scan.txt` or `scan.md`.
 
     Page n of `book.pdf` is `book_pg<n>` or `book_page<n>`; if the PDF has one page, `book` will do. A PDF's

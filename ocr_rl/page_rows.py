@@ -134,9 +134,7 @@ def name_columns(columns: Mapping[str, str], available: Iterable[str], where: st
         if role not in roles and free:
             roles[role] = free[0]
     if "image" not in roles:
-        raise ValueError(
-            f"{where}: no column is known as the image; say columns.image = one of {', '.join(names)}"
-        )
+        raise ValueError(f"{where}: no column is known as the image; say columns.image = one of {', '.join(names)}")
     return roles
 
 

@@ -44,9 +44,7 @@ def load_pages(
     """
     found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
     if problems:
-        more = (
-            f"\nand {len(problems) - 1} more; `ocr-rl data check {path}` lists them" if problems[1:] else ""
-        )
+        more = f"\nand {len(problems) - 1} more; `ocr-rl data check {path}` lists them" if problems[1:] else ""
         raise ValueError(f"{problems[0]}{more}")
     pages = [one.page if one.page.prompt else replace(one.page, prompt=prompt) for one in found]
     return select_pages(pages, where)
@@ -74,9 +72,7 @@ def find_pages(
     return list(pages.values()), problems
 
 
-def _read(
-    path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: Report
-) -> Iterable[Found]:
+def _read(path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: Report) -> Iterable[Found]:
     if path.is_dir():
         return _read_folder(path, columns, split, longest_side, report)
     if path.is_file() and path.suffix == ".jsonl":

@@ -38,7 +38,7 @@ class PixelBudget:
 
     def _fit_side(self, scaled: float, side: int, scale: float) -> int:
         tokens = scaled / self.multiple
-        if self.max_pixels is None or scale == 1.0 and side % self.multiple == 0:
+        if self.max_pixels is None or (scale == 1.0 and side % self.multiple == 0):
             whole = math.ceil(tokens - 1e-9)  # as Pixtral: a longest edge is itself a multiple
         elif scale > 1.0:
             whole = math.ceil(tokens)

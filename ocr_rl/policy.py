@@ -96,7 +96,7 @@ class Policy:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         processor: Any,
         *,
         max_pixels: int | None = None,
@@ -104,7 +104,7 @@ class Policy:
         gradient_checkpointing: bool = False,
         source: str = "",
     ) -> None:
-        self.model: Any = model
+        self.model = model
         self.processor = processor
         self.source = source
         self.compute_dtype = compute_dtype
@@ -258,7 +258,7 @@ class Policy:
     def logits(self, hidden: Tensor, temperature: float) -> Tensor:
         """(..., D) -> (..., V) in float32, divided by the temperature; -inf for suppressed tokens."""
         with self._autocast():
-            logits = self.head(hidden)
+            logits: Tensor = self.head(hidden)
         logits = logits.float() / temperature
         if self.suppressed_ids:
             suppressed = torch.tensor(self.suppressed_ids, device=logits.device)
@@ -278,11 +278,11 @@ class Policy:
 
         size = max(1, LOGITS_PER_CHUNK // self.head.weight.shape[0])
         if len(where) <= size or not torch.is_grad_enabled():
-            parts = [score(s, t) for s, t in zip(states.split(size), tokens.split(size), strict=True)]
+            parts = [score(s, t) for s, t in zip(torch.split(states, size), torch.split(tokens, size), strict=True)]
         else:
             parts = [
                 checkpoint(score, s, t, use_reentrant=False)
-                for s, t in zip(states.split(size), tokens.split(size), strict=True)
+                for s, t in zip(torch.split(states, size), torch.split(tokens, size), strict=True)
             ]
         scattered = (
             torch.zeros(mask.numel(), device=self.device).index_copy(0, at, torch.cat(values)).view(mask.shape)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocr_verifiers.records import RecordError, parse_test
-
 from ocr_rl.images import ImageError
 from ocr_rl.types import Page
+from ocr_verifiers.records import RecordError, parse_test
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,7 @@ def tests_in(file: Path, report: Report) -> Iterator[tuple[Place, dict[str, Any]
     for place, record in json_lines(file, report):
         if valid_test(record, place, report):
             if record["id"] in lines:
-                report(
-                    place.problem(
-                        "id", f"is {record['id']}, as on line {lines[record['id']]}; ids are unique"
-                    )
-                )
+                report(place.problem("id", f"is {record['id']}, as on line {lines[record['id']]}; ids are unique"))
             lines.setdefault(record["id"], place.line)
             yield place, record
 

@@ -271,7 +271,13 @@ def render_collection(
         file_name = f"images/{name}_{i:05d}.png"
         page.image.save(out / file_name)
         rows.append(
-            {"file_name": file_name, "text": page.text, "source": name, "level": "page", "doc": f"{name}_{i:05d}"}
+            {
+                "file_name": file_name,
+                "text": page.text,
+                "source": name,
+                "level": "page",
+                "doc": f"{name}_{i:05d}",
+            }
         )
         for n, test in enumerate(page.tests):
             record = {"pdf": file_name, "page": 1, "id": f"{name}_{i:05d}_{n:02d}"}

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
-
 from ocr_rl.config import RewardConfig
 from ocr_rl.types import Completion, Group, Page
+from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
 
 
 @dataclass(frozen=True)

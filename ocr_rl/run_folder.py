@@ -1,10 +1,10 @@
 """The run folder: a contract that other tools read.
 
-    resolved.toml                   the recipe, every default spelled out
-    metrics.jsonl                   one object per step
-    rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts and advantage
-    checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent
-    eval/before.json, after.json    held-out pages before and after training
+resolved.toml                   the recipe, every default spelled out
+metrics.jsonl                   one object per step
+rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts and advantage
+checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent
+eval/before.json, after.json    held-out pages before and after training
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from ocr_rl.splits import SPLIT_SEED, split_pages
 from ocr_rl.trainers.grpo import Learner, advantages_of, train_grpo
 from ocr_rl.types import Page
 
+
 @dataclass
 class Job:
     """Everything that a run needs, loaded and checked before anything is written."""
@@ -59,15 +60,18 @@ def make_engine(recipe: Recipe, policy: Policy) -> Engine:
 def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[Page]:
     """The recipe's dataset; without one, a collection rendered into `folder`."""
     if data.path:
-        return load_pages(
-            data.path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split
-        )
+        return load_pages(data.path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split)
     if render.style not in STYLES:
         raise ValueError(f'render.style is "{render.style}"; write one of {", ".join(STYLES)}')
     lines, characters = render.lines, render.characters
     layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
     render_collection(
-        folder, render.pages, seed=render.seed, layouts=[layout], style=STYLES[render.style], name=render.style
+        folder,
+        render.pages,
+        seed=render.seed,
+        layouts=[layout],
+        style=STYLES[render.style],
+        name=render.style,
     )
     return load_pages(folder, prompt=data.prompt)
 
@@ -152,8 +156,8 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
                 f"reference   {_spread(texts)} tokens; rollout.max_tokens is {rollout.max_tokens}",
                 f"step        {grpo.pages_per_step} pages x {rollout.group_size} completions",
                 f"memory      {(peak + 8 * trained) / 2**30:.1f} GiB, optimiser state included",
-                f"time        about {per_page * grpo.pages_per_step * steps / 60:.0f} minutes at most for {steps} steps,"
-                " from the longest prompt of a sample",
+                f"time        about {per_page * grpo.pages_per_step * steps / 60:.0f} minutes at most for {steps} "
+                "steps, from the longest prompt of a sample",
                 f"environment {json.dumps(environment())}",
             ]
         )

@@ -56,13 +56,17 @@ BLANK = IMAGE
 
 PAGE = Style(font_size=(10, 16), paper=(190, 255), ink=(0, 100))
 LINE = Style(
-    font_size=(11, 40), paper=(190, 255), ink=(0, 100), blur=(0, 1.0), noise=(0, 10), jitter=0.05, remnants=0.3
+    font_size=(11, 40),
+    paper=(190, 255),
+    ink=(0, 100),
+    blur=(0, 1.0),
+    noise=(0, 10),
+    jitter=0.05,
+    remnants=0.3,
 )
 
 TOWER = [(Layout(lines=(1, 3), characters=(6, 16), random_strings=0.3), PAGE)]
-CHARACTERS = [
-    (Layout(lines=(1, 1), characters=(1, n), random_strings=0.4), PAGE) for n in (1, 2, 3, 4, 6, 8, 12)
-]
+CHARACTERS = [(Layout(lines=(1, 1), characters=(1, n), random_strings=0.4), PAGE) for n in (1, 2, 3, 4, 6, 8, 12)]
 LINES = [
     (Layout(lines=(1, 1), characters=(2, n), random_strings=0.3), style)
     for n in (18, 24, 32, 44, 58, 72)
@@ -218,9 +222,7 @@ class Batches(IterableDataset):
         return {name: torch.from_numpy(array) for name, array in arrays.items()} | {"frontier": frontier}
 
 
-def embed(
-    model: LightOnOcrForConditionalGeneration, pixels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def embed(model: LightOnOcrForConditionalGeneration, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(B, H, W) grey bytes of one size -> image tokens (B, N, D) and the tower's patches (B, 4N, D').
 
     The model's own path for mixed sizes masks one long sequence of all patches; one size needs no mask.
@@ -327,7 +329,7 @@ def train(args: argparse.Namespace) -> None:
                 flush=True,
             )
             patient = level.value > len(CHARACTERS) and step - entered >= args.patience
-            if level.value < len(LEVELS) - 1 and (accuracy > 0.8 and step - entered >= 50 or patient):
+            if level.value < len(LEVELS) - 1 and ((accuracy > 0.8 and step - entered >= 50) or patient):
                 level.value += 1
                 entered, accuracy = step, 0.0
         if step % args.save_every == 0:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 import torch
-from ocr_verifiers import pool
 from torch import Tensor
 
 from ocr_rl.advantages import group_advantages
@@ -34,6 +34,7 @@ from ocr_rl.trainers.loop import (
     stop_after_step,
 )
 from ocr_rl.types import Page
+from ocr_verifiers import pool
 
 Evaluate = Callable[[], Mapping[str, Any]]
 
@@ -198,9 +199,7 @@ class Learner:
         """Add up the gradient of one optimiser step over these groups."""
         completions = [c for group in scored for c in group.group.completions]
         trained = [c for c in completions if c.finished or not self.recipe.grpo.mask_truncated]
-        counts = StepCounts(
-            sum(len(c.token_ids) for c in trained), len(completions), self.recipe.rollout.max_tokens
-        )
+        counts = StepCounts(sum(len(c.token_ids) for c in trained), len(completions), self.recipe.rollout.max_tokens)
         for task in tasks:
             if task is not None:
                 self._backward(task, counts)
@@ -259,9 +258,7 @@ class Learner:
             return None
         state = self.policy.read(task.prompt) if self.policy.shares_prompt else None
         old = [self._score(task.prompt, state, batch).logprobs.cpu() for batch in task.batches]
-        return replace(
-            task, batches=[replace(b, old_logprobs=o) for b, o in zip(task.batches, old, strict=True)]
-        )
+        return replace(task, batches=[replace(b, old_logprobs=o) for b, o in zip(task.batches, old, strict=True)])
 
     @torch.no_grad()
     def _reference_logprobs(self, prompt: Prompt, batch: MicroBatch) -> Tensor:
@@ -280,7 +277,7 @@ def rollout_metrics(scored: Sequence[ScoredGroup], spread: Tensor, clock: Sequen
     tokens = sum(len(c.token_ids) for c in completions)
     edits = [score.char_edits for score in scores if score.char_edits is not None]
     tests = sum(score.scored_tests for score in scores)
-    generate, score, learn = (b - a for a, b in zip(clock, clock[1:], strict=False))
+    generate, score, learn = (b - a for a, b in pairwise(clock))
     parts = {name for score_ in scores for name in score_.parts}
     means: dict[str, float | None] = {}
     for name in sorted(parts):

@@ -54,9 +54,7 @@ def messages(problems, folder):
 
 
 def test_a_problem_reads_as_file_line_field_and_what_is_wrong():
-    assert (
-        str(Problem("a.jsonl", 17, "text", "is 3, not a string")) == 'a.jsonl:17: "text" is 3, not a string'
-    )
+    assert str(Problem("a.jsonl", 17, "text", "is 3, not a string")) == 'a.jsonl:17: "text" is 3, not a string'
     assert str(Problem("a.jsonl", 17, None, "not JSON")) == "a.jsonl:17: not JSON"
     assert str(Problem("a.png", None, None, "has no transcription")) == "a.png: has no transcription"
 
@@ -150,9 +148,7 @@ def test_a_stated_split_through_a_document_is_a_warning(folder):
     rows = [row | {"split": name} for row, name in zip(rows_of(folder), stated, strict=True)]
     write_lines(folder / "metadata.jsonl", rows)
     report = check_dataset(folder)
-    assert messages(report.warnings, folder) == [
-        'metadata.jsonl:4: "split" puts the document doc 1 on both sides'
-    ]
+    assert messages(report.warnings, folder) == ['metadata.jsonl:4: "split" puts the document doc 1 on both sides']
     assert report.summary["split"] == {"train": 3, "validation": 1}
 
 

@@ -113,9 +113,7 @@ def test_tests_beside_the_rows_belong_to_the_page_that_they_name(folder):
 
 
 def test_tests_within_a_row_need_not_repeat_the_page(folder):
-    write_lines(
-        folder / "metadata.jsonl", [{"file_name": "a.png", "tests": [{"type": "present", "text": "Sir"}]}]
-    )
+    write_lines(folder / "metadata.jsonl", [{"file_name": "a.png", "tests": [{"type": "present", "text": "Sir"}]}])
     [page] = load_pages(folder)
     assert page.text is None
     assert page.tests == ({"pdf": "a.png", "page": 1, "id": "a.png_test1", "type": "present", "text": "Sir"},)
@@ -184,17 +182,13 @@ def test_a_broken_line_is_named_and_empty_lines_count(folder, line, message):
 
 def test_a_page_that_comes_twice_is_an_error(folder):
     write_lines(folder / "metadata.jsonl", [LETTER, LETTER])
-    with pytest.raises(
-        ValueError, match=r"metadata\.jsonl:2: the page a\.png is already at .*metadata\.jsonl:1"
-    ):
+    with pytest.raises(ValueError, match=r"metadata\.jsonl:2: the page a\.png is already at .*metadata\.jsonl:1"):
         load_pages(folder)
 
 
 def test_the_first_problem_is_shown_and_the_others_are_counted(folder):
     write_lines(folder / "metadata.jsonl", [{"file_name": f"{n}.png", "text": "x"} for n in range(3)])
-    with pytest.raises(
-        ValueError, match=r"names 0\.png(.|\n)*\nand 2 more; `ocr-rl data check .*` lists them"
-    ):
+    with pytest.raises(ValueError, match=r"names 0\.png(.|\n)*\nand 2 more; `ocr-rl data check .*` lists them"):
         load_pages(folder)
 
 
@@ -310,9 +304,7 @@ def test_a_mistake_beside_an_image_is_named_by_file(tmp_path, texts, message):
 def test_a_pdf_of_many_pages_needs_a_text_for_a_page(tmp_path):
     draw_pdf(tmp_path / "book.pdf", 2)
     (tmp_path / "book.txt").write_text("both pages")
-    with pytest.raises(
-        ValueError, match=r"book\.pdf: has no .*: book_pg<number>\.txt or \.md for each of its 2 pages"
-    ):
+    with pytest.raises(ValueError, match=r"book\.pdf: has no .*: book_pg<number>\.txt or \.md for each of its 2 pages"):
         load_pages(tmp_path)
 
 
@@ -399,9 +391,7 @@ def test_a_table_may_name_image_files(tmp_path):
     draw(tmp_path / "a.png")
     rows = {"image": [str(tmp_path / "a.png"), "no/such.png"], "text": ["one", "two"]}
     datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(
-        ValueError, match=r't\.parquet:2: "image" names no/such\.png, which cannot be read: No such'
-    ):
+    with pytest.raises(ValueError, match=r't\.parquet:2: "image" names no/such\.png, which cannot be read: No such'):
         load_pages(tmp_path / "t.parquet")
     named = datasets.Dataset.from_dict({"image": rows["image"][:1], "text": ["one"]})
     named.to_parquet(tmp_path / "t.parquet")
@@ -432,9 +422,7 @@ def test_a_broken_parquet_file_is_one_clear_error(tmp_path):
 
 
 def test_a_hub_that_does_not_answer_is_one_clear_error():
-    with pytest.raises(
-        ValueError, match="owner/name: no such file or folder here, and the hub gave nothing: "
-    ):
+    with pytest.raises(ValueError, match="owner/name: no such file or folder here, and the hub gave nothing: "):
         load_pages("owner/name")
 
 

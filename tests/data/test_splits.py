@@ -79,9 +79,7 @@ def test_of_two_documents_each_side_gets_one():
 
 
 def test_one_document_cannot_be_split():
-    with pytest.raises(
-        ValueError, match="cannot split 3 pages of one document; name each page's document in `doc`"
-    ):
+    with pytest.raises(ValueError, match="cannot split 3 pages of one document; name each page's document in `doc`"):
         split_pages(pages_of({"a": 3}), 0.5, 0)
 
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ocr_verifiers import PreparedPage, parse_test, run_test
 
 
@@ -139,12 +140,8 @@ def test_order_allows_max_diffs_in_each():
 @pytest.mark.parametrize("max_diffs", [0, 1, 5])
 def test_hole_closed_one_place_does_not_come_before_itself(max_diffs):
     """Near matches start a few characters before and after the place itself; they are the same place."""
-    assert not order(
-        "xxxxxxxxxx hello world yyyyyyyyyy", "hello world", "hello world", max_diffs=max_diffs
-    ).passed
-    assert order(
-        "hello world yyyyyyyyyyyy hello world", "hello world", "hello world", max_diffs=max_diffs
-    ).passed
+    assert not order("xxxxxxxxxx hello world yyyyyyyyyy", "hello world", "hello world", max_diffs=max_diffs).passed
+    assert order("hello world yyyyyyyyyyyy hello world", "hello world", "hello world", max_diffs=max_diffs).passed
 
 
 def test_hole_closed_order_with_many_edits_ends():
@@ -182,9 +179,7 @@ def test_baseline_counts_letters_of_every_script():
 def test_baseline_with_max_length_passes_a_page_that_says_little_or_nothing():
     assert baseline("", max_length=10).passed
     assert baseline("page 1", max_length=10).passed
-    assert (
-        baseline("a page of prose", max_length=10).why == "12 letters and digits on a page that may have 10"
-    )
+    assert baseline("a page of prose", max_length=10).why == "12 letters and digits on a page that may have 10"
 
 
 def test_image_descriptions_count_unless_the_test_says_otherwise():

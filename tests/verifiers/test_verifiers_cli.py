@@ -2,9 +2,10 @@
 
 import json
 
-import ocr_verifiers
 import pytest
 from click.testing import CliRunner
+
+import ocr_verifiers
 from ocr_verifiers.cli import main
 
 REFERENCES = [
@@ -28,18 +29,14 @@ def files(tmp_path, monkeypatch):
 
     def write(**rows):
         for name, lines in rows.items():
-            (tmp_path / f"{name}.jsonl").write_text(
-                "\n".join(json.dumps(line) for line in lines), encoding="utf-8"
-            )
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
         return tmp_path
 
     return write
 
 
 def score(*options):
-    return CliRunner().invoke(
-        main, ["score", "predictions.jsonl", "--references", "references.jsonl", *options]
-    )
+    return CliRunner().invoke(main, ["score", "predictions.jsonl", "--references", "references.jsonl", *options])
 
 
 def complaint(*options):
@@ -110,8 +107,7 @@ def test_cer_counts_graphemes_on_request(files):
 def test_pages_of_a_pdf_are_named_by_file_and_number(files):
     rows = [{"id": "a.pdf", "text": "one"}, {"id": "a.pdf#2", "text": "two"}]
     tests = [
-        {"pdf": "a.pdf", "page": n, "id": str(n), "type": "present", "text": t}
-        for n, t in ((1, "one"), (2, "two"))
+        {"pdf": "a.pdf", "page": n, "id": str(n), "type": "present", "text": t} for n, t in ((1, "one"), (2, "two"))
     ]
     files(references=rows, predictions=rows, tests=tests)
     assert "2/2 (1.000)" in score().stdout
@@ -194,6 +190,4 @@ def test_help_shows_examples():
 
 
 def test_the_version_is_that_of_the_package():
-    assert (
-        CliRunner().invoke(main, ["--version"]).stdout == f"ocr-verify, version {ocr_verifiers.__version__}\n"
-    )
+    assert CliRunner().invoke(main, ["--version"]).stdout == f"ocr-verify, version {ocr_verifiers.__version__}\n"

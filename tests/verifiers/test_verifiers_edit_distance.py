@@ -4,6 +4,7 @@ import jiwer
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ocr_verifiers import EditCounts, alignment, char_edits, pool, word_edits
 
 TEXT = st.text(alphabet="ab ಕಿe\u0301\n", max_size=30)

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ocr_verifiers import NORMALIZATIONS, graphemes, normalize
 from ocr_verifiers.normalize import markdown, quotes, strict, whitespace
 

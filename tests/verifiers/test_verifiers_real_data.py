@@ -9,6 +9,7 @@ from pathlib import Path
 import jiwer
 import pytest
 from click.testing import CliRunner
+
 from ocr_verifiers import (
     SCORED_KINDS,
     PreparedPage,
@@ -39,9 +40,7 @@ def pairs(real_data):
     references = {row["file_name"]: row["text"] for _, row in read_jsonl(real_data / "metadata.jsonl")}
     rows = [row for _, row in read_jsonl(real_data / "predictions" / "tesseract.jsonl")]
     texts = [(references[row["file_name"]], row["text"]) for row in rows]
-    return [
-        tuple(normalize(text, ["nfc", "whitespace"]) for text in pair) for pair in texts if pair[0].strip()
-    ]
+    return [tuple(normalize(text, ["nfc", "whitespace"]) for text in pair) for pair in texts if pair[0].strip()]
 
 
 def test_the_pooled_cer_equals_that_of_jiwer(pairs):

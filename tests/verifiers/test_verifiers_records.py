@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+
 from ocr_verifiers import SCORED_KINDS, RecordError, load_tests, parse_test, read_jsonl, write_json_atomic
 
 BASE = {"pdf": "a.pdf", "page": 1, "id": "t1"}
@@ -91,9 +92,7 @@ def test_a_wrong_field_is_an_error_with_its_address_and_remedy(record, complaint
 
 
 def test_tests_are_loaded_in_order_and_blank_lines_are_skipped(tmp_path):
-    path = written(
-        tmp_path, *(BASE | record | {"id": str(i)} for i, record in enumerate(EVERY_KIND)), b"", b" \r"
-    )
+    path = written(tmp_path, *(BASE | record | {"id": str(i)} for i, record in enumerate(EVERY_KIND)), b"", b" \r")
     assert [test.id for test in load_tests(path)] == list("01234567")
 
 

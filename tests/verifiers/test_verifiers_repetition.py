@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ocr_verifiers import repeats
 from ocr_verifiers.repetition import find_loops
 
@@ -43,9 +44,7 @@ def test_a_loop_is_found_with_its_phrase_and_how_often_it_came():
 
 def test_hole_closed_400_copies_of_a_sentence_fail():
     """olmOCR looks for phrases of 1 to 5 characters."""
-    assert (
-        repeats(SENTENCE * 400 + "End.").why == '"The same sentence again. " is repeated 400 times in a row'
-    )
+    assert repeats(SENTENCE * 400 + "End.").why == '"The same sentence again. " is repeated 400 times in a row'
 
 
 @pytest.mark.parametrize("text", ["{} And then it ended.", "It began so. {}", "Before. {} After."])

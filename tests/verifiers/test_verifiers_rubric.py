@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ocr_verifiers import EditCounts, Rubric, parse_test
 
 
@@ -85,9 +86,7 @@ def test_gates_multiply():
     assert Rubric().score("no " * 40, reference="no " * 40, finished=False).reward == 1 / 4
 
 
-@pytest.mark.parametrize(
-    "completion", ["", "\n \n", "---\n---", "****", "||||\n|--|", "```\n```", "<br><br>", "#"]
-)
+@pytest.mark.parametrize("completion", ["", "\n \n", "---\n---", "****", "||||\n|--|", "```\n```", "<br><br>", "#"])
 def test_form_alone_earns_nothing(completion):
     assert Rubric().score(completion, reference="alpha:omega", tests=[*TESTS, BASELINE]).reward == 0.0
 
@@ -147,9 +146,7 @@ def test_a_page_without_reference_and_scored_tests_cannot_be_scored():
 
 
 def test_a_page_to_which_no_weighted_part_applies_cannot_be_scored():
-    with pytest.raises(
-        ValueError, match="it has a reference and 0 scored tests, and the rubric weighs pass_rate"
-    ):
+    with pytest.raises(ValueError, match="it has a reference and 0 scored tests, and the rubric weighs pass_rate"):
         Rubric({"pass_rate": 1}).prepare("alpha")
 
 

@@ -5,8 +5,9 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ocr_verifiers.search import Match, allowed_edits, contains, first_match, last_match, near_ends
 from rapidfuzz.distance import Levenshtein
+
+from ocr_verifiers.search import Match, allowed_edits, contains, first_match, last_match, near_ends
 
 LETTERS = st.text(alphabet="ab", min_size=1, max_size=10)
 
@@ -26,11 +27,7 @@ def matches(pattern, text, max_edits):
     """Every match by its definition: an end near enough that no end within max_edits of it beats."""
     distances = dict(enumerate(least_distances(pattern, text), 1))
     near = {e: d for e, d in distances.items() if d <= max_edits}
-    return [
-        (e, d)
-        for e, d in near.items()
-        if all((d, e) <= (near[f], f) for f in near if abs(e - f) <= max_edits)
-    ]
+    return [(e, d) for e, d in near.items() if all((d, e) <= (near[f], f) for f in near if abs(e - f) <= max_edits)]
 
 
 @settings(deadline=None)

@@ -43,17 +43,13 @@ def main() -> None:
 
 @main.command()
 @click.argument("predictions", type=click.Path(path_type=Path))
-@click.option(
-    "--references", required=True, type=click.Path(path_type=Path), help="JSON Lines of true transcriptions."
-)
+@click.option("--references", required=True, type=click.Path(path_type=Path), help="JSON Lines of true transcriptions.")
 @click.option(
     "--tests",
     type=click.Path(path_type=Path),
     help="JSON Lines of olmOCR-bench unit tests.  [default: tests.jsonl beside the references, if any]",
 )
-@click.option(
-    "--json", "out", type=click.Path(path_type=Path), help="Write totals and every page's scores here."
-)
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Write totals and every page's scores here.")
 @click.option(
     "--unit",
     type=click.Choice(UNITS),
@@ -87,10 +83,7 @@ def score(predictions: Path, references: Path, tests: Path | None, out: Path | N
         tests = tests or (beside if beside.exists() else None)
         by_page = _tests_by_page(tests, known, references) if tests else {}
         rubric = Rubric({"similarity": 1.0, "exact": 1.0, "pass_rate": 1.0}, unit=cast(Unit, unit))
-        pages = [
-            _score_page(rubric, name, text, known[name], by_page.get(name, ()))
-            for name, text in texts.items()
-        ]
+        pages = [_score_page(rubric, name, text, known[name], by_page.get(name, ())) for name, text in texts.items()]
         report = _report(pages, len(known))
         for line in _table(report):
             click.echo(line)
@@ -105,9 +98,7 @@ def _read_references(path: Path) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for where, name, row in _read_rows(path):
         if not isinstance(row.get("text"), str | None):
-            raise RecordError(
-                f'{where}: "text" of {shown(name)} is not a string; leave it out if there is none'
-            )
+            raise RecordError(f'{where}: "text" of {shown(name)} is not a string; leave it out if there is none')
         rows[name] = row
     if not rows:
         raise RecordError(f"{path}: has no rows")
@@ -207,8 +198,7 @@ def _by_kind(pages: Sequence[ScoredPage]) -> Row:
     total = Counter(test.type for test, _ in verdicts)
     passed = Counter(test.type for test, verdict in verdicts if verdict.passed)
     return {
-        kind: {"tests": n, "passed": passed[kind], "pass_rate": passed[kind] / n}
-        for kind, n in sorted(total.items())
+        kind: {"tests": n, "passed": passed[kind], "pass_rate": passed[kind] / n} for kind, n in sorted(total.items())
     }
 
 

@@ -168,9 +168,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = json.loads(line.decode("utf-8"), object_pairs_hook=_unique_fields)
         except UnicodeDecodeError as error:
-            raise RecordError(
-                f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
-            ) from error
+            raise RecordError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
         except json.JSONDecodeError as error:
             raise RecordError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
         except (RecordError, RecursionError) as error:

@@ -76,9 +76,7 @@ class Rubric:
     def __post_init__(self) -> None:
         _check_names("quality part", self.weights, PARTS)
         _check_names("gate", self.gates, GATES)
-        if not all(math.isfinite(w) and w >= 0 for w in self.weights.values()) or not sum(
-            self.weights.values()
-        ):
+        if not all(math.isfinite(w) and w >= 0 for w in self.weights.values()) or not sum(self.weights.values()):
             raise ValueError(f"weights are {dict(self.weights)}; write numbers >= 0, one of them positive")
         if not all(0 < factor <= 1 for factor in self.gates.values()):
             raise ValueError(f"gates are {dict(self.gates)}; write factors above 0 and up to 1")
@@ -101,9 +99,7 @@ class Rubric:
         if not any(weight and applies[name] for name, weight in self.weights.items()):
             kinds = Counter(test.type for test in not_scored)
             without_check = (
-                f" (without a check: {', '.join(f'{n} {kind}' for kind, n in kinds.items())})"
-                if kinds
-                else ""
+                f" (without a check: {', '.join(f'{n} {kind}' for kind, n in kinds.items())})" if kinds else ""
             )
             raise ValueError(
                 f"the page cannot be scored: it has {'no' if reference is None else 'a'} reference and "
