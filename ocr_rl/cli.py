@@ -8,14 +8,20 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from ocr_rl import __version__
 
-EXTRAS = {"torch": "train", "transformers": "train", "peft": "train", "tqdm": "train", "vllm": "train,vllm"}
-"""Which extra brings a module; anything else that is missing comes with `data`."""
+EXTRAS = {
+    "data": ("datasets", "matplotlib", "PIL", "pypdfium2", "reportlab"),
+    "train": ("peft", "safetensors", "torch", "tqdm", "transformers"),
+    "train,vllm": ("vllm",),
+}
+"""Which extra brings which modules."""
+
+Item = TypeVar("Item")
 
 
 def user_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,9 +35,13 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
             module = (error.name or "").split(".")[0]
             if module in ("ocr_rl", "ocr_verifiers"):
                 raise
-            extra = EXTRAS.get(module, "data")
-            fail(f"this command needs {module or error}: pip install 'ocr-rl[{extra}]'")
-        except (ValueError, OSError) as error:
+            wanted = [f"'ocr-rl[{extra}]'" for extra, modules in EXTRAS.items() if module in modules]
+            fail(f"this command needs {module or error}: pip install {wanted[0] if wanted else module}")
+        except BrokenPipeError:  # `ocr-rl ... | head`: click ends quietly
+            raise
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except ValueError as error:
             fail(str(error))
 
     return wrapped
@@ -42,13 +52,66 @@ def fail(message: str, code: int = 2) -> None:
     sys.exit(code)
 
 
-def where_option(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option(
+def dataset_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which pages of a dataset, and what its columns are: the same for every command that reads one."""
+    where = click.option(
         "--where",
         multiple=True,
         metavar="KEY=VALUE[,VALUE]",
         help="Keep pages whose metadata says so, e.g. --where level=line --where source=a,b.",
-    )(command)
+    )
+    columns = click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="ROLE=NAME",
+        help="The column that holds the image, text, id, prompt or tests, e.g. --column text=truth.",
+    )
+    split = click.option("--split", help="Split of a Hugging Face dataset.  [default: train]")
+    return where(columns(split(command)))
+
+
+def folder_exists(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """A file that cannot be written later is a mistake now."""
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"the folder {path.parent} does not exist")
+    return path
+
+
+def json_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
+    )
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    pixels = click.option(
+        "--max-pixels", type=click.IntRange(min=0), default=0, help="Upper bound on the pixels of a fitted page."
+    )
+    prompt = click.option("--prompt", default="", help="Instruction for pages that bring none.")
+    trust = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
+    return pixels(prompt(trust(command)))
+
+
+def parse_columns(columns: Iterable[str]) -> dict[str, str]:
+    """`["text=truth"]` -> `{"text": "truth"}`."""
+    names = {}
+    for text in columns:
+        role, _, name = text.partition("=")
+        if not (role and name):
+            raise ValueError(f"--column {text}: write ROLE=NAME, e.g. --column text=truth")
+        names[role] = name
+    return names
+
+
+def progress(label: str) -> Callable[[Iterable[Item]], Iterable[Item]]:
+    """A progress bar on stderr around what is iterated over."""
+
+    def shown(items: Iterable[Item]) -> Iterable[Item]:
+        with click.progressbar(items, label=label, file=sys.stderr) as bar:
+            yield from bar
+
+    return shown
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -70,9 +133,9 @@ def main() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/RECIPE-TIME.")
 @click.option("--data", metavar="PATH", help="Folder, file or hub id of a dataset (data.path).")
 @click.option("--model", metavar="PATH", help='Folder or hub id of a policy, or "tiny" (model.path).')
-@where_option
+@dataset_options
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a recipe's value.")
-@click.option("--steps", type=int, help="Short for --set train.steps=N.")
+@click.option("--steps", type=click.IntRange(min=0), help="Short for --set train.steps=N.")
 @click.option("--seed", type=int, help="Short for --set train.seed=N.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print tokens, memory and time, and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
@@ -83,6 +146,8 @@ def train(
     data: str | None,
     model: str | None,
     where: tuple[str, ...],
+    columns: tuple[str, ...],
+    split: str | None,
     overrides: tuple[str, ...],
     steps: int | None,
     seed: int | None,
@@ -97,13 +162,23 @@ def train(
     ocr-rl train grpo-paper --out runs/paper --steps 100 --seed 1
     ocr-rl train my.toml --data lines/ --where level=line --where source=ehri-en
     """
-    from ocr_rl.config import load_recipe
+    from ocr_rl.config import check_model_path, load_recipe
     from ocr_rl.pages import parse_filters
 
-    shorts = {"data.path": data, "model.path": model, "train.steps": steps, "train.seed": seed}
-    overrides += tuple(f"{key}={value}" for key, value in shorts.items() if value is not None)
-    overrides += tuple(f"data.where.{key}={json.dumps(values)}" for key, values in parse_filters(where).items())
+    shorts: dict[str, Any] = {
+        "data.path": data,
+        "data.split": split,
+        "model.path": model,
+        "train.steps": steps,
+        "train.seed": seed,
+        **{f"data.columns.{role}": name for role, name in parse_columns(columns).items()},
+        **{f"data.where.{key}": values for key, values in parse_filters(where).items()},
+    }
+    overrides += tuple(
+        f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in shorts.items() if value is not None
+    )
     loaded = load_recipe(recipe, list(overrides))
+    check_model_path(loaded.model.path)
     out = out or Path("runs") / f"{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
     import tempfile
@@ -119,7 +194,13 @@ def train(
     folder = training.write_recipe(loaded, out, overwrite)
     try:
         pages = training.collect_pages(loaded.data, loaded.render, out / "pages")
-        training.run(training.prepare(loaded, pages), folder, click.echo)
+        job = training.prepare(loaded, pages)
+    except BaseException:
+        folder.abandon()
+        raise
+    folder.settle()
+    try:
+        training.run(job, folder, click.echo)
     except TrainingStopped as stop:
         fail(f"{stop}\nrun folder: {out}", code=1)
 
@@ -132,24 +213,26 @@ def train(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Score these transcriptions instead of running a model: JSONL rows {id or file_name, text}.",
 )
-@where_option
+@dataset_options
 @click.option(
     "--held-out",
-    type=float,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Evaluate only the pages that training with this data.validation holds out.",
 )
-@click.option("--max-tokens", default=512, show_default=True, help="Tokens of a transcription.")
-@click.option("--max-pixels", default=0, help="Upper bound on the pixels of a fitted page.")
-@click.option("--prompt", default="", help="Instruction for pages that bring none.")
-@click.option("--limit", type=int, help="Evaluate the first N pages.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write metrics and pages here.")
-@click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
+@click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N pages.")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Tokens of a transcription."
+)
+@model_options
+@json_option("Write metrics and pages here.")
 @user_errors
 def evaluate(
     model: str | None,
     data: str,
     predictions: Path | None,
     where: tuple[str, ...],
+    columns: tuple[str, ...],
+    split: str | None,
     held_out: float | None,
     max_tokens: int,
     max_pixels: int,
@@ -174,7 +257,9 @@ def evaluate(
     from ocr_rl.rewards import make_rubric
     from ocr_rl.splits import SPLIT_SEED, split_pages
 
-    pages = load_pages(data, where=parse_filters(where), prompt=prompt)
+    pages = load_pages(
+        data, where=parse_filters(where), prompt=prompt, columns=parse_columns(columns), split=split or "train"
+    )
     if held_out is not None:
         _, pages = split_pages(pages, held_out, SPLIT_SEED)
     pages = pages[:limit]
@@ -198,10 +283,10 @@ def evaluate(
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--model", default="tiny", show_default=True, help='Folder or hub id of a policy, or "tiny".')
 @click.option("--out", type=click.Path(path_type=Path), help="Write one .md file per page into this folder.")
-@click.option("--max-tokens", default=2048, show_default=True, help="Tokens of a transcription.")
-@click.option("--max-pixels", default=0, help="Upper bound on the pixels of a fitted page.")
-@click.option("--prompt", default="", help="Instruction for the model.")
-@click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=1), default=2048, show_default=True, help="Tokens of a transcription."
+)
+@model_options
 @user_errors
 def transcribe(
     source: Path,
@@ -237,7 +322,7 @@ def transcribe(
 
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--pages", default=40, show_default=True, help="How many.")
+@click.option("--pages", type=click.IntRange(min=1), default=40, show_default=True, help="How many.")
 @click.option("--style", default="print", show_default=True, help="clean, print, scan or carbon.")
 @click.option(
     "--layout",
@@ -250,8 +335,15 @@ def transcribe(
 )
 @click.option("--lines", type=(int, int), default=(3, 6), show_default=True, help="Least and most per page.")
 @click.option("--characters", type=(int, int), default=(14, 30), show_default=True, help="Least and most per line.")
-@click.option("--headers", default=0.0, help="Share of pages with a running header, which is no part of the text.")
-@click.option("--page-numbers", default=0.0, help="Share of pages with a page number, likewise.")
+@click.option(
+    "--headers",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Share of pages with a running header, which is no part of the text.",
+)
+@click.option(
+    "--page-numbers", type=click.FloatRange(0, 1), default=0.0, help="Share of pages with a page number, likewise."
+)
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
 @click.option("--name", default="rendered", show_default=True, help="Prefix of files, and the pages' source.")
 @user_errors
@@ -281,14 +373,9 @@ def render(
     if (out / "metadata.jsonl").exists():
         raise ValueError(f"{out} holds a dataset already; give another folder")
     wanted = [Layout(kind, lines, characters, headers, page_numbers) for kind in layouts]
-    with click.progressbar(length=pages, label="rendering", file=sys.stderr) as bar:
-
-        def progress(indices: Iterable[int]) -> Iterable[int]:
-            for i in indices:
-                yield i
-                bar.update(1)
-
-        render_collection(out, pages, seed=seed, layouts=wanted, style=STYLES[style], name=name, progress=progress)
+    render_collection(
+        out, pages, seed=seed, layouts=wanted, style=STYLES[style], name=name, progress=progress("rendering")
+    )
     click.echo(f"{pages} pages in {out}")
 
 
@@ -299,11 +386,24 @@ def data() -> None:
 
 @data.command()
 @click.argument("path")
-@click.option("--split", default="train", show_default=True, help="Split of a Hugging Face dataset.")
-@click.option("--validation", default=0.2, show_default=True, help="Share held out, for the check of shared text.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the summary and problems here.")
+@dataset_options
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share held out, for the check of shared text.",
+)
+@json_option("Write the summary and problems here.")
 @user_errors
-def check(path: str, split: str, validation: float, json_path: Path | None) -> None:
+def check(
+    path: str,
+    where: tuple[str, ...],
+    columns: tuple[str, ...],
+    split: str | None,
+    validation: float,
+    json_path: Path | None,
+) -> None:
     """Report every problem of the dataset at PATH at once, and a summary. Exit code 2 if there is any.
 
     \b
@@ -315,11 +415,19 @@ def check(path: str, split: str, validation: float, json_path: Path | None) -> N
 
     \b
     ocr-rl data check scans/
-    ocr-rl data check scans/ --json report.json
+    ocr-rl data check scans/ --where level=line --json report.json
     """
     from ocr_rl.data_check import check_dataset
+    from ocr_rl.pages import parse_filters
 
-    report = check_dataset(path, split=split, validation=validation)
+    report = check_dataset(
+        path,
+        where=parse_filters(where),
+        columns=parse_columns(columns),
+        split=split or "train",
+        validation=validation,
+        progress=progress("checking"),
+    )
     click.echo(report.render())
     if json_path is not None:
         from ocr_verifiers import write_json_atomic
@@ -334,7 +442,10 @@ def check(path: str, split: str, validation: float, json_path: Path | None) -> N
 
 
 def load_engine(model: str, max_pixels: int, trust_remote_code: bool) -> Any:
-    from ocr_rl.config import ModelConfig
+    from ocr_rl.config import ModelConfig, check_model_path
+
+    check_model_path(model)
+
     from ocr_rl.policy import Policy
     from ocr_rl.rollout import TransformersEngine
 

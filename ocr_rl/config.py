@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 import types
 from dataclasses import dataclass, field
@@ -201,12 +202,17 @@ def _override(recipe: Recipe, override: str) -> Recipe:
     where = f"--set {override}"
     section, _, name = key.strip().partition(".")
     _check_key(Recipe, section, where, "section")
+    kind = _types(Recipe)[section]
     if not name:
-        return dataclasses.replace(recipe, **{section: _value(text, _types(Recipe)[section], where, section)})
+        if dataclasses.is_dataclass(kind):
+            raise ValueError(f"{where}: {section} is a section; write --set {section}.key=value")
+        return dataclasses.replace(recipe, **{section: _value(text, kind, where, section)})
     owner = getattr(recipe, section)
     name, _, entry = name.partition(".")
     _check_key(type(owner), name, where, f"key of [{section}]")
     kind = _types(type(owner))[name]
+    if entry and get_origin(kind) is not dict:
+        raise ValueError(f"{where}: {section}.{name} has no entries; write --set {section}.{name}=value")
     if entry:  # one entry of a table, e.g. reward.weights.exact=0.3
         value: Any = {**getattr(owner, name), entry: _value(text, get_args(kind)[1], where, key)}
     else:
@@ -312,6 +318,7 @@ def check(recipe: Recipe) -> Recipe:
             "between 1 and grpo.pages_per_step",
         ),
         (0 < data.validation < 1, "data.validation", data.validation, "a share between 0 and 1"),
+        (recipe.render.pages >= 2, "render.pages", recipe.render.pages, "at least 2: one is held out"),
         (
             len(recipe.render.lines) == 2,
             "render.lines",
@@ -329,6 +336,12 @@ def check(recipe: Recipe) -> Recipe:
         if not ok:
             raise ValueError(f"{key} is {value}; write {want}")
     return recipe
+
+
+def check_model_path(path: str) -> None:
+    """Raises ValueError for what is neither `tiny`, nor a folder, nor like a hub id, before the hub is asked."""
+    if path != "tiny" and not Path(path).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path):
+        raise ValueError(f'no folder "{path}"; a model is a folder, a hub id (owner/name), or "tiny"')
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -60,7 +60,7 @@ def read_predictions(path: Path, pages: Sequence[Page]) -> tuple[list[Page], lis
     """The pages that a JSONL file of rows {id or file_name, text} transcribes, and their transcriptions.
 
     Raises:
-        ValueError: a row without text, for an unknown page, or for one that an earlier row transcribes.
+        ValueError: a row without text, for an unknown page, or for one that an earlier row transcribes; no row.
     """
     by_id = {page.id: page for page in pages}
     found: dict[str, Completion] = {}
@@ -74,6 +74,8 @@ def read_predictions(path: Path, pages: Sequence[Page]) -> tuple[list[Page], lis
         if page_id in found:
             raise ValueError(f"{where}: {page_id!r} is transcribed by an earlier row; write one row per page")
         found[page_id] = Completion((), text, "end", ())
+    if not found:
+        raise ValueError(f"{path}: holds no transcriptions")
     return [by_id[page_id] for page_id in found], list(found.values())
 
 

@@ -117,7 +117,10 @@ def grpo_loss(
     per_token = clipped_surrogate(rho, advantages, clip_low, clip_high).expand_as(logprobs)
     if beta:
         assert ref_logprobs is not None, "beta > 0 needs ref_logprobs"
-        per_token = per_token + beta * kl_estimate(logprobs, ref_logprobs, kl)
+        pads = ~completion_mask  # set to 0 first: the gradient of exp(inf), masked afterwards, is 0 * inf
+        per_token = per_token + beta * kl_estimate(
+            logprobs.masked_fill(pads, 0.0), ref_logprobs.masked_fill(pads, 0.0), kl
+        )
     return aggregate(per_token, completion_mask, normalizer, counts)
 
 

@@ -8,6 +8,7 @@ processor, which then leaves it alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,23 +29,22 @@ class PixelBudget:
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) after fitting: the aspect ratio kept up to rounding, never above the budget."""
         scale = 1.0
+        whole: Callable[[float], int] = round  # as Qwen
         if self.longest_edge is not None:
-            scale = min(scale, self.longest_edge / max(width, height))
-        if self.max_pixels is not None:
+            scale, whole = min(scale, self.longest_edge / max(width, height)), _ceil  # as Pixtral
+        fitted = self._whole(width * scale, height * scale, whole)
+        if self.max_pixels is not None and math.prod(fitted) > self.max_pixels:
             scale = min(scale, math.sqrt(self.max_pixels / (width * height)))
-        if self.min_pixels is not None and width * height < self.min_pixels:
+            fitted = self._whole(width * scale, height * scale, math.floor)
+        elif self.min_pixels is not None and math.prod(fitted) < self.min_pixels:
             scale = math.sqrt(self.min_pixels / (width * height))
-        return self._fit_side(width * scale, width, scale), self._fit_side(height * scale, height, scale)
+            fitted = self._whole(width * scale, height * scale, _ceil)
+        return fitted
 
-    def _fit_side(self, scaled: float, side: int, scale: float) -> int:
-        tokens = scaled / self.multiple
-        if self.max_pixels is None or (scale == 1.0 and side % self.multiple == 0):
-            whole = math.ceil(tokens - 1e-9)  # as Pixtral: a longest edge is itself a multiple
-        elif scale > 1.0:
-            whole = math.ceil(tokens)
-        else:
-            whole = math.floor(tokens) if scale < 1.0 else round(tokens)
-        return self.multiple * max(1, whole)
+    def _whole(self, width: float, height: float, whole: Callable[[float], int]) -> tuple[int, int]:
+        """Both sides in whole image tokens, one at least."""
+        columns, rows = (max(1, whole(side / self.multiple)) for side in (width, height))
+        return self.multiple * columns, self.multiple * rows
 
     def fit(self, image: Image) -> Image:
         """The image at its fitted size, RGB, resampled once (bicubic)."""
@@ -58,3 +58,7 @@ class PixelBudget:
         """Image tokens of a page of this size, after fitting."""
         width, height = self.fitted_size(width, height)
         return (width // self.multiple) * (height // self.multiple)
+
+
+def _ceil(tokens: float) -> int:
+    return math.ceil(tokens - 1e-9)  # 640 * (1540 / 640) / 28 is 55, not a rounding error more

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.utils import logging as transformers_logging
 
 from ocr_rl.pixels import PixelBudget
 from ocr_rl.tensors import entropy, token_logprobs
@@ -118,11 +119,13 @@ class Policy:
             raise ValueError(f"{source}: no end token in generation_config.json or the tokenizer; add eos_token_id")
         pad = _ids(self.base.generation_config.pad_token_id) or _ids(processor.tokenizer.pad_token_id)
         self.pad_id = (pad or self.end_ids)[0]
+        # how a checkpoint wants to be sampled is never used, and may be something that transformers refuses to save
+        self.base.generation_config = GenerationConfig(eos_token_id=self.end_ids, pad_token_id=self.pad_id)
         self.suppressed_ids = self._special_image_ids()
         for module in model.modules():  # the ratio compares a policy with itself: no dropout
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-        model.train(gradient_checkpointing)  # transformers checkpoints in training mode only
+        model.eval()
         if gradient_checkpointing:
             self.base.gradient_checkpointing_enable({"use_reentrant": False})
             if self.base is not model:
@@ -236,8 +239,10 @@ class Policy:
                 [repeated["mm_token_type_ids"], torch.zeros_like(completion)], dim=1
             )
         repeated["attention_mask"] = torch.ones_like(repeated["input_ids"])
+        self.model.train(not self.shares_prompt)  # transformers checkpoints in training mode, and keeps no cache then
         with self._autocast():
             output = self.backbone(**repeated, use_cache=False)
+        self.model.eval()
         return self._score_hidden(output.last_hidden_state[:, -width:], ids, mask, temperature)
 
     def decode(
@@ -310,8 +315,12 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder: safetensors (or the adapter), config, tokenizer, processor."""
+        shown = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()  # it would break into the trainer's own
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
+        if shown:
+            transformers_logging.enable_progress_bar()
 
     def _autocast(self) -> Any:
         if self.compute_dtype == torch.float32:

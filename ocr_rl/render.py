@@ -40,6 +40,11 @@ class Layout:
     random_strings: float = 0.1
     """Share of tokens that are unguessable strings."""
 
+    def __post_init__(self) -> None:
+        for name, (least, most) in {"lines": self.lines, "characters": self.characters}.items():
+            if not 1 <= least <= most:
+                raise ValueError(f"{name} from {least} to {most}; write the least, 1 or more, and then the most")
+
 
 @dataclass(frozen=True)
 class Style:

@@ -27,15 +27,21 @@ def parse_tests(page: Page) -> list[UnitTest]:
     return [parse_test(record, f"{page.id}, test {i + 1}") for i, record in enumerate(page.tests)]
 
 
+def _prepare(rubric: Rubric, page: Page) -> PreparedReference:
+    tests = parse_tests(page)
+    try:
+        return rubric.prepare(page.text, tests)
+    except ValueError as error:
+        raise ValueError(f"{page.id}: {error}") from None
+
+
 class Rewarder:
     """Scores completions of pages whose references and tests were prepared once."""
 
     def __init__(self, rubric: Rubric, pages: Sequence[Page]) -> None:
         """Raises ValueError if a page has neither a reference nor a test that the rubric can use."""
         self.rubric = rubric
-        self._prepared: dict[str, PreparedReference] = {
-            page.id: rubric.prepare(page.text, parse_tests(page)) for page in pages
-        }
+        self._prepared: dict[str, PreparedReference] = {page.id: _prepare(rubric, page) for page in pages}
 
     def score(self, page: Page, completion: Completion) -> Score:
         return self._prepared[page.id].score(completion.text, finished=completion.finished)

@@ -5,6 +5,8 @@ metrics.jsonl                   one object per step
 rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts and advantage
 checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent
 eval/before.json, after.json    held-out pages before and after training
+pages/                          the rendered collection, unless the recipe names a dataset
+tensorboard/                    event files, if tensorboard is installed
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ class RunFolder:
     def create(cls, path: Path, resolved: str, *, overwrite: bool = False) -> RunFolder:
         """Start a run. A folder that holds a run is only replaced when told so.
 
+        What it replaces lies beside it until `settle` deletes it or `abandon` brings it back.
+
         Raises:
             ValueError: there is a run, or something else, at `path`.
         """
         if (path / "resolved.toml").exists() and overwrite:
-            shutil.rmtree(path)
+            replaced = _replaced(path)
+            shutil.rmtree(replaced, ignore_errors=True)
+            os.replace(path, replaced)
         elif path.is_dir() and any(path.iterdir()):
             what = "a run" if (path / "resolved.toml").exists() else "files"
             raise ValueError(f"{path} holds {what} already; give another --out, or --overwrite to replace a run")
@@ -37,6 +43,16 @@ class RunFolder:
             (path / folder).mkdir(parents=True, exist_ok=True)
         write_atomically(path / "resolved.toml", resolved)
         return cls(path)
+
+    def settle(self) -> None:
+        """The run begins: what it replaces goes."""
+        shutil.rmtree(_replaced(self.path), ignore_errors=True)
+
+    def abandon(self) -> None:
+        """The run never began: what it would have replaced comes back."""
+        shutil.rmtree(self.path)
+        if _replaced(self.path).exists():
+            os.replace(_replaced(self.path), self.path)
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one step to metrics.jsonl, on disk when this returns."""
@@ -70,6 +86,10 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
         return sorted(p for p in (self.path / "checkpoints").glob("step_*") if p.suffix != ".partial")
+
+
+def _replaced(path: Path) -> Path:
+    return path.parent / (path.name + ".replaced")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from ocr_rl.config import DataConfig, Recipe, RenderConfig, to_toml
 from ocr_rl.evaluate import PageResult, score_pages, summarize, table, transcribe
@@ -41,6 +44,8 @@ class Job:
 
 def prepare(recipe: Recipe, pages: Sequence[Page]) -> Job:
     """Raises ValueError for anything in the recipe or the pages that would stop the run later."""
+    if recipe.train.wandb and find_spec("wandb") is None:
+        raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
     torch.manual_seed(recipe.train.seed)
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
     if recipe.train.eval_pages:
@@ -72,6 +77,7 @@ def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[
         layouts=[layout],
         style=STYLES[render.style],
         name=render.style,
+        progress=partial(tqdm, desc="rendering", unit="page", leave=False),
     )
     return load_pages(folder, prompt=data.prompt)
 
@@ -92,7 +98,10 @@ def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print) -> None
 
 def evaluate(job: Job) -> dict[str, Any]:
     """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and after.json."""
-    completions = transcribe(job.engine, job.held_out, job.recipe.rollout.max_tokens)
+    with tqdm(total=len(job.held_out), desc="evaluating", unit="page", leave=False) as bar:
+        completions = transcribe(
+            job.engine, job.held_out, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n)
+        )
     results: list[PageResult] = score_pages(job.held_out, completions, job.rewarder.rubric)
     return summarize(results) | {"pages": [result.as_dict() for result in results]}
 

@@ -52,12 +52,12 @@ def face_alphabet(face: str) -> str:
 
 @lru_cache(maxsize=512)
 def load_face(face: str, size: int) -> FreeTypeFont:
-    """The face at a size in pixels. ModuleNotFoundError names the extra when its package is missing."""
+    """The face at a size in pixels. ModuleNotFoundError if the package that ships it is missing."""
     from PIL import ImageFont
 
     (package, folder), file = FACES[face]
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"the face {face!r} comes with {package}: pip install 'ocr-rl[data]'")
+        raise ModuleNotFoundError(f"the face {face!r} comes with {package}", name=package)
     path = Path(spec.origin).parent / folder / file
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)

@@ -56,7 +56,7 @@ BLANK = IMAGE
 
 PAGE = Style(font_size=(10, 16), paper=(190, 255), ink=(0, 100))
 LINE = Style(
-    font_size=(11, 40),
+    font_size=(11, 26),
     paper=(190, 255),
     ink=(0, 100),
     blur=(0, 1.0),
@@ -67,16 +67,20 @@ LINE = Style(
 
 TOWER = [(Layout(lines=(1, 3), characters=(6, 16), random_strings=0.3), PAGE)]
 CHARACTERS = [(Layout(lines=(1, 1), characters=(1, n), random_strings=0.4), PAGE) for n in (1, 2, 3, 4, 6, 8, 12)]
-LINES = [
-    (Layout(lines=(1, 1), characters=(2, n), random_strings=0.3), style)
-    for n in (18, 24, 32, 44, 58, 72)
-    for style in (PAGE, LINE)
+BEYOND = [
+    (Layout(lines=(1, lines), characters=(least, most), random_strings=0.3), style)
+    for lines, least, most, style in (
+        (1, 2, 24, PAGE),
+        (2, 6, 14, PAGE),
+        (3, 8, 20, PAGE),
+        (4, 10, 26, PAGE),
+        (6, 12, 32, PAGE),
+        (1, 20, 72, PAGE),
+        (1, 4, 72, LINE),
+    )
 ]
-PAGES = [
-    (Layout(lines=(1, lines), characters=(6, n), random_strings=0.3), PAGE)
-    for lines, n in ((2, 12), (2, 20), (3, 20), (4, 24), (5, 28), (6, 32))
-]
-LEVELS = TOWER + CHARACTERS + [level for i in range(6) for level in (*LINES[2 * i : 2 * i + 2], PAGES[i])]
+LEVELS = TOWER + CHARACTERS + BEYOND
+"""What a page holds, from easy to hard. Level 0 trains the tower alone."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -186,8 +190,9 @@ class Batches(IterableDataset):
         level = self.level.value
         pages = []
         for j in range(4 * self.batch):
-            # half of the pages at the frontier, the rest spread over what came before
-            k = level if rng.random() < 0.35 else math.ceil(level * math.sqrt(rng.random()))
+            # a third of the pages at the frontier while there is one, the rest spread over what came before
+            frontier = 0 < level < len(LEVELS) - 1 and rng.random() < 0.35
+            k = level if frontier else math.ceil(level * math.sqrt(rng.random()))
             page = render_page(f"{self.seed}:{i}:{j}", *LEVELS[k])
             image = np.asarray(BUDGET.fit(page.image).convert("L"))
             patches = self.patches(page.centers, page.image.size, image.shape)
@@ -375,7 +380,7 @@ def main() -> None:
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=2e-3)
     parser.add_argument("--level", type=int, default=0, help="start at this level at least")
-    parser.add_argument("--patience", type=int, default=400, help="steps on a line or page level at most")
+    parser.add_argument("--patience", type=int, default=300, help="steps on a level at most, the first aside")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=200)

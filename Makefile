@@ -1,0 +1,68 @@
+# `make help` lists the targets. Everything is installed into .venv, nothing outside of it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+TORCH := torch==2.13.0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint types wheel-check bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo        train the embedded policy and show what it read before and after'
+	@echo 'make test        all tests but the slow ones'
+	@echo 'make test-slow   the slow tests'
+	@echo 'make lint        ruff: style and format'
+	@echo 'make types       mypy --strict'
+	@echo 'make wheel-check build the wheel and use it alone in an empty environment'
+	@echo 'make bench       list the benchmark scripts'
+	@echo 'make clean       delete .venv, caches and builds; runs/ stays'
+	@echo
+	@echo 'PYTHON=python3.12    the Python, 3.11 or later, that .venv is made with (now: $(PYTHON))'
+	@echo 'TORCH_INDEX=URL      where torch comes from, e.g. https://download.pytorch.org/whl/cpu'
+
+demo: $(VENV)/.train
+	$(BIN)/ocr-rl train --out runs/demo --overwrite
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+wheel-check: $(VENV)/.dev
+	$(BIN)/python scripts/wheel_check.py
+
+bench:
+	@ls scripts/bench/*.py 2>/dev/null || echo 'there are no benchmarks in scripts/bench'
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find ocr_rl verifiers scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is as old as the last successful install; what it depends on being newer means: install again.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'ocr-rl needs Python 3.11 or later; "$(PYTHON)" is not (or not there). Name another: make demo PYTHON=python3.12' >&2; \
+	  exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.made requirements/train.txt pyproject.toml
+	$(PIP) install $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(PIP) install $(TORCH) -r requirements/train.txt
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train requirements/dev.txt
+	$(PIP) install $(TORCH) -r requirements/train.txt -r requirements/dev.txt
+	@touch $@
