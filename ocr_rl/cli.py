@@ -105,13 +105,13 @@ def parse_columns(columns: Iterable[str]) -> dict[str, str]:
 
 
 def progress(label: str) -> Callable[[Iterable[Item]], Iterable[Item]]:
-    """A progress bar on stderr around what is iterated over."""
+    """A progress bar on stderr around what is iterated over, if somebody is watching."""
 
     def shown(items: Iterable[Item]) -> Iterable[Item]:
         with click.progressbar(items, label=label, file=sys.stderr) as bar:
             yield from bar
 
-    return shown
+    return shown if sys.stderr.isatty() else iter
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

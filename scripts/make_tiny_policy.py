@@ -2,6 +2,7 @@
 
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 60
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 30          # again: resumes
+    python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/tiny --level 14    # goes on from what ships
     python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/tiny  # bfloat16, ready to ship
 
 The only hard part is the plateau before the model looks at the image at all: it learns a character language
@@ -72,11 +73,11 @@ BEYOND = [
     for lines, least, most, style in (
         (1, 2, 24, PAGE),
         (2, 6, 14, PAGE),
+        (1, 4, 72, LINE),
+        (1, 20, 72, PAGE),
         (3, 8, 20, PAGE),
         (4, 10, 26, PAGE),
         (6, 12, 32, PAGE),
-        (1, 20, 72, PAGE),
-        (1, 4, 72, LINE),
     )
 ]
 LEVELS = TOWER + CHARACTERS + BEYOND
@@ -185,11 +186,11 @@ class Batches(IterableDataset):
             i += count
 
     def pool(self, i: int) -> list[dict[str, torch.Tensor]]:
-        """Four batches, cut from pages sorted by height and width, in random order."""
+        """Batches of pages of similar size, in random order: `batch` pages of 112 x 272 pixels, more smaller ones."""
         rng = Random(f"{self.seed}:{i}")
         level = self.level.value
         pages = []
-        for j in range(4 * self.batch):
+        for j in range(8 * self.batch):
             # a third of the pages at the frontier while there is one, the rest spread over what came before
             frontier = 0 < level < len(LEVELS) - 1 and rng.random() < 0.35
             k = level if frontier else math.ceil(level * math.sqrt(rng.random()))
@@ -197,8 +198,14 @@ class Batches(IterableDataset):
             image = np.asarray(BUDGET.fit(page.image).convert("L"))
             patches = self.patches(page.centers, page.image.size, image.shape)
             pages.append((image.shape, j, image, page.text, k == level, patches))
-        pages.sort(key=lambda page: page[:2])
-        batches = [self.collate(pages[n : n + self.batch]) for n in range(0, len(pages), self.batch)]
+        pages.sort(key=lambda page: (page[0][0] // 64, page[0][1], page[1]))
+        groups: list[list[tuple]] = [[]]
+        for page in pages:
+            height, width = (max(p[0][axis] for p in [*groups[-1], page]) for axis in (0, 1))
+            if (len(groups[-1]) + 1) * height * width > self.batch * 112 * 272 and groups[-1]:
+                groups.append([])
+            groups[-1].append(page)
+        batches = [self.collate(group) for group in groups]
         rng.shuffle(batches)
         return batches
 
@@ -278,6 +285,9 @@ def train(args: argparse.Namespace) -> None:
     if (args.out / "state.safetensors").exists():
         step, level.value = resume(args.out, model)
         level.value = max(level.value, args.level)
+    elif args.start:
+        shipped = LightOnOcrForConditionalGeneration.from_pretrained(args.start, dtype=torch.float32)
+        model.load_state_dict(shipped.state_dict(), strict=False)  # all but the auxiliary head
     optimizers = make_optimizers(model, args)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device}, step {step}, level {level.value}")
@@ -371,7 +381,8 @@ def export(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--export", type=Path)
+    parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/tiny")
+    parser.add_argument("--export", type=Path, help="write the policy here instead of training")
     parser.add_argument("--vision", type=int, nargs=2, default=(128, 3), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=(192, 4), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--minutes", type=float, default=60, help="train for this long, then save and stop")

@@ -3,10 +3,6 @@
 import pytest
 import tiny_models
 import torch
-from hypothesis import settings
-
-settings.register_profile("train", deadline=None)  # the first example pays for imports and warm-up
-settings.load_profile("train")
 
 
 @pytest.fixture(autouse=True, scope="session")

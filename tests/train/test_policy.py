@@ -95,10 +95,18 @@ hypothesis_with_fixtures = settings(max_examples=8, suppress_health_check=[Healt
 
 
 @hypothesis_with_fixtures
-@given(texts=completions, size=sizes, prompt=st.text("abc", max_size=3), temperature=st.sampled_from([1.0, 0.7]))
-def test_a_page_read_once_scores_its_completions_as_the_plain_model_does(policy, texts, size, prompt, temperature):
-    page, rows = make_page(1, size, prompt), rows_of(texts)
-    coefficients = torch.randn(len(rows), 10)
+@given(
+    seed=st.integers(0, 1000),
+    texts=completions,
+    size=sizes,
+    prompt=st.text("abc", max_size=3),
+    temperature=st.sampled_from([1.0, 0.7]),
+)
+def test_a_page_read_once_scores_its_completions_as_the_plain_model_does(
+    policy, seed, texts, size, prompt, temperature
+):
+    page, rows = make_page(seed, size, prompt), rows_of(texts)
+    coefficients = torch.randn(len(rows), 10, generator=torch.Generator().manual_seed(seed))
     expected = plain(policy, page, rows, coefficients, temperature)
     assert_same(shared(policy, page, rows, coefficients, temperature), expected)
     assert any(grad.any() for name, grad in expected[2].items() if "vis" in name)

@@ -1,0 +1,596 @@
+"""The GRPO update on real, tiny policies, against the plain model and against itself; then whole training runs."""
+
+import json
+import math
+import os
+import signal
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+from tiny_models import (
+    ARCHITECTURES,
+    EOS,
+    PAD,
+    assert_all_close,
+    completion,
+    gradients,
+    group,
+    make_page,
+    make_policy,
+    make_recipe,
+    pages_of_different_sizes,
+    tokens,
+    weights,
+)
+
+from ocr_rl.config import ModelConfig, TrainConfig
+from ocr_rl.losses import StepCounts, grpo_loss
+from ocr_rl.policy import Policy
+from ocr_rl.rewards import Rewarder, ScoredGroup
+from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.run_folder import RunFolder
+from ocr_rl.tensors import pad_rows
+from ocr_rl.trainers import grpo as grpo_module
+from ocr_rl.trainers.grpo import Learner, advantages_of, micro_batches, rollout_metrics, train_grpo
+from ocr_rl.trainers.loop import TrainingStopped, epochs, guarded_step, learning_rate, make_optimizer
+from ocr_rl.types import Group
+from ocr_verifiers import Rubric
+
+TEXTS = [["abc", "", "adfghi", "k"], ["l", "bb", "abcdef", "abcab"]]
+REWARDS = [[1.0, 0.2, 0.5, 0.0], [0.3, 0.9, 0.1, 0.4]]
+
+
+def scored_groups(texts=TEXTS, rewards=REWARDS, finished=True):
+    pages = pages_of_different_sizes()
+    return [
+        ScoredGroup(group(page, *row, finished=finished), (), values)
+        for page, row, values in zip(pages, texts, rewards, strict=False)
+    ]
+
+
+def update(policy, recipe, scored=None, rate=1e-3, steps=1):
+    """The metrics of each of `steps` updates on the same groups."""
+    scored = scored or scored_groups()
+    learner = Learner(policy, recipe)
+    return [learner.update(scored, *advantages_of(scored, recipe.grpo), rate) for _ in range(steps)]
+
+
+def gradient(policy, recipe, scored=None):
+    """Of one optimiser step over these groups, without stepping."""
+    scored = scored or scored_groups()
+    learner = Learner(policy, recipe)
+    learner.accumulate(scored, learner.prepare(scored, *advantages_of(scored, recipe.grpo)))
+    return gradients(policy)
+
+
+def plain_gradient(policy, recipe, scored):
+    """The same from one full forward per completion, nothing shared, and the loss's textbook call."""
+    advantages, _ = advantages_of(scored, recipe.grpo)
+    counts = StepCounts(
+        sum(len(c.token_ids) for g in scored for c in g.group.completions),
+        sum(len(g.group.completions) for g in scored),
+        recipe.rollout.max_tokens,
+    )
+    for group_, row in zip(scored, advantages, strict=True):
+        for one, advantage in zip(group_.group.completions, row, strict=True):
+            ids, mask = pad_rows([list(one.token_ids)], PAD)
+            scores = policy.score_unshared(policy.prompt(group_.group.page), ids, mask, recipe.rollout.temperature)
+            old = scores.logprobs.detach()
+            grpo_loss(scores.logprobs, old, advantage[None], mask, counts, normalizer=recipe.grpo.normalizer).backward()
+    return gradients(policy)
+
+
+@pytest.mark.parametrize("normalizer", ["token", "sequence", "constant"])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_gradient_of_a_step_is_that_of_the_plain_model_one_completion_at_a_time(policy, normalizer, temperature):
+    recipe = make_recipe(grpo_normalizer=normalizer, rollout_temperature=temperature)
+    scored = scored_groups()
+    expected = plain_gradient(policy, recipe, scored)
+    assert_all_close(gradient(policy, recipe, scored), expected, 1e-5)
+    assert max(g.abs().max() for g in expected.values()) > 1e-3
+
+
+@pytest.mark.parametrize("normalizer", ["token", "sequence", "constant"])
+def test_the_size_of_micro_batches_does_not_change_the_step(policy, normalizer):
+    """1 token: each completion alone. 10: two at a time. 10,000: a group at once."""
+    recipe = make_recipe(grpo_normalizer=normalizer)
+    small = replace(recipe, train=replace(recipe.train, micro_batch_tokens=1))
+    assert_all_close(gradient(policy, small), gradient(policy, recipe), 1e-6)
+    start = weights(policy)
+    results = []
+    for size in (10_000, 10, 1):
+        policy.model.load_state_dict(start)
+        metrics = update(policy, replace(recipe, train=replace(recipe.train, micro_batch_tokens=size)), rate=1e-4)[0]
+        results.append((weights(policy), {name: value for name, value in metrics.items() if value is not None}))
+    for after, metrics in results[1:]:
+        assert_all_close(after, results[0][0], 1e-6)
+        assert metrics == pytest.approx(results[0][1], rel=1e-4, abs=1e-6)
+    assert not torch.equal(results[0][0]["lm_head.weight"], start["lm_head.weight"])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradient_checkpointing_does_not_change_the_step(architecture):
+    recipe = make_recipe()
+    plain = gradient(make_policy(architecture), recipe)
+    assert_all_close(gradient(make_policy(architecture, gradient_checkpointing=True), recipe), plain, 1e-5)
+
+
+def test_micro_batches_hold_every_completion_once_and_no_more_padded_tokens_than_allowed():
+    """Lengths 4, 1, 7, 2 (end tokens included) and at most 6 tokens: [1, 2 -> 2 x 2], [4], [7]."""
+    scored = scored_groups()[0]
+    batches = micro_batches(scored, torch.tensor([1.0, 2.0, 3.0, 4.0]), make_recipe().grpo, PAD, most=6)
+    assert [tuple(b.ids.shape) for b in batches] == [(2, 2), (1, 4), (1, 7)]
+    assert [b.advantages.tolist() for b in batches] == [[2, 4], [1], [3]]
+    assert [b.mask.sum(1).tolist() for b in batches] == [[1, 2], [4], [7]]
+    assert batches[0].ids.tolist() == [[EOS, PAD], [*tokens("k"), EOS]]
+
+
+def test_a_step_makes_the_better_completion_likelier(policy):
+    page = make_page()
+    scored = [ScoredGroup(group(page, "abc", "def"), (), [1.0, 0.0])]
+    ids, mask = pad_rows([list(c.token_ids) for c in scored[0].group.completions], PAD)
+
+    def gap():
+        with torch.no_grad():
+            logprobs = policy.score(policy.read(policy.prompt(page)), ids, mask, 1.0).logprobs.sum(1)
+        return (logprobs[0] - logprobs[1]).item()
+
+    before = gap()
+    update(policy, make_recipe(), scored, rate=1e-4)
+    assert gap() > before
+
+
+def test_on_policy_the_loss_is_minus_the_mean_advantage_and_nothing_is_clipped(policy):
+    """At ratio 1 with `sequence`, each completion's mean loss is -A, and the A of a group sum to zero."""
+    metrics = update(policy, make_recipe(grpo_normalizer="sequence"))[0]
+    assert metrics["loss"] == pytest.approx(0, abs=1e-6)
+    assert metrics["clip_fraction"] == 0
+    assert metrics["kl"] is None
+    assert metrics["grad_norm"] > 0
+    assert 0 < metrics["entropy"] < math.log(24)
+    assert metrics["lr"] == 1e-3
+
+
+# Groups without spread, truncated completions.
+
+
+def test_a_group_without_spread_is_skipped_and_changes_only_the_denominator(policy):
+    """13 + 15 tokens: with a silent second group the first one's gradient is 16 / 33 of what it is alone."""
+    recipe = make_recipe()
+    scored = scored_groups(rewards=[REWARDS[0], [0.5] * 4])
+    sizes = [sum(len(c.token_ids) for c in g.group.completions) for g in scored]
+    both, alone = gradient(policy, recipe, scored), gradient(policy, recipe, scored[:1])
+    share = sizes[0] / sum(sizes)
+    assert_all_close(both, {name: g * share for name, g in alone.items()}, 1e-6)
+
+
+def test_a_skipped_page_is_not_even_read(policy, monkeypatch):
+    recipe, read = make_recipe(), []
+    original = policy.read
+    monkeypatch.setattr(policy, "read", lambda prompt, **options: read.append(prompt) or original(prompt, **options))
+    update(policy, recipe, scored_groups(rewards=[[0.5] * 4, REWARDS[1]]))
+    assert len(read) == 1
+
+
+def test_a_batch_without_any_spread_changes_no_weight(policy):
+    before = weights(policy)
+    metrics = update(policy, make_recipe(train_weight_decay=0.1), scored_groups(rewards=[[0.5] * 4, [1.0] * 4]))[0]
+    assert_all_close(weights(policy), before, 0.0)
+    assert metrics["grad_norm"] == 0
+    assert metrics["loss"] == 0
+
+
+def test_mask_truncated_leaves_truncated_completions_out_of_the_loss_but_in_their_group(policy):
+    """The gradient is that of the finished completions with the advantages of the whole group, over their tokens."""
+    recipe = make_recipe(grpo_mask_truncated=True)
+    page = make_page()
+    texts, finished = ["abc", "defg", "hi", "jkl"], [True, False, True, False]
+    mixed = Group(page, [completion(text, ended) for text, ended in zip(texts, finished, strict=True)])
+    scored = [ScoredGroup(mixed, (), REWARDS[0])]
+    advantages, _ = advantages_of(scored, recipe.grpo)
+    ids, mask = pad_rows([[*tokens("abc"), EOS], [*tokens("hi"), EOS]], PAD)
+    state = policy.read(policy.prompt(page), grad=True)
+    logprobs = policy.score(state, ids, mask, 1.0).logprobs
+    (-(advantages[0, [0, 2], None] * logprobs).sum() / 7).backward()
+    state.backward()
+    expected = gradients(policy)
+    assert_all_close(gradient(policy, recipe, scored), expected, 1e-5)
+
+
+def test_a_batch_of_only_truncated_completions_changes_nothing_under_mask_truncated(policy):
+    before = weights(policy)
+    metrics = update(policy, make_recipe(grpo_mask_truncated=True), scored_groups(finished=False))[0]
+    assert_all_close(weights(policy), before, 0.0)
+    assert metrics["loss"] == 0
+
+
+# Several updates per batch; the reference.
+
+
+@pytest.mark.parametrize("options", [{"grpo_inner_epochs": 3}, {"grpo_updates_per_batch": 2, "grpo_inner_epochs": 2}])
+def test_old_logprobs_are_those_of_the_policy_that_sampled(policy, monkeypatch, options):
+    """The ratio is 1 in the first step and leaves it later, because old_logprobs stay."""
+    recipe, seen = make_recipe(**options), []
+
+    def spy(logprobs, old_logprobs, *args, **kwargs):
+        seen.append((logprobs.detach() - old_logprobs).abs().max().item())
+        return grpo_loss(logprobs, old_logprobs, *args, **kwargs)
+
+    monkeypatch.setattr(grpo_module, "grpo_loss", spy)
+    update(policy, recipe, rate=1e-2)
+    assert seen[0] == pytest.approx(0, abs=1e-6)
+    assert min(seen[2:]) > 1e-3
+    assert len(seen) == (6 if "grpo_updates_per_batch" not in options else 4)
+
+
+def test_inner_epochs_clip_and_say_so(policy):
+    metrics = update(policy, make_recipe(grpo_inner_epochs=4), rate=3e-2)[0]
+    assert 0 < metrics["clip_fraction"] < 1
+
+
+def test_updates_per_batch_are_optimiser_steps_of_their_own_on_part_of_the_pages(policy, monkeypatch):
+    """At rate 0 each of two updates has the gradient of one page alone, with that page's own denominator."""
+    scored, seen = scored_groups(), []
+
+    def step(*args):
+        seen.append(gradients(policy))
+        return 0.0
+
+    monkeypatch.setattr(grpo_module, "guarded_step", step)
+    update(policy, make_recipe(grpo_updates_per_batch=2), scored)
+    assert len(seen) == 2
+    for one, found in zip(scored, seen, strict=True):
+        assert_all_close(found, gradient(policy, make_recipe(), [one]), 1e-6)
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+def test_the_kl_to_the_starting_policy_starts_at_zero_and_grows(policy, estimator):
+    first, *later = update(policy, make_recipe(grpo_beta=0.01, grpo_kl=estimator), rate=1e-2, steps=3)
+    assert first["kl"] == pytest.approx(0, abs=1e-6)
+    assert all(abs(m["kl"]) > 1e-3 for m in later)
+    assert estimator == "k1" or all(m["kl"] > 0 for m in later)
+
+
+def test_with_lora_the_base_model_is_the_reference(saved):
+    torch.manual_seed(0)
+    policy = Policy.load(ModelConfig(path=str(saved), lora_rank=4))
+    learner = Learner(policy, make_recipe(grpo_beta=0.01))
+    assert learner.reference is None
+    first, *later = update(policy, make_recipe(grpo_beta=0.01), rate=1e-1, steps=3)
+    assert first["kl"] == pytest.approx(0, abs=1e-6)
+    assert later[-1]["kl"] > 1e-4
+
+
+def test_without_a_kl_term_no_reference_is_kept(policy):
+    assert Learner(policy, make_recipe()).reference is None
+    assert Learner(policy, make_recipe(grpo_beta=0.1)).reference is not None
+
+
+def test_a_large_beta_keeps_the_policy_near_its_start(policy):
+    start = weights(policy)
+    free = update(policy, make_recipe(grpo_beta=1e-6), rate=1e-3, steps=20)[-1]["kl"]
+    policy.model.load_state_dict(start)
+    held = update(policy, make_recipe(grpo_beta=10.0), rate=1e-3, steps=20)[-1]["kl"]
+    assert 0 < held < 0.5 * free
+
+
+def test_under_a_kl_term_a_group_without_spread_still_has_a_gradient(policy):
+    recipe = make_recipe(grpo_beta=1.0)
+    scored = scored_groups(rewards=[[0.5] * 4, [0.5] * 4])
+    learner = Learner(policy, recipe)
+    with torch.no_grad():
+        policy.head.weight.mul_(1.5)  # away from the reference
+    learner.accumulate(scored, learner.prepare(scored, *advantages_of(scored, recipe.grpo)))
+    assert any(g.any() for g in gradients(policy).values())
+
+
+# The optimiser and its guard.
+
+
+def test_gradients_are_scaled_down_to_the_norm_and_the_norm_before_is_reported():
+    """g = [3, 4]: norm 5. SGD at rate 0.1 after scaling to norm 1 moves by [-0.06, -0.08]."""
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    optimizer = torch.optim.SGD([weight], lr=99.0)
+    assert guarded_step(optimizer, [weight], rate=0.1, max_norm=1.0) == pytest.approx(5.0)
+    torch.testing.assert_close(weight.data, torch.tensor([-0.06, -0.08]))
+    assert weight.grad is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_stops_training_before_the_weights_change(bad):
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.tensor([1.0, bad])
+    with pytest.raises(TrainingStopped, match=r"the gradient norm is .*; the weights before this step are kept. Try"):
+        guarded_step(torch.optim.SGD([weight], lr=0.1), [weight], rate=0.1, max_norm=1.0)
+    assert weight.tolist() == [1, 1]
+    assert weight.grad is None
+
+
+def test_an_update_of_a_policy_that_computes_nan_stops(policy):
+    with torch.no_grad():
+        policy.head.weight[-1, 0] = math.nan
+    before = weights(policy)
+    with pytest.raises(TrainingStopped):
+        update(policy, make_recipe())
+    assert all(torch.equal(a.nan_to_num(), before[n].nan_to_num()) for n, a in weights(policy).items())
+
+
+def test_trained_weights_must_be_float32():
+    weight = torch.nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match=r"trained weights must be float32, found torch\.bfloat16"):
+        make_optimizer([weight], TrainConfig())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0.5, 1, 1, 1, 1, 1]),
+        ("linear", [0.5, 1, 1, 3 / 4, 2 / 4, 1 / 4]),
+        ("cosine", [0.5, 1, 1, (1 + math.sqrt(0.5)) / 2, 1 / 2, (1 - math.sqrt(0.5)) / 2]),
+    ],
+)
+def test_learning_rates_of_six_steps_with_two_of_warm_up(schedule, rates):
+    """The rate would reach 0 in the step after the last, so that every step learns."""
+    config = TrainConfig(steps=6, warmup_steps=2, learning_rate=1.0, schedule=schedule)
+    assert [learning_rate(step, config) for step in range(1, 7)] == pytest.approx(rates)
+
+
+def test_without_warm_up_the_first_step_has_the_peak_rate():
+    assert learning_rate(1, TrainConfig(steps=1, learning_rate=2.0, schedule="cosine")) == 2.0
+
+
+def test_an_epoch_visits_every_page_once_and_batches_span_epochs():
+    batches = epochs(range(5), 3, seed=0)
+    drawn = [item for _ in range(5) for item in next(batches)]
+    assert [sorted(drawn[i : i + 5]) for i in (0, 5, 10)] == [[0, 1, 2, 3, 4]] * 3
+    assert drawn[:5] != drawn[5:10] or drawn[5:10] != drawn[10:]
+
+
+def test_the_order_of_pages_follows_the_seed():
+    first, again, other = (next(epochs(range(50), 50, seed)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+# Whole runs.
+
+CONTRACT = {
+    "step",
+    "time_s",
+    "loss",
+    "reward",
+    "reward_std",
+    "pass_rate",
+    "cer",
+    "kl",
+    "clip_fraction",
+    "entropy",
+    "completion_length",
+    "truncated_fraction",
+    "zero_advantage_fraction",
+    "grad_norm",
+    "lr",
+    "tokens_per_s",
+}
+RUBRIC = Rubric(weights={"similarity": 1.0}, gates={"end": 0.5})
+PARTS = {"reward/similarity", "reward/exact", "reward/end"}
+
+
+class Interfering(TransformersEngine):
+    """Does something to the policy before the given rollout."""
+
+    def __init__(self, policy, step, interfere):
+        super().__init__(policy)
+        self.left, self.interfere = step, interfere
+
+    def generate(self, *args, **kwargs):
+        self.left -= 1
+        if self.left == 0:
+            self.interfere(self.policy)
+        return super().generate(*args, **kwargs)
+
+
+def run_training(tmp_path, name="run", engine=None, evaluate=dict, pages=None, policy=None, **changes):
+    """A training run on three pages; its folder and policy."""
+    policy = policy or make_policy()
+    pages = pages or [make_page(i, text="ab") for i in range(3)]
+    recipe = make_recipe(**{"train_steps": 3, "train_keep_checkpoints": 2} | changes)
+    run = RunFolder.create(tmp_path / name, "")
+    engine = engine(policy) if engine else TransformersEngine(policy)
+    train_grpo(policy, engine, pages, Rewarder(RUBRIC, pages), recipe, run, evaluate)
+    return run, policy
+
+
+def metrics_of(run):
+    return [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+
+
+def rollouts_of(run, step):
+    text = (run.path / "rollouts" / f"step_{step:06d}.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+BANDIT = {
+    "train_steps": 30,
+    "train_learning_rate": 1e-2,
+    "rollout_group_size": 64,
+    "rollout_max_tokens": 5,
+    "grpo_pages_per_step": 1,
+}
+
+
+def test_training_raises_the_reward(tmp_path):
+    """A random policy learns to write "ab" for every page: the reward goes from about 0.1 to about 1."""
+    run, policy = run_training(tmp_path, **BANDIT)
+    rewards = [row["reward"] for row in metrics_of(run)]
+    assert sum(rewards[:3]) / 3 < 0.3
+    assert sum(rewards[-3:]) / 3 > 0.9
+    written = TransformersEngine(policy).generate([make_page(0)], Sampling(1, 0.0, 5), seed=0)[0].completions[0]
+    assert written.text == "ab"
+    assert written.finished
+
+
+def test_permuted_rewards_teach_nothing(tmp_path):
+    run, _ = run_training(tmp_path, **BANDIT, reward_permute=True)
+    assert max(row["reward"] for row in metrics_of(run)) < 0.4
+
+
+def test_a_run_writes_what_its_folder_promises(tmp_path):
+    run, policy = run_training(tmp_path)
+    rows = metrics_of(run)
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    for row in rows:
+        times = {"time/generate", "time/score", "time/learn"}
+        assert row.keys() - times == CONTRACT | PARTS
+        assert row["pass_rate"] is None  # no page has tests
+        assert row["kl"] is None  # beta is 0
+        assert all(math.isfinite(value) for value in row.values() if value is not None)
+    for step in (1, 2, 3):
+        rollouts = rollouts_of(run, step)
+        assert len(rollouts) == 2 * 4
+        assert rollouts[0].keys() == {
+            "page", "completion", "finish_reason", "reward", "parts", "tests", "advantage",
+        }  # fmt: skip
+        assert sum(r["reward"] for r in rollouts) / 8 == pytest.approx(rows[step - 1]["reward"])
+    assert [path.name for path in run.checkpoints()] == ["step_000003"]
+    again = Policy.load(ModelConfig(path=str(run.checkpoints()[-1])))
+    assert_all_close(weights(again), weights(policy), 0.0)
+
+
+def test_metrics_of_a_batch_are_its_counts():
+    """Two pages "ab": completions "ab", "ax" finished; "ab", "" cut off.
+
+    Edits 0 + 1 + 0 + 2 over 8 characters; tokens 3 + 3 + 2 + 0; similarities 1, 1/2, 1, 0; rewards 1, 1/2 and 1/2, 0.
+    """
+    pages = [make_page(i, text="ab") for i in range(2)]
+    groups = [group(pages[0], "ab", "ac"), group(pages[1], "ab", "", finished=False)]
+    scored = Rewarder(RUBRIC, pages).score_groups(groups)
+    metrics = rollout_metrics(scored, torch.tensor([True, False]), [0.0, 1.0, 1.5, 4.0])
+    assert metrics == {
+        "reward": pytest.approx(2 / 4),
+        "reward_std": pytest.approx(0.5 / math.sqrt(2)),
+        "reward/similarity": pytest.approx(2.5 / 4),
+        "reward/exact": 2 / 4,
+        "reward/end": (1 + 1 + 0.5 + 0.5) / 4,
+        "pass_rate": None,
+        "cer": 3 / 8,
+        "completion_length": 8 / 4,
+        "truncated_fraction": 2 / 4,
+        "zero_advantage_fraction": 1 / 2,
+        "tokens_per_s": 8 / 4,
+        "time/generate": 1.0,
+        "time/score": 0.5,
+        "time/learn": 2.5,
+    }
+
+
+def test_the_pass_rate_is_pooled_over_tests():
+    tests = [{"pdf": "a", "page": 1, "id": f"{i}", "type": "present", "text": t} for i, t in enumerate(("a", "zz"))]
+    page = replace(make_page(text="ab"), tests=tests)
+    rubric = Rubric(weights={"pass_rate": 1.0})
+    scored = Rewarder(rubric, [page]).score_groups([group(page, "ab", "c")])
+    metrics = rollout_metrics(scored, torch.tensor([True]), [0.0, 1.0, 1.0, 1.0])
+    assert metrics["pass_rate"] == 1 / 4
+    assert metrics["reward/pass_rate"] == pytest.approx(1 / 4)
+
+
+@pytest.mark.parametrize("options", [{}, {"grpo_beta": 0.1, "grpo_inner_epochs": 2}])
+def test_two_runs_with_one_seed_are_identical(tmp_path, options):
+    def timeless(run):
+        return [{k: v for k, v in row.items() if not k.startswith(("time", "tokens_per_s"))} for row in metrics_of(run)]
+
+    (first, a), (again, b), (other, _) = (
+        run_training(tmp_path, str(i), train_seed=seed, **options) for i, seed in enumerate((5, 5, 6))
+    )
+    assert timeless(first) == timeless(again) != timeless(other)
+    assert [rollouts_of(first, s) for s in (1, 2, 3)] == [rollouts_of(again, s) for s in (1, 2, 3)]
+    assert_all_close(weights(a), weights(b), 0.0)
+
+
+def test_permuted_rewards_are_the_group_s_own_in_another_order():
+    pages = [make_page(text="abcd")]
+    groups = [group(pages[0], "a", "ab", "abc", "abcd")]
+    plain = Rewarder(RUBRIC, pages).score_groups(groups)[0]
+    permuted = Rewarder(RUBRIC, pages).score_groups(groups, Random(1))[0]
+    assert sorted(permuted.rewards) == sorted(plain.rewards)
+    assert permuted.rewards != plain.rewards
+    assert permuted.scores == plain.scores
+    assert plain.rewards == [score.reward for score in plain.scores]
+
+
+def poison_gradients(policy):
+    policy.head.weight.register_hook(lambda grad: grad * math.nan)
+
+
+@pytest.mark.parametrize("checkpoint_every", [0, 1])
+def test_a_nan_stops_the_run_with_the_last_good_step_saved(tmp_path, checkpoint_every):
+    policy = make_policy()
+    good = {}
+
+    def poison(policy):
+        good.update(weights(policy))
+        poison_gradients(policy)
+
+    with pytest.raises(TrainingStopped, match=r"^step 3: the gradient norm is nan; the weights before this step are"):
+        run_training(
+            tmp_path,
+            engine=lambda p: Interfering(p, 3, poison),
+            policy=policy,
+            train_steps=5,
+            train_checkpoint_every=checkpoint_every,
+        )
+    run = RunFolder(tmp_path / "run")
+    assert run.checkpoints()[-1].name == "step_000002"
+    assert [row["step"] for row in metrics_of(run)] == [1, 2]
+    assert_all_close(weights(policy), good, 0.0)
+    assert_all_close(weights(Policy.load(ModelConfig(path=str(run.checkpoints()[-1])))), good, 0.0)
+
+
+@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="multinomial refuses NaN before any loss is computed")
+def test_weights_that_blow_up_stop_the_run(tmp_path):
+    """A rate of 1e30 leaves finite weights whose next rollout is not: no crash in the sampler."""
+    with pytest.raises(TrainingStopped, match=r"^step 2: "):
+        run_training(tmp_path, train_learning_rate=1e30)
+
+
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    run, _ = run_training(
+        tmp_path,
+        engine=lambda p: Interfering(p, 2, lambda _: os.kill(os.getpid(), signal.SIGINT)),
+        train_steps=100,
+    )
+    assert [row["step"] for row in metrics_of(run)] == [1, 2]
+    assert [path.name for path in run.checkpoints()] == ["step_000002"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_evaluations_and_checkpoints_come_when_asked_for(tmp_path):
+    run, _ = run_training(
+        tmp_path,
+        evaluate=lambda: {"cer": 0.5},
+        train_steps=5,
+        train_eval_every=2,
+        train_checkpoint_every=2,
+        train_keep_checkpoints=2,
+    )
+    assert ["eval/cer" in row for row in metrics_of(run)] == [False, True, False, True, False]
+    assert [path.name for path in run.checkpoints()] == ["step_000004", "step_000005"]
+
+
+def test_no_steps_is_a_run_without_training(tmp_path):
+    policy = make_policy()
+    before = weights(policy)
+    run, policy = run_training(tmp_path, policy=policy, train_steps=0)
+    assert_all_close(weights(policy), before, 0.0)
+    assert not (run.path / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_lora_run_saves_its_adapter(tmp_path, saved, checkpointing):
+    config = ModelConfig(path=str(saved), lora_rank=4, gradient_checkpointing=checkpointing)
+    run, _ = run_training(tmp_path, policy=Policy.load(config), grpo_beta=0.1, train_steps=2)
+    assert (run.checkpoints()[-1] / "adapter_model.safetensors").is_file()
+    assert metrics_of(run)[1]["kl"] > 0

@@ -1,0 +1,155 @@
+"""Recipes read aloud; a mistake in one is an error that says where and what to write."""
+
+import dataclasses
+import re
+
+import pytest
+
+from ocr_rl.config import GrpoConfig, Recipe, load_recipe, recipe_names, to_toml
+
+
+def write(tmp_path, text):
+    path = tmp_path / "my.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_loads_and_its_resolved_form_is_the_same_recipe(name, tmp_path):
+    recipe = load_recipe(name)
+    assert load_recipe(write(tmp_path, to_toml(recipe))) == recipe
+
+
+def test_the_shipped_recipes_are_all_there():
+    assert {"grpo", "grpo-paper", "grpo-lines", "grpo-7b-lora"} <= set(recipe_names())
+
+
+def test_a_resolved_recipe_spells_out_every_default():
+    text = to_toml(Recipe())
+    for section in dataclasses.fields(Recipe):
+        value = getattr(Recipe(), section.name)
+        if dataclasses.is_dataclass(value):
+            for field in dataclasses.fields(value):
+                assert re.search(rf"^(\[{section.name}\.)?{field.name}\b", text, re.MULTILINE), field.name
+
+
+def test_the_paper_s_recipe_is_deepseekmath_s_loss():
+    assert load_recipe("grpo-paper").grpo == GrpoConfig(normalizer="sequence", beta=0.01, kl="k3")
+
+
+def test_an_empty_file_is_all_defaults(tmp_path):
+    assert load_recipe(write(tmp_path, "")) == Recipe()
+
+
+def test_a_file_and_then_overrides_in_order(tmp_path):
+    path = write(tmp_path, "[train]\nsteps = 5\nlearning_rate = 1\n")
+    recipe = load_recipe(path, ["train.steps=7", "train.seed=3", "train.steps=9"])
+    assert (recipe.train.steps, recipe.train.seed) == (9, 3)
+    assert recipe.train.learning_rate == 1.0
+    assert isinstance(recipe.train.learning_rate, float)
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("train.steps=5", "train", "steps", 5),
+        ("train.learning_rate=3e-5", "train", "learning_rate", 3e-5),
+        ("train.learning_rate=1", "train", "learning_rate", 1.0),
+        ("model.freeze_vision=true", "model", "freeze_vision", True),
+        ("data.path=scans/1890", "data", "path", "scans/1890"),
+        ('data.path="a b"', "data", "path", "a b"),
+        ("data.path=", "data", "path", ""),
+        ("grpo.normalizer=constant", "grpo", "normalizer", "constant"),
+        ("render.lines=[1, 2]", "render", "lines", [1, 2]),
+        ("train.betas=[0, 0.95]", "train", "betas", [0.0, 0.95]),
+        ("reward.weights.exact=0.3", "reward", "weights", {"similarity": 0.7, "pass_rate": 0.3, "exact": 0.3}),
+        ("reward.weights={ exact = 1 }", "reward", "weights", {"exact": 1.0}),
+        ('data.where.level=["line"]', "data", "where", {"level": ["line"]}),
+        ("data.columns.text=ground_truth", "data", "columns", {"text": "ground_truth"}),
+    ],
+)
+def test_an_override_is_toml_or_a_bare_string(override, section, key, value):
+    recipe = load_recipe("grpo", [override])
+    assert getattr(getattr(recipe, section), key) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[train", "not valid TOML: "),
+        ("[trian]\nsteps = 1", '"trian" is no section; did you mean "train"?'),
+        ("[train]\nstpes = 1", '"stpes" is no key of [train]; did you mean "steps"?'),
+        ("[data]\nqqqqqqq = 1", '"qqqqqqq" is no key of [data]; write one of path, where, columns'),
+        ("train = 5", "train is 5; write a section [train]"),
+        ('[train]\nsteps = "many"', "train.steps is 'many'; write a value of type integer"),
+        ("[train]\nsteps = 1.5", "train.steps is 1.5; write a value of type integer"),
+        ("[train]\nsteps = true", "train.steps is True; write a value of type integer"),
+        ("[train]\nlearning_rate = true", "train.learning_rate is True; write a value of type number"),
+        ("[model]\npath = 5", "model.path is 5; write a value of type string"),
+        ("[model]\nfreeze_vision = 1", "model.freeze_vision is 1; write a value of type true or false"),
+        ('[grpo]\nkl = "k4"', "grpo.kl is 'k4'; write one of 'k1', 'k2', 'k3'"),
+        ("[render]\nlines = 3", "render.lines is 3; write a list, e.g. [1, 2]"),
+        ('[render]\nlines = ["a", 2]', "render.lines is 'a'; write a value of type integer"),
+        ("[reward]\nweights = 1", "reward.weights is 1; write a table, e.g. { name = value }"),
+        ('[reward.weights]\nexact = "x"', "reward.weights.exact is 'x'; write a value of type number"),
+        ('algorithm = "ppo"', "algorithm is 'ppo'; write one of 'grpo'"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file_and_what_to_write(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {message}")):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.steps", "--set train.steps: no '='; write --set section.key=value, e.g. --set train.steps=100"),
+        ("trian.steps=1", '--set trian.steps=1: "trian" is no section; did you mean "train"?'),
+        ("train.stepps=1", '--set train.stepps=1: "stepps" is no key of [train]; did you mean "steps"?'),
+        ("train.steps=soon", "--set train.steps=soon: train.steps is 'soon'; write a value of type integer"),
+        ("train.steps.x=1", "--set train.steps.x=1: train.steps has no entries; write --set train.steps=value"),
+        ("train=5", "--set train=5: train is a section; write --set train.key=value"),
+        ("reward.weights.exact=x", "reward.weights.exact is 'x'; write a value of type number"),
+        ("algorithm=ppo", "algorithm is 'ppo'; write one of 'grpo'"),
+    ],
+)
+def test_a_mistake_in_an_override_repeats_it(override, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_recipe("grpo", [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rollout.group_size=1", "rollout.group_size is 1; write at least 2: a group of one has no advantage"),
+        ("rollout.temperature=0", "rollout.temperature is 0.0; write above 0: greedy groups have no spread"),
+        ("rollout.max_tokens=0", "rollout.max_tokens is 0; write at least 1"),
+        ("train.steps=-1", "train.steps is -1; write 0 or more"),
+        ("train.learning_rate=-1", "train.learning_rate is -1.0; write 0 or more"),
+        ("train.micro_batch_tokens=0", "train.micro_batch_tokens is 0; write at least 1"),
+        ("train.keep_checkpoints=0", "train.keep_checkpoints is 0; write at least 1"),
+        ("train.betas=[0.9]", "train.betas is [0.9]; write two numbers"),
+        ("grpo.pages_per_step=0", "grpo.pages_per_step is 0; write at least 1"),
+        ("grpo.inner_epochs=0", "grpo.inner_epochs is 0; write at least 1"),
+        ("grpo.updates_per_batch=17", "grpo.updates_per_batch is 17; write between 1 and grpo.pages_per_step"),
+        ("data.validation=1.0", "data.validation is 1.0; write a share between 0 and 1"),
+        ("data.validation=0", "data.validation is 0.0; write a share between 0 and 1"),
+        ("render.lines=[1]", "render.lines is [1]; write the least and the most, e.g. [2, 4]"),
+        ("render.characters=[]", "render.characters is []; write the least and the most, e.g. [8, 20]"),
+    ],
+)
+def test_what_types_cannot_say_is_checked_too(override, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        load_recipe("grpo", [override])
+
+
+def test_an_unknown_recipe_is_an_error_that_lists_those_there_are():
+    with pytest.raises(ValueError, match=r'no recipe "grop"; write one of .*grpo.*, or the path of a TOML file'):
+        load_recipe("grop")
+
+
+def test_a_file_that_is_not_utf_8_is_no_toml(tmp_path):
+    (tmp_path / "my.toml").write_bytes(b"[train]\n# \xff\n")
+    with pytest.raises(ValueError, match="not valid TOML"):
+        load_recipe(str(tmp_path / "my.toml"))

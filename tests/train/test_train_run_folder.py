@@ -1,0 +1,97 @@
+"""The run folder: whole or absent, and never written over by accident."""
+
+import json
+
+import pytest
+
+from ocr_rl.run_folder import RunFolder, write_atomically
+
+
+def save(content="weights"):
+    return lambda folder: (folder / "model.safetensors").write_text(content)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder.create(tmp_path / "run", "seed = 1\n")
+
+
+def test_a_run_starts_with_its_resolved_recipe(run):
+    assert (run.path / "resolved.toml").read_text() == "seed = 1\n"
+    assert {path.name for path in run.path.iterdir()} == {"resolved.toml", "rollouts", "checkpoints", "eval"}
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(run):
+    run.log({"step": 1})
+    with pytest.raises(ValueError, match=r"run holds a run already; give another --out, or --overwrite to replace"):
+        RunFolder.create(run.path, "seed = 2\n")
+    assert (run.path / "resolved.toml").read_text() == "seed = 1\n"
+    assert (run.path / "metrics.jsonl").exists()
+
+
+def test_overwrite_replaces_a_run_whole(run):
+    run.log({"step": 1})
+    RunFolder.create(run.path, "seed = 2\n", overwrite=True)
+    assert (run.path / "resolved.toml").read_text() == "seed = 2\n"
+    assert not (run.path / "metrics.jsonl").exists()
+
+
+def test_overwrite_does_not_delete_what_is_no_run(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="holds files already"):
+        RunFolder.create(tmp_path, "", overwrite=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_an_empty_folder_will_do(tmp_path):
+    RunFolder.create(tmp_path, "")
+    assert (tmp_path / "resolved.toml").exists()
+
+
+def test_metrics_are_one_object_per_line(run):
+    run.log({"step": 1, "reward": 0.5})
+    run.log({"step": 2, "reward": None})
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"step": 1, "reward": 0.5}, {"step": 2, "reward": None}]
+
+
+def test_rollouts_and_evaluations_keep_their_characters(run):
+    run.write_rollouts(7, [{"completion": "ſtraße\n😀"}, {"completion": ""}])
+    run.write_eval("before", {"cer": 0.25, "pages": ["ä"]})
+    lines = (run.path / "rollouts" / "step_000007.jsonl").read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line)["completion"] for line in lines[:-1]] == ["ſtraße\n😀", ""]
+    assert "ſtraße" in lines[0]
+    assert json.loads((run.path / "eval" / "before.json").read_text())["pages"] == ["ä"]
+
+
+def test_a_checkpoint_appears_only_when_it_is_complete(run):
+    def die(folder):
+        save("half")(folder)
+        assert run.checkpoints() == []
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.write_checkpoint(1, die, keep=2)
+    assert run.checkpoints() == []
+    assert run.write_checkpoint(1, save("whole"), keep=2).name == "step_000001"
+    assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["step_000001"]
+    assert (run.checkpoints()[0] / "model.safetensors").read_text() == "whole"
+
+
+def test_only_the_newest_checkpoints_are_kept(run):
+    for step in (5, 10, 100, 1000):
+        run.write_checkpoint(step, save(str(step)), keep=2)
+    assert [path.name for path in run.checkpoints()] == ["step_000100", "step_001000"]
+
+
+def test_a_step_saved_again_is_replaced(run):
+    run.write_checkpoint(1, save("old"), keep=1)
+    run.write_checkpoint(1, save("new"), keep=1)
+    assert (run.checkpoints()[0] / "model.safetensors").read_text() == "new"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    write_atomically(tmp_path / "a.json", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(tmp_path / "a.json", "new \ud800")
+    assert (tmp_path / "a.json").read_text() == "old"
