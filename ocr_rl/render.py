@@ -85,14 +85,15 @@ STYLES: dict[str, Style] = {
     "scan": Style(blur=(0.3, 0.8), skew=(0, 1.0), noise=(2, 10), shade=(0, 40)),
     "carbon": Style(
         faces=("typewriter", "typewriter-bold", "mono", "mono-bold"),
-        paper=(165, 205),
-        ink=(70, 115),
-        noise=(5, 12),
-        blur=(0.5, 0.8),
-        skew=(0.3, 1.2),
-        worn=(0.1, 0.3),
-        ghost=(0.1, 0.35),
-        jitter=0.15,
+        font_size=(13, 16),
+        paper=(175, 210),
+        ink=(60, 100),
+        noise=(4, 9),
+        blur=(0.4, 0.7),
+        skew=(0.2, 0.8),
+        worn=(0.03, 0.12),
+        ghost=(0.1, 0.3),
+        jitter=0.1,
     ),
 }
 """The styles that `ocr-rl render --style` knows."""
