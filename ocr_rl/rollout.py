@@ -100,6 +100,8 @@ class TransformersEngine:
         attend = torch.arange(length, device=device) >= blank[:, None]
         for t in range(sampling.max_tokens):
             logits = policy.logits(hidden[:, -1], sampling.temperature or 1.0)
+            if not logits.logsumexp(-1).isfinite().all():
+                raise FloatingPointError("the policy's logits are not finite")
             token = _draw(logits, sampling.temperature, generator)
             ids[alive, t] = token
             logprobs[alive, t] = token_logprobs(logits, token)

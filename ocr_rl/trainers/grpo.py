@@ -93,6 +93,12 @@ def train_grpo(
             if saved < step - 1:
                 checkpoint(step - 1)
             raise TrainingStopped(f"step {step}: {stop}") from None
+        except FloatingPointError as error:  # the step before broke the weights: they are not worth saving
+            raise TrainingStopped(
+                f"step {step}: {error}; the checkpoint of step {saved} is the last good one"
+                if saved
+                else f"step {step}: {error}, and no checkpoint was due before; try a lower train.learning_rate"
+            ) from None
         if saved < step:
             checkpoint(step)
 
