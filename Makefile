@@ -21,7 +21,7 @@ help:
 	@echo 'make clean       delete .venv, caches and builds; runs/ stays'
 	@echo
 	@echo 'PYTHON=python3.12    the Python, 3.11 or later, that .venv is made with (now: $(PYTHON))'
-	@echo 'TORCH_INDEX=URL      where torch comes from, e.g. https://download.pytorch.org/whl/cpu'
+	@echo 'TORCH_INDEX=URL      where torch comes from, e.g. the index of CPU builds that pytorch.org names'
 
 demo: $(VENV)/.train
 	$(BIN)/ocr-rl train --out runs/demo --overwrite
