@@ -95,9 +95,8 @@ def train_grpo(
             raise TrainingStopped(f"step {step}: {stop}") from None
         except FloatingPointError as error:  # the step before broke the weights: they are not worth saving
             raise TrainingStopped(
-                f"step {step}: {error}; the checkpoint of step {saved} is the last good one"
-                if saved
-                else f"step {step}: {error}, and no checkpoint was due before; try a lower train.learning_rate"
+                f"step {step}: {error}: the update of step {step - 1} broke the weights. "
+                "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
             ) from None
         if saved < step:
             checkpoint(step)
