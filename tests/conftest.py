@@ -16,5 +16,6 @@ def real_data():
     beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
     folder = Path(os.environ.get("OCR_RL_REAL_DATA", beside))
     if not folder.is_dir():  # they are too large to ship, and not ours
+        # the real pages do not belong to the repository
         pytest.skip(f"no real data in {folder}; set OCR_RL_REAL_DATA to its folder")
     return folder

@@ -217,6 +217,7 @@ def summary_of_nothing():
 def real_data():
     folder = Path(os.environ.get("OCR_RL_REAL_DATA", DEFAULT))
     if not (folder / "metadata.jsonl").is_file():
+        # the real pages do not belong to the repository
         pytest.skip(f"no real pages at {folder}")
     return folder
 

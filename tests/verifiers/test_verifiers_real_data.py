@@ -30,6 +30,7 @@ DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "real
 def real_data():
     folder = Path(os.environ.get("OCR_RL_REAL_DATA", DEFAULT))
     if not folder.is_dir():
+        # the real pages do not belong to the repository
         pytest.skip(f"no real data in {folder}; set OCR_RL_REAL_DATA to its folder")
     return folder
 
