@@ -1,7 +1,7 @@
 """Judges of transcriptions: text in; scores, verdicts and reasons out. No model, no torch."""
 
-from ocr_verifiers.checks import run_test
 from ocr_verifiers.edit_distance import EditCounts, Span, alignment, char_edits, pool, word_edits
+from ocr_verifiers.judge import run_test
 from ocr_verifiers.normalize import NORMALIZATIONS, graphemes, normalize
 from ocr_verifiers.page import PreparedPage
 from ocr_verifiers.records import (

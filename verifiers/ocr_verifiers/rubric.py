@@ -19,9 +19,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ocr_verifiers.checks import baseline, run_test
+from ocr_verifiers.checks import baseline
 from ocr_verifiers.checks.baseline import disallowed_character
 from ocr_verifiers.edit_distance import EditCounts, Unit, char_edits, check_unit, word_edits
+from ocr_verifiers.judge import run_test
 from ocr_verifiers.names import suggestion
 from ocr_verifiers.normalize import normalize
 from ocr_verifiers.page import PreparedPage
