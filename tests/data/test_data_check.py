@@ -1,8 +1,6 @@
 """`check_dataset` reports everything at once; on the real pages it has nothing to report."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +11,6 @@ from ocr_rl.data_check import DataReport, check_dataset
 from ocr_rl.pages import load_pages
 from ocr_rl.problems import Problem
 from ocr_rl.splits import document_of, split_pages
-
-DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "real"
 
 
 def draw(path, size=(20, 30), seed=0):
@@ -208,18 +204,6 @@ def summary_of_nothing():
     spreads = {name: {} for name in ("width", "height", "text_length")}
     groups = {name: {} for name in ("sources", "languages", "levels", "tests", "not_scored", "split")}
     return counts | spreads | groups | {"alphabet": ""}
-
-
-# Real pages, which are not part of the repository: `OCR_RL_REAL_DATA` names their folder
-
-
-@pytest.fixture(scope="module")
-def real_data():
-    folder = Path(os.environ.get("OCR_RL_REAL_DATA", DEFAULT))
-    if not (folder / "metadata.jsonl").is_file():
-        # the real pages do not belong to the repository
-        pytest.skip(f"no real pages at {folder}")
-    return folder
 
 
 def test_the_real_pages_have_no_problem(real_data):

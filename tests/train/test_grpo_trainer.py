@@ -301,7 +301,7 @@ def test_gradients_are_scaled_down_to_the_norm_and_the_norm_before_is_reported()
 def test_a_gradient_that_is_not_finite_stops_training_before_the_weights_change(bad):
     weight = torch.nn.Parameter(torch.ones(2))
     weight.grad = torch.tensor([1.0, bad])
-    with pytest.raises(TrainingStopped, match=r"the gradient norm is .*; the weights before this step are kept. Try"):
+    with pytest.raises(TrainingStopped, match=r"the gradient norm is .*; the weights before this update are kept. Try"):
         guarded_step(torch.optim.SGD([weight], lr=0.1), [weight], rate=0.1, max_norm=1.0)
     assert weight.tolist() == [1, 1]
     assert weight.grad is None
@@ -531,7 +531,7 @@ def test_a_nan_stops_the_run_with_the_last_good_step_saved(tmp_path, checkpoint_
         good.update(weights(policy))
         poison_gradients(policy)
 
-    with pytest.raises(TrainingStopped, match=r"^step 3: the gradient norm is nan; the weights before this step are"):
+    with pytest.raises(TrainingStopped, match=r"^step 3: the gradient norm is nan; the weights before this update are"):
         run_training(
             tmp_path,
             engine=lambda p: Interfering(p, 3, poison),

@@ -3,9 +3,6 @@
 The data is not part of the repository: `OCR_RL_REAL_DATA` names its folder, `../shared/data/real` by default.
 """
 
-import os
-from pathlib import Path
-
 import jiwer
 import pytest
 from click.testing import CliRunner
@@ -22,17 +19,6 @@ from ocr_verifiers import (
     word_edits,
 )
 from ocr_verifiers.cli import main
-
-DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "real"
-
-
-@pytest.fixture(scope="module")
-def real_data():
-    folder = Path(os.environ.get("OCR_RL_REAL_DATA", DEFAULT))
-    if not folder.is_dir():
-        # the real pages do not belong to the repository
-        pytest.skip(f"no real data in {folder}; set OCR_RL_REAL_DATA to its folder")
-    return folder
 
 
 @pytest.fixture(scope="module")
