@@ -132,7 +132,7 @@ class TrainConfig:
     learning_rate: float = 1e-6
     """Peak rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up; linear and cosine fall to 0 at the last step."""
+    """After the warm-up; linear and cosine fall towards 0 after the last step."""
     warmup_steps: int = 0
     """Steps over which the rate rises from 0."""
     weight_decay: float = 0.0

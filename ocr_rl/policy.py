@@ -321,6 +321,8 @@ class Policy:
         self.processor.save_pretrained(folder)
         if shown:
             transformers_logging.enable_progress_bar()
+        for file in folder.glob("*.safetensors"):  # safetensors lets nobody but the owner read them
+            file.chmod((folder / "tokenizer_config.json").stat().st_mode)
 
     def _autocast(self) -> Any:
         if self.compute_dtype == torch.float32:

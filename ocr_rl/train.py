@@ -46,6 +46,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page]) -> Job:
     """Raises ValueError for anything in the recipe or the pages that would stop the run later."""
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
+    if recipe.rollout.engine == "vllm":
+        raise ValueError('rollout.engine "vllm" is not in this version; write "transformers" or "auto"')
     torch.manual_seed(recipe.train.seed)
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
     if recipe.train.eval_pages:
@@ -53,13 +55,7 @@ def prepare(recipe: Recipe, pages: Sequence[Page]) -> Job:
     rubric = make_rubric(recipe.reward)
     rewarder = Rewarder(rubric, [*train, *held_out])
     policy = Policy.load(recipe.model)
-    return Job(recipe, train, held_out, policy, make_engine(recipe, policy), rewarder)
-
-
-def make_engine(recipe: Recipe, policy: Policy) -> Engine:
-    if recipe.rollout.engine == "vllm":
-        raise ValueError('rollout.engine "vllm" is not in this version; write "transformers" or "auto"')
-    return TransformersEngine(policy, recipe.rollout.rows)
+    return Job(recipe, train, held_out, policy, TransformersEngine(policy, recipe.rollout.rows), rewarder)
 
 
 def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[Page]:

@@ -53,7 +53,7 @@ def train_grpo(
     `evaluate` scores held-out pages; it is called every train.eval_every steps.
 
     Raises:
-        TrainingStopped: a loss or gradient is not finite. The last checkpoint is from before that step.
+        TrainingStopped: a loss or gradient is not finite. The last checkpoint is from before that update.
     """
     train, grpo = recipe.train, recipe.grpo
     sampling = Sampling(recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_tokens)

@@ -58,7 +58,7 @@ def guarded_step(
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
         raise TrainingStopped(
-            f"the gradient norm is {norm}; the weights before this step are kept. "
+            f"the gradient norm is {norm}; the weights before this update are kept. "
             "Try a lower train.learning_rate, or model.compute_dtype = float32"
         )
     for group in optimizer.param_groups:
