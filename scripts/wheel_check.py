@@ -28,6 +28,8 @@ PACKAGED = (
     "ocr_rl/tiny/tokenizer.json",
     "ocr_rl/tiny/tokenizer_config.json",
     "ocr_verifiers/py.typed",
+    "ocr_verifiers/report.css",
+    "ocr_verifiers/report.js",
 )
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import PreparedPage, parse_test, run_test
+from ocr_verifiers import PreparedPage, UnitTest, parse_test, run_test
 
 
 def verdict(page, **record):
@@ -204,17 +204,30 @@ def test_hole_closed_a_rule_at_the_end_of_a_page_is_no_loop():
 
 
 @pytest.mark.parametrize("character", ["中", "ひ", "カ", "😀", "🚀", "🌀", "🇫"])
-def test_baseline_fails_characters_that_an_english_page_may_not_have(character):
-    assert baseline(f"A page {character}").why == f"disallowed character {character} (U+{ord(character):04X})"
-    assert baseline(f"A page {character}", check_disallowed_characters=False).passed
+def test_baseline_fails_chinese_kana_and_emoji_where_the_test_says_so(character):
+    page = f"A page {character}"
+    assert (
+        baseline(page, check_disallowed_characters=True).why
+        == f"disallowed character {character} (U+{ord(character):04X})"
+    )
+    assert baseline(page, check_disallowed_characters=False).passed
+
+
+def test_hole_closed_a_page_in_chinese_passes_a_baseline_that_does_not_disallow_it():
+    assert baseline("第三章").passed
+
+
+def test_hole_closed_zero_width_characters_hide_neither_a_text_nor_a_loop():
+    assert not absent("Pa\u200bge 3 of 10", "Page 3 of 10").passed
+    assert not baseline(" ".join("loop" + "\u200b" * (i % 7) for i in range(100))).passed
 
 
 # all
 
 
 def test_a_kind_without_a_check_is_an_error_and_no_verdict():
-    with pytest.raises(ValueError, match='test "t" is of type "math", which has no check'):
-        verdict("a page", type="math", math="x")
+    with pytest.raises(ValueError, match='test "t" is of type "colour", which has no check'):
+        run_test(UnitTest(pdf="a.pdf", page=1, id="t", type="colour"), PreparedPage("a page"))
 
 
 def test_a_page_is_prepared_once_for_many_tests():

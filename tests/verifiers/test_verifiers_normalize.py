@@ -92,7 +92,7 @@ def test_an_unknown_normalisation_names_its_nearest_neighbour():
 
 
 def test_an_unknown_normalisation_with_no_neighbour_lists_what_is_known():
-    with pytest.raises(ValueError, match="known: breaks, markdown, nfc, quotes, strict, whitespace"):
+    with pytest.raises(ValueError, match="known: breaks, invisible, long_s, markdown, nfc, quotes, strict, whitespace"):
         normalize("a", ["xyz"])
 
 

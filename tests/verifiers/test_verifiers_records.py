@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ocr_verifiers import SCORED_KINDS, RecordError, load_tests, parse_test, read_jsonl, write_json_atomic
+from ocr_verifiers import SCORED_KINDS, RecordError, Rubric, load_tests, parse_test, read_jsonl, write_json_atomic
 
 BASE = {"pdf": "a.pdf", "page": 1, "id": "t1"}
 EVERY_KIND = [
@@ -41,7 +41,8 @@ def test_every_kind_is_read_field_for_field(record):
 def test_left_out_fields_have_the_defaults_of_olmocr_bench():
     test = parse_test(BASE | {"type": "baseline"}, "tests.jsonl:1")
     assert (test.max_diffs, test.checked, test.url) == (0, None, None)
-    assert (test.max_length, test.max_repeats, test.check_disallowed_characters) == (None, 30, True)
+    assert (test.max_length, test.max_repeats) == (None, 30)
+    assert test.check_disallowed_characters is None, "not said: true for olmOCR, false in the strict mode"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,19 @@ def test_tests_are_loaded_in_order_and_blank_lines_are_skipped(tmp_path):
 def test_hole_closed_rejected_tests_are_not_loaded(tmp_path):
     rejected = BASE | EVERY_KIND[0] | {"checked": "rejected"}
     assert load_tests(written(tmp_path, rejected)) == []
+
+
+def test_hole_closed_files_that_share_pages_and_ids_keep_all_their_tests(tmp_path):
+    """olmOCR's trainer looks for a page's tests in the first file only. Ids are unique within a file."""
+    pages = [tmp_path / "one", tmp_path / "two"]
+    for folder in pages:
+        folder.mkdir()
+    present, absent = ({"type": kind, "text": "Page 3"} for kind in ("present", "absent"))
+    tests = [
+        t for f, record in zip(pages, (present, absent), strict=True) for t in load_tests(written(f, BASE | record))
+    ]
+    assert [(test.id, test.type) for test in tests] == [("t1", "present"), ("t1", "absent")]
+    assert Rubric().score("Page 3", tests=tests).parts["pass_rate"] == 1 / 2
 
 
 def test_an_id_that_comes_twice_is_an_error(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import EditCounts, Rubric, parse_test
+from ocr_verifiers import EditCounts, Rubric, UnitTest, parse_test
 
 
 def unit_test(**record):
@@ -17,7 +17,7 @@ ABSENT = unit_test(type="absent", text="Page 3")
 ORDER = unit_test(type="order", before="alpha", after="omega")
 BASELINE = unit_test(type="baseline")
 BLANK = unit_test(type="baseline", max_length=10)
-MATH = unit_test(type="math", math="x")
+UNKNOWN = UnitTest(pdf="a.pdf", page=1, id="t", type="colour")
 TESTS = [PRESENT, ALSO_PRESENT, ABSENT, ORDER]
 
 
@@ -106,28 +106,17 @@ def test_on_a_blank_page_its_own_baseline_decides_whether_absent_pays():
     assert Rubric().score("far too many letters", tests=[BLANK, ABSENT]).reward == 0.0
 
 
-@pytest.mark.parametrize(
-    "known",
-    [
-        {"reference": "第三章"},
-        {"tests": [unit_test(type="present", text="第三章")]},
-        {"tests": [unit_test(type="order", before="第", after="章")]},
-    ],
-)
-def test_characters_that_the_page_is_known_to_have_do_not_keep_absent_from_paying(known):
-    tests = [*known.pop("tests", []), ABSENT]
-    score = Rubric().score("第三章", tests=tests, **known)
-    assert score.verdicts[-1][1].passed
-
-
-def test_an_unexpected_emoji_keeps_absent_from_paying():
-    assert not Rubric().score("alpha 🚀", tests=[ABSENT]).verdicts[0][1].passed
+def test_a_script_keeps_absent_from_paying_only_where_the_page_disallows_it():
+    disallowing = unit_test(type="baseline", check_disallowed_characters=True)
+    assert Rubric().score("第三章", tests=[ABSENT]).verdicts[0][1].passed
+    assert Rubric().score("第三章", tests=[ABSENT, BASELINE]).verdicts[0][1].passed
+    assert not Rubric().score("第三章", tests=[ABSENT, disallowing]).verdicts[0][1].passed
 
 
 def test_tests_without_a_check_are_named_and_neither_passed_nor_failed():
-    score = Rubric().score("alpha", tests=[PRESENT, MATH])
+    score = Rubric().score("alpha", tests=[PRESENT, UNKNOWN])
     assert (score.passed, score.scored_tests) == (1, 1)
-    assert score.not_scored == (MATH,)
+    assert score.not_scored == (UNKNOWN,)
     assert score.reward == 1.0
 
 
@@ -140,9 +129,9 @@ def test_hole_closed_rejected_tests_are_left_out():
 def test_a_page_without_reference_and_scored_tests_cannot_be_scored():
     with pytest.raises(
         ValueError,
-        match=r"cannot be scored: it has no reference and 0 scored tests \(without a check: 1 math\)",
+        match=r"cannot be scored: it has no reference and 0 scored tests \(without a check: 1 colour\)",
     ):
-        Rubric().prepare(tests=[MATH])
+        Rubric().prepare(tests=[UNKNOWN])
 
 
 def test_a_page_to_which_no_weighted_part_applies_cannot_be_scored():
@@ -184,7 +173,7 @@ def test_a_prepared_page_scores_each_completion_as_the_rubric_does():
     ("settings", "complaint"),
     [
         ({"weights": {"similarty": 1}}, 'unknown quality part "similarty"; did you mean "similarity"'),
-        ({"weights": {"end": 1}}, 'unknown quality part "end"; known: exact, pass_rate, similarity'),
+        ({"weights": {"end": 1}}, 'unknown quality part "end"; known: exact, front_matter, pass_rate, similarity'),
         ({"gates": {"repetitions": 1}}, 'unknown gate "repetitions"; did you mean "repetition"'),
         ({"weights": {"exact": -1, "similarity": 2}}, "write numbers >= 0, one of them positive"),
         ({"weights": {"exact": 0}}, "write numbers >= 0, one of them positive"),
@@ -205,7 +194,7 @@ def test_a_rubric_that_makes_no_sense_is_an_error(settings, complaint):
 @given(
     st.text(),
     st.none() | st.text(),
-    st.lists(st.sampled_from([*TESTS, BASELINE, BLANK, MATH]), max_size=5),
+    st.lists(st.sampled_from([*TESTS, BASELINE, BLANK, UNKNOWN]), max_size=5),
     st.dictionaries(st.sampled_from(["similarity", "exact", "pass_rate"]), st.floats(0, 10)),
     st.dictionaries(st.sampled_from(["end", "repetition"]), st.floats(0.01, 1)),
     st.booleans(),

@@ -7,6 +7,11 @@ from typing import Any
 import click
 
 import ocr_verifiers
+from ocr_verifiers.commands.bench import bench
+from ocr_verifiers.commands.diff import diff
+from ocr_verifiers.commands.groups import groups
+from ocr_verifiers.commands.lint import lint
+from ocr_verifiers.commands.make_tests import make_tests
 from ocr_verifiers.commands.score import score
 
 
@@ -28,5 +33,5 @@ def main() -> None:
     """Score document transcriptions against references and unit tests. Needs no GPU and no torch."""
 
 
-for command in (score,):
+for command in (bench, diff, groups, lint, make_tests, score):
     main.add_command(command)

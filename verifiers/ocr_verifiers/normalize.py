@@ -11,26 +11,27 @@ import regex
 from ocr_verifiers.names import suggestion
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _EMPHASIS_TAG = re.compile(r"</?(?:b|i|strong|em)>", re.IGNORECASE)
 # A span opens before and closes after a character that is no space, stays on its line, and holds none of its
 # own markers: a page full of unclosed markers is read in linear time, and nesting is peeled from the inside.
-_EMPHASIS = (
-    re.compile(r"(?<!\w)(_{1,3})(?=\S)([^_\n]+)(?<=\S)\1(?!\w)"),
-    re.compile(r"(?<!\w)(\*{1,3})(?=\S)([^*\n]+)(?<=\S)\1(?!\w)"),
-    re.compile(r"(?<!\w)(\*{2,3})(?=\S)([^*\n]+)(?<=\S)\1"),  # **N**ame
-    re.compile(r"(\*{2,3})(?=\S)([^*\n]+)(?<=\S)\1(?!\w)"),  # post**script**
+# What stands before the first marker is looked at after it: a pattern that begins with a literal is found quickly.
+_UNDERLINES = (re.compile(r"(_(?<!\w_)_{0,2})(?=\S)([^_\n]+)(?<=\S)\1(?!\w)"),)
+_STARS = (
+    re.compile(r"(\*(?<!\w\*)\*{0,2})(?=\S)([^*\n]+)(?<=\S)\1(?!\w)"),
+    re.compile(r"(\*\*(?<!\w\*\*)\*?)(?=\S)([^*\n]+)(?<=\S)\1"),  # **N**ame
+    re.compile(r"(\*\*\*?)(?=\S)([^*\n]+)(?<=\S)\1(?!\w)"),  # post**script**
 )
 _NESTING = 3
 
-_FOLDED = str.maketrans(
-    {
-        **dict.fromkeys("‘’‚‛", "'"),
-        **dict.fromkeys("“”„‟", '"'),
-        **dict.fromkeys("‐‑‒–—―−", "-"),
-        "＿": "_",
-        "\u00b5": "\u03bc",  # the micro sign is the Greek letter mu
-    }
-)
+_FOLDED = {
+    **dict.fromkeys("‘’‚‛", "'"),
+    **dict.fromkeys("“”„‟", '"'),
+    **dict.fromkeys("‐‑‒–—―−", "-"),
+    "＿": "_",
+    "\u00b5": "\u03bc",  # the micro sign is the Greek letter mu
+}
 
 
 def nfc(text: str) -> str:
@@ -45,12 +46,32 @@ def whitespace(text: str) -> str:
 
 def quotes(text: str) -> str:
     """Typographic quotes, dashes and hyphens are their ASCII look-alikes, and the micro sign is mu."""
-    return text.translate(_FOLDED)
+    if not text.isascii():
+        for character, plain in _FOLDED.items():
+            text = text.replace(character, plain)
+    return text
 
 
 def breaks(text: str) -> str:
     """`<br>`, `<br/>` and `<BR />` are one space."""
-    return _BREAK.sub(" ", text)
+    return _BREAK.sub(" ", text) if "<" in text else text
+
+
+def invisible(text: str) -> str:
+    """Characters that print nothing are dropped: zero-width ones, soft hyphens, bidi controls, variation selectors.
+
+    They are those of Unicode's property Default_Ignorable_Code_Point. The joiners among them (U+200C, U+200D), which
+    Persian and Kannada spell with, are dropped too: two texts that differ in them alone are equal.
+    """
+    if text.isascii() or not _INVISIBLE.search("".join(_NOT_ASCII.findall(text))):
+        return text
+    visible: str = _INVISIBLE.sub("", text)
+    return visible
+
+
+def long_s(text: str) -> str:
+    """The long s of old prints is an s: `Beſtritt` is `Bestritt`. Unit tests do not fold it."""
+    return text.replace("ſ", "s")
 
 
 def markdown(text: str) -> str:
@@ -59,20 +80,21 @@ def markdown(text: str) -> str:
     Markers inside words are text: `snake_case_name`, `2*3*4` and `a*b*c` stay as they are. Doubled asterisks
     may touch a word on one side (`**N**ame`). Headings, lists, links and tables are left alone.
     """
-    text = _EMPHASIS_TAG.sub("", text)
-    if "*" in text or "_" in text:
-        for _ in range(_NESTING):
-            before = text
-            for pattern in _EMPHASIS:
-                text = pattern.sub(r"\2", text)
-            if text == before:
-                break
+    if "<" in text:
+        text = _EMPHASIS_TAG.sub("", text)
+    patterns = (_UNDERLINES if "_" in text else ()) + (_STARS if "*" in text else ())
+    for _ in range(_NESTING):
+        before = text
+        for pattern in patterns:
+            text = pattern.sub(r"\2", text)
+        if text == before:
+            break
     return text
 
 
 def strict(text: str) -> str:
-    """What unit tests apply to the page and to their own strings: all of the above."""
-    return whitespace(quotes(nfc(markdown(breaks(text)))))
+    """What unit tests apply to the page and to their own strings: all of the above but `long_s`."""
+    return whitespace(quotes(nfc(markdown(breaks(invisible(text))))))
 
 
 NORMALIZATIONS: dict[str, Callable[[str], str]] = {
@@ -80,6 +102,8 @@ NORMALIZATIONS: dict[str, Callable[[str], str]] = {
     "whitespace": whitespace,
     "quotes": quotes,
     "breaks": breaks,
+    "invisible": invisible,
+    "long_s": long_s,
     "markdown": markdown,
     "strict": strict,
 }

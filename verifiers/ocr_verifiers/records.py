@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ocr_verifiers import katex, mathml
 from ocr_verifiers.names import suggestion
 from ocr_verifiers.normalize import strict
 from ocr_verifiers.repetition import MAX_REPEATS
+from ocr_verifiers.table_parsing import cell_text
 
 
 class RecordError(ValueError):
@@ -79,7 +81,8 @@ class BaselineTest(UnitTest):
     """Letters and digits that a (nearly) blank page may have; a page without any is right then."""
     max_length_skips_image_alt_tags: bool = False
     max_repeats: int = MAX_REPEATS
-    check_disallowed_characters: bool = True
+    check_disallowed_characters: bool | None = None
+    """Whether Chinese, kana and emoji fail the page. None, not said, is false; `compat="olmocr"` takes it for true."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,12 @@ class TableTest(UnitTest):
     top_heading: str = ""
     left_heading: str = ""
     ignore_markdown_tables: bool = False
+
+    @cached_property
+    def queries(self) -> dict[str, str]:
+        """The cell and its neighbours as they are compared."""
+        names = ("cell", "up", "down", "left", "right", "top_heading", "left_heading")
+        return {name: cell_text(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +120,11 @@ class FormatTest(UnitTest):
     text: str
     format: str
     case_sensitive: bool = True
+
+    @cached_property
+    def query(self) -> str:
+        """The text as it is searched for."""
+        return strict(self.text) if self.case_sensitive else strict(self.text).lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +146,7 @@ KINDS: dict[str, type[UnitTest]] = {
     "format": FormatTest,
     "footnote": FootnoteTest,
 }
-SCORED_KINDS = frozenset({"present", "absent", "order", "baseline"})
+SCORED_KINDS = frozenset({"present", "absent", "order", "baseline", "format", "footnote", "table", "math"})
 """The kinds that have a check. Tests of the others are read, counted and named, never passed or failed."""
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -141,6 +155,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "an integer"),
     "int | None": ((int, type(None)), "an integer or null"),
     "bool": ((bool,), "true or false"),
+    "bool | None": ((bool,), "true or false"),  # None is for a field that is not there; null is no answer
 }
 _LEAST = {"page": 1, "max_diffs": 0, "first_n": 0, "last_n": 0, "max_length": 0, "max_repeats": 0}
 _NOT_BLANK = {"pdf", "id", "math", "marker"}
@@ -152,34 +167,44 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSON Lines file with their line numbers, from 1. Blank lines are skipped.
-
-    A RecordError for a file that cannot be read, and for a line that is not UTF-8, not JSON, not an object,
-    or that gives a field twice.
-    """
+    """`parse_jsonl` on a file, read line by line. One that cannot be read is a RecordError."""
     try:
-        lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        with open(path, "rb") as lines:
+            yield from parse_jsonl(lines, str(path))
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror or error}") from error
+
+
+def parse_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of JSON Lines with their line numbers, from 1; `name` opens error messages. Blank lines are skipped.
+
+    A RecordError for a line that is not UTF-8, not JSON, not an object, or that gives a field twice.
+    """
     for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
         if not line.strip():
             continue
-        where = f"{path}:{number}"
+        where = f"{name}:{number}"
         try:
             record = json.loads(line.decode("utf-8"), object_pairs_hook=_unique_fields)
         except UnicodeDecodeError as error:
             raise RecordError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
         except json.JSONDecodeError as error:
             raise RecordError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
-        except (RecordError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # an integer of 5,000 digits is a ValueError
             raise RecordError(f"{where}: {error}") from error
         if not isinstance(record, dict):
             raise RecordError(f"{where}: {_json(record)} is not an object; write one {{...}} per line")
         yield number, record
 
 
-def parse_test(record: Mapping[str, Any], where: str) -> UnitTest:
-    """A unit test of any kind from its record; `where` opens the error message (`tests.jsonl:17`)."""
+def parse_test(record: Mapping[str, Any], where: str, compat: str | None = None) -> UnitTest:
+    """A unit test of any kind from its record; `where` opens the error message (`tests.jsonl:17`).
+
+    What is left of a text, and half of its length, are taken after the normalisation of the mode that will run it.
+    A formula that cannot be rendered is an error, except with compat="olmocr", which passes it on any formula.
+    """
     if "type" not in record:
         raise RecordError(f'{where}: "type" is missing; write one of {", ".join(KINDS)}')
     kind = record["type"]
@@ -191,44 +216,54 @@ def parse_test(record: Mapping[str, Any], where: str) -> UnitTest:
             raise RecordError(f"{where}: unknown field {_json(name)}; {suggestion(str(name), known)}")
     for name, field in known.items():
         if name in record:
-            _check_field(field, record[name], where)
+            _check_field(field, record[name], where, compat)
         elif field.default is MISSING:
             raise RecordError(f'{where}: "{name}" is missing; a test of type "{kind}" needs it')
     test = KINDS[kind](**record)
-    if isinstance(test, OrderTest) and test.max_diffs > min(map(len, test.queries)) // 2:
-        raise RecordError(
-            f'{where}: "max_diffs" is {test.max_diffs}; write at most {min(map(len, test.queries)) // 2}, '
-            'half of the shorter of "before" and "after"'
-        )
+    if isinstance(test, OrderTest):
+        most = min(len(_searched(test.before, compat)), len(_searched(test.after, compat))) // 2
+        if test.max_diffs > most:
+            raise RecordError(
+                f'{where}: "max_diffs" is {test.max_diffs}; write at most {most}, '
+                'half of the shorter of "before" and "after"'
+            )
+    if isinstance(test, MathTest) and test.checked != "rejected":
+        _check_formula(test, where, compat)
     return test
 
 
-def load_tests(path: str | Path) -> list[UnitTest]:
+def load_tests(path: str | Path, compat: str | None = None) -> list[UnitTest]:
     """The unit tests of a file, without the rejected ones. An id that comes twice is a RecordError."""
-    return [test for _, test in read_tests(path)]
+    return [test for _, test in read_tests(path, compat=compat)]
 
 
-def read_tests(path: str | Path) -> Iterator[tuple[int, UnitTest]]:
-    """`load_tests` one by one, with line numbers."""
+def read_tests(
+    path: str | Path, keep_rejected: bool = False, compat: str | None = None
+) -> Iterator[tuple[int, UnitTest]]:
+    """`load_tests` one by one, with line numbers; with the rejected ones if asked, as olmOCR runs them."""
     lines: dict[str, int] = {}
     for number, record in read_jsonl(path):
-        test = parse_test(record, f"{path}:{number}")
+        test = parse_test(record, f"{path}:{number}", compat)
         if test.id in lines:
             raise RecordError(
                 f"{path}:{number}: id {_json(test.id)} is already on line {lines[test.id]}; ids are unique"
             )
         lines[test.id] = number
-        if test.checked != "rejected":
+        if keep_rejected or test.checked != "rejected":
             yield number, test
 
 
 def write_json_atomic(path: str | Path, data: object) -> None:
-    """Writes JSON beside `path` and renames it: a reader sees the old file or the new one, never a half."""
+    """Writes JSON with `write_text_atomic`. A lone surrogate becomes the JSON escape that it came from."""
+    write_text_atomic(path, json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def write_text_atomic(path: str | Path, text: str) -> None:
+    """Writes text beside `path` and renames it: a reader sees the old file or the new one, never a half."""
     path = Path(path)
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        # A lone surrogate, which UTF-8 cannot hold, is written as the JSON escape that it came from.
+        # UTF-8 cannot hold a lone surrogate, which is written as \udc80.
         partial.write_bytes(text.encode("utf-8", "backslashreplace"))
         os.replace(partial, path)
     except OSError as error:
@@ -237,7 +272,16 @@ def write_json_atomic(path: str | Path, data: object) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _check_field(field: Field[Any], value: object, where: str) -> None:
+def _searched(text: str, compat: str | None) -> str:
+    """What a search of that mode would look for."""
+    if compat is None:
+        return strict(text)
+    from ocr_verifiers.olmocr.normalize import query  # here: olmOCR's checks import this module
+
+    return query(text)
+
+
+def _check_field(field: Field[Any], value: object, where: str, compat: str | None) -> None:
     name = field.name
     types, wanted = _TYPES[str(field.type)]
     least = _LEAST.get(name)
@@ -251,12 +295,20 @@ def _check_field(field: Field[Any], value: object, where: str) -> None:
         trouble = f"write one of {', '.join(_json(choice) for choice in _CHOICES[name])}"
     elif name in _NOT_BLANK and not str(value).strip():
         trouble = "it must not be empty"
-    elif name in _SEARCHED and not strict(str(value)):
+    elif name in _SEARCHED and not _searched(str(value), compat).strip():
         trouble = "nothing is left of it after normalisation"
     elif name == "marker" and len(str(value).split()) > 1:
         trouble = "a marker has no spaces"
     if trouble:
         raise RecordError(f'{where}: "{name}" is {_json(value)}; {trouble}')
+
+
+def _check_formula(test: MathTest, where: str, compat: str | None) -> None:
+    if not katex.installed():
+        raise RecordError(f"{where}: {katex.INSTALL}")
+    trouble = None if compat == "olmocr" else mathml.printed(test.math).error
+    if trouble:
+        raise RecordError(f'{where}: "math" is {_json(test.math)}, which cannot be rendered: {trouble}')
 
 
 def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

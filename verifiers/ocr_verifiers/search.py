@@ -4,6 +4,7 @@ D[e] is the least Levenshtein distance between the pattern and any substring of 
 (semi-global alignment). It is read off bit vectors held in Python integers, one step per character of text:
 G. Myers, "A fast bit-vector algorithm for approximate string matching based on dynamic programming", J. ACM
 46(3), 1999, in H. Hyyro's form (2003). That is O(len(text)) big-integer steps whatever the number of edits.
+Few characters need it: a match holds a seed, a piece of the pattern, without an edit (`_regions`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from rapidfuzz.distance import Levenshtein
+
 _SHORTEST_SEED = 4
 """Seeds shorter than this are found nearly everywhere: reading the whole text is then as fast."""
+_MOST_HITS = 32
+"""A text with more hits of seeds than this, and than one in 32 characters, is read whole: it repeats itself."""
 
 
 class Match(NamedTuple):
@@ -30,7 +35,28 @@ def allowed_edits(pattern: str, max_diffs: int) -> int:
 
 def contains(pattern: str, text: str, max_edits: int) -> bool:
     """True if some substring of the text is within `max_edits` edits of the pattern."""
-    return next(iter(near_ends(pattern, text, max_edits)), None) is not None
+    if pattern in text:
+        return True
+    if max_edits == 0:
+        return False
+    regions = _regions(pattern, text, max_edits, enough=1)
+    return bool(regions) if regions is not None else next(near_ends(pattern, text, max_edits), None) is not None
+
+
+def surely_precedes(first: str, second: str, text: str, first_edits: int, second_edits: int) -> bool:
+    """True if it is plain that the first match of one pattern starts before the last match of the other.
+
+    That is so if both stand in the text as they are, in this order (no exact occurrence of `first` starts before its
+    first match, none of `second` after its last), or if all that is near the first match comes before all that is
+    near the last. False leaves it open.
+    """
+    if 0 <= text.find(first) < text.rfind(second):
+        return True
+    firsts = _regions(first, text, first_edits)
+    if not firsts or firsts[0][1] > len(text) - len(second) + second_edits:
+        return False
+    seconds = _regions(second, text[firsts[0][1] :], second_edits, enough=1)
+    return bool(seconds)
 
 
 def first_match(pattern: str, text: str, max_edits: int) -> Match | None:
@@ -38,21 +64,18 @@ def first_match(pattern: str, text: str, max_edits: int) -> Match | None:
 
     The ends around a match are near too, one edit worse per character; they are the same match.
     """
-    ends = list(near_ends(pattern, text, max_edits))
-    if not ends:
-        return None
-    best = 0
-    for i, (end, distance) in enumerate(ends):
-        if end - ends[best][0] > max_edits:
+    best: tuple[int, int] | None = None
+    for end, distance in near_ends(pattern, text, max_edits):
+        if best is not None and end - best[0] > max_edits:
             break
-        if distance < ends[best][1]:
-            best = i
-    return _spanned(pattern, text, *ends[best], max_edits)
+        if best is None or distance < best[1]:
+            best = end, distance
+    return _spanned(pattern, text, *best, max_edits) if best else None
 
 
 def last_match(pattern: str, text: str, max_edits: int) -> Match | None:
     """The last match, by the definition of `first_match`."""
-    ends = list(near_ends(pattern, text, max_edits))
+    ends = list(near_ends(pattern, text, max_edits, last_region=True))
     if not ends:
         return None
     best = len(ends) - 1
@@ -64,16 +87,22 @@ def last_match(pattern: str, text: str, max_edits: int) -> Match | None:
     return _spanned(pattern, text, *ends[best], max_edits)
 
 
-def near_ends(pattern: str, text: str, max_edits: int) -> Iterator[tuple[int, int]]:
-    """Every (e, D[e]) with D[e] <= max_edits, ascending in e; for 0 <= max_edits < len(pattern)."""
+def near_ends(pattern: str, text: str, max_edits: int, *, last_region: bool = False) -> Iterator[tuple[int, int]]:
+    """Every (e, D[e]) with D[e] <= max_edits, ascending in e; for 0 <= max_edits < len(pattern).
+
+    `last_region`: only those around the last match; others are further than max_edits from them.
+    """
     assert 0 <= max_edits < len(pattern), "an empty substring would match"
     if max_edits == 0:
-        at = text.find(pattern)
+        at = text.rfind(pattern) if last_region else text.find(pattern)
         while at >= 0:
             yield at + len(pattern), 0
             at = text.find(pattern, at + 1)
         return
-    for start, stop in _regions(pattern, text, max_edits):
+    regions = _regions(pattern, text, max_edits)
+    if regions is None:
+        regions = [(0, len(text))]
+    for start, stop in regions[-1:] if last_region else regions:
         for offset, distance in enumerate(_distances(pattern, text[start:stop]), start + 1):
             if distance <= max_edits:
                 yield offset, distance
@@ -87,29 +116,65 @@ def _spanned(pattern: str, text: str, end: int, distance: int, max_edits: int) -
     return Match(end - length, end, distance)
 
 
-def _regions(pattern: str, text: str, max_edits: int) -> list[tuple[int, int]]:
-    """Stretches of the text, ascending and disjoint, that hold every match whole.
+def extension(pattern: str, text: str, max_edits: int) -> tuple[int, int] | None:
+    """(d, n): the least edits d that turn the pattern into a prefix of the text, and the longest such prefix's length.
+
+    None if d is above `max_edits`. An extension of an exact hit costs that much on its side of the hit.
+    """
+    size = len(pattern)
+    if text.startswith(pattern):
+        return 0, size
+    if not max_edits:
+        return None
+    # The best prefix is at most d characters longer or shorter than the pattern, so this one is within 2d.
+    distance = Levenshtein.distance(pattern, text[:size], score_cutoff=2 * max_edits)
+    if distance > 2 * max_edits:
+        return None
+    best, length = max_edits + 1, 0
+    reach = min(max_edits, distance)
+    for n in range(min(size + reach, len(text)), max(0, size - reach) - 1, -1):
+        if abs(n - size) < best and (edits := Levenshtein.distance(pattern, text[:n], score_cutoff=best - 1)) < best:
+            best, length = edits, n
+    return (best, length) if best <= max_edits else None
+
+
+def _regions(pattern: str, text: str, max_edits: int, enough: int | None = None) -> list[tuple[int, int]] | None:
+    """Stretches of the text, ascending and disjoint, that hold every match whole, and one at least each.
 
     Cut the pattern into max_edits + 1 seeds: an alignment with max_edits edits leaves one seed untouched
-    (pigeonhole), so each match surrounds an exact occurrence of a seed.
+    (pigeonhole), so each match surrounds an exact hit of a seed. Hits whose surroundings are further away than
+    max_edits are passed over. `enough`: the search ends at so many hits that hold a match.
+    None if seeds are so short, or hits so many, that the text had better be read whole.
     """
-    whole = [(0, len(text))]
     size = len(pattern) // (max_edits + 1)
     if size < _SHORTEST_SEED:
-        return whole
-    regions: list[tuple[int, int]] = []
-    for i in range(max_edits + 1):
-        offset = i * size
-        seed = pattern[offset : offset + size]
+        return None
+    backwards = pattern[::-1]
+    reach = len(pattern) + max_edits
+    verified: set[int] = set()
+    hits = 0
+    for offset in range(0, size * (max_edits + 1), size):
+        seed, rest = pattern[offset : offset + size], pattern[offset + size :]
         at = text.find(seed)
         while at >= 0:
-            start, stop = at - offset - max_edits, at - offset + len(pattern) + max_edits
-            regions.append((max(0, start), min(len(text), stop)))
-            if len(regions) > len(text) // 8:
-                return whole
+            start = at - offset - max_edits
+            if start not in verified:
+                hits += 1
+                if hits > _MOST_HITS + len(text) // 32:
+                    return None
+                ahead = extension(rest, text[at + size : at - offset + reach], max_edits)
+                if ahead is not None:
+                    before = text[max(0, start) : at][::-1]
+                    if extension(backwards[len(pattern) - offset :], before, max_edits - ahead[0]) is not None:
+                        verified.add(start)
+                        if len(verified) == enough:
+                            break
             at = text.find(seed, at + 1)
+        if len(verified) == enough:
+            break
+    regions = [(max(0, start), min(len(text), start + reach + max_edits)) for start in sorted(verified)]
     merged: list[tuple[int, int]] = []
-    for start, stop in sorted(regions):
+    for start, stop in regions:
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
         else:

@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ocr_verifiers.checks.baseline import baseline
+from ocr_verifiers.checks.footnote import footnote
+from ocr_verifiers.checks.formatting import formatting
+from ocr_verifiers.checks.math import math
 from ocr_verifiers.checks.order import order
+from ocr_verifiers.checks.table import table
 from ocr_verifiers.checks.text import absent, present
 from ocr_verifiers.page import PreparedPage
 from ocr_verifiers.verdict import Verdict
@@ -21,4 +25,8 @@ CHECKS: Mapping[str, Check] = {
     "absent": absent,
     "order": order,
     "baseline": baseline,
+    "format": formatting,
+    "footnote": footnote,
+    "table": table,
+    "math": math,
 }

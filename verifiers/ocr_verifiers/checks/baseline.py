@@ -26,9 +26,10 @@ def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
     """Passes if the page says something, does not loop, and keeps to the characters that it may have.
 
     With `max_length` it must say little instead: at most so many letters and digits, and none is right.
-    The names and attributes of HTML tags say nothing.
+    The names and attributes of HTML tags say nothing. No script is disallowed unless the test itself says
+    `"check_disallowed_characters": true`: a page may be in any language.
     """
-    said = _TAG.sub("", page.text)
+    said = _TAG.sub("", page.body)
     if test.max_length_skips_image_alt_tags:
         said = _IMAGE.sub("", said)
     length = sum(map(str.isalnum, said))
@@ -39,7 +40,7 @@ def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
     loop = judge_loops(page.loops, test.max_repeats)
     if not loop.passed:
         return loop
-    if test.check_disallowed_characters and (found := disallowed_character(page.text)):
+    if test.check_disallowed_characters and (found := disallowed_character(page.body)):
         return fail(f"disallowed character {found} (U+{ord(found):04X})")
     return PASS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocr_verifiers.page import PreparedPage
 from ocr_verifiers.records import OrderTest
-from ocr_verifiers.search import allowed_edits, first_match, last_match
+from ocr_verifiers.search import allowed_edits, first_match, last_match, surely_precedes
 from ocr_verifiers.verdict import PASS, Verdict, fail, shown
 
 
@@ -14,10 +14,13 @@ def order(test: OrderTest, page: PreparedPage) -> Verdict:
     One place on the page is one match: a text that is both `before` and `after` has to stand there twice.
     """
     before, after = test.queries
-    first = first_match(before, page.strict, allowed_edits(before, test.max_diffs))
+    before_edits, after_edits = allowed_edits(before, test.max_diffs), allowed_edits(after, test.max_diffs)
+    if surely_precedes(before, after, page.strict, before_edits, after_edits):
+        return PASS
+    first = first_match(before, page.strict, before_edits)
     if first is None:
         return fail(f"before: {shown(before)} not found within {test.max_diffs} edits")
-    last = last_match(after, page.strict, allowed_edits(after, test.max_diffs))
+    last = last_match(after, page.strict, after_edits)
     if last is None:
         return fail(f"after: {shown(after)} not found within {test.max_diffs} edits")
     if first.start < last.start:

@@ -24,6 +24,8 @@ def absent(test: TextTest, page: PreparedPage) -> Verdict:
     """Passes if the text is in none of the test's windows of the page."""
     edits = allowed_edits(test.query, test.max_diffs)
     for window in _windows(test, page):
+        if not contains(test.query, window, edits):
+            continue
         match: Match | None = first_match(test.query, window, edits)
         if match is not None:
             return fail(f"found {shown(window[match.start : match.end])}, {match.distance} edits away")

@@ -1,0 +1,24 @@
+"""Scores of a page beyond olmOCR-bench's tests: pure functions of a reference and a completion."""
+
+from ocr_verifiers.metrics.bleu import bleu, corpus_bleu
+from ocr_verifiers.metrics.diff_ratio import diff_ratio
+from ocr_verifiers.metrics.key_values import KeyValueScore, key_values, written_fields
+from ocr_verifiers.metrics.numbers import NumberScore, numbers, numbers_exact
+from ocr_verifiers.metrics.paragraphs import paragraph_count, paragraphs
+from ocr_verifiers.metrics.reading_order import match_paragraphs, reading_order
+
+__all__ = [
+    "KeyValueScore",
+    "NumberScore",
+    "bleu",
+    "corpus_bleu",
+    "diff_ratio",
+    "key_values",
+    "match_paragraphs",
+    "numbers",
+    "numbers_exact",
+    "paragraph_count",
+    "paragraphs",
+    "reading_order",
+    "written_fields",
+]

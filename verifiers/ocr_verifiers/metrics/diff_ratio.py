@@ -1,0 +1,29 @@
+"""The diff ratio: how much of two texts is common to both, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rapidfuzz.distance import Indel
+
+from ocr_verifiers.edit_distance import Unit, check_unit
+from ocr_verifiers.normalize import graphemes
+
+LONGEST = 100_000
+"""Characters. Where both texts are longer, their words are compared instead."""
+
+
+def diff_ratio(reference: str, completion: str, unit: Unit = "codepoint") -> float:
+    """2 M / (length of both texts), M the length of their longest common subsequence; two empty texts are 1.
+
+    It is the ratio of difflib's SequenceMatcher for the best alignment instead of difflib's greedy one, so it is
+    never below that. Symmetric. Nothing is normalised here.
+    """
+    check_unit(unit)
+    source: Sequence[str] = reference
+    target: Sequence[str] = completion
+    if min(len(reference), len(completion)) > LONGEST:
+        source, target = reference.split(), completion.split()
+    elif unit == "grapheme":
+        source, target = graphemes(reference), graphemes(completion)
+    return Indel.normalized_similarity(source, target)
