@@ -173,7 +173,7 @@ def read_bench(
     files = sorted(file for file in folder.glob("*.jsonl") if file.is_file())
     if not files:
         raise RecordError(f"{folder}: has no *.jsonl; a benchmark folder has a file of unit tests per category")
-    tests = [BenchTest(file.stem, test) for file in files for _, test in read_tests(file, keep_rejected=bool(compat))]
+    tests = [BenchTest(file.stem, test) for file in files for _, test in read_tests(file, bool(compat), compat)]
     if not skip_baseline:
         category = BASELINE if BASELINE not in {file.stem for file in files} else f"{BASELINE} (implicit)"
         tests += [BenchTest(category, test) for test in _implicit_baselines(folder, [test for _, test in tests])]

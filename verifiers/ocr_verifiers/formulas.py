@@ -9,6 +9,7 @@ signs or inside neither, and no digit after the second, so that `$5 and $10` are
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _ENVIRONMENTS = {
@@ -42,7 +43,11 @@ class Formula(NamedTuple):
 
 def find_formulas(text: str) -> tuple[Formula, ...]:
     """The formulas of `text` in reading order, blank ones left out; in linear time."""
-    formulas: list[Formula] = []
+    return tuple(formula for _, _, formula in locate_formulas(text))
+
+
+def locate_formulas(text: str) -> Iterator[tuple[int, int, Formula]]:
+    """The same with where each starts and ends, delimiters included."""
     unclosed: set[str] = set()
     position = 0
     while opener := _OPENER.search(text, position):
@@ -63,10 +68,9 @@ def find_formulas(text: str) -> tuple[Formula, ...]:
         doubled = mark.startswith("$") and (latex[:2], latex[-2:]) in ((r"\(", r"\)"), (r"\[", r"\]"))
         if doubled:
             latex = latex[2:-2].strip()
-        if latex:
-            formulas.append(Formula(latex, mark.startswith("$") and not doubled))
         position = end + len(closer)
-    return tuple(formulas)
+        if latex:
+            yield opener.start(), position, Formula(latex, mark.startswith("$") and not doubled)
 
 
 def _closing_dollar(text: str, start: int) -> int:

@@ -18,24 +18,16 @@ class PageRow(NamedTuple):
 
     where: str
     name: str
+    text: str | None
+    """The transcription; None where the row has none."""
     row: Mapping[str, Any]
-
-    @property
-    def text(self) -> str | None:
-        """The transcription; None where the row has none. Anything but a string is a RecordError."""
-        text = self.row.get("text")
-        if not isinstance(text, str | None):
-            raise RecordError(
-                f'{self.where}: "text" of {shown(self.name)} is not a string; leave it out if there is none'
-            )
-        return text
 
 
 def read_page_rows(path: str | Path) -> Iterator[PageRow]:
     """The rows of a file, each named by its `file_name` or else its `id`.
 
-    A row without a name, a page that comes twice (`a.pdf` and `a.pdf#1` are one) and a file without rows are
-    RecordErrors.
+    A row without a name, a text that is no string, a page that comes twice (`a.pdf` and `a.pdf#1` are one) and a
+    file without rows are RecordErrors.
     """
     seen: dict[tuple[str, int], str] = {}
     for number, row in read_jsonl(path):
@@ -47,7 +39,10 @@ def read_page_rows(path: str | Path) -> Iterator[PageRow]:
         if page in seen:
             raise RecordError(f"{where}: {shown(name)} is the same page as {seen[page]}; keep one")
         seen[page] = f"line {number}"
-        yield PageRow(where, name, row)
+        text = row.get("text")
+        if not isinstance(text, str | None):
+            raise RecordError(f'{where}: "text" of {shown(name)} is not a string; leave it out if there is none')
+        yield PageRow(where, name, text, row)
     if not seen:
         raise RecordError(f"{path}: has no rows")
 

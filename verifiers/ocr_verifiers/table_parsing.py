@@ -82,13 +82,18 @@ def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
         if not has_pipe:
             continue
         lines = list(group)
-        rule = next((i for i, line in enumerate(lines) if i > 0 and _RULE.fullmatch(line)), None)
+        rule = next((i for i, line in enumerate(lines) if i > 0 and is_rule(line)), None)
         if rule is None:
             continue
         rows = [_markdown_cells(line) for line in (lines[rule - 1], *lines[rule + 1 :])]
         yield Grid(
             [[Cell(text, r == 0 or c == 0) for c, text in enumerate(cells)] for r, cells in enumerate(rows)], budget
         )
+
+
+def is_rule(line: str) -> bool:
+    """True for the line of dashes that makes a table of the line above it."""
+    return _RULE.fullmatch(line) is not None
 
 
 def _markdown_cells(line: str) -> list[str]:
