@@ -14,7 +14,7 @@ from ocr_rl.images import LONGEST_SIDE, ImageError
 from ocr_rl.pages import find_pages, metadata_values, select_pages
 from ocr_rl.problems import Found, Problem
 from ocr_rl.splits import SPLIT_SEED, document_of, shared_text, split_pages
-from ocr_verifiers import SCORED_KINDS, Rubric, parse_test
+from ocr_verifiers import Rubric, parse_test
 
 SHOWN_WARNINGS = 20
 
@@ -37,7 +37,7 @@ class DataReport:
         lines = [f"{self.path}: {says['pages']:,} pages of {says['documents']:,} documents"]
         lines += [f"  {name:<12} {_spread(says[name])}" for name in ("width", "height", "text_length") if says[name]]
         lines.append(f"  {'characters':<12} {says['characters']:,}, {len(says['alphabet'])} different ones")
-        for name in ("sources", "languages", "levels", "tests", "not_scored", "split"):
+        for name in ("sources", "languages", "levels", "tests", "rejected", "split"):
             if says[name]:
                 counts = ", ".join(f"{key} {count:,}" for key, count in says[name].items())
                 lines.append(f"  {name:<12} {counts}")
@@ -73,8 +73,8 @@ def check_dataset(
     same_pixels: dict[str, Found] = {}
     for one in progress(found):
         problems += _failed_tests(one)
-        if one.page.text is None and one.page.tests and not any(_is_scored(test) for test in one.page.tests):
-            warnings.append(one.place.problem(None, f"no test of {one.page.id} is of a kind that is scored yet"))
+        if one.page.text is None and one.page.tests and all(map(_is_rejected, one.page.tests)):
+            warnings.append(one.place.problem(None, f"every test of {one.page.id} is rejected"))
         try:
             image = one.page.open_image()
         except ImageError as error:
@@ -142,13 +142,13 @@ def _summary(found: Sequence[Found], sizes: Sequence[tuple[int, int]], split: Ma
         "languages": counts("language"),
         "levels": counts("level"),
         "tests": dict(Counter(test["type"] for test in tests).most_common()),
-        "not_scored": dict(Counter(test["type"] for test in tests if not _is_scored(test)).most_common()),
+        "rejected": dict(Counter(test["type"] for test in tests if _is_rejected(test)).most_common()),
         "split": dict(split),
     }
 
 
-def _is_scored(record: Mapping[str, Any]) -> bool:
-    return record["type"] in SCORED_KINDS and record.get("checked") != "rejected"
+def _is_rejected(record: Mapping[str, Any]) -> bool:
+    return record.get("checked") == "rejected"
 
 
 def _quantiles(values: Sequence[int]) -> dict[str, float]:

@@ -1,11 +1,4 @@
-"""`math` with compat="olmocr", against the verdicts of olmOCR's own browser.
-
-The recorded verdicts are not part of the repository: `OCR_RL_ORACLE` names their folder, `../shared/oracle` by default.
-"""
-
-import json
-import os
-from pathlib import Path
+"""`math` with compat="olmocr", against the verdicts of olmOCR's own browser."""
 
 import pytest
 
@@ -15,8 +8,6 @@ from ocr_verifiers.olmocr.math import contains
 
 pytest.importorskip("py_mini_racer")
 
-DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "oracle"
-
 REVIEWED = {
     ("dev_m005_0_single", 2): "ours passes and is right: P(A | B) with \\left( and \\right) prints the same formula; "
     "the browser's verdict depends on its font, and is ours under DejaVu Serif",
@@ -24,16 +15,8 @@ REVIEWED = {
 """The disagreements: test, completion, and which side is right by the picture."""
 
 
-@pytest.fixture(scope="module")
-def oracle():
-    folder = Path(os.environ.get("OCR_RL_ORACLE", DEFAULT)) / "olmocr"
-    if not folder.is_dir():
-        pytest.skip(f"no recorded verdicts in {folder}; set OCR_RL_ORACLE to its parent folder")
-    return [json.loads((folder / f"math_{name}.json").read_text(encoding="utf-8")) for name in ("workload", "verdicts")]
-
-
 def test_all_verdicts_but_the_reviewed_ones_are_those_of_olmocr(oracle):
-    workload, recorded = oracle
+    workload, recorded = oracle("math_workload"), oracle("math_verdicts")
     pairs, differ = 0, set()
     for page in workload["pages"]:
         tests = [parse_test(record, "t", compat="olmocr") for record in page["tests"]]
@@ -50,7 +33,7 @@ def test_all_verdicts_but_the_reviewed_ones_are_those_of_olmocr(oracle):
 def test_what_renders_is_what_rendered_in_the_browser(oracle):
     hypotheses = {
         latex: renders
-        for page in oracle[1]["rendered"].values()
+        for page in oracle("math_verdicts")["rendered"].values()
         for completion in page["hypotheses"]
         for latex, renders in completion
     }

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import PreparedPage, UnitTest, parse_test, run_test
+from ocr_verifiers import PreparedPage, parse_test, run_test
+from ocr_verifiers.checks import CHECKS
+from ocr_verifiers.olmocr import CHECKS as OLMOCR_CHECKS
+from ocr_verifiers.records import KINDS
 
 
 def verdict(page, **record):
@@ -225,9 +228,9 @@ def test_hole_closed_zero_width_characters_hide_neither_a_text_nor_a_loop():
 # all
 
 
-def test_a_kind_without_a_check_is_an_error_and_no_verdict():
-    with pytest.raises(ValueError, match='test "t" is of type "colour", which has no check'):
-        run_test(UnitTest(pdf="a.pdf", page=1, id="t", type="colour"), PreparedPage("a page"))
+@pytest.mark.parametrize("table", [CHECKS, OLMOCR_CHECKS], ids=["strict", "olmocr"])
+def test_every_kind_has_a_check_in_both_modes(table):
+    assert table.keys() == KINDS.keys()
 
 
 def test_a_page_is_prepared_once_for_many_tests():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ocr_verifiers
 
-HEAVY = ("torch", "transformers", "datasets", "PIL", "pandas", "scipy", "ocr_rl")
+HEAVY = ("torch", "transformers", "datasets", "PIL", "pandas", "scipy", "ocr_rl", "py_mini_racer", "sacrebleu")
 
 
 def test_importing_the_verifiers_and_their_cli_loads_no_torch():

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ocr_verifiers import SCORED_KINDS, RecordError, Rubric, load_tests, parse_test, read_jsonl, write_json_atomic
+from ocr_verifiers import RecordError, Rubric, load_tests, parse_test, read_jsonl, write_json_atomic
 
 BASE = {"pdf": "a.pdf", "page": 1, "id": "t1"}
 EVERY_KIND = [
@@ -35,7 +35,6 @@ def message(error):
 def test_every_kind_is_read_field_for_field(record):
     test = parse_test(BASE | record, "tests.jsonl:1")
     assert all(getattr(test, name) == value for name, value in (BASE | record).items())
-    assert test.scored == (record["type"] in SCORED_KINDS)
 
 
 def test_left_out_fields_have_the_defaults_of_olmocr_bench():

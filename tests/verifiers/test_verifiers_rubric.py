@@ -1,10 +1,14 @@
 """The reward: a weighted mean of quality parts, times gates."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import EditCounts, Rubric, UnitTest, parse_test
+from ocr_verifiers import EditCounts, Rubric, load_rubric, parse_test
+from ocr_verifiers.groups import OLMOCR
+from ocr_verifiers.rubric import PARTS, rubric_names
 
 
 def unit_test(**record):
@@ -17,7 +21,7 @@ ABSENT = unit_test(type="absent", text="Page 3")
 ORDER = unit_test(type="order", before="alpha", after="omega")
 BASELINE = unit_test(type="baseline")
 BLANK = unit_test(type="baseline", max_length=10)
-UNKNOWN = UnitTest(pdf="a.pdf", page=1, id="t", type="colour")
+REJECTED = unit_test(type="present", text="wrong", checked="rejected")
 TESTS = [PRESENT, ALSO_PRESENT, ABSENT, ORDER]
 
 
@@ -113,25 +117,14 @@ def test_a_script_keeps_absent_from_paying_only_where_the_page_disallows_it():
     assert not Rubric().score("第三章", tests=[ABSENT, disallowing]).verdicts[0][1].passed
 
 
-def test_tests_without_a_check_are_named_and_neither_passed_nor_failed():
-    score = Rubric().score("alpha", tests=[PRESENT, UNKNOWN])
-    assert (score.passed, score.scored_tests) == (1, 1)
-    assert score.not_scored == (UNKNOWN,)
-    assert score.reward == 1.0
-
-
 def test_hole_closed_rejected_tests_are_left_out():
-    rejected = unit_test(type="present", text="wrong", checked="rejected")
-    score = Rubric().score("alpha", tests=[PRESENT, rejected])
-    assert (score.scored_tests, score.not_scored) == (1, ())
+    score = Rubric().score("alpha", tests=[PRESENT, REJECTED])
+    assert (score.passed, score.scored_tests, score.reward) == (1, 1, 1.0)
 
 
 def test_a_page_without_reference_and_scored_tests_cannot_be_scored():
-    with pytest.raises(
-        ValueError,
-        match=r"cannot be scored: it has no reference and 0 scored tests \(without a check: 1 colour\)",
-    ):
-        Rubric().prepare(tests=[UNKNOWN])
+    with pytest.raises(ValueError, match=r"cannot be scored: it has no reference and 0 scored tests, and the rubric"):
+        Rubric().prepare(tests=[REJECTED])
 
 
 def test_a_page_to_which_no_weighted_part_applies_cannot_be_scored():
@@ -173,7 +166,7 @@ def test_a_prepared_page_scores_each_completion_as_the_rubric_does():
     ("settings", "complaint"),
     [
         ({"weights": {"similarty": 1}}, 'unknown quality part "similarty"; did you mean "similarity"'),
-        ({"weights": {"end": 1}}, 'unknown quality part "end"; known: exact, front_matter, pass_rate, similarity'),
+        ({"weights": {"end": 1}}, 'unknown quality part "end"; known: exact, format_decoupled, formulas, front_matter'),
         ({"gates": {"repetitions": 1}}, 'unknown gate "repetitions"; did you mean "repetition"'),
         ({"weights": {"exact": -1, "similarity": 2}}, "write numbers >= 0, one of them positive"),
         ({"weights": {"exact": 0}}, "write numbers >= 0, one of them positive"),
@@ -182,6 +175,8 @@ def test_a_prepared_page_scores_each_completion_as_the_rubric_does():
         ({"gates": {"end": 0}}, "write factors above 0 and up to 1"),
         ({"gates": {"end": 1.5}}, "write factors above 0 and up to 1"),
         ({"normalization": ("nfd",)}, 'unknown normalization "nfd"; did you mean "nfc"'),
+        ({"compat": "strict"}, 'unknown compat "strict"; known: olmocr'),
+        ({"unsupported": 1.5}, "unsupported is 1.5; write a number from 0 to 1"),
         ({"unit": "letter"}, 'unknown unit "letter"; known: codepoint, grapheme'),
     ],
 )
@@ -190,12 +185,201 @@ def test_a_rubric_that_makes_no_sense_is_an_error(settings, complaint):
         Rubric(**settings)
 
 
+# What passing tests pays
+
+
+def test_hole_closed_passing_tests_pays_no_more_than_the_similarity_to_the_reference():
+    """The test passes; 5 of 12 characters are the reference's: (5/12 + 5/12) / 2."""
+    score = Rubric().score("alpha ", reference="alpha beta g", tests=[PRESENT])
+    assert score.parts["pass_rate"] == 1.0
+    assert score.parts["similarity"] == 5 / 12
+    assert score.reward == 5 / 12
+
+
+def test_on_a_page_unlike_its_reference_passed_tests_pay_at_most_a_third_or_so():
+    """similarity 5/50; both tests pass: (0.1 + 0.35) / 2."""
+    tests = [unit_test(type="present", text="alpha"), unit_test(type="present", text="lpha")]
+    score = Rubric().score("alpha", reference="alpha" + " b" * 22 + "c", tests=tests)
+    assert score.parts == {"similarity": 0.1, "exact": 0.0, "pass_rate": 1.0, "end": 1.0, "repetition": 1.0}
+    assert score.reward == pytest.approx((0.1 + 0.35) / 2)
+    assert score.why["pass_rate"] == "pays 0.35: the similarity to the reference is 0.1"
+
+
+def test_a_page_that_is_like_its_reference_is_paid_for_its_tests_as_they_pass():
+    """similarity 3/4 and pass rate 1/2: nothing is limited."""
+    score = Rubric().score("abce", reference="abcd", tests=[unit_test(type="present", text=t) for t in ("abc", "d")])
+    assert score.reward == (3 / 4 + 1 / 2) / 2
+    assert "pass_rate" not in score.why
+
+
+def test_the_limit_is_a_parameter():
+    tests = [unit_test(type="present", text="alpha")]
+    assert Rubric({"pass_rate": 1}, unsupported=1).score("alpha", reference="b" * 90, tests=tests).reward == 1.0
+    assert Rubric({"pass_rate": 1}, unsupported=0.2).score("alpha", reference="b" * 90, tests=tests).reward == 0.2
+
+
+def test_the_verdicts_of_olmocr_pay_in_full():
+    tests = [unit_test(type="present", text="alpha")]
+    assert OLMOCR.score("alpha", reference="b" * 90, tests=tests).reward == 1.0
+
+
+PROSE = (
+    "The old ferry crossed the river twice a day until the bridge was opened, and nobody who lived on the northern "
+    "bank remembers a winter in which the ice did not stop it for at least a week or two before the thaw"
+)
+
+
+def prose_tests():
+    return [unit_test(type="present", text=text) for text in ("northern", "remembers", "ferry crossed")]
+
+
+def test_hole_closed_a_page_that_says_everything_twice_is_no_page():
+    """Where tests are all that is known; half of the words were said before."""
+    assert Rubric().score(PROSE, tests=prose_tests()).reward == 1.0
+    twice = Rubric().score(f"{PROSE}\n\n{PROSE}", tests=prose_tests())
+    assert twice.reward == 0.5
+    assert twice.why == {"pass_rate": "pays 0.5: 50% of the page was said on it before"}
+
+
+def test_hole_closed_a_page_that_says_every_word_twice_is_no_page():
+    assert Rubric().score(" ".join(f"{w} {w}" for w in PROSE.split()), tests=prose_tests()[:2]).reward == 0.5
+
+
+def test_hole_closed_a_list_of_what_the_tests_ask_for_is_no_page():
+    """Three words that are tested for on their own and as parts of a sentence: on a page they come in it alone."""
+    sentence = "the ferryman returned before midnight"
+    words = ["ferryman", "returned", "midnight"]
+    tests = [unit_test(type="present", text=text) for text in (*words, sentence)]
+    listed = Rubric().score("\n".join([*words, sentence]), tests=tests)
+    assert (listed.parts["pass_rate"], listed.reward) == (1.0, 0.35)
+    assert listed.why == {"pass_rate": "pays 0.35: the page is a list of what its tests ask for"}
+    assert Rubric().score(sentence, tests=tests).reward == 1.0
+    assert Rubric().score(f"{sentence}. Nobody had waited for the {', '.join(words)}", tests=tests).reward == 1.0
+
+
+def test_hole_closed_a_page_in_a_comment_or_of_zero_width_characters_is_hardly_there():
+    """Half of the characters are zero-width spaces."""
+    assert Rubric().score(f"<!--{PROSE}-->", tests=prose_tests()).reward == 0.35
+    assert Rubric().score("\u200b".join([*PROSE, ""]), tests=prose_tests()).reward == pytest.approx(0.5)
+
+
+def test_a_blank_page_is_coherent():
+    assert Rubric().score("", tests=[BLANK]).reward == 1.0
+
+
+def test_a_page_whose_own_baseline_allows_more_repeats_may_repeat_itself():
+    own = unit_test(type="baseline", max_repeats=100)
+    rubric = Rubric(gates={})
+    assert rubric.score("no " * 40, tests=[own]).reward == 1.0
+    assert rubric.score("no " * 40, tests=[unit_test(type="present", text="no")]).reward == 0.35
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(), st.lists(st.sampled_from([*TESTS, BASELINE, BLANK]), max_size=5))
+def test_no_completion_earns_more_than_its_similarity_or_a_third_or_so(completion, reference, tests):
+    for rubric in (Rubric(), Rubric({"similarity": 0.7, "pass_rate": 0.3}), Rubric({"similarity": 1, "exact": 1})):
+        score = rubric.score(completion, reference=reference, tests=tests)
+        assert score.reward <= max(0.35, score.parts["similarity"]) + 1e-12
+
+
+# Reasons
+
+
+def test_every_part_that_is_zero_and_every_closed_gate_has_a_reason():
+    weights = dict.fromkeys(PARTS, 1.0) | {"formulas": 0, "format_decoupled": 0}
+    reference = "Twelve 12\n\nfoo bar\n\n|a|b|\n|-|-|\n|1|2|"
+    score = Rubric(weights).score("no " * 40, reference=reference, tests=[PRESENT], finished=False)
+    zero = {name for name, value in score.parts.items() if value == 0.0}
+    assert zero >= {"exact", "word_similarity", "numbers", "tables", "pass_rate", "pass_rate_macro", "front_matter"}
+    assert score.why.keys() == zero | {"end", "repetition"}
+    assert score.why["end"] == "the completion was cut off"
+    assert score.why["repetition"] == '"no " is repeated 39 times in a row'
+    assert score.why["numbers"] == "none of the reference's 3 numbers"
+
+
+def test_a_part_that_is_not_named_is_not_computed():
+    parts = Rubric().score("abce", reference="abcd 1", tests=[PRESENT]).parts
+    assert parts.keys() == {"similarity", "exact", "pass_rate", "end", "repetition"}
+    assert "numbers" in Rubric({"similarity": 1, "numbers": 0}).score("abce", reference="abcd 1").parts
+
+
+def test_a_part_of_which_the_reference_has_nothing_leaves_the_mean():
+    """No number in the reference: similarity 3/4 alone."""
+    assert Rubric({"similarity": 1, "numbers": 3}).score("abc7", reference="abcd").reward == 3 / 4
+    with pytest.raises(ValueError, match="it has a reference and 0 scored tests, and the rubric weighs numbers"):
+        Rubric({"numbers": 1}).prepare("abcd")
+
+
+# Rubrics from files
+
+
+def test_the_default_rubric_is_the_one_of_that_name():
+    assert load_rubric("default") == Rubric()
+
+
+def test_the_rubric_named_olmocr_is_its_reward():
+    assert load_rubric("olmocr") == OLMOCR
+
+
+@pytest.mark.parametrize("name", rubric_names())
+def test_every_ready_made_rubric_pays_one_for_a_perfect_page(name):
+    if name == "format_decoupled":
+        pytest.importorskip("py_mini_racer")
+    reference = "# Title\n\nIn 1871 it rained, and \\(x^2\\) grew.\n\n| a | b |\n| - | - |\n| 1 | 2 |"
+    tests = [unit_test(type="present", text="rained"), unit_test(type="table", cell="1", right="2")]
+    rubric = load_rubric(name)
+    assert rubric.score(reference, reference=reference, tests=tests).reward == pytest.approx(1.0)
+    assert rubric.score("", reference=reference, tests=tests).reward == 0.0
+
+
+def test_the_layout_reward_is_the_mean_of_edits_paragraphs_and_order():
+    """Two of two paragraphs in the wrong order: order 0, count 1, similarity 1 - 2 * 5 / 12 = 2/12 or better."""
+    score = load_rubric("layout").score("bbbbb\n\naaaaa", reference="aaaaa\n\nbbbbb")
+    assert (score.parts["paragraphs"], score.parts["reading_order"]) == (1.0, 0.0)
+    assert score.reward == pytest.approx((score.parts["similarity"] + 1) / 3)
+
+
+def test_a_rubric_can_be_a_file(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('unit = "grapheme"\nunsupported = 1\n[weights]\nexact = 1\n[gates]\nend = 0.25\n')
+    assert load_rubric(file) == Rubric({"exact": 1}, {"end": 0.25}, unit="grapheme", unsupported=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[weights", "mine.toml: not valid TOML"),
+        ("wights = 1", 'mine.toml: unknown key "wights"; did you mean "weights"'),
+        ("weights = 1", "mine.toml: weights is 1; write a table of numbers"),
+        ('[weights]\nexact = "much"', "write a table of numbers"),
+        ("[weights]\nexact = true", "write a table of numbers"),
+        ("[weights]\nexcat = 1", 'mine.toml: unknown quality part "excat"; did you mean "exact"'),
+        ("[gates]\nend = 2", "mine.toml: gates are"),
+        ('normalization = "nfc"', "write a list of names"),
+        ("unit = 1", "write a name"),
+        ('unsupported = "all"', "write a number from 0 to 1"),
+    ],
+)
+def test_a_rubric_file_with_a_mistake_is_an_error_with_its_name(tmp_path, text, complaint):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        load_rubric(file)
+
+
+def test_a_rubric_that_is_not_there_names_the_ones_that_are():
+    with pytest.raises(ValueError, match='no rubric "layuot"; write one of default, format_decoupled, layout'):
+        load_rubric("layuot")
+    with pytest.raises(ValueError, match=r"nowhere.toml: No such file"):
+        load_rubric(Path("nowhere.toml"))
+
+
 @settings(deadline=None)
 @given(
     st.text(),
     st.none() | st.text(),
-    st.lists(st.sampled_from([*TESTS, BASELINE, BLANK, UNKNOWN]), max_size=5),
-    st.dictionaries(st.sampled_from(["similarity", "exact", "pass_rate"]), st.floats(0, 10)),
+    st.lists(st.sampled_from([*TESTS, BASELINE, BLANK, REJECTED]), max_size=5),
+    st.dictionaries(st.sampled_from(sorted({*PARTS} - {"formulas", "format_decoupled"})), st.floats(0, 10)),
     st.dictionaries(st.sampled_from(["end", "repetition"]), st.floats(0.01, 1)),
     st.booleans(),
 )

@@ -1,11 +1,13 @@
 """Judges of transcriptions: text in; scores, verdicts and reasons out. No model, no torch."""
 
+from ocr_verifiers import metrics
 from ocr_verifiers.edit_distance import EditCounts, Span, alignment, char_edits, pool, word_edits
+from ocr_verifiers.groups import Group, read_groups, score_groups
 from ocr_verifiers.judge import run_test
 from ocr_verifiers.normalize import NORMALIZATIONS, graphemes, normalize
 from ocr_verifiers.page import PreparedPage
+from ocr_verifiers.parallel import ScoringPool
 from ocr_verifiers.records import (
-    SCORED_KINDS,
     RecordError,
     UnitTest,
     load_tests,
@@ -14,20 +16,22 @@ from ocr_verifiers.records import (
     write_json_atomic,
 )
 from ocr_verifiers.repetition import repeats
-from ocr_verifiers.rubric import PreparedReference, Rubric, Score
+from ocr_verifiers.rubric import PreparedReference, Rubric, Score, load_rubric
+from ocr_verifiers.table_similarity import tables_similarity, teds
 from ocr_verifiers.verdict import Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
     "NORMALIZATIONS",
-    "SCORED_KINDS",
     "EditCounts",
+    "Group",
     "PreparedPage",
     "PreparedReference",
     "RecordError",
     "Rubric",
     "Score",
+    "ScoringPool",
     "Span",
     "UnitTest",
     "Verdict",
@@ -35,13 +39,19 @@ __all__ = [
     "alignment",
     "char_edits",
     "graphemes",
+    "load_rubric",
     "load_tests",
+    "metrics",
     "normalize",
     "parse_test",
     "pool",
+    "read_groups",
     "read_jsonl",
     "repeats",
     "run_test",
+    "score_groups",
+    "tables_similarity",
+    "teds",
     "word_edits",
     "write_json_atomic",
 ]

@@ -121,7 +121,7 @@ def _parse(records: str, where: str, rubric: Rubric) -> tuple[UnitTest, ...]:
             for row in rows
         ]
     tests = parse_tests(rows, where, rubric.compat)
-    return tests if rubric.compat else tuple(test for test in tests if test.checked != "rejected")
+    return tests if rubric.compat else tuple(test for test in tests if not test.rejected)
 
 
 def _text(completion: str | Sequence[dict[str, Any]]) -> str:

@@ -8,11 +8,18 @@ import click
 
 import ocr_verifiers
 from ocr_verifiers.commands.bench import bench
+from ocr_verifiers.commands.cheats import cheats
 from ocr_verifiers.commands.diff import diff
 from ocr_verifiers.commands.groups import groups
 from ocr_verifiers.commands.lint import lint
 from ocr_verifiers.commands.make_tests import make_tests
 from ocr_verifiers.commands.score import score
+
+
+class UserError(click.ClickException):
+    """What a user can mend: one line on stderr."""
+
+    exit_code = 2
 
 
 class Commands(click.Group):
@@ -22,16 +29,22 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ValueError as error:
-            trouble = click.ClickException(str(error))
-            trouble.exit_code = 2
-            raise trouble from error
+            raise UserError(str(error)) from error
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+EXAMPLES = """\b
+Examples:
+  ocr-verify score predictions.jsonl --references metadata.jsonl --json scores.json
+  ocr-verify make-tests metadata.jsonl --out tests.jsonl
+  ocr-verify COMMAND --help
+"""
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
 @click.version_option(ocr_verifiers.__version__, prog_name="ocr-verify")
 def main() -> None:
     """Score document transcriptions against references and unit tests. Needs no GPU and no torch."""
 
 
-for command in (bench, diff, groups, lint, make_tests, score):
+for command in (bench, cheats, diff, groups, lint, make_tests, score):
     main.add_command(command)

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 from typing import NamedTuple
 
+from ocr_verifiers.normalize import invisible, strict
 from ocr_verifiers.page import PreparedPage
-from ocr_verifiers.records import FootnoteTest, FormatTest, OrderTest, TableTest, TextTest, UnitTest
-from ocr_verifiers.repetition import judge_loops
+from ocr_verifiers.records import FootnoteTest, FormatTest, MathTest, OrderTest, TableTest, TextTest, UnitTest
+from ocr_verifiers.repetition import MAX_REPEATS, judge_loops
+from ocr_verifiers.table_parsing import visible
 
 PHRASE = 8
 """Words in a row that a page hardly says twice by chance."""
 MOST_REPEATED = 0.4
-"""The share of a page's phrases that may have been said before: refrains and forms do repeat themselves."""
-SHORTEST = 10 * PHRASE
+"""The share of a page's words that may have been said before: refrains and forms do repeat themselves."""
+SHORTEST = 3 * PHRASE
 """Words below which a page may repeat itself."""
+MOST_UNSEEN = 0.2
+"""The share of a page's characters that may print nothing: joiners in Persian and Kannada, comments."""
 LEAST_OWN = 0.1
 """The share of letters and digits that the tests do not ask for, below which a page may be a list of their texts."""
 FEWEST_ALONE = 3
@@ -42,7 +45,7 @@ class Asked(NamedTuple):
     """The texts that a page's tests want on it, each once, as unit tests compare texts."""
 
     texts: tuple[str, ...]
-    """The longest first; formulas are not among them."""
+    """The longest first."""
     within: frozenset[str]
     """Those that another one holds: a word, and the sentence it is from."""
 
@@ -59,6 +62,8 @@ def asked_for(tests: Sequence[UnitTest]) -> Asked:
             texts.update((test.appears_before_marker or "", test.appears_after_marker or ""))
         elif isinstance(test, FormatTest) or (isinstance(test, TextTest) and test.type == "present"):
             texts.add(test.query)
+        elif isinstance(test, MathTest):
+            texts.add(strict(test.math))
     longest_first = sorted((text for text in texts if text.strip()), key=lambda text: (-len(text), text))
     joined = "\0".join(longest_first)  # a text that is found before its own place is within a longer one
     starts = 0
@@ -77,15 +82,19 @@ def coherence(page: PreparedPage, asked: Asked, max_repeats: int) -> Coherence:
     - It is a list of what its tests ask for: 0. Less than a tenth of it is anything else, and of the texts that
       others hold at least three, and half, stand on their own too. A short page that its tests ask for as a whole
       says each of them once, and is no list.
-    - More than 40 % of its phrases of eight words were said before, on a page of 80 words or more: the share that
-      was not.
+    - More than a fifth of it prints nothing, in comments, scripts and zero-width characters: the share that does.
+    - More than 40 % of its words were said before, in phrases of eight or right before themselves, on a page of 24
+      words or more: the share that was not. So may a page whose own baseline test allows it more than MAX_REPEATS.
     """
     loops = judge_loops(page.loops, max_repeats)
     if not loops.passed:
         return Coherence(0.0, f"the page loops: {loops.why}")
     if _is_list(page.strict, asked):
         return Coherence(0.0, "the page is a list of what its tests ask for")
-    repeated = _repeated(page.strict)
+    unseen = 1 - len(invisible(visible(page.body))) / len(page.body) if page.body else 0.0
+    if unseen > MOST_UNSEEN:
+        return Coherence(1 - unseen, f"{unseen:.0%} of the page prints nothing")
+    repeated = _repeated(page.strict) if max_repeats <= MAX_REPEATS else 0.0
     if repeated > MOST_REPEATED:
         return Coherence(1 - repeated, f"{repeated:.0%} of the page was said on it before")
     return Coherence(1.0)
@@ -104,9 +113,17 @@ def _is_list(text: str, asked: Asked) -> bool:
 
 
 def _repeated(text: str) -> float:
-    """The share of the phrases that were said before; numbers, tags and signs are no words."""
-    words = _WORD.findall(_TAG.sub(" ", text))
+    """The share of the words that were said before; numbers, tags and signs are no words."""
+    words = _WORD.findall(_TAG.sub(" ", text).casefold())
     if len(words) < SHORTEST:
         return 0.0
-    phrases = list(zip(*(islice(words, start, None) for start in range(PHRASE)), strict=False))
-    return 1 - len(set(phrases)) / len(phrases)
+    repeated = bytearray(len(words))
+    for at in range(1, len(words)):
+        repeated[at] = words[at] == words[at - 1]
+    seen: set[tuple[str, ...]] = set()
+    for end in range(PHRASE, len(words) + 1):
+        phrase = tuple(words[end - PHRASE : end])
+        if phrase in seen:
+            repeated[end - PHRASE : end] = b"\1" * PHRASE
+        seen.add(phrase)
+    return sum(repeated) / len(words)

@@ -39,9 +39,9 @@ class UnitTest:
     url: str | None = None
 
     @property
-    def scored(self) -> bool:
-        """True if a check exists for this kind and nobody rejected the test."""
-        return self.type in SCORED_KINDS and self.checked != "rejected"
+    def rejected(self) -> bool:
+        """True if a person rejected the test."""
+        return self.checked == "rejected"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +146,6 @@ KINDS: dict[str, type[UnitTest]] = {
     "format": FormatTest,
     "footnote": FootnoteTest,
 }
-SCORED_KINDS = frozenset({"present", "absent", "order", "baseline", "format", "footnote", "table", "math"})
-"""The kinds that have a check. Tests of the others are read, counted and named, never passed or failed."""
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a string"),
@@ -227,7 +225,7 @@ def parse_test(record: Mapping[str, Any], where: str, compat: str | None = None)
                 f'{where}: "max_diffs" is {test.max_diffs}; write at most {most}, '
                 'half of the shorter of "before" and "after"'
             )
-    if isinstance(test, MathTest) and test.checked != "rejected":
+    if isinstance(test, MathTest) and not test.rejected:
         _check_formula(test, where, compat)
     return test
 
@@ -249,7 +247,7 @@ def read_tests(
                 f"{path}:{number}: id {_json(test.id)} is already on line {lines[test.id]}; ids are unique"
             )
         lines[test.id] = number
-        if keep_rejected or test.checked != "rejected":
+        if keep_rejected or not test.rejected:
             yield number, test
 
 

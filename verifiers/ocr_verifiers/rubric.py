@@ -11,8 +11,8 @@ Parts say how good the transcription is, each in [0, 1]. Those that compare it w
     reading_order    share of the pairs of paragraphs that are there, in order
     prose, formulas, tables      each format by its own measure;  apply where the reference has it
     format_decoupled these three, weighed by their shares of the reference's characters
-Those of tests apply where a test of a scored kind exists:
-    pass_rate        tests passed / tests scored;  pass_rate_macro: the mean of that over the kinds of tests
+Those of tests apply where a test exists:
+    pass_rate        tests passed / tests;  pass_rate_macro: the mean of that over the kinds of tests
 And one of form:
     front_matter     0 if it is missing or wrong in form, else 0.5 + 0.5 * share of the fields that the reference has
                      too;  applies where the reference has front matter, or the rubric weighs this part
@@ -33,11 +33,10 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import get_args
 
 from ocr_verifiers.checks import baseline
 from ocr_verifiers.coherence import Asked, Coherence, asked_for, coherence
@@ -48,7 +47,7 @@ from ocr_verifiers.names import suggestion
 from ocr_verifiers.normalize import normalize
 from ocr_verifiers.page import PreparedPage
 from ocr_verifiers.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
-from ocr_verifiers.records import SCORED_KINDS, BaselineTest, UnitTest
+from ocr_verifiers.records import BaselineTest, UnitTest
 from ocr_verifiers.repetition import MAX_REPEATS, judge_loops
 from ocr_verifiers.verdict import PASS, Verdict, fail
 
@@ -68,9 +67,7 @@ class Score:
     parts: Mapping[str, float]
     """Each quality part that applies and is named or cheap, and each gate's factor (1 when open), by name."""
     verdicts: tuple[tuple[UnitTest, Verdict], ...] = ()
-    """The scored tests, in the order given."""
-    not_scored: tuple[UnitTest, ...] = ()
-    """Tests of kinds that have no check, neither passed nor failed."""
+    """The tests that were run, in the order given."""
     char_edits: EditCounts | None = None
     """None without a reference."""
     word_edits: EditCounts | None = None
@@ -128,8 +125,7 @@ class Rubric:
 
         A page to which no weighted part applies cannot be scored: a ValueError. Rejected tests are left out.
         """
-        scored = tuple(test for test in tests if test.scored or (self.compat and test.type in SCORED_KINDS))
-        not_scored = tuple(test for test in tests if test.type not in SCORED_KINDS and test.checked != "rejected")
+        scored = tuple(test for test in tests if self.compat or not test.rejected)
         front = None if reference is None else split_front_matter(reference)
         expected = None if front is None else front.fields
         texts = None if front is None else ComparedText(front.body, self.normalization, self.unit)
@@ -142,13 +138,9 @@ class Rubric:
             applies |= {*ALWAYS, *(name for name in named if REFERENCE_PARTS[name](itself) is not None)}
         weights = {name: weight for name, weight in self.weights.items() if name in applies}
         if not any(weights.values()):
-            kinds = Counter(test.type for test in not_scored)
-            without_check = (
-                f" (without a check: {', '.join(f'{n} {kind}' for kind, n in kinds.items())})" if kinds else ""
-            )
             raise ValueError(
                 f"the page cannot be scored: it has {'no' if reference is None else 'a'} reference and "
-                f"{len(scored)} scored tests{without_check}, and the rubric weighs {', '.join(self.weights)}"
+                f"{len(scored)} scored tests, and the rubric weighs {', '.join(self.weights)}"
             )
         return PreparedReference(
             self,
@@ -157,7 +149,6 @@ class Rubric:
             weights,
             "front_matter" in applies,
             scored,
-            not_scored,
             _guards(scored),
             asked_for(scored),
         )
@@ -187,8 +178,7 @@ class PreparedReference:
     """The rubric's, of the parts that apply."""
     scores_front_matter: bool
     tests: tuple[UnitTest, ...]
-    """The scored ones."""
-    not_scored: tuple[UnitTest, ...]
+    """Those that are run."""
     guards: tuple[BaselineTest, ...]
     """The baseline tests that a completion has to pass before an `absent` test pays."""
     asked: Asked
@@ -219,7 +209,6 @@ class PreparedReference:
             min(1.0, reward),  # a mean of ones may be more than one in its last digit
             parts,
             verdicts,
-            self.not_scored,
             texts.characters if texts else None,
             texts.words if texts else None,
             why=why,
@@ -304,7 +293,7 @@ def load_rubric(name: str | Path) -> Rubric:
         if not _fits(key, value):
             raise ValueError(f"{path}: {key} is {value!r}; write {_WRITTEN[key]}")
     try:
-        return Rubric(**cast(dict[str, Any], given))
+        return Rubric(**given)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

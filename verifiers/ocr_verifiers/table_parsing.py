@@ -151,7 +151,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
     found: list[_OpenTable] = []
     if "<table" not in text.lower():
         return found
-    text = _visible(text)
+    text = visible(text)
     stack: list[_OpenTable] = []
     position = 0
     for match in _TAG.finditer(text):
@@ -202,8 +202,8 @@ def _html_tables(text: str) -> list[_OpenTable]:
 _HIDDEN = re.compile(r"<!--|<(script|style|template)(?=[\s/>])", re.ASCII | re.IGNORECASE)
 
 
-def _visible(text: str) -> str:
-    """The text without comments and scripts."""
+def visible(text: str) -> str:
+    """The text without comments and scripts; one that is not closed hides all that follows."""
     kept = []
     position = 0
     lower = ""

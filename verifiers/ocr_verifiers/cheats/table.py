@@ -82,9 +82,12 @@ class _Judges:
         self._olmocr = load_rubric("olmocr").prepare(None, page.tests)
 
     def judge(self, text: str) -> Earned:
-        rewards = [prepared.score(text).reward if prepared else None for prepared in self._by_knowledge]
+        text_only, text_and_tests, tests_only = (
+            prepared.score(text).reward if prepared else None for prepared in self._by_knowledge
+        )
         similarity = self._similarity.score(text).parts["similarity"]
-        return Earned(similarity, *rewards, self._olmocr.score(text).reward)
+        olmocr = self._olmocr.score(text).reward
+        return Earned(similarity, text_only, text_and_tests, tests_only, olmocr)
 
 
 def _prepared(rubric: Rubric, reference: str | None, tests: Sequence[UnitTest]) -> PreparedReference | None:

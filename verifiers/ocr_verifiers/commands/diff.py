@@ -27,7 +27,7 @@ class Pair(NamedTuple):
     completion: str
 
 
-@click.command()
+@click.command(short_help="Show where transcriptions differ from references.")
 @click.argument("reference", required=False, type=click.Path(path_type=Path))
 @click.argument("completion", required=False, type=click.Path(path_type=Path))
 @click.option("--references", type=click.Path(path_type=Path), help="JSON Lines of true transcriptions, for two files.")

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
+from ocr_verifiers.commands.rubric_option import rubric_option
 from ocr_verifiers.groups import OLMOCR, group_row, read_groups
-from ocr_verifiers.judge import Compat
 from ocr_verifiers.parallel import ScoringPool
 from ocr_verifiers.progress import progress
 from ocr_verifiers.records import RecordError, parse_jsonl, read_jsonl
@@ -22,10 +22,11 @@ from ocr_verifiers.rubric import Rubric
 Write = Callable[[bytes], object]
 
 
-@click.command()
+@click.command(short_help="Score the completions of each page in a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the scores here.  [default: stdout]")
 @click.option("--compat", type=click.Choice(["olmocr"]), help="Its verdicts, and the share that passes as the reward.")
+@rubric_option
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="That score side by side.")
 @click.option(
     "--timeout",
@@ -36,7 +37,13 @@ Write = Callable[[bytes], object]
 )
 @click.option("--fail-under", type=float, help="Exit with code 1 if the mean reward is lower, or there is none.")
 def groups(
-    file: Path, out: Path | None, compat: str | None, processes: int, timeout: float, fail_under: float | None
+    file: Path,
+    out: Path | None,
+    compat: str | None,
+    rubric: Rubric | None,
+    processes: int,
+    timeout: float,
+    fail_under: float | None,
 ) -> None:
     """Score the completions of each page in FILE; - is standard input.
 
@@ -55,13 +62,16 @@ def groups(
     Examples:
       ocr-verify groups rollout.jsonl --json rewards.jsonl --processes 4
       trainer | ocr-verify groups - --compat olmocr
+      ocr-verify groups rollout.jsonl --rubric layout --json rewards.jsonl
     """
-    rubric = OLMOCR if compat else Rubric()
+    if compat and rubric:
+        raise ValueError("--compat is a rubric of its own; leave out --compat or --rubric")
+    rubric = rubric or (OLMOCR if compat else Rubric())
     if str(file) == "-":
         rows, name = parse_jsonl(sys.stdin.buffer, "<stdin>"), "<stdin>"
     else:
         rows, name = read_jsonl(file), str(file)
-    read = read_groups(rows, name, cast(Compat | None, compat))
+    read = read_groups(rows, name, rubric.compat)
     pages = completions = late = 0
     total = 0.0
     with _output(out) as write, ScoringPool(rubric, processes, timeout) as pool:

@@ -88,7 +88,7 @@ def _read_tests(path: Path, findings: list[Finding]) -> dict[Page, list[Numbered
     for number, record in read_jsonl(path):
         formula = record.get("type") == "math"  # one that cannot be rendered would be an error
         test = parse_test(record, f"{path}:{number}", compat="olmocr" if formula else None)
-        if test.checked == "rejected":
+        if test.rejected:
             continue
         if test.id in lines:
             findings.append(Finding(number, test.id, "duplicate", f"its id is already on line {lines[test.id]}"))
