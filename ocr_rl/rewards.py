@@ -20,7 +20,8 @@ class ScoredGroup:
 
 
 def make_rubric(config: RewardConfig) -> Rubric:
-    return Rubric(weights=config.weights, gates={"end": config.end_gate, "repetition": config.repetition_gate})
+    gates = {"end": config.end_gate, "repetition": config.repetition_gate}
+    return Rubric(weights=config.weights, gates=gates, unsupported=config.unsupported)
 
 
 def parse_tests(page: Page) -> list[UnitTest]:
