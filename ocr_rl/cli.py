@@ -6,7 +6,8 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,7 +130,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("recipe", default="grpo")
+@click.argument("recipe", required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/RECIPE-TIME.")
 @click.option("--data", metavar="PATH", help="Folder, file or hub id of a dataset (data.path).")
 @click.option("--model", metavar="PATH", help='Folder or hub id of a policy, or "tiny" (model.path).')
@@ -139,9 +140,15 @@ def main() -> None:
 @click.option("--seed", type=int, help="Short for --set train.seed=N.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print tokens, memory and time, and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with an interrupted run, by its own recipe, as if it had never stopped.",
+)
 @user_errors
 def train(
-    recipe: str,
+    recipe: str | None,
     out: Path | None,
     data: str | None,
     model: str | None,
@@ -153,6 +160,7 @@ def train(
     seed: int | None,
     dry_run: bool,
     overwrite: bool,
+    resume: Path | None,
 ) -> None:
     """Train a policy by RECIPE (default: grpo), a shipped name or a TOML file.
 
@@ -161,6 +169,7 @@ def train(
     ocr-rl train --data scans/ --model allenai/olmOCR-2-7B-1025 --set model.lora_rank=64 --dry-run
     ocr-rl train grpo-paper --out runs/paper --steps 100 --seed 1
     ocr-rl train my.toml --data lines/ --where level=line --where source=ehri-en
+    ocr-rl train --resume runs/paper
     """
     from ocr_rl.config import check_model_path, load_recipe
     from ocr_rl.pages import parse_filters
@@ -177,6 +186,13 @@ def train(
     overrides += tuple(
         f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in shorts.items() if value is not None
     )
+    if resume is not None:
+        given = {"RECIPE": recipe, "--out": out, "--dry-run": dry_run, "--overwrite": overwrite}
+        for name in [name for name, value in given.items() if value]:
+            raise ValueError(f"--resume RUN goes on in RUN by its own recipe; leave out {name}")
+        resume_run(resume, overrides)
+        return
+    recipe = recipe or "grpo"
     loaded = load_recipe(recipe, list(overrides))
     check_model_path(loaded.model.path)
     out = out or Path("runs") / f"{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -188,21 +204,49 @@ def train(
 
     if dry_run:
         with tempfile.TemporaryDirectory() as scratch:
-            pages = training.collect_pages(loaded.data, loaded.render, Path(scratch))
+            pages = training.collect_pages(loaded.data, loaded.render, Path(scratch) / "pages")
             training.dry_run(training.prepare(loaded, pages))
         return
     folder = training.write_recipe(loaded, out, overwrite)
-    try:
-        pages = training.collect_pages(loaded.data, loaded.render, out / "pages")
-        job = training.prepare(loaded, pages)
-    except BaseException:
-        folder.abandon()
-        raise
-    folder.settle()
-    try:
-        training.run(job, folder, click.echo)
-    except TrainingStopped as stop:
-        fail(f"{stop}\nrun folder: {out}", code=1)
+    with folder.locked():
+        try:
+            pages = training.collect_pages(loaded.data, loaded.render, out / "pages")
+            job = training.prepare(loaded, pages)
+        except BaseException:
+            folder.abandon()
+            raise
+        folder.settle()
+        try:
+            training.run(job, folder, click.echo)
+        except TrainingStopped as stop:
+            fail(f"{stop}\nrun folder: {out}", code=1)
+
+
+def resume_run(path: Path, overrides: Sequence[str]) -> None:
+    """The rest of an interrupted run. A finished one says so."""
+    from ocr_rl.config import check_model_path
+    from ocr_rl.resume import find_start
+    from ocr_rl.run_folder import RunFolder
+
+    folder = RunFolder.open(path)
+    with folder.locked():
+        start = find_start(folder, overrides)
+        if start is None:
+            click.echo(f"{path} is finished; --steps N makes it longer")
+            return
+        recipe = start.recipe
+        check_model_path(recipe.model.path)
+
+        from ocr_rl import train as training
+        from ocr_rl.trainers.loop import TrainingStopped
+
+        pages = training.collect_pages(recipe.data, recipe.render, path / "pages")
+        job = training.prepare(recipe, pages)
+        folder.settle()
+        try:
+            training.run(job, folder, click.echo, start)
+        except TrainingStopped as stop:
+            fail(f"{stop}\nrun folder: {path}", code=1)
 
 
 @main.command("eval")
@@ -223,8 +267,18 @@ def train(
 @click.option(
     "--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Tokens of a transcription."
 )
+@click.option(
+    "--samples", type=click.IntRange(min=1), help="Beside the greedy one, draw N transcriptions of each page."
+)
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), help="Of the samples.  [default: 1]")
+@click.option(
+    "--against",
+    metavar="OTHER",
+    help="Compare with another evaluation (.json), file of predictions (.jsonl), or model, page by page.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of samples, intervals and p-values.")
 @model_options
-@json_option("Write metrics and pages here.")
+@json_option("Write metrics, tables and pages here.")
 @user_errors
 def evaluate(
     model: str | None,
@@ -238,23 +292,40 @@ def evaluate(
     max_pixels: int,
     prompt: str,
     limit: int | None,
+    samples: int | None,
+    temperature: float | None,
+    against: str | None,
+    seed: int,
     json_path: Path | None,
     trust_remote_code: bool,
 ) -> None:
     """Transcribe pages with MODEL (greedy) and score them, or score a file of predictions without one.
 
+    FILE is JSONL, or an evaluation that --json wrote. With --against, differences are paired, on the pages that both
+    have, with 95 % intervals over documents and p-values of a permutation test.
+
     \b
     ocr-rl eval tiny --data data/sample --json tiny.json
-    ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --held-out 0.2
+    ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --held-out 0.2 --against tiny.json
+    ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --samples 8
     ocr-rl eval --predictions tesseract.jsonl --data scans/ --json tesseract.json
     """
     if (model is None) == (predictions is None):
         raise ValueError("give either a MODEL or --predictions FILE")
+    if samples and model is None:
+        raise ValueError("--samples draws from a MODEL; a file of predictions has none")
+    if temperature is not None and not samples:
+        raise ValueError("--temperature is that of --samples N; without them decoding is greedy")
+    other = against_file(against) if against is not None else None
 
+    from ocr_rl.comparison import compare
     from ocr_rl.config import RewardConfig
-    from ocr_rl.evaluate import read_predictions, score_pages, summarize, table, transcribe
+    from ocr_rl.evaluate import read_predictions, sample, summarize_samples, transcribe
+    from ocr_rl.evaluation_summary import evaluation
+    from ocr_rl.evaluation_table import breakdown, comparison_table, table
+    from ocr_rl.page_results import score_pages, score_samples
     from ocr_rl.pages import load_pages, parse_filters
-    from ocr_rl.rewards import make_rubric
+    from ocr_rl.rewards import Rewarder, make_rubric
     from ocr_rl.splits import SPLIT_SEED, split_pages
 
     pages = load_pages(
@@ -265,18 +336,69 @@ def evaluate(
     pages = pages[:limit]
     if predictions is not None:
         pages, completions = read_predictions(predictions, pages)
-    else:
-        assert model is not None
+    if other is not None:
+        their_pages, theirs = read_predictions(other, pages, skip_unknown=True)
+    rewarder = Rewarder(make_rubric(RewardConfig()), pages)
+    sampled = []
+    if model is not None:
         engine = load_engine(model, max_pixels, trust_remote_code)
-        with click.progressbar(length=len(pages), label="transcribing", file=sys.stderr) as bar:
-            completions = transcribe(engine, pages, max_tokens, lambda done: bar.update(done - bar.pos))
-    results = score_pages(pages, completions, make_rubric(RewardConfig()))
-    summary = summarize(results)
-    click.echo(table({Path(model or str(predictions)).name: summary}))
+        with transcribing(len(pages)) as report:
+            completions = transcribe(engine, pages, max_tokens, report)
+        if samples:
+            with transcribing(len(pages), "sampling") as report:
+                groups = sample(engine, pages, samples, temperature or 1.0, max_tokens, seed, report)
+            sampled = score_samples(groups, rewarder)
+        del engine  # its memory is for the other model
+    if against is not None and other is None:
+        with transcribing(len(pages), against) as report:
+            theirs = transcribe(load_engine(against, max_pixels, trust_remote_code), pages, max_tokens, report)
+        their_pages = pages
+    results = score_pages(pages, completions, rewarder)
+    evaluated = evaluation(results, seed)
+    shown = {Path(model or str(predictions)).name: evaluated}
+    if sampled:
+        evaluated["sampled"] = summarize_samples(sampled, temperature or 1.0, seed)
+        shown |= {f"{name} of {samples}": evaluated["sampled"][name] for name in ("mean", "best")}
+    click.echo(table(shown))
+    if text := breakdown(evaluated):
+        click.echo(f"\n{text}")
+    if against is not None:
+        evaluated["against"] = compare(results, score_pages(their_pages, theirs, rewarder), against, seed)
+        click.echo(f"\n{comparison_table(evaluated['against'])}")
     if json_path is not None:
         from ocr_verifiers import write_json_atomic
 
-        write_json_atomic(json_path, summary | {"pages": [result.as_dict() for result in results]})
+        evaluated["settings"] = {
+            "model": model,
+            "predictions": None if predictions is None else str(predictions),
+            "data": data,
+            "where": parse_filters(where),
+            "held_out": held_out,
+            "limit": limit,
+            "max_tokens": max_tokens,
+            "seed": seed,
+        }
+        write_json_atomic(json_path, evaluated)
+
+
+def against_file(other: str) -> Path | None:
+    """The file that --against names; None for a model. Raises ValueError for neither."""
+    from ocr_rl.config import check_model_path
+
+    path = Path(other)
+    if path.is_file():
+        return path
+    if path.suffix in (".json", ".jsonl"):
+        raise ValueError(f"--against {other}: no such file")
+    check_model_path(other)
+    return None
+
+
+@contextmanager
+def transcribing(pages: int, label: str = "transcribing") -> Iterator[Callable[[int], None]]:
+    """A progress bar; call what it gives with the number of pages that are done."""
+    with click.progressbar(length=pages, label=label, file=sys.stderr) as bar:
+        yield lambda done: bar.update(done - bar.pos)
 
 
 @main.command()

@@ -86,7 +86,9 @@ class RolloutConfig:
 @dataclass(frozen=True)
 class RewardConfig:
     weights: dict[str, float] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
-    """Quality parts and their weights in the mean: similarity, pass_rate, exact."""
+    """Quality parts and their weights in the mean: similarity, pass_rate, exact, numbers, ... (verifiers/README.md)."""
+    unsupported: float = 0.35
+    """What tests pay at most on a page unlike its reference, or incoherent without one; 1: always in full."""
     end_gate: float = 0.5
     """Factor for a completion without an end token."""
     repetition_gate: float = 0.5
@@ -151,6 +153,9 @@ class TrainConfig:
     """Steps between checkpoints; 0: the last step only."""
     keep_checkpoints: int = 2
     """Older checkpoints are deleted."""
+    keep_best: Literal["", "cer", "cer_capped", "wer", "exact", "similarity", "pass_rate", "reward"] = ""
+    """Save the step whose evaluation is the best by this metric, and never delete it; checkpoints/best.json names it.
+    Needs eval_every; empty keeps the newest only."""
     tensorboard: bool = True
     """Write TensorBoard events, if tensorboard is installed."""
     wandb: bool = False
@@ -308,6 +313,12 @@ def check(recipe: Recipe) -> Recipe:
         (train.learning_rate >= 0, "train.learning_rate", train.learning_rate, "0 or more"),
         (train.micro_batch_tokens >= 1, "train.micro_batch_tokens", train.micro_batch_tokens, "at least 1"),
         (train.keep_checkpoints >= 1, "train.keep_checkpoints", train.keep_checkpoints, "at least 1"),
+        (
+            train.eval_every >= 1 or not train.keep_best,
+            "train.eval_every",
+            train.eval_every,
+            f"at least 1: train.keep_best = {train.keep_best} chooses among evaluations",
+        ),
         (len(train.betas) == 2, "train.betas", train.betas, "two numbers"),
         (grpo.pages_per_step >= 1, "grpo.pages_per_step", grpo.pages_per_step, "at least 1"),
         (grpo.inner_epochs >= 1, "grpo.inner_epochs", grpo.inner_epochs, "at least 1"),

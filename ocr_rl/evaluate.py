@@ -1,152 +1,120 @@
-"""Score transcriptions of held-out pages: pooled rates with intervals that resample documents."""
+"""What is evaluated: transcriptions by an engine, greedy or sampled, or from a file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-import numpy as np
-
-from ocr_rl.rewards import Rewarder
-from ocr_rl.splits import document_of
-from ocr_rl.types import Completion, Page
-from ocr_verifiers import Rubric, Score, read_jsonl
+from ocr_rl.evaluation_summary import totals
+from ocr_rl.page_results import PageResult
+from ocr_rl.types import Completion, FinishReason, Group, Page
+from ocr_verifiers import read_jsonl
 
 if TYPE_CHECKING:
     from ocr_rl.rollout import Engine
 
-RESAMPLES = 2000
+_AT_ONCE = 32
+"""Pages between two reports of progress."""
 
-
-@dataclass(frozen=True)
-class PageResult:
-    page: Page
-    completion: Completion
-    score: Score
-
-    def as_dict(self) -> dict[str, Any]:
-        """One row of an evaluation's `pages`."""
-        row: dict[str, Any] = {"id": self.page.id, "document": document_of(self.page)}
-        row |= {key: self.page.metadata[key] for key in ("source", "language") if key in self.page.metadata}
-        row |= {"text": self.completion.text, "finish_reason": self.completion.finish_reason}
-        row["reward"] = self.score.reward
-        if self.score.char_edits is not None:
-            row["cer"] = self.score.char_edits.error_rate
-        row["failed_tests"] = {test.id: verdict.why for test, verdict in self.score.verdicts if not verdict.passed}
-        return row
+Report = Callable[[int], object]
+"""Told how many pages are done."""
 
 
 def transcribe(
+    engine: Engine, pages: Sequence[Page], max_tokens: int, report: Report = lambda done: None
+) -> list[Completion]:
+    """Greedy, in page order."""
+    return [group.completions[0] for group in sample(engine, pages, 1, 0.0, max_tokens, 0, report)]
+
+
+def sample(
     engine: Engine,
     pages: Sequence[Page],
+    samples: int,
+    temperature: float,
     max_tokens: int,
-    report: Callable[[int], object] = lambda done: None,
-) -> list[Completion]:
-    """Greedy, a few dozen pages at a time; `report` is told how many pages are done."""
+    seed: int,
+    report: Report = lambda done: None,
+) -> list[Group]:
+    """`samples` transcriptions of each page, in page order."""
     from ocr_rl.rollout import Sampling
 
-    sampling = Sampling(group_size=1, temperature=0.0, max_tokens=max_tokens)
-    completions: list[Completion] = []
-    for start in range(0, len(pages), 32):
-        groups = engine.generate(pages[start : start + 32], sampling, seed=0)
-        completions += [group.completions[0] for group in groups]
-        report(len(completions))
-    return completions
+    sampling = Sampling(group_size=samples, temperature=temperature, max_tokens=max_tokens)
+    groups: list[Group] = []
+    for start in range(0, len(pages), _AT_ONCE):
+        groups += engine.generate(pages[start : start + _AT_ONCE], sampling, seed=seed * 1_000_003 + start)
+        report(len(groups))
+    return groups
 
 
-def read_predictions(path: Path, pages: Sequence[Page]) -> tuple[list[Page], list[Completion]]:
-    """The pages that a JSONL file of rows {id or file_name, text} transcribes, and their transcriptions.
+def summarize_samples(sampled: Sequence[Sequence[PageResult]], temperature: float, seed: int) -> dict[str, Any]:
+    """`mean`: every sample counts; `best`: of each page the sample with the highest reward, the first of equals.
+
+    `pages` holds the samples of each page by its id, without what the page's own row says.
+    """
+    kept = ("text", "finish_reason", "reward", "cer")
+    return {
+        "samples": len(sampled[0]),
+        "temperature": temperature,
+        "mean": totals([result for page in sampled for result in page], seed),
+        "best": totals([max(page, key=lambda result: result.score.reward) for page in sampled], seed),
+        "pages": {
+            page[0].page.id: [{key: value for key, value in result.as_dict().items() if key in kept} for result in page]
+            for page in sampled
+        },
+    }
+
+
+def read_predictions(
+    path: Path, pages: Sequence[Page], skip_unknown: bool = False
+) -> tuple[list[Page], list[Completion]]:
+    """The pages that a file transcribes, in its order, and their transcriptions.
+
+    The file has rows {id or file_name, text}, one per line; a `.json` file is an evaluation, whose `pages` are such
+    rows. A row may say its `finish_reason`; without one it counts as finished.
 
     Raises:
-        ValueError: a row without text, for an unknown page, or for one that an earlier row transcribes; no row.
+        ValueError: a row without text, with an unknown finish reason, for an unknown page (unless those are to be
+            skipped), or for one that an earlier row transcribes; no row, or none of these pages.
     """
     by_id = {page.id: page for page in pages}
+    seen: set[str] = set()
     found: dict[str, Completion] = {}
-    for line, row in read_jsonl(path):
-        page_id, text = row.get("id", row.get("file_name")), row.get("text")
-        where = f"{path}:{line}"
+    for where, row in _rows(path):
+        page_id, text, reason = row.get("id", row.get("file_name")), row.get("text"), row.get("finish_reason", "end")
         if not isinstance(text, str):
             raise ValueError(f'{where}: "text" is {text!r}; write the transcription as a string')
-        if page_id not in by_id:
+        if reason not in get_args(FinishReason):
+            known = ", ".join(get_args(FinishReason))
+            raise ValueError(f'{where}: "finish_reason" is {reason!r}; write one of {known}, or leave it out')
+        if not isinstance(page_id, str) or (page_id not in by_id and not skip_unknown):
             raise ValueError(f"{where}: no page {page_id!r} in the data; write an id or file_name that it has")
-        if page_id in found:
+        if page_id in seen:
             raise ValueError(f"{where}: {page_id!r} is transcribed by an earlier row; write one row per page")
-        found[page_id] = Completion((), text, "end", ())
-    if not found:
+        seen.add(page_id)
+        if page_id in by_id:
+            found[page_id] = Completion((), text, reason, ())
+    if not seen:
         raise ValueError(f"{path}: holds no transcriptions")
+    if not found:
+        raise ValueError(f"{path}: transcribes none of the pages")
     return [by_id[page_id] for page_id in found], list(found.values())
 
 
-def score_pages(pages: Sequence[Page], completions: Sequence[Completion], rubric: Rubric) -> list[PageResult]:
-    rewarder = Rewarder(rubric, pages)
-    return [PageResult(p, c, rewarder.score(p, c)) for p, c in zip(pages, completions, strict=True)]
-
-
-def summarize(results: Sequence[PageResult], seed: int = 0) -> dict[str, Any]:
-    """The metrics of an evaluation, each with a 95 % bootstrap interval `<name>_ci` over documents.
-
-    cer, wer: pooled edits over pooled reference lengths; cer_capped: the same with each page's edits capped at its
-    length, so that one runaway page counts as one lost page; exact, similarity, truncated: means over pages;
-    pass_rate: passed tests over all scored tests. A metric that no page allows is None.
-    """
-    documents = sorted({document_of(r.page) for r in results})
-    row_of = {document: i for i, document in enumerate(documents)}
-    counts = {name: np.zeros((len(documents), 2)) for name in _COUNTS}
-    for result in results:
-        for name, count in _COUNTS.items():
-            counts[name][row_of[document_of(result.page)]] += count(result)
-    # each resample draws as many documents as there are, with replacement: a row of multiplicities
-    n = len(documents)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    summary: dict[str, Any] = {}
-    for name, pairs in counts.items():
-        numerator, denominator = pairs.sum(0)
-        if denominator == 0:
-            summary |= {name: None, f"{name}_ci": None}
-            continue
-        sums = draws @ pairs
-        rates = sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], np.nan)
-        low, high = np.nanpercentile(rates, [2.5, 97.5])
-        summary |= {name: numerator / denominator, f"{name}_ci": [float(low), float(high)]}
-    return summary | {"n": len(results), "documents": n}
-
-
-def _edits(result: PageResult, unit: str, cap: bool = False) -> tuple[float, float]:
-    edits = getattr(result.score, unit)
-    if edits is None:
-        return 0, 0
-    distance = min(edits.distance, edits.reference_length) if cap else edits.distance
-    return distance, edits.reference_length
-
-
-def _part(result: PageResult, name: str) -> tuple[float, float]:
-    return (result.score.parts[name], 1) if name in result.score.parts else (0, 0)
-
-
-_COUNTS: Mapping[str, Callable[[PageResult], tuple[float, float]]] = {
-    "cer": lambda r: _edits(r, "char_edits"),
-    "cer_capped": lambda r: _edits(r, "char_edits", cap=True),
-    "wer": lambda r: _edits(r, "word_edits"),
-    "exact": lambda r: _part(r, "exact"),
-    "similarity": lambda r: _part(r, "similarity"),
-    "pass_rate": lambda r: (r.score.passed, r.score.scored_tests),
-    "truncated": lambda r: (not r.completion.finished, 1),
-    "reward": lambda r: (r.score.reward, 1),
-}
-"""Per page, (numerator, denominator) of each rate."""
-
-
-def table(columns: Mapping[str, Mapping[str, Any]]) -> str:
-    """Evaluations side by side, e.g. {"before": ..., "after": ...}, with their intervals."""
-    names = ("cer", "cer_capped", "wer", "exact", "similarity", "pass_rate", "truncated")
-    lines = [f"{'':12}" + "".join(f"{title:>24}" for title in columns)]
-    for name in names:
-        cells = []
-        for summary in columns.values():
-            value, interval = summary[name], summary[f"{name}_ci"]
-            cells.append("-" if value is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]")
-        lines.append(f"{name:12}" + "".join(f"{cell:>24}" for cell in cells))
-    sizes = ", ".join(f"{title}: {s['n']} pages of {s['documents']} documents" for title, s in columns.items())
-    return "\n".join([*lines, f"95 % intervals; {sizes}"])
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row and where it stands."""
+    if path.suffix != ".json":
+        for line, row in read_jsonl(path):
+            yield f"{path}:{line}", row
+        return
+    try:
+        rows = [dict(row) for row in json.loads(path.read_text(encoding="utf-8"))["pages"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(
+            f"{path}: no evaluation, which `ocr-rl eval --json` writes; a file of rows {{id, text}}, one per line, "
+            "ends in .jsonl"
+        ) from None
+    for number, row in enumerate(rows, 1):
+        yield f"{path}: page {number}", row

@@ -8,7 +8,10 @@ prompt and the tower once (`PromptState.backward`), so nothing is computed G tim
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
@@ -317,12 +322,24 @@ class Policy:
         """Write a plain Hugging Face folder: safetensors (or the adapter), config, tokenizer, processor."""
         shown = transformers_logging.is_progress_bar_enabled()
         transformers_logging.disable_progress_bar()  # it would break into the trainer's own
-        self.model.save_pretrained(folder)
+        with disk_errors(folder):
+            self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
         if shown:
             transformers_logging.enable_progress_bar()
         for file in folder.glob("*.safetensors"):  # safetensors lets nobody but the owner read them
             file.chmod((folder / "tokenizer_config.json").stat().st_mode)
+
+    def load_weights(self, folder: Path) -> None:
+        """Take over in place what `save` wrote, bit for bit: trained weights are float32 here and there."""
+        if self.base is not self.model:
+            from peft import set_peft_model_state_dict
+
+            unknown = set_peft_model_state_dict(self.model, load_file(folder / "adapter_model.safetensors"))
+            assert not unknown.unexpected_keys, f"{folder} is not an adapter of this model"
+            return
+        saved = type(self.model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        self.model.load_state_dict(saved.state_dict())
 
     def _autocast(self) -> Any:
         if self.compute_dtype == torch.float32:
@@ -335,6 +352,17 @@ class Policy:
         names = ("image", "video", "vision_start", "vision_end", "image_break", "image_end")
         ids = {getattr(owner, f"{name}_token_id", None) for owner in (config, processor) for name in names}
         return tuple(sorted({i for i in ids if isinstance(i, int)} - set(self.end_ids)))
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """A full disk is an OSError, which safetensors has an exception of its own for."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code) if number else str(error), str(path)) from None
 
 
 def cache_of(keys_values: Sequence[tuple[Tensor, Tensor]]) -> DynamicCache:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
+import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +19,21 @@ import torch
 from tqdm import tqdm
 
 from ocr_rl.config import DataConfig, Recipe, RenderConfig, to_toml
-from ocr_rl.evaluate import PageResult, score_pages, summarize, table, transcribe
+from ocr_rl.evaluate import transcribe
+from ocr_rl.evaluation_summary import evaluation
+from ocr_rl.evaluation_table import table
+from ocr_rl.page_results import score_pages
 from ocr_rl.pages import load_pages
 from ocr_rl.policy import Policy
 from ocr_rl.render import STYLES, Layout, render_collection
+from ocr_rl.resume import Start
 from ocr_rl.rewards import Rewarder, make_rubric
 from ocr_rl.rollout import Engine, Sampling, TransformersEngine
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.splits import SPLIT_SEED, split_pages
+from ocr_rl.trainer_state import environment, environment_changes
 from ocr_rl.trainers.grpo import Learner, advantages_of, train_grpo
+from ocr_rl.trainers.loop import TrainingStopped
 from ocr_rl.types import Page
 
 
@@ -52,44 +59,98 @@ def prepare(recipe: Recipe, pages: Sequence[Page]) -> Job:
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
     if recipe.train.eval_pages:
         held_out = held_out[: recipe.train.eval_pages]
+    check_keep_best(recipe.train.keep_best, held_out)
     rubric = make_rubric(recipe.reward)
     rewarder = Rewarder(rubric, [*train, *held_out])
     policy = Policy.load(recipe.model)
     return Job(recipe, train, held_out, policy, TransformersEngine(policy, recipe.rollout.rows), rewarder)
 
 
+def check_keep_best(metric: str, held_out: Sequence[Page]) -> None:
+    """Raises ValueError where no held-out page allows the metric that chooses the best step."""
+    if metric == "pass_rate":
+        allowed, lacks, other = any(page.tests for page in held_out), "a test", "cer"
+    else:
+        allowed, lacks, other = any(page.text is not None for page in held_out), "a text", "pass_rate"
+    if metric not in ("", "reward") and not allowed:
+        raise ValueError(f"train.keep_best is {metric}, but no held-out page has {lacks}; write {other} or reward")
+
+
 def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[Page]:
-    """The recipe's dataset; without one, a collection rendered into `folder`."""
+    """The recipe's dataset; without one, a collection rendered into `folder`, unless it is there already."""
     if data.path:
         return load_pages(data.path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split)
     if render.style not in STYLES:
         raise ValueError(f'render.style is "{render.style}"; write one of {", ".join(STYLES)}')
     lines, characters = render.lines, render.characters
     layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
-    render_collection(
-        folder,
-        render.pages,
-        seed=render.seed,
-        layouts=[layout],
-        style=STYLES[render.style],
-        name=render.style,
-        progress=partial(tqdm, desc="rendering", unit="page", leave=False),
-    )
+    if not (folder / "metadata.jsonl").exists():
+        unfinished = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        render_collection(
+            unfinished,
+            render.pages,
+            seed=render.seed,
+            layouts=[layout],
+            style=STYLES[render.style],
+            name=render.style,
+            progress=partial(tqdm, desc="rendering", unit="page", leave=False),
+        )
+        os.replace(unfinished, folder)
     return load_pages(folder, prompt=data.prompt)
 
 
-def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print) -> None:
-    """Evaluate, train, evaluate; the run folder holds everything afterwards."""
-    recipe = job.recipe
+def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: Start | None = None) -> None:
+    """Evaluate, train, evaluate; the run folder holds everything afterwards. With `start`, the rest of that.
+
+    Raises:
+        TrainingStopped: a loss is not finite, or a file cannot be read or written (a full disk).
+        ValueError: the run was started with other pages.
+    """
+    try:
+        _run(job, folder, say, start)
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise TrainingStopped(
+            f"{what}\nwhat was complete is kept; mend this, then: ocr-rl train --resume {folder.path}"
+        ) from None
+
+
+def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start | None) -> None:
     say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
-    before = evaluate(job)
-    folder.write_eval("before", before)
+    before = folder.read_eval("before")
+    if before is None:
+        before = evaluate(job)
+        folder.write_eval("before", before)
+    elif [page["id"] for page in before["pages"]] != [page.id for page in job.held_out]:
+        raise ValueError(
+            f"the {len(job.held_out)} held-out pages are not those of {folder.path}/eval/before.json. "
+            "Bring the old ones back, or start another run"
+        )
     say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
-    train_grpo(job.policy, job.engine, job.train, job.rewarder, recipe, folder, lambda: _brief(evaluate(job)))
+    if start is not None:
+        _say_where(start, say)
+    train_grpo(
+        job.policy, job.engine, job.train, job.rewarder, job.recipe, folder, lambda: curve_point(evaluate(job)), start
+    )
     after = evaluate(job)
     folder.write_eval("after", after)
     say(table({"before": before, "after": after}))
+    if (best := folder.best()) is not None:
+        say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
     say(f"run folder: {folder.path}")
+
+
+def _say_where(start: Start, say: Callable[[str], None]) -> None:
+    for trouble in start.passed_over:
+        say(f"passed over: {trouble}")
+    if start.checkpoint is None:
+        say("no checkpoint was saved: starting over")
+        return
+    say(f"resuming after step {start.step} of {start.recipe.train.steps}")
+    changes = environment_changes(start.checkpoint)
+    if changes:
+        say(f"not the environment that it was saved in ({changes}): the last bits of the results may differ")
 
 
 def evaluate(job: Job) -> dict[str, Any]:
@@ -98,12 +159,13 @@ def evaluate(job: Job) -> dict[str, Any]:
         completions = transcribe(
             job.engine, job.held_out, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n)
         )
-    results: list[PageResult] = score_pages(job.held_out, completions, job.rewarder.rubric)
-    return summarize(results) | {"pages": [result.as_dict() for result in results]}
+    return evaluation(score_pages(job.held_out, completions, job.rewarder))
 
 
-def _brief(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in evaluation.items() if name != "pages"}
+def curve_point(evaluated: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line of metrics.jsonl says of an evaluation: the totals, and `pass_rate/<kind>` of each kind of test."""
+    totals = {name: value for name, value in evaluated.items() if not isinstance(value, dict) and name != "pages"}
+    return totals | {f"pass_rate/{kind}": row["pass_rate"] for kind, row in evaluated["by_kind"].items()}
 
 
 def _show(value: float | None) -> str:
@@ -115,17 +177,6 @@ def describe(policy: Policy) -> str:
     total = sum(p.numel() for p in policy.model.parameters())
     dtype = str(policy.compute_dtype).removeprefix("torch.")
     return f"{total:,} parameters, {trained:,} trained, {dtype} on {policy.device}"
-
-
-def environment() -> dict[str, str]:
-    import transformers
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
-    }
 
 
 def dry_run(job: Job, say: Callable[[str], None] = print) -> None:

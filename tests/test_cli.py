@@ -80,7 +80,7 @@ except SystemExit:
 def test_scoring_predictions_checking_data_and_rendering_load_no_torch(pages):
     predictions_of(pages)
     commands = [
-        ["eval", "--predictions", "predictions.jsonl", "--data", str(pages)],
+        ["eval", "--predictions", "predictions.jsonl", "--data", str(pages), "--against", "predictions.jsonl"],
         ["data", "check", str(pages)],
         ["render", "more", "--pages", "1"],
     ]
@@ -201,7 +201,7 @@ def test_a_mistake_in_a_recipe_file_names_the_file(text, message):
         (["--where", "level=line"], 'no page has "level" = line; there is page (6)'),
         (["--where", "colour=red"], 'no page has "colour" to filter by; there is doc, level, source'),
         (["--column", "words=text"], 'columns: "words" is none of image, text, id, prompt, tests'),
-        (["--set", "reward.weights.beauty=1"], 'unknown quality part "beauty"; known: exact, pass_rate, similarity'),
+        (["--set", "reward.weights.similarty=1"], 'unknown quality part "similarty"; did you mean "similarity"?'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -312,6 +312,105 @@ def test_eval_takes_the_held_out_pages_that_training_holds_out(pages):
     write_rows(Path("held_out.jsonl"), rows)
     run("eval", "--predictions", "held_out.jsonl", "--data", pages, "--held-out", "0.5", "--json", "out.json")
     assert json.loads(Path("out.json").read_text())["n"] == len(held_out) < 6
+
+
+def test_shuffled_pages_and_predictions_give_the_same_numbers(pages, tmp_path):
+    """Rows of the data and of the predictions in another order: totals, intervals, tables and p-values are equal."""
+    shuffled = tmp_path / "shuffled"
+    shutil.copytree(pages, shuffled)
+    write_rows(shuffled / "metadata.jsonl", rows_of(pages / "metadata.jsonl")[::-1])
+    worse = [
+        {"file_name": r["file_name"], "text": r["text"][i:]} for i, r in enumerate(rows_of(pages / "metadata.jsonl"))
+    ]
+    write_rows(Path("other.jsonl"), worse)
+    write_rows(Path("this.jsonl"), [row | {"text": row["text"][::2]} for row in worse])
+    write_rows(Path("that.jsonl"), [row | {"text": row["text"][::2]} for row in worse[3:] + worse[:3]])
+    found = []
+    for data, predictions in ((pages, "this.jsonl"), (shuffled, "that.jsonl")):
+        options = ["--data", data, "--against", "other.jsonl", "--json", "out.json"]
+        assert run("eval", "--predictions", predictions, *options).exit_code == 0
+        found.append(json.loads(Path("out.json").read_text()))
+        del found[-1]["pages"], found[-1]["settings"]
+    assert found[0] == found[1]
+
+
+def test_an_evaluation_can_be_compared_with_an_earlier_one_and_says_how_it_was_made(pages):
+    predictions_of(pages, lambda text: text[: len(text) // 2])
+    run("eval", "--predictions", "predictions.jsonl", "--data", pages, "--json", "half.json")
+    predictions_of(pages)
+    told = run(
+        "eval", "--predictions", "predictions.jsonl", "--data", pages, "--against", "half.json", "--json", "out.json"
+    )
+    assert told.exit_code == 0
+    assert "against half.json, on 6 shared pages of 6 documents" in told.stdout
+    found = json.loads(Path("out.json").read_text())
+    assert found["against"]["metrics"]["cer"]["difference"] == -json.loads(Path("half.json").read_text())["cer"]
+    assert found["against"]["metrics"]["exact"]["difference"] == 1
+    assert len(found["against"]["pages"]) == 6
+    assert found["settings"]["predictions"] == "predictions.jsonl"
+    assert found["settings"]["data"] == str(pages)
+    assert found["settings"]["seed"] == 0
+
+
+def test_an_evaluation_can_be_scored_again_as_predictions(pages):
+    predictions_of(pages, lambda text: text[::2])
+    run("eval", "--predictions", "predictions.jsonl", "--data", pages, "--json", "first.json")
+    run("eval", "--predictions", "first.json", "--data", pages, "--json", "second.json")
+    first, second = (json.loads(Path(name).read_text()) for name in ("first.json", "second.json"))
+    assert first.pop("settings") != second.pop("settings")
+    assert first == second
+
+
+def test_a_model_is_evaluated_greedily_and_by_samples_and_against_itself(pages):
+    options = ["--data", pages, "--limit", "2", "--max-tokens", "6", "--samples", "3", "--temperature", "0.5"]
+    told = run("eval", "tiny", *options, "--against", "tiny", "--json", "out.json")
+    assert told.exit_code == 0, told.output
+    found = json.loads(Path("out.json").read_text())
+    assert found["truncated"] == 1
+    assert (found["sampled"]["samples"], found["sampled"]["temperature"]) == (3, 0.5)
+    assert [len(own) for own in found["sampled"]["pages"].values()] == [3, 3]
+    assert found["sampled"]["best"]["reward"] >= found["sampled"]["mean"]["reward"]
+    assert "mean of 3" in told.stdout
+    assert "best of 3" in told.stdout
+    assert found["against"]["metrics"]["cer"]["difference"] == 0
+    assert found["against"]["metrics"]["cer"]["p"] == 1
+    assert found["against"]["pages"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--predictions", "predictions.jsonl", "--samples", "2"],
+            "--samples draws from a MODEL; a file of predictions has none",
+        ),
+        (["tiny", "--temperature", "1"], "--temperature is that of --samples N; without them decoding is greedy"),
+        (
+            ["tiny", "--samples", "2", "--temperature", "0"],
+            "Invalid value for '--temperature': 0.0 is not in the range",
+        ),
+        (["tiny", "--against", "before.json"], "--against before.json: no such file"),
+        (
+            ["tiny", "--against", "nothing"],
+            'no folder "nothing"; a model is a folder, a hub id (owner/name), or "tiny"',
+        ),
+        (
+            ["--predictions", "predictions.jsonl", "--against", "one.jsonl"],
+            "one.jsonl: transcribes none of the pages",
+        ),
+        (
+            ["--predictions", "predictions.jsonl", "--against", "bad.json"],
+            "bad.json: no evaluation, which `ocr-rl eval --json` writes; a file of rows {id, text}, one per line, "
+            "ends in .jsonl",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_in_samples_or_in_what_to_compare_with_is_told(pages, arguments, message):
+    predictions_of(pages)
+    write_rows(Path("one.jsonl"), [{"id": "elsewhere.png", "text": ""}])
+    Path("bad.json").write_text("{}")
+    assert refused("eval", *arguments, "--data", pages).startswith(message)
 
 
 @pytest.mark.parametrize(

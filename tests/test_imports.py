@@ -72,10 +72,11 @@ def test_the_command_line_imports_click_and_nothing_heavy_at_its_top():
     assert {name for name in imports("ocr_rl.cli", everywhere=False) if name.startswith(OURS)} == {"ocr_rl"}
 
 
-PAGES = "types images problems splits pixels words typefaces render pages page_files page_rows data_check evaluate"
+PAGES = "types images problems splits pixels words typefaces render pages page_files page_rows data_check"
+EVALUATION = "evaluate page_results evaluation_summary evaluation_table comparison best_step"
 
 
-@pytest.mark.parametrize("module", [*PAGES.split(), "rewards", "run_folder"])
+@pytest.mark.parametrize("module", [*PAGES.split(), *EVALUATION.split(), "rewards", "resume", "run_folder"])
 def test_pages_and_rewards_work_without_torch(module):
     assert libraries(f"ocr_rl.{module}").isdisjoint({"torch", "transformers", "peft", "tqdm"})
     at_once = {name for name in imports(f"ocr_rl.{module}", everywhere=False) if name.startswith("ocr_rl.")}
@@ -97,7 +98,7 @@ def test_the_loop_the_rollout_and_the_policy_know_no_trainer():
 def test_only_the_rewards_and_what_reads_records_import_the_verifiers():
     """A bridge for training (rewards), and readers and writers of records and scores beside it."""
     users = {m for m in modules_of("ocr_rl") if any(name.startswith("ocr_verifiers") for name in imports(m))}
-    allowed = {"cli", "data_check", "evaluate", "problems", "rewards", "trainers.grpo"}
+    allowed = {"cli", "comparison", "data_check", "evaluate", "page_results", "problems", "rewards", "trainers.grpo"}
     assert {user.removeprefix("ocr_rl.") for user in users} <= allowed
 
 

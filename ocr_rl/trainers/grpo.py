@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,13 +18,16 @@ import torch
 from torch import Tensor
 
 from ocr_rl.advantages import group_advantages
-from ocr_rl.config import GrpoConfig, Recipe
+from ocr_rl.best_step import BestStep
+from ocr_rl.config import GrpoConfig, Recipe, to_toml
 from ocr_rl.losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.policy import Policy, Prompt, PromptState, TokenScores
+from ocr_rl.resume import Start
 from ocr_rl.rewards import Rewarder, ScoredGroup
 from ocr_rl.rollout import Engine, Sampling
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.tensors import masked_sum, pad_rows
+from ocr_rl.trainer_state import load_checkpoint, save_checkpoint
 from ocr_rl.trainers.loop import (
     Log,
     TrainingStopped,
@@ -47,10 +51,13 @@ def train_grpo(
     recipe: Recipe,
     run: RunFolder,
     evaluate: Evaluate,
+    start: Start | None = None,
 ) -> None:
     """Train `policy` in place for recipe.train.steps rollout batches, logging to `run`.
 
-    `evaluate` scores held-out pages; it is called every train.eval_every steps.
+    `evaluate` scores held-out pages; it is called every train.eval_every steps. A step that is the best so far by
+    train.keep_best is saved at once. With `start`, go on from there as if the run had never stopped: `policy` is the
+    one that the run began with, which a KL term refers to.
 
     Raises:
         TrainingStopped: a loss or gradient is not finite. The last checkpoint is from before that update.
@@ -58,20 +65,35 @@ def train_grpo(
     train, grpo = recipe.train, recipe.grpo
     sampling = Sampling(recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_tokens)
     learner = Learner(policy, recipe)
-    permute = Random(train.seed) if recipe.reward.permute else None
-    batches = epochs(pages, grpo.pages_per_step, train.seed)
-    saved = 0
+    done = start.step if start is not None else 0
+    if start is not None:
+        if start.checkpoint is not None:
+            load_checkpoint(start.checkpoint, policy, learner.optimizer, pages, done)
+            engine.sync(policy)
+        run.rewind(done, to_toml(recipe))
+    batches = islice(epochs(pages, grpo.pages_per_step, train.seed), done, None)
+    best = BestStep(run, train.keep_best)
+    saved = done
 
     def checkpoint(step: int) -> int:
-        run.write_checkpoint(step, policy.save, train.keep_checkpoints)
+        def save(folder: Path) -> None:
+            save_checkpoint(folder, policy, learner.optimizer, recipe, pages, step)
+
+        run.write_checkpoint(step, save, train.keep_checkpoints, spare=best.step)
+        if step == best.step:
+            best.publish()
         return step
 
-    step = 0
-    with stop_after_step() as asked_to_stop, Log(run, train) as log:
+    step = done
+    with stop_after_step() as asked_to_stop, Log(run, train, done) as log:
         try:
-            for step in range(1, train.steps + 1):
+            for step in range(done + 1, train.steps + 1):
+                # all that is random follows from the seed and the step, so that a resumed run draws the same
+                seed = train.seed * 1_000_003 + step
+                torch.manual_seed(seed)
+                permute = Random(f"permute:{seed}") if recipe.reward.permute else None
                 clock = [time.monotonic()]
-                groups = engine.generate(next(batches), sampling, seed=train.seed * 1_000_003 + step)
+                groups = engine.generate(next(batches), sampling, seed)
                 clock.append(time.monotonic())
                 scored = rewarder.score_groups(groups, permute)
                 clock.append(time.monotonic())
@@ -85,7 +107,7 @@ def train_grpo(
                 if train.eval_every and step % train.eval_every == 0:
                     metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
                 log.step(step, metrics)
-                if train.checkpoint_every and step % train.checkpoint_every == 0:
+                if best.offer(step, metrics) or (train.checkpoint_every and step % train.checkpoint_every == 0):
                     saved = checkpoint(step)
                 if asked_to_stop:
                     break

@@ -102,11 +102,15 @@ def stop_after_step() -> Iterator[list[bool]]:
 
 
 class Log:
-    """One line per step in metrics.jsonl, a progress bar, and TensorBoard or W&B where asked for."""
+    """One line per step in metrics.jsonl, a progress bar, and TensorBoard or W&B where asked for.
 
-    def __init__(self, run: RunFolder, config: TrainConfig) -> None:
-        self.run, self.began = run, time.monotonic()
-        self.bar = tqdm(total=config.steps, unit="step", dynamic_ncols=True)
+    `done` steps are in metrics.jsonl already, and time goes on from theirs. W&B gets a run of its own each time.
+    """
+
+    def __init__(self, run: RunFolder, config: TrainConfig, done: int = 0) -> None:
+        seconds = run.logged()[done - 1].metrics["time_s"] if done else 0.0
+        self.run, self.began = run, time.monotonic() - seconds
+        self.bar = tqdm(total=config.steps, initial=done, unit="step", dynamic_ncols=True)
         self.tensorboard: Any = None
         self.wandb: Any = None
         if config.tensorboard:
@@ -115,7 +119,10 @@ class Log:
             except ImportError:
                 pass
             else:
-                self.tensorboard = SummaryWriter(str(run.path / "tensorboard"))  # type: ignore[no-untyped-call]
+                self.tensorboard = SummaryWriter(  # type: ignore[no-untyped-call]
+                    str(run.path / "tensorboard"),
+                    purge_step=done + 1,  # hides what an interrupted run wrote after its checkpoint
+                )
         if config.wandb:
             import wandb
 

@@ -1,119 +1,22 @@
-"""Evaluation: pooled rates with intervals over documents, and predictions read from a file."""
+"""Transcriptions to evaluate: greedy, sampled, or from a file; and the row that tells of each."""
 
 import json
 import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scored_pages import RUBRIC, page, results
 from tiny_models import make_page, make_policy
 
-from ocr_rl.evaluate import PageResult, read_predictions, score_pages, summarize, table, transcribe
+from ocr_rl.evaluate import read_predictions, sample, summarize_samples, transcribe
+from ocr_rl.evaluation_summary import evaluation, summarize
+from ocr_rl.evaluation_table import breakdown, table
+from ocr_rl.page_results import PageResult, score_pages, score_samples
+from ocr_rl.rewards import Rewarder
 from ocr_rl.rollout import TransformersEngine
-from ocr_rl.types import Completion, Page
-from ocr_verifiers import Rubric
-
-RUBRIC = Rubric(weights={"similarity": 1.0, "pass_rate": 1.0}, gates={"end": 0.5})
-TEXT = "present"
-
-
-def page(id, text="abcd", doc=None, tests=()):
-    records = [{"pdf": "a.pdf", "page": 1, "id": f"{id}_{i}", "type": TEXT, "text": t} for i, t in enumerate(tests)]
-    return Page(id, lambda: None, text=text, tests=records, metadata={} if doc is None else {"doc": doc})
-
-
-def results(*rows: tuple[Page, str], finished=True):
-    completions = [Completion((), text, "end" if finished else "length", ()) for _, text in rows]
-    return score_pages([page for page, _ in rows], completions, RUBRIC)
-
-
-def test_rates_pool_counts_over_pages():
-    """2 of 4 and 0 of 12 characters wrong: CER 2/16, not the mean of 1/2 and 0. Words: 1 of 1 and 0 of 3."""
-    summary = summarize(results((page("a", "abcd"), "abxy"), (page("b", "aaa bbb cccc"), "aaa bbb cccc")))
-    assert summary["cer"] == 2 / 16
-    assert summary["wer"] == 1 / 4
-    assert summary["exact"] == 1 / 2
-    assert summary["similarity"] == (0.5 + 1) / 2
-    assert summary["n"] == summary["documents"] == 2
-
-
-def test_tests_pool_over_pages_too():
-    """1 of 1 and 0 of 3 tests passed: 1/4."""
-    rows = (page("a", tests=["abcd"]), "abcd"), (page("b", tests=["xx", "yy", "zz"]), "abcd")
-    assert summarize(results(*rows))["pass_rate"] == 1 / 4
-
-
-def test_a_runaway_page_counts_as_one_lost_page_in_the_capped_rate():
-    """Page a: 96 insertions on 4 characters, capped at 4. Page b: none on 4. CER 96/8, capped 4/8."""
-    summary = summarize(results((page("a"), "abcd" + "z" * 96), (page("b"), "abcd")))
-    assert summary["cer"] == 96 / 8
-    assert summary["cer_capped"] == 4 / 8
-
-
-def test_truncated_is_the_share_of_pages_that_did_not_end():
-    rows = results((page("a"), "abcd")) + results((page("b"), "abcd"), finished=False)
-    summary = summarize(rows)
-    assert summary["truncated"] == 1 / 2
-    assert summary["reward"] == (1 + 0.5) / 2
-
-
-def test_what_no_page_allows_is_none():
-    rows = results((replace(page("a", tests=["ab"]), text=None), "ab"))
-    summary = summarize(rows)
-    for name in ("cer", "cer_capped", "wer", "exact", "similarity"):
-        assert summary[name] is None
-        assert summary[f"{name}_ci"] is None
-    assert summary["pass_rate"] == 1
-    assert re.search(r"^cer +-$", table({"x": summary}), re.MULTILINE)
-
-
-def test_a_single_document_has_an_interval_of_no_width():
-    """Its pages are resampled together: every resample is the document itself."""
-    rows = results(*((page(f"p{i}", doc="book"), "abcd"[:i]) for i in range(4)))
-    summary = summarize(rows)
-    assert summary["documents"] == 1
-    assert summary["cer_ci"] == [summary["cer"]] * 2 == [(4 + 3 + 2 + 1) / 16] * 2
-
-
-def test_pages_of_one_document_are_resampled_together():
-    """Two documents of 50 pages, one right and one wrong: CER 0, 1/2 or 1 with chances 1/4, 1/2, 1/4, so [0, 1].
-
-    As 100 documents the standard deviation would be 1/20.
-    """
-    rows = [(f"p{i}", "abcd" if i % 2 else "") for i in range(100)]
-    together = summarize(results(*((page(id, doc=str(i % 2)), text) for i, (id, text) in enumerate(rows))))
-    apart = summarize(results(*((page(id), text) for id, text in rows)))
-    assert together["cer"] == apart["cer"] == 1 / 2
-    assert together["cer_ci"] == [0, 1]
-    low, high = apart["cer_ci"]
-    assert 0.5 - 3 * 0.05 < low < 0.5 - 0.05
-    assert 0.5 + 0.05 < high < 0.5 + 3 * 0.05
-
-
-def test_the_pages_of_a_pdf_are_one_document():
-    assert summarize(results((page("a.pdf#1"), "abcd"), (page("a.pdf#2"), "abcd")))["documents"] == 1
-
-
-def test_intervals_follow_the_seed():
-    rows = results(*((page(f"p{i}", text="a" * (50 + i * i)), "a" * 3 * i) for i in range(40)))
-    assert summarize(rows, seed=1) == summarize(rows, seed=1)
-    assert summarize(rows, seed=1)["cer_ci"] != summarize(rows, seed=2)["cer_ci"]
-
-
-@given(st.lists(st.tuples(st.text("abcd", max_size=6), st.sampled_from("xyz")), min_size=1, max_size=8))
-def test_an_interval_holds_its_rate_and_stays_in_range(answers):
-    rows = results(*((page(f"p{i}", doc=doc), text) for i, (text, doc) in enumerate(answers)))
-    summary = summarize(rows)
-    for name in ("cer_capped", "exact", "similarity"):
-        low, high = summary[f"{name}_ci"]
-        assert 0 <= low <= high <= 1
-        assert low - 1e-9 <= summary[name] <= high + 1e-9 or len({doc for _, doc in answers}) > 1
-
-
-def test_the_order_of_pages_does_not_matter():
-    rows = results(*((page(f"p{i}", doc=str(i % 3)), "abcdefgh"[:i]) for i in range(8)))
-    assert summarize(rows) == summarize(rows[::-1])
+from ocr_rl.types import Completion, Group
 
 
 def test_a_row_of_an_evaluation_says_what_failed():
@@ -172,6 +75,136 @@ def test_a_prediction_that_cannot_be_used_is_an_error_with_its_line(tmp_path, ro
     with pytest.raises(ValueError, match="predictions") as error:
         read_predictions(path, [page("a"), page("b")])
     assert str(error.value).endswith(message)
+
+
+def test_a_prediction_may_say_how_it_ended(tmp_path):
+    rows = [{"id": "a", "text": "A", "finish_reason": "length"}, {"id": "b", "text": "B", "finish_reason": "stop"}]
+    _, completions = read_predictions(predictions(tmp_path, rows[0]), [page("a")])
+    assert not completions[0].finished
+    with pytest.raises(ValueError, match=r"jsonl:2: .*'stop'; write one of end, length, repetition, or leave it out"):
+        read_predictions(predictions(tmp_path, *rows), [page("a"), page("b")])
+
+
+def test_predictions_of_other_pages_are_skipped_when_told_so(tmp_path):
+    path = predictions(tmp_path, {"id": "zz", "text": ""}, {"id": "a", "text": "A"})
+    found, completions = read_predictions(path, [page("a")], skip_unknown=True)
+    assert [p.id for p in found] == ["a"]
+    assert [c.text for c in completions] == ["A"]
+
+
+def test_an_evaluation_is_read_back_with_its_transcriptions_and_scores_the_same(tmp_path):
+    rows = results((page("a"), "abxx"), (page("b"), "")) + results((page("c"), "abcd"), finished=False)
+    path = tmp_path / "before.json"
+    path.write_text(json.dumps(evaluation(rows)))
+    found, completions = read_predictions(path, [row.page for row in rows])
+    again = score_pages(found, completions, Rewarder(RUBRIC, found))
+    assert evaluation(again) == evaluation(rows)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[1]", "{}", '{"pages": 5}', '{"pages": [5]}', '{"id": "a", "text": ""}\n{}']
+)
+def test_json_that_is_no_evaluation_is_told_from_predictions(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    message = r"x.json: no evaluation, which `ocr-rl eval --json` writes; a file of rows .* ends in .jsonl"
+    with pytest.raises(ValueError, match=message):
+        read_predictions(path, [page("a")])
+
+
+def test_an_evaluation_without_a_text_has_an_address(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"pages": [{"id": "a", "text": "A"}, {"id": "b"}]}')
+    with pytest.raises(ValueError, match=r'x.json: page 2: "text" is None'):
+        read_predictions(path, [page("a"), page("b")])
+
+
+# --- samples
+
+
+def samples_of(page, *texts):
+    return Group(page, [Completion((), text, "end", ()) for text in texts])
+
+
+def test_the_mean_counts_every_sample_and_the_best_is_chosen_by_reward_per_page():
+    """Page a: 0, 1 and 4 of 4 characters wrong; page b: 2, 2 and 4. Mean CER 13/24, best (0 + 2)/8."""
+    pages = [page("a"), page("b")]
+    groups = [samples_of(pages[0], "abcx", "abcd", "zzzz"), samples_of(pages[1], "zzzz", "abxx", "xxcd")]
+    found = summarize_samples(score_samples(groups, Rewarder(RUBRIC, pages)), 0.7, seed=0)
+    assert (found["samples"], found["temperature"]) == (3, 0.7)
+    assert found["mean"]["cer"] == (1 + 0 + 4 + 4 + 2 + 2) / 24
+    assert found["best"]["cer"] == (0 + 2) / 8
+    assert found["mean"]["n"] == found["best"]["n"] == 2
+    assert [one["text"] for one in found["pages"]["b"]] == ["zzzz", "abxx", "xxcd"]
+    assert found["pages"]["b"][1] == {"text": "abxx", "finish_reason": "end", "reward": 0.5, "cer": 0.5}
+
+
+def test_the_best_of_one_is_the_mean():
+    pages = [page("a", tests=["ab"]), page("b", absent=["z"])]
+    groups = [samples_of(pages[0], "abcx"), samples_of(pages[1], "z")]
+    found = summarize_samples(score_samples(groups, Rewarder(RUBRIC, pages)), 1.0, seed=0)
+    assert found["mean"] == found["best"]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.text("abcd", max_size=5), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_the_best_is_never_worse_than_the_mean_in_reward(texts):
+    pages = [page(f"p{i}") for i in range(len(texts))]
+    groups = [samples_of(p, *own) for p, own in zip(pages, texts, strict=True)]
+    found = summarize_samples(score_samples(groups, Rewarder(RUBRIC, pages)), 1.0, seed=0)
+    assert found["best"]["reward"] >= found["mean"]["reward"] - 1e-12
+
+
+def test_samples_follow_the_seed_and_differ_within_a_page():
+    engine, pages = TransformersEngine(make_policy()), [make_page(i) for i in range(3)]
+
+    def texts(seed):
+        return [[c.text for c in group.completions] for group in sample(engine, pages, 8, 1.0, 6, seed)]
+
+    assert texts(1) == texts(1) != texts(2)
+    assert all(len(set(own)) > 1 for own in texts(1))
+
+
+# --- tables
+
+
+def test_sources_and_languages_are_shown_where_there_are_several():
+    one = results((page("a", source="x"), "abcd"), (page("b", source="x"), "abzz"))
+    assert breakdown(evaluation(one)) == ""
+    two = results((page("a", source="x", language="de"), "abcd"), (page("b", source="y", language="de"), "abzz"))
+    text = breakdown(evaluation(two))
+    assert re.search(r"^by source +pages +documents +cer +wer +exact +pass_rate$", text, re.MULTILINE)
+    assert re.search(r"^y +1 +1 +0\.500 \[0\.500, 0\.500\] +1\.000 \[1\.000, 1\.000\] .*-$", text, re.MULTILINE)
+    assert "by language" not in text
+
+
+def test_kinds_of_tests_have_rows_under_the_pass_rate_where_there_are_several():
+    both = evaluation(results((page("a", tests=["abcd"], absent=["abcd"]), "abcd")))
+    text = table({"before": both, "after": both})
+    assert re.search(r"^pass_rate .*\n  absent +0\.000 .*\n  present +1\.000 .*\ntruncated", text, re.MULTILINE)
+    assert "present" not in table({"x": evaluation(results((page("a", tests=["abcd"]), "abcd")))})
+
+
+def test_a_rate_that_no_page_allows_is_a_dash():
+    text = table({"x": evaluation(results((replace(page("a", tests=["ab"]), text=None), "ab")))})
+    assert re.search(r"^cer +-$", text, re.MULTILINE)
+
+
+def test_a_row_has_what_a_report_needs():
+    """Everything but the image: reference and text, edits that pool to the totals, and each test with its verdict."""
+    row = results((page("a", tests=["abcd", "zz"], source="x"), "abcz"))[0].as_dict()
+    assert (row["source"], row["reference"], row["text"], row["finish_reason"]) == ("x", "abcd", "abcz", "end")
+    assert (row["char_edits"], row["reference_chars"], row["word_edits"], row["reference_words"]) == (1, 4, 1, 1)
+    assert [(t["id"], t["type"], t["passed"], bool(t["why"])) for t in row["tests"]] == [
+        ("a_0", "present", False, True),
+        ("a_1", "present", False, True),
+    ]
+
+
+def test_a_row_of_a_page_without_a_text_has_no_rates():
+    row = results((replace(page("a", tests=["ab"]), text=None), "ab"))[0].as_dict()
+    assert row["reference"] is None
+    assert not {"cer", "wer", "char_edits", "reference_chars"} & row.keys()
 
 
 def test_a_result_is_a_page_its_completion_and_its_score():

@@ -1,5 +1,6 @@
 """The run folder: whole or absent, and never written over by accident."""
 
+import errno
 import json
 
 import pytest
@@ -90,11 +91,71 @@ def test_a_step_saved_again_is_replaced(run):
     assert (run.checkpoints()[0] / "model.safetensors").read_text() == "new"
 
 
+def test_the_best_and_what_is_newer_than_the_checkpoint_are_spared(run):
+    """A run that goes on from step 2 finds step 6 damaged; it is replaced when its turn comes."""
+    for step in (1, 2, 6):
+        run.write_checkpoint(step, save(str(step)), keep=9)
+    run.write_checkpoint(3, save("3"), keep=1, spare=1)
+    assert [path.name for path in run.checkpoints()] == ["step_000001", "step_000003", "step_000006"]
+
+
+def test_a_checkpoint_knows_what_it_has_lost(run):
+    folder = run.write_checkpoint(1, save("12345678"), keep=1)
+    assert run.damage(folder) is None
+    (folder / "model.safetensors").write_text("1234")
+    assert run.damage(folder) == f"{folder}/model.safetensors has 4 bytes, 8 were written"
+    (folder / "model.safetensors").unlink()
+    assert run.damage(folder) == f"{folder}/model.safetensors is missing"
+    (folder / "trainer" / "files.json").write_text("{")
+    assert run.damage(folder) == f"{folder}/trainer/files.json is damaged"
+    (folder / "trainer" / "files.json").unlink()
+    assert run.damage(folder) == f"{folder}/trainer/files.json is missing"
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing_and_the_old_ones(run):
+    def full(folder):
+        save("half")(folder)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run.write_checkpoint(1, save("whole"), keep=1)
+    with pytest.raises(OSError, match="No space left") as caught:
+        run.write_checkpoint(2, full, keep=1)
+    assert caught.value.filename == str(run.path / "checkpoints" / "step_000002")
+    assert names(run.path / "checkpoints") == ["step_000001"]
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("", 0),
+        ('{"step": 1}\n{"step": 2}\n', 2),
+        ('{"step": 1}\n{"step": 2}', 1),  # its end did not get to disk
+        ('{"step": 1}\n{"ste', 1),
+        ('{"step": 1}\n{"ste\n{"step": 3}\n', 1),
+        ('{"step": 1}\n\0\0\0\0', 1),
+        ('{"step": 1}\n{"step": 3}\n', 1),
+        ('{"step": 1}\n[]\n', 1),
+    ],
+)
+def test_steps_are_logged_up_to_the_first_line_that_is_not_whole(run, text, steps):
+    (run.path / "metrics.jsonl").write_text(text)
+    logged = run.logged()
+    assert [step.metrics for step in logged] == [{"step": i + 1} for i in range(steps)]
+    assert [step.end for step in logged] == [12 * (i + 1) for i in range(steps)]
+
+
+def test_a_run_that_is_being_trained_is_not_replaced(run):
+    with run.locked(), pytest.raises(ValueError, match="is being trained by another process; wait for it or stop it"):
+        RunFolder.create(run.path, "", overwrite=True)
+    RunFolder.create(run.path, "new = 1", overwrite=True)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     write_atomically(tmp_path / "a.json", "old")
     with pytest.raises(UnicodeEncodeError):
         write_atomically(tmp_path / "a.json", "new \ud800")
     assert (tmp_path / "a.json").read_text() == "old"
+    assert names(tmp_path) == ["a.json"]
 
 
 def names(folder):
