@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from ocr_rl import __version__
 from ocr_rl.config import Recipe, to_toml
 from ocr_rl.policy import Policy, disk_errors
 from ocr_rl.resume import RECIPE
@@ -93,6 +94,7 @@ def environment() -> dict[str, Any]:
     import transformers
 
     return {
+        "ocr-rl": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
