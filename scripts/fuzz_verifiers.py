@@ -56,10 +56,11 @@ TEXT_FIELDS = {
 }
 
 # fmt: off
+# ruff: noqa: E501
 FRAGMENTS = [
     # words, numbers, spaces
     "a", "b", "ab", "word ", "Total", "1", "12", "3.14", "1,234", " ", "\n", "\n\n", "\t", "\r\n", "\r", "  ", ".", ",",
-    "-", "--", "---", "The quick brown fox ", "aab", "abcabc", "x" * 40,
+    "-", "--", "---", "The quick brown fox ", "aab", "abcabc", "x" * 40, "1" * 5000, "\u0345\u0301",
     # characters that print nothing, combine, or are none
     "\x00", "\ud800", "\udc80", "\udfff", "\ufeff", "\u200b", "\u200d", "\u00ad", "\u2028", "\x0b", "\x0c", "\x1c", "\x85",
     "\u00a0", "\u3000", "\u0301", "e\u0301", "\u0345", "\u1100\u1161", "ſ", "İ", "ß", "ﬁ", "µ", "“", "’", "–", "−", "＿", "½", "²", "¹²", "ª",
@@ -255,7 +256,9 @@ def main() -> None:
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"))
-    parser.add_argument("--replay", type=Path, nargs="+", metavar="BIN", help="judge these findings again, and time them")
+    parser.add_argument(
+        "--replay", type=Path, nargs="+", metavar="BIN", help="judge these findings again, and time them"
+    )
     options = parser.parse_args(sys.argv[1:split])
     if options.replay:
         for path in options.replay:

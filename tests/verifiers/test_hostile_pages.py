@@ -4,14 +4,17 @@ Bounds are in CPU seconds and generous: a busy machine is no failure, a quadrati
 """
 
 import time
+import unicodedata
 from itertools import product
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import PreparedPage, RecordError, parse_test, run_test
-from ocr_verifiers.katex import installed
+from ocr_verifiers import PreparedPage, RecordError, katex, parse_test, run_test
+from ocr_verifiers.katex import installed, render, render_all
+from ocr_verifiers.normalize import nfc
+from ocr_verifiers.olmocr.layout import Layout, matches
 from ocr_verifiers.table_similarity import tables_similarity
 
 MODES = (None, "olmocr")
@@ -48,8 +51,10 @@ def kinds():
 
 
 FRAGMENTS = (
-    "a|b|The quick|fox|1|12|3.14| |\n|\n\n|\t|\r|-|---\n|\x00|\ud800|\udfff|\ufeff|\u200b|\u0301|\u1100|İ|ß|¹²|²|½|漢|😀|𝐀|"
-    "<table>|</table>|<tr>|<td>|</td>|<th>|<thead>|<td rowspan=0>|<td colspan=99999>|<td rowspan='99999'>|<br>|<b>|</b>|<i>|"
+    "a|b|The quick|fox|1|12|3.14| |\n|\n\n|\t|\r|-|---\n|"
+    "\x00|\ud800|\udfff|\ufeff|\u200b|\u0301|\u1100|İ|ß|¹²|²|½|漢|😀|𝐀|"
+    "<table>|</table>|<tr>|<td>|</td>|<th>|<thead>|"
+    "<td rowspan=0>|<td colspan=99999>|<td rowspan='99999'>|<br>|<b>|</b>|<i>|"
     "<body>|<h1>|</h1>|<sup>|</sup>|<sup>1</sup>|<|>|<!--|-->|<![CDATA[|<!|<?|<script>|&|&#|&#1|&#x110000;|&amp;|"
     "![|](|)|[^1]|[^1]:|*|**|***|_|__|`|# |==\n|\\|^1^|---\na: b\n---\n|a: &x [*x]\n|"
     "$|$$|\\(|\\)|\\[|\\]|\\begin{align}|\\end{align}|\\frac{|}{|}|^{|_{|x^2|\\sqrt{|\\left(|\\right)|\\def\\a{|\\a|#1|\\text{|&|\\\\"
@@ -157,6 +162,8 @@ UNITS = {
     "NUL": "\x00",
     "lone surrogates": "a\ud800\udc80",
     "combining marks": "\u0301\u0345\u200d",
+    "marks in an order that is not Unicode's": "\u0301\u0345",
+    "Tibetan vowels of two marks": "\u0f73\u0301",
     "line ends": "\r\n\u2028\x85\x0b",
 }
 HOSTILE = {
@@ -167,6 +174,9 @@ HOSTILE = {
     + "&a19;" * 1000,
     "an alias bomb": "---\na: &a [x]\n" + "".join(f"b{i}: &b{i} [*a, *a]\n" for i in range(40)) + "---\nText",
     "deep front matter": "---\n" + "[" * 1900 + "\n---\nText",
+    "a span without a number": "<table><tr><td rowspan=" + " " * 40_000 + ">a",
+    "a table's rule that is none": "a|b\n---" + " " * 40_000 + "x|\n",
+    "a reference of 5,000 digits": "<table><tr><td rowspan='&#" + "1" * 5000 + ";'>&#" + "1" * 5000 + ";",
     "deep formulas": ("$" + "\\frac{" * 400 + "x" + "}{y}" * 400 + "$ ") * 12,
     "macros that call themselves": "$\\def\\a{\\a\\a}\\a$ " * 2000,
     "macros that grow": "".join(f"$\\def\\a{{{'x' * (400 + i)}}}{chr(92)}a" + "\\a" * 900 + "$ " for i in range(12)),
@@ -212,3 +222,62 @@ def test_many_small_tables_are_compared_in_bounded_time():
     start = time.process_time()
     assert tables_similarity(page, page) == pytest.approx(0.1)
     assert time.process_time() - start < 5
+
+
+# What was found, each by its name
+
+
+@given(st.text(st.sampled_from("ae\u0301\u0345\u0323\u0344\u0340\u0f73\u0f75\u1100\u1161"), min_size=90, max_size=300))
+def test_long_runs_of_marks_have_the_nfc_of_unicodedata(text):
+    assert nfc(text) == unicodedata.normalize("NFC", text)
+
+
+def test_a_character_reference_of_5000_digits_is_the_replacement_character():
+    page = PreparedPage(f"<table><tr><td>a&#{'1' * 5000};b &amp; c</td></tr></table>")
+    assert run(record("table", cell="a\ufffdb & c"), page, None).passed
+    assert "cannot read" in run(record("table", cell="a"), page, "olmocr").why  # Python's parser raises an error
+
+
+def test_an_image_that_never_closes_is_text_and_one_that_closes_is_not():
+    fields = record("baseline", max_length=5, max_length_skips_image_alt_tags=True)
+    assert run(fields, PreparedPage("![a long description](page.png) text"), None).passed
+    assert not run(fields, PreparedPage("![a long description](page.png text"), None).passed
+
+
+def test_a_page_whose_macros_expand_too_far_is_compared_in_part():
+    """The first ones, the nearest to the test's, until they have expanded to 10,000 tokens together."""
+    pytest.importorskip("py_mini_racer")
+    formulas = [r"\def\a{xxxxxxxxxx}" + r"\a" * 400 + f"+{i}" for i in range(30)]
+    rendered = render_all(formulas, 10_000)
+    assert [each.expanded for each in rendered] == [4000] * 3
+    assert render_all(formulas, 10_000) == rendered  # they are kept now, and it is the same
+    assert "5000 tokens" in render(r"\def\a{" + "x" * 400 + "}" + r"\a" * 900).error
+
+
+def test_a_formula_is_not_slow_because_the_machine_is_busy(monkeypatch):
+    """Two seconds of wall time without CPU time are no verdict: it is tried again with four, and eight."""
+    py_mini_racer = pytest.importorskip("py_mini_racer")
+    waited = []
+
+    class Engine:
+        def eval(self, call, timeout_sec, max_memory):
+            waited.append(timeout_sec)
+            if timeout_sec < 8:
+                raise py_mini_racer.JSTimeoutException
+            return '[{"error": "done", "expanded": 0}]'
+
+    monkeypatch.setattr(katex, "_started", Engine)
+    assert katex._run(["a busy machine"])[0].error == "done"
+    assert waited == [2, 4, 8]
+
+
+def test_characters_that_the_other_formula_has_too_few_of_are_seen_without_a_search():
+    """12 lone x's do not fit into 11 places, in however many orders they are tried."""
+
+    def lone(count):
+        return Layout("", ("x",) * count, ((None, None, None, None),) * count, None)
+
+    start = time.process_time()
+    assert not matches(lone(12), lone(11))
+    assert matches(lone(11), lone(12))
+    assert time.process_time() - start < 0.1

@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import subprocess
-from html.parser import HTMLParser
 
 import pytest
 from click.testing import CliRunner
+from html_tree import Tree
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,35 +15,6 @@ from ocr_verifiers.page_images import page_image
 from ocr_verifiers.records import parse_test
 
 EVIL = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>&lt;\u0000\u202e"
-VOID = {"meta", "img", "input", "wbr"}
-
-
-class Tree(HTMLParser):
-    """Tags with their attributes, the text of each and its words, and a complaint for one that is not closed."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.found = [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        element = {"tag": tag, "text": "", "words": [], **dict(attrs)}
-        self.found.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()["tag"] == tag
-
-    def handle_data(self, data):
-        for element in self.open:
-            element["text"] += data
-            element["words"] += data.split()
-
-    def all(self, tag, **attributes):
-        return [e for e in self.found if e["tag"] == tag and all(e.get(k) == v for k, v in attributes.items())]
 
 
 @pytest.fixture
@@ -249,28 +219,6 @@ def test_a_page_without_a_readable_image_in_the_folder_has_none(tmp_path, name):
     if shutil.which("true") and pytest.importorskip("PIL"):
         pytest.importorskip("PIL.Image").new("L", (9, 9)).save(tmp_path / "outside.png")
     assert page_image(folder, name, 1) is None
-
-
-@pytest.fixture
-def browse(tmp_path):
-    """Opens a report in headless Chromium, runs a script at its end: (the document then, the console's lines)."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium to open the report with; Debian: apt install chromium")
-
-    def open_in_browser(report, script=""):
-        page = tmp_path / "opened.html"
-        html = report.read_text(encoding="utf-8")
-        page.write_text(html.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
-        profile = tmp_path / "profile"
-        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
-        run = subprocess.run(
-            [chromium, *options, f"--user-data-dir={profile}", page.as_uri()], capture_output=True, timeout=120
-        )
-        console = [line for line in run.stderr.decode("utf-8", "replace").splitlines() if "CONSOLE" in line]
-        return Tree(run.stdout.decode("utf-8")), console
-
-    return open_in_browser
 
 
 def test_in_chromium_rows_are_shown_filtered_and_chosen_and_the_console_stays_silent(report, browse):

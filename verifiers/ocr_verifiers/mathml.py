@@ -19,6 +19,7 @@ from typing import Any
 
 from ocr_verifiers.formulas import plain
 from ocr_verifiers.katex import render
+from ocr_verifiers.normalize import nfc
 
 CACHED_FORMULAS = 20_000
 CACHED_COMPARISONS = 50_000
@@ -188,7 +189,7 @@ class _Reader:
             tokens.append((tag, *(self.row(child) for child in children)))
 
     def _characters(self, element: ET.Element, tokens: list[Token], glued: set[int]) -> None:
-        text = unicodedata.normalize("NFC", "".join(element.itertext()))  # = and a long solidus are ≠
+        text = nfc("".join(element.itertext()))  # = and a long solidus are ≠
         style = _STYLES.get(element.get("mathvariant", ""), "")
         upright = element.tag == "mtext" or element.get("mathvariant") == "normal" or len(text) > 1
         start = len(tokens)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from html import unescape
+from itertools import groupby
 
 import regex
 
@@ -24,6 +26,11 @@ _STARS = (
     re.compile(r"(\*\*\*?)(?=\S)([^*\n]+)(?<=\S)\1(?!\w)"),  # post**script**
 )
 _NESTING = 3
+_UNUSUAL_RUN = re.compile(r"[^\x00-\u02ff]{100}")
+_MARK_RUN = regex.compile(r"[\P{ccc=0}\u0f73\u0f75\u0f81]{100,}")
+_DECOMPOSED = {code: unicodedata.normalize("NFD", chr(code)) for code in (0xF73, 0xF75, 0xF81)}
+"""The characters that are no marks and consist of marks."""
+_LONG_REFERENCE = re.compile(r"&#[0-9]{4300,};?")
 
 _FOLDED = {
     **dict.fromkeys("‘’‚‛", "'"),
@@ -35,7 +42,9 @@ _FOLDED = {
 
 
 def nfc(text: str) -> str:
-    """Unicode NFC: `e` + combining acute is `é`."""
+    """Unicode NFC: `e` + combining acute is `é`. In linear time: long runs of marks are put in order first."""
+    if len(text) - len(text.encode("ascii", "ignore")) >= 100 and _UNUSUAL_RUN.search(text):
+        text = _MARK_RUN.sub(_ordered, text)
     return unicodedata.normalize("NFC", text)
 
 
@@ -95,6 +104,24 @@ def markdown(text: str) -> str:
 def strict(text: str) -> str:
     """What unit tests apply to the page and to their own strings: all of the above but `long_s`."""
     return whitespace(quotes(nfc(markdown(breaks(invisible(text))))))
+
+
+def references(text: str) -> str:
+    """HTML's character references are what they stand for: `&amp;` is `&`. A number too long to be one is U+FFFD."""
+    try:
+        return unescape(text)
+    except ValueError:  # of Python's limit for integers, 4,300 digits
+        return unescape(_LONG_REFERENCE.sub("\ufffd", text))
+
+
+def _ordered(run: regex.Match[str]) -> str:
+    """Marks in NFC's order, a stable sort by their class; `unicodedata` takes quadratic time for it."""
+    marks = run[0].translate(_DECOMPOSED)
+    pieces: list[str] = []
+    for is_mark, group in groupby(marks, lambda character: unicodedata.combining(character) > 0):
+        characters = list(group)
+        pieces += sorted(characters, key=unicodedata.combining) if is_mark else characters
+    return "".join(pieces)
 
 
 NORMALIZATIONS: dict[str, Callable[[str], str]] = {

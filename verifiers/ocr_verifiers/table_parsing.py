@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html import unescape
 from itertools import groupby
 
-from ocr_verifiers.normalize import strict
+from ocr_verifiers.normalize import references, strict
 from ocr_verifiers.tables import Budget, Cell, Grid, Tables, TooLarge
 
 MAX_COLSPAN = 1000
 """HTML's own bound."""
 
 _PIPE = re.compile(r"(?<!\\)\|")
-_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*+\|?\s*")
+_RULE = re.compile(r"\s*+\|?\s*+:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+")
 _TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9]*)((?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*')*+)?)>""")
-_SPAN = re.compile(r"""(?:^|[\s"'/])(rowspan|colspan)\s*=\s*["']?\s*([0-9]{1,9})(?![0-9])""", re.ASCII | re.IGNORECASE)
+_SPAN = re.compile(
+    r"""(?:^|[\s"'/])(rowspan|colspan)\s*+=\s*+["']?\s*+([0-9]{1,9})(?![0-9])""", re.ASCII | re.IGNORECASE
+)
 
 _PLAIN = re.compile(r"(?:[A-Za-z0-9.,:;%()/+'\"-]+ ?)*+(?<! )", re.ASCII)
 """Most cells read like this: nothing in them has another spelling."""
@@ -157,7 +158,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
     for match in _TAG.finditer(text):
         table = stack[-1] if stack else None
         if table and table.cell and match.start() > position:
-            table.cell.parts.append(unescape(text[position : match.start()]))
+            table.cell.parts.append(references(text[position : match.start()]))
         position = match.end()
         closing, name, attributes = match.groups()
         name = name.lower()
@@ -195,7 +196,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
         elif table.cell and name in ("br", "p", "div", "li"):
             table.cell.parts.append(" ")
     if stack and stack[-1].cell:
-        stack[-1].cell.parts.append(unescape(text[position:]))
+        stack[-1].cell.parts.append(references(text[position:]))
     return found
 
 

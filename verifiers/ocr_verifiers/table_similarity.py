@@ -30,6 +30,8 @@ MAX_CELLS = 400
 """Above this many cells in a table TEDS takes more than a second, and cells are compared as one sequence instead."""
 MAX_SEQUENCE = 20_000
 """Cells of a table that are compared at all; those beyond it count as missed."""
+MAX_TABLES = 300
+"""Tables of a page that are compared at all; those beyond it count as missed. Every pair of them is looked at."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,7 +68,7 @@ def tables_similarity(
     if not total:
         return 1.0
     matched = 0.0
-    for a, b in _matching(left, right):
+    for a, b in _matching(left[:MAX_TABLES], right[:MAX_TABLES]):
         matched += teds(left[a], right[b], structure_only) * (len(left[a].cells) + len(right[b].cells))
     return min(1.0, matched / total)
 

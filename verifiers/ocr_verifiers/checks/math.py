@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rapidfuzz import fuzz
 
-from ocr_verifiers.katex import render_all
+from ocr_verifiers.katex import MAX_EXPANDED, render_all
 from ocr_verifiers.mathml import contains, printed, spelt
 from ocr_verifiers.page import PreparedPage
 from ocr_verifiers.records import MathTest
@@ -22,7 +22,8 @@ def math(test: MathTest, page: PreparedPage) -> Verdict:
     if test.math.strip() in formulas:
         return PASS
     nearest = sorted(formulas, key=lambda latex: fuzz.ratio(latex, test.math), reverse=True)[:MAX_FORMULAS]
-    render_all([spelt(latex) for latex in [test.math, *nearest]])
+    rendered = render_all([spelt(latex) for latex in [test.math, *nearest]], MAX_EXPANDED)
+    nearest = nearest[: max(1, len(rendered) - 1)]
     if any(contains(latex, test.math) for latex in nearest):
         return PASS
     trouble = printed(nearest[0]).error

@@ -4,7 +4,7 @@ The engine is the optional package mini-racer (`pip install 'ocr-rl[math]'`); it
 first render, once per process, and started again after a fork. Renders are kept, errors too.
 
 Bounds, each of which makes the formula one that "cannot be rendered": MAX_LENGTH characters, MAX_DEPTH nested
-elements, SECONDS of work, MEMORY bytes, and KaTeX's own 1,000 macro expansions.
+elements, SECONDS of work, MEMORY bytes, KaTeX's own 1,000 macro expansions, and 5,000 tokens that macros expand to.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import atexit
 import json
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,12 @@ MAX_LENGTH = 5_000
 """Characters of a formula that is rendered."""
 MAX_DEPTH = 100
 SECONDS = 2.0
+"""Of wall time, which the engine can limit; a formula that had less CPU time than that is given more."""
+MOST_PATIENCE = 64.0
+"""Seconds of wall time that one formula may take on a machine that has no time for it."""
 MEMORY = 256 * 2**20
+MAX_EXPANDED = 50_000
+"""Tokens that the macros of the formulas of a page may expand to in one test: a few seconds of work."""
 CACHED_RENDERS = 20_000
 TOGETHER = 32
 """Formulas that the engine is given at once."""
@@ -57,6 +63,8 @@ class Rendered:
     glyphs: tuple[Glyph, ...] = ()
     error: str | None = None
     """Why there is neither."""
+    expanded: int = 0
+    """Tokens that its macros were replaced by: work that its length does not show."""
 
 
 _engine: Any = None
@@ -79,15 +87,29 @@ def render(latex: str) -> Rendered:
     return render_all([latex])[0]
 
 
-def render_all(formulas: Sequence[str]) -> list[Rendered]:
-    """`render` of each: those that are not kept go to the engine together, which saves most of a call's cost."""
+def render_all(formulas: Sequence[str], most_expanded: int | None = None) -> list[Rendered]:
+    """`render` of each: those that are not kept go to the engine together, which saves most of a call's cost.
+
+    With `most_expanded`, the first ones only, until their macros have expanded to that many tokens together.
+    """
     with _lock:
         fresh = [latex for latex in dict.fromkeys(formulas) if latex not in _renders]
         made: dict[str, Rendered] = {}
+        expanded = 0
         for start in range(0, len(fresh), TOGETHER):
-            made |= _run_together(fresh[start : start + TOGETHER])
-        answers = [made[latex] if latex in made else _renders[latex] for latex in formulas]
-        for latex, rendered in zip(formulas, answers, strict=True):
+            if most_expanded is not None and expanded > most_expanded:
+                break
+            now = _run_together(fresh[start : start + TOGETHER])
+            expanded += sum(rendered.expanded for rendered in now.values())
+            made |= now
+        answers = []
+        expanded = 0
+        for latex in formulas:
+            if most_expanded is not None and expanded > most_expanded:
+                break
+            answers.append(made[latex] if latex in made else _renders[latex])
+            expanded += answers[-1].expanded
+        for latex, rendered in [*made.items(), *zip(formulas, answers, strict=False)]:
             _renders[latex] = rendered
             _renders.move_to_end(latex)
         while len(_renders) > CACHED_RENDERS:
@@ -104,7 +126,7 @@ def _run_together(formulas: list[str]) -> dict[str, Rendered]:
             for latex in short:
                 made |= _run_together([latex])
             return made
-        made |= zip(short, answers or [Rendered(error=_trouble)], strict=True)
+        made |= zip(short, answers or [Rendered(error=_trouble, expanded=MAX_EXPANDED // 4)], strict=True)
     else:
         for latex in short:
             made |= _run_together([latex])
@@ -117,10 +139,9 @@ def _run(formulas: list[str]) -> list[Rendered] | None:
     engine = _started()
     from py_mini_racer import JSEvalException, JSOOMException, JSTimeoutException
 
-    call = f"renderAll({json.dumps(formulas)}, {MAX_DEPTH})"
     try:
-        answers = json.loads(engine.eval(call, timeout_sec=SECONDS, max_memory=MEMORY))
-    except JSTimeoutException:  # the engine has stopped its work, and goes on with the next formula
+        answers = json.loads(_eval(engine, f"renderAll({json.dumps(formulas)}, {MAX_DEPTH})"))
+    except JSTimeoutException:
         _trouble = f"takes longer than {SECONDS:g} seconds"
     except JSOOMException:
         engine.close()
@@ -130,12 +151,30 @@ def _run(formulas: list[str]) -> list[Rendered] | None:
         _trouble = _one_line(str(error))
     else:
         return [
-            Rendered(error=_one_line(answer["error"]))
+            Rendered(error=_one_line(answer["error"]), expanded=answer["expanded"])
             if "error" in answer
-            else Rendered(answer["mathml"], tuple(Glyph(*glyph) for glyph in answer["glyphs"]))
+            else Rendered(
+                answer["mathml"], tuple(Glyph(*glyph) for glyph in answer["glyphs"]), None, answer["expanded"]
+            )
             for answer in answers
         ]
     return None
+
+
+def _eval(engine: Any, call: str) -> str:
+    """The engine's answer. Where it had to stop, it goes on with the next call."""
+    from py_mini_racer import JSTimeoutException
+
+    patience = SECONDS
+    while True:
+        start = time.process_time()
+        try:
+            return str(engine.eval(call, timeout_sec=patience, max_memory=MEMORY))
+        except JSTimeoutException:
+            # A busy machine is no reason to call a formula slow.
+            if time.process_time() - start >= SECONDS / 2 or patience >= MOST_PATIENCE:
+                raise
+            patience *= 2
 
 
 def _started() -> Any:

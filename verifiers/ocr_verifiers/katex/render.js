@@ -207,7 +207,25 @@ function depth(node) {
   return 1 + Math.max(0, ...(node.children || []).map(depth));
 }
 
+// KaTeX bounds how many macros are expanded, but not what they expand to: 1,000 of 1,000 letters are a million.
+const MAX_EXPANDED = 5000;
+let expanded = 0; // tokens that the macros of the formula have been replaced by
+
+function countExpandedTokens(expander) {
+  const prototype = Object.getPrototypeOf(expander);
+  const expandOnce = prototype.expandOnce;
+  prototype.expandOnce = function (expandableOnly) {
+    const tokens = expandOnce.call(this, expandableOnly);
+    if (tokens !== false) expanded += tokens;
+    if (expanded > MAX_EXPANDED) throw new katex.ParseError(`its macros make more than ${MAX_EXPANDED} tokens of it`);
+    return tokens;
+  };
+  return "";
+}
+katex.__parse("\\probe", { macros: { "\\probe": countExpandedTokens } });
+
 function render(latex, maxDepth) {
+  expanded = 0;
   try {
     const tree = katex.__renderToDomTree(latex, { displayMode: true, throwOnError: true });
     const semantics = find(tree, "katex-mathml").children[0].children[0];
@@ -226,5 +244,5 @@ function render(latex, maxDepth) {
 }
 
 function renderAll(formulas, maxDepth) {
-  return JSON.stringify(formulas.map((latex) => render(latex, maxDepth)));
+  return JSON.stringify(formulas.map((latex) => ({ ...render(latex, maxDepth), expanded })));
 }

@@ -6,10 +6,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html import unescape
 from itertools import pairwise
 
-from ocr_verifiers.normalize import markdown, strict
+from ocr_verifiers.normalize import markdown, references, strict
 
 _HTML_ROW = re.compile(r"<tr\b[^<>]*>((?:[^<]|<(?!/?tr\b))*)", re.IGNORECASE)
 _HTML_CELL = re.compile(r"<t[dh]\b[^<>]*>((?:[^<]|<(?!/?t[dhr]\b))*)", re.IGNORECASE)
@@ -76,7 +75,7 @@ def _in_text(text: str) -> Iterator[tuple[str, str]]:
             found.append((start, key.strip().lstrip("-*+• "), value))
         start += len(line) + 1
     for row in _HTML_ROW.finditer(text):
-        found += _neighbours(row.start(), [unescape(_TAG.sub(" ", cell)) for cell in _HTML_CELL.findall(row[1])])
+        found += _neighbours(row.start(), [references(_TAG.sub(" ", cell)) for cell in _HTML_CELL.findall(row[1])])
     for _, key, value in sorted(found, key=lambda field: field[0]):
         yield key, _TAG.sub(" ", value)
 

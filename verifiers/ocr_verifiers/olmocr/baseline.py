@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ocr_verifiers.checks.baseline import without_images
 from ocr_verifiers.olmocr.normalize import single_spaces
 from ocr_verifiers.page import PreparedPage
 from ocr_verifiers.records import BaselineTest
@@ -30,7 +31,7 @@ def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
     """
     said = page.text
     if test.max_length is not None and test.max_length_skips_image_alt_tags:
-        said = _without_images(said)
+        said = without_images(said)
     length = sum(map(str.isalnum, said))
     if test.max_length is not None:
         if length > test.max_length:
@@ -50,21 +51,3 @@ def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
 def _repeated_at_the_end(text: str, size: int, times: int) -> bool:
     """True if the last `size` characters stand there more than `times` times in a row."""
     return len(text) // size > times and text.endswith(text[-size:] * (times + 1))
-
-
-def _without_images(text: str) -> str:
-    """The text without markdown images: what `!\\[.*?\\]\\(.*?\\)` matches, read in linear time."""
-    return "\n".join(map(_line_without_images, text.split("\n")))
-
-
-def _line_without_images(line: str) -> str:
-    kept: list[str] = []
-    position = 0
-    while True:
-        start = line.find("![", position)
-        middle = line.find("](", start + 2)
-        stop = line.find(")", middle + 2)
-        if start < 0 or middle < 0 or stop < 0:
-            return "".join(kept) + line[position:]
-        kept.append(line[position:start])
-        position = stop + 1

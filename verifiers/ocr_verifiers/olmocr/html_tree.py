@@ -285,7 +285,7 @@ class _Reader(_Tree):
                     value = ""
                 elif value[:1] == value[-1:] and value[:1] in ("'", '"'):
                     value = value[1:-1]
-                spans[attribute.lower()] = unescape(value)
+                spans[attribute.lower()] = _unescaped(value)
             position = match.end()
         closing = text[position:end].strip()
         if closing not in (">", "/>"):
@@ -367,6 +367,13 @@ class _Reader(_Tree):
 
 _ENTITIES = {name.rstrip(";"): character for name, character in sorted(html5.items(), reverse=True)}
 _CONTROLS = {number: bytes([number]).decode("cp1252", "ignore") or chr(number) for number in range(0x80, 0xA0)}
+
+
+def _unescaped(value: str) -> str:
+    try:
+        return unescape(value)
+    except ValueError as error:
+        raise _Rejected("a character reference of more than 4,300 digits") from error
 
 
 def _character(number: str) -> str:

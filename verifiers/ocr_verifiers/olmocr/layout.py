@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
@@ -15,7 +15,7 @@ TOLERANCE = 5.0
 """Pixels that the middles of two characters of one row or column may be apart."""
 MAX_OPTIONS = 200_000
 """Pairs of equal characters, one of each formula. olmOCR has no bound on these; past them, the formulas differ."""
-MAX_STEPS = 20_000
+MAX_STEPS = 5_000
 """Of the search for an assignment; likewise."""
 MAX_WALK = 500
 """Characters of a band that are looked at for a neighbour; likewise."""
@@ -97,7 +97,10 @@ def matches(reference: Layout, other: Layout) -> bool:
     places = defaultdict(list)
     for j, character in enumerate(other.characters):
         places[character].append(j)
-    if sum(len(places[character]) for character in reference.characters) > MAX_OPTIONS:
+    wanted = Counter(reference.characters)
+    if any(count > len(places[character]) for character, count in wanted.items()):
+        return False
+    if sum(count * len(places[character]) for character, count in wanted.items()) > MAX_OPTIONS:
         return False
     options: list[set[int]] = []
     earlier: list[list[tuple[int, int]]] = []

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from rapidfuzz import fuzz
 
-from ocr_verifiers.katex import render_all
+from ocr_verifiers.katex import MAX_EXPANDED, render_all
 from ocr_verifiers.olmocr.layout import Layout, layout, matches
 from ocr_verifiers.page import PreparedPage
 from ocr_verifiers.records import MathTest
@@ -14,6 +14,8 @@ from ocr_verifiers.verdict import PASS, Verdict, fail, shown
 
 MAX_FORMULAS = 300
 """Formulas of a page that one test compares, those most like its own first; olmOCR has no bound."""
+MAX_PAIRS = 4_000_000
+"""Characters of the reference times those of the formulas that one test compares; likewise."""
 CACHED_COMPARISONS = 50_000
 
 
@@ -30,9 +32,15 @@ def math(test: MathTest, page: PreparedPage) -> Verdict:
         return PASS
     formulas = tuple(dict.fromkeys(formulas))
     nearest = sorted(formulas, key=lambda formula: fuzz.ratio(formula, test.math), reverse=True)[:MAX_FORMULAS]
-    render_all([test.math, *nearest])
-    if any(contains(formula, test.math) for formula in nearest):
-        return PASS
+    rendered = render_all([test.math, *nearest], MAX_EXPANDED)
+    nearest = nearest[: max(1, len(rendered) - 1)]
+    pairs = 0
+    for formula in nearest:
+        if contains(formula, test.math):
+            return PASS
+        pairs += len(layout(test.math).characters) * len(layout(formula).characters)
+        if pairs > MAX_PAIRS:
+            break
     trouble = layout(nearest[0]).error
     why = f", which cannot be rendered: {trouble}" if trouble else ""
     return fail(f"{shown(test.math)} not found; nearest is {shown(nearest[0])}{why}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
+
+from ocr_verifiers.normalize import nfc
 
 # A span is the shortest on its line, wherever its markers stand. Doubled markers are peeled twice: `****x****`.
 _STARS = re.compile(r"\*\*(.*?)\*\*")
@@ -39,7 +40,7 @@ def normalize(text: str) -> str:
     text = single_spaces(text)
     if text.isascii():
         return text
-    text = unicodedata.normalize("NFC", text)
+    text = nfc(text)
     for character, plain in _FOLDED.items():
         text = text.replace(character, plain)
     return text
