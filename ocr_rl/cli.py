@@ -1,4 +1,4 @@
-"""`ocr-rl`: train, eval, transcribe, render, data check. Heavy imports happen inside the commands."""
+"""`ocr-rl`: train, report, eval, transcribe, render, data check. Heavy imports happen inside the commands."""
 
 from __future__ import annotations
 
@@ -85,6 +85,12 @@ def json_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None
     )
 
 
+def html_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
+    )
+
+
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     pixels = click.option(
         "--max-pixels", type=click.IntRange(min=0), default=0, help="Upper bound on the pixels of a fitted page."
@@ -123,6 +129,7 @@ def main() -> None:
     \b
     ocr-rl train                                   make the embedded policy read a collection better
     ocr-rl train --data scans/ --model org/vlm     the same for your pages and your model
+    ocr-rl report runs/a                           what a run did, as one HTML file
     ocr-rl eval tiny --data scans/ --json out.json
     ocr-rl transcribe page.png --model tiny
     ocr-rl data check scans/
@@ -232,6 +239,10 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
     with folder.locked():
         start = find_start(folder, overrides)
         if start is None:
+            if not (path / "report.html").exists():  # killed before it was written
+                from ocr_rl.report_run import close_with_report
+
+                close_with_report(folder, click.echo)
             click.echo(f"{path} is finished; --steps N makes it longer")
             return
         recipe = start.recipe
@@ -247,6 +258,28 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
             training.run(job, folder, click.echo, start)
         except TrainingStopped as stop:
             fail(f"{stop}\nrun folder: {path}", code=1)
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@html_option("Write it here.  [default: RUN/report.html]")
+@user_errors
+def report(run: Path, html_path: Path | None) -> None:
+    """Write a report of RUN, the folder of a training run, as one HTML file.
+
+    `train` does so at its end; this is for a run that was stopped or is still going on. Page images are read where
+    the recipe says that they are; without them the report has texts alone.
+
+    \b
+    ocr-rl report runs/a
+    ocr-rl report runs/a --html a.html
+    """
+    from ocr_rl.report_run import run_report
+    from ocr_rl.run_folder import RunFolder, write_atomically
+
+    out = html_path or run / "report.html"
+    write_atomically(out, run_report(RunFolder.open(run)))
+    click.echo(f"report: {out}")
 
 
 @main.command("eval")
@@ -279,6 +312,7 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of samples, intervals and p-values.")
 @model_options
 @json_option("Write metrics, tables and pages here.")
+@html_option("Write a report with page images and coloured differences here.")
 @user_errors
 def evaluate(
     model: str | None,
@@ -297,6 +331,7 @@ def evaluate(
     against: str | None,
     seed: int,
     json_path: Path | None,
+    html_path: Path | None,
     trust_remote_code: bool,
 ) -> None:
     """Transcribe pages with MODEL (greedy) and score them, or score a file of predictions without one.
@@ -365,20 +400,25 @@ def evaluate(
     if against is not None:
         evaluated["against"] = compare(results, score_pages(their_pages, theirs, rewarder), against, seed)
         click.echo(f"\n{comparison_table(evaluated['against'])}")
+    evaluated["settings"] = {
+        "model": model,
+        "predictions": None if predictions is None else str(predictions),
+        "data": data,
+        "where": parse_filters(where),
+        "held_out": held_out,
+        "limit": limit,
+        "max_tokens": max_tokens,
+        "seed": seed,
+    }
     if json_path is not None:
         from ocr_verifiers import write_json_atomic
 
-        evaluated["settings"] = {
-            "model": model,
-            "predictions": None if predictions is None else str(predictions),
-            "data": data,
-            "where": parse_filters(where),
-            "held_out": held_out,
-            "limit": limit,
-            "max_tokens": max_tokens,
-            "seed": seed,
-        }
         write_json_atomic(json_path, evaluated)
+    if html_path is not None:
+        from ocr_rl.report_evaluation import evaluation_report
+        from ocr_rl.run_folder import write_atomically
+
+        write_atomically(html_path, evaluation_report(evaluated, Path(model or str(predictions)).name, pages))
 
 
 def against_file(other: str) -> Path | None:

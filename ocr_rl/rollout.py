@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ocr_rl.policy import Policy, PromptState, cache_of
+from ocr_rl.policy import AppendingLayer, Policy, PromptState, cache_of
 from ocr_rl.tensors import token_logprobs
 from ocr_rl.types import Completion, Group, Page
 
@@ -90,7 +90,8 @@ class TransformersEngine:
             [
                 (_stack([k for k, _ in pairs], length, size), _stack([v for _, v in pairs], length, size))
                 for pairs in layers
-            ]
+            ],
+            AppendingLayer,
         )
         hidden = torch.cat([state.last_hidden for state in states]).repeat_interleave(size, dim=0)
         ends = torch.tensor(policy.end_ids, device=device)

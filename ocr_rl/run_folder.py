@@ -6,6 +6,7 @@ rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts
 checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent; trainer/ in them is what --resume needs
 checkpoints/best.json           which of them evaluated best, with train.keep_best
 eval/before.json, after.json    held-out pages before and after training
+report.html                     all of this for people, written at the end
 pages/                          the rendered collection, unless the recipe names a dataset
 tensorboard/                    event files, if tensorboard is installed
 
@@ -126,6 +127,14 @@ class RunFolder:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(self.path / "rollouts" / f"step_{step:06d}.jsonl", text)
 
+    def read_rollouts(self, step: int) -> list[dict[str, Any]]:
+        """The rows of a step; none if it wrote none."""
+        file = self.path / "rollouts" / f"step_{step:06d}.jsonl"
+        if not file.exists():
+            return []
+        lines = file.read_text(encoding="utf-8").split("\n")
+        return [_parsed(line, f"{file}:{number}") for number, line in enumerate(lines, 1) if line]
+
     def write_eval(self, name: str, evaluation: Mapping[str, Any]) -> None:
         text = json.dumps(evaluation, indent=1, ensure_ascii=False)
         write_atomically(self.path / "eval" / f"{name}.json", text + "\n")
@@ -136,8 +145,7 @@ class RunFolder:
 
     def read_eval(self, name: str) -> dict[str, Any] | None:
         file = self.path / "eval" / f"{name}.json"
-        evaluation: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-        return evaluation
+        return _parsed(file.read_text(encoding="utf-8"), str(file)) if file.exists() else None
 
     def write_checkpoint(self, step: int, save: Callable[[Path], None], keep: int, spare: int | None = None) -> Path:
         """Write with `save` beside its place, move it there whole, then delete all up to it but the newest `keep`.
@@ -179,7 +187,7 @@ class RunFolder:
     def best(self) -> dict[str, Any] | None:
         """{step, metric, value} of the best checkpoint, where train.keep_best keeps one."""
         file = self.path / "checkpoints" / "best.json"
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+        return _parsed(file.read_text(encoding="utf-8"), str(file)) if file.exists() else None
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
@@ -231,6 +239,13 @@ class RunFolder:
 def step_of(path: Path) -> int:
     """7 of step_000007 or step_000007.jsonl."""
     return int(path.stem.removeprefix("step_"))
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):
+        raise ValueError(f"{where}: is damaged; it should hold a JSON object") from None
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from ocr_rl.page_results import score_pages
 from ocr_rl.pages import load_pages
 from ocr_rl.policy import Policy
 from ocr_rl.render import STYLES, Layout, render_collection
+from ocr_rl.report_run import close_with_report
 from ocr_rl.resume import Start
 from ocr_rl.rewards import Rewarder, make_rubric
 from ocr_rl.rollout import Engine, Sampling, TransformersEngine
@@ -138,6 +139,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
     say(table({"before": before, "after": after}))
     if (best := folder.best()) is not None:
         say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
+    close_with_report(folder, say, [*job.train, *job.held_out])
     say(f"run folder: {folder.path}")
 
 

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from html_tree import Tree
 from hypothesis import settings
 
 settings.register_profile("ocr-rl", deadline=None)  # a busy machine is no failure
@@ -31,3 +34,25 @@ def oracle() -> Callable[[str], dict]:
     if not folder.is_dir():
         pytest.skip(f"no verdicts of olmOCR in {folder}; set OCR_RL_ORACLE to their folder")
     return lambda name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Opens a report in headless Chromium, runs a script at its end: (the document then, the console's lines)."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium to open the report with; Debian: apt install chromium")
+
+    def open_in_browser(report, script=""):
+        page = tmp_path / "opened.html"
+        html = report.read_text(encoding="utf-8")
+        page.write_text(html.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+        profile = tmp_path / "profile"
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+        run = subprocess.run(
+            [chromium, *options, f"--user-data-dir={profile}", page.as_uri()], capture_output=True, timeout=120
+        )
+        console = [line for line in run.stderr.decode("utf-8", "replace").splitlines() if "CONSOLE" in line]
+        return Tree(run.stdout.decode("utf-8")), console
+
+    return open_in_browser

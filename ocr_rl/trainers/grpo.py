@@ -38,7 +38,7 @@ from ocr_rl.trainers.loop import (
     stop_after_step,
 )
 from ocr_rl.types import Page
-from ocr_verifiers import pool
+from ocr_verifiers import Score, pool
 
 Evaluate = Callable[[], Mapping[str, Any]]
 
@@ -106,6 +106,7 @@ def train_grpo(
                 run.write_rollouts(step, rollout_rows(scored, advantages))
                 if train.eval_every and step % train.eval_every == 0:
                     metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
+                    metrics["time/evaluate"] = round(time.monotonic() - clock[-1], 3)
                 log.step(step, metrics)
                 if best.offer(step, metrics) or (train.checkpoint_every and step % train.checkpoint_every == 0):
                     saved = checkpoint(step)
@@ -315,6 +316,7 @@ def rollout_metrics(scored: Sequence[ScoredGroup], spread: Tensor, clock: Sequen
         "reward_std": rewards.std(dim=1).mean().item(),
         **means,
         "pass_rate": sum(s.passed for s in scores) / tests if tests else None,
+        **_pass_rates(scores),
         "cer": pool(edits).error_rate if edits else None,
         "completion_length": tokens / len(completions),
         "truncated_fraction": sum(not c.finished for c in completions) / len(completions),
@@ -324,6 +326,15 @@ def rollout_metrics(scored: Sequence[ScoredGroup], spread: Tensor, clock: Sequen
         "time/score": round(score, 3),
         "time/learn": round(learn, 3),
     }
+
+
+def _pass_rates(scores: Sequence[Score]) -> dict[str, float]:
+    """`pass_rate/<kind>` of each kind of test."""
+    passed: dict[str, list[bool]] = {}
+    for score in scores:
+        for test, verdict in score.verdicts:
+            passed.setdefault(test.type, []).append(verdict.passed)
+    return {f"pass_rate/{kind}": sum(own) / len(own) for kind, own in sorted(passed.items())}
 
 
 def rollout_rows(scored: Sequence[ScoredGroup], advantages: Tensor) -> list[dict[str, Any]]:

@@ -290,6 +290,16 @@ def test_a_finished_run_says_so_and_nothing_changes(uninterrupted):
     assert contents(run) == before
 
 
+def test_a_run_killed_before_its_report_gets_it(fresh):
+    killed(train(fresh, kill=before_touching("report.html")))
+    assert not (fresh / "report.html").exists()
+    assert done(resume(fresh)).output == f"{fresh} is finished; --steps N makes it longer\n"
+    report = (fresh / "report.html").read_text(encoding="utf-8")
+    assert "6 of 6 steps" in report
+    assert "data:image/jpeg;base64," in report
+    assert 'data-metric="reward/similarity"' in report
+
+
 def test_a_checkpoint_is_a_plain_hugging_face_folder(uninterrupted):
     """Optimiser state lies deeper, because vLLM takes every *.safetensors beside config.json for weights."""
     newest = uninterrupted[0] / "checkpoints" / "step_000006"

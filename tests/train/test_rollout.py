@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_models import (
     BREAK,
     END,
@@ -23,7 +25,7 @@ from tiny_models import (
 from transformers import GenerationConfig
 
 from ocr_rl.config import ModelConfig
-from ocr_rl.policy import Policy
+from ocr_rl.policy import AppendingLayer, Policy, cache_of
 from ocr_rl.rollout import Sampling, TransformersEngine
 from ocr_rl.tensors import pad_rows
 
@@ -214,3 +216,37 @@ def test_after_a_sync_the_engine_samples_from_the_new_weights(policy):
     engine.sync(policy)
     pages, sampling = [make_page()], Sampling(4, 1.0, 8)
     assert engine.generate(pages, sampling, 0) == TransformersEngine(policy).generate(pages, sampling, 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(["drop rows", 1, 5, 100]), max_size=8), st.integers(0, 99))
+def test_a_cache_with_room_holds_what_one_copied_for_each_token_holds(actions, seed):
+    """Actions: drop every other row, or append so many tokens."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(rows, length):
+        return torch.randn(rows, 2, length, 3, generator=generator)
+
+    prompt = draw(6, 4), draw(6, 4)
+    roomy, copied = cache_of([prompt], AppendingLayer), cache_of([prompt])
+    for action in actions:
+        rows = copied.layers[0].keys.shape[0]
+        if action == "drop rows":
+            keep = torch.arange(0, rows, 2)
+            roomy.batch_select_indices(keep)
+            copied.batch_select_indices(keep)
+            continue
+        more = draw(rows, action), draw(rows, action)
+        for found, expected in zip(roomy.update(*more, 0), copied.update(*more, 0), strict=True):
+            assert torch.equal(found, expected)
+    assert roomy.get_seq_length() == copied.get_seq_length()
+    assert torch.equal(roomy.layers[0].values, copied.layers[0].values)
+
+
+def test_sampling_does_not_write_into_the_prompt_state():
+    """One state may serve again: what sampling appends must not land in its keys and values."""
+    keys, values = torch.ones(1, 1, 4, 2), torch.ones(1, 1, 4, 2)
+    cache = cache_of([(keys, values)], AppendingLayer)
+    cache.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2), 0)
+    assert keys.equal(torch.ones(1, 1, 4, 2))
+    assert cache.layers[0].keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 0]
