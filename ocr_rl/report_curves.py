@@ -128,10 +128,10 @@ def axis_ticks(low: float, high: float, share: bool = False) -> list[float]:
         if low >= 0:
             start = max(start, 0.0)
         low, high = min(low, start), max(high, start + least)
-    power = 10 ** math.floor(math.log10((high - low) / 4))
-    step = next(size * power for size in (1, 2, 5, 10) if (high - low) / (size * power) <= 4 + 1e-9)
+    exponent = math.floor(math.log10((high - low) / 4))
+    step = next(size * 10.0**exponent for size in (1, 2, 5, 10) if (high - low) / (size * 10.0**exponent) <= 4 + 1e-9)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [i * step if step >= 1 else round(i * step, 12) for i in range(first, last + 1)]
+    return [round(i * step, -exponent) for i in range(first, last + 1)]
 
 
 def number(value: float) -> str:
