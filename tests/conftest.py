@@ -22,7 +22,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def real_data():
     """Real pages, which are no part of the repository: `OCR_RL_REAL_DATA` names their folder."""
     folder = Path(os.environ.get("OCR_RL_REAL_DATA", SHARED / "data" / "real"))
-    if not folder.is_dir():  # they are too large to ship, and not ours
+    if not folder.is_dir():
+        # the pages are too large to ship, and not ours: without them there is nothing to compare with
         pytest.skip(f"no real data in {folder}; set OCR_RL_REAL_DATA to its folder")
     return folder
 
@@ -32,6 +33,7 @@ def oracle() -> Callable[[str], dict]:
     """Reads what olmOCR itself decided, by file name; no part of the repository: `OCR_RL_ORACLE` names the folder."""
     folder = Path(os.environ.get("OCR_RL_ORACLE", SHARED / "oracle" / "olmocr"))
     if not folder.is_dir():
+        # other people's pages and verdicts, which the repository may not hold
         pytest.skip(f"no verdicts of olmOCR in {folder}; set OCR_RL_ORACLE to their folder")
     return lambda name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
@@ -41,6 +43,7 @@ def browse(tmp_path):
     """Opens a report in headless Chromium, runs a script at its end: (the document then, the console's lines)."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
+        # a browser is no Python package; the same reports are read by html.parser everywhere
         pytest.skip("no Chromium to open the report with; Debian: apt install chromium")
 
     def open_in_browser(report, script=""):

@@ -233,6 +233,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     `ru_maxrss` of the command itself would start at what the tests hold when it is forked: VmHWM does not.
     """
     if not Path("/proc/self/status").exists():
+        # only Linux tells a process's own peak: ru_maxrss starts at the parent's
         pytest.skip("no /proc to read the peak from")
     file = tmp_path / "rollout.jsonl"
     with file.open("w") as out:

@@ -38,6 +38,7 @@ def examples():
 @pytest.mark.parametrize(("record", "page", "compat", "passes"), examples())
 def test_every_example_passes_or_fails_as_it_says(record, page, compat, passes):
     if record["type"] == "math" and not katex.installed():
+        # the engine is an extra; `make test` installs it, a plain installation does not
         pytest.skip(katex.INSTALL)
     test = parse_test({"pdf": "p1.png", "page": 1, "id": "t1"} | record, "README.md", compat)
     assert run_test(test, PreparedPage(page), compat).passed == passes

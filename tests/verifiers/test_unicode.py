@@ -3,9 +3,7 @@
 The real rows are read where they are: `OCR_RL_REAL_DATA` names their folder, `../shared/data/real` by default.
 """
 
-import os
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,19 +12,14 @@ from hypothesis import strategies as st
 from ocr_verifiers import PreparedPage, Rubric, char_edits, graphemes, normalize, parse_test, read_jsonl, run_test
 from ocr_verifiers.metrics import diff_ratio, reading_order
 
-DEFAULT = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "real"
 ARABIC = "السلام عليكم ورحمة الله"
 
 
 @pytest.fixture(scope="module")
-def real_texts():
+def real_texts(real_data):
     """The true texts by their source."""
-    folder = Path(os.environ.get("OCR_RL_REAL_DATA", DEFAULT))
-    if not folder.is_dir():
-        # the real pages do not belong to the repository
-        pytest.skip(f"no real data in {folder}; set OCR_RL_REAL_DATA to its folder")
     texts = {}
-    for _, row in read_jsonl(folder / "metadata.jsonl"):
+    for _, row in read_jsonl(real_data / "metadata.jsonl"):
         texts.setdefault(row["source"], []).append(row["text"])
     return texts
 
