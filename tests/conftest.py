@@ -38,6 +38,16 @@ def oracle() -> Callable[[str], dict]:
     return lambda name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Six rendered pages, for tests of commands."""
+    from ocr_rl.render import STYLES, Layout, render_collection
+
+    folder = tmp_path_factory.mktemp("data") / "pages"
+    render_collection(folder, 6, seed=0, layouts=[Layout()], style=STYLES["clean"])
+    return folder
+
+
 @pytest.fixture
 def browse(tmp_path):
     """Opens a report in headless Chromium, runs a script at its end: (the document then, the console's lines)."""

@@ -11,15 +11,6 @@ from click.testing import CliRunner
 
 from ocr_rl import __version__
 from ocr_rl.cli import main
-from ocr_rl.render import STYLES, Layout, render_collection
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """Six rendered pages."""
-    folder = tmp_path_factory.mktemp("data") / "pages"
-    render_collection(folder, 6, seed=0, layouts=[Layout()], style=STYLES["clean"])
-    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,6 @@ from click.testing import CliRunner
 from html_tree import Tree
 
 from ocr_rl.cli import main
-from ocr_rl.render import STYLES, Layout, render_collection
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "pages"
-    render_collection(folder, 6, seed=0, layouts=[Layout()], style=STYLES["clean"])
-    return folder
 
 
 @pytest.fixture(autouse=True)
