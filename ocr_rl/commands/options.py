@@ -1,0 +1,136 @@
+"""What commands share: how mistakes are told, the options of datasets and models, progress bars."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+EXTRAS = {
+    "data": ("datasets", "matplotlib", "PIL", "pypdfium2", "reportlab"),
+    "train": ("peft", "safetensors", "torch", "tqdm", "transformers"),
+    "train,vllm": ("vllm",),
+}
+"""Which extra brings which modules."""
+
+Item = TypeVar("Item")
+
+
+def user_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """What a user can mend becomes one message and exit code 2; a bug keeps its traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").split(".")[0]
+            if module in ("ocr_rl", "ocr_verifiers"):
+                raise
+            wanted = [f"'ocr-rl[{extra}]'" for extra, modules in EXTRAS.items() if module in modules]
+            fail(f"this command needs {module or error}: pip install {wanted[0] if wanted else module}")
+        except BrokenPipeError:  # `ocr-rl ... | head`: click ends quietly
+            raise
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except ValueError as error:
+            fail(str(error))
+
+    return wrapped
+
+
+def fail(message: str, code: int = 2) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+def dataset_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which pages of a dataset, and what its columns are: the same for every command that reads one."""
+    where = click.option(
+        "--where",
+        multiple=True,
+        metavar="KEY=VALUE[,VALUE]",
+        help="Keep pages whose metadata says so, e.g. --where level=line --where source=a,b.",
+    )
+    columns = click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="ROLE=NAME",
+        help="The column that holds the image, text, id, prompt or tests, e.g. --column text=truth.",
+    )
+    split = click.option("--split", help="Split of a Hugging Face dataset.  [default: train]")
+    return where(columns(split(command)))
+
+
+def folder_exists(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """A file that cannot be written later is a mistake now."""
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"the folder {path.parent} does not exist")
+    return path
+
+
+def json_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
+    )
+
+
+def html_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
+    )
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    pixels = click.option(
+        "--max-pixels", type=click.IntRange(min=0), default=0, help="Upper bound on the pixels of a fitted page."
+    )
+    prompt = click.option("--prompt", default="", help="Instruction for pages that bring none.")
+    trust = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
+    return pixels(prompt(trust(command)))
+
+
+def parse_columns(columns: Iterable[str]) -> dict[str, str]:
+    """`["text=truth"]` -> `{"text": "truth"}`."""
+    names = {}
+    for text in columns:
+        role, _, name = text.partition("=")
+        if not (role and name):
+            raise ValueError(f"--column {text}: write ROLE=NAME, e.g. --column text=truth")
+        names[role] = name
+    return names
+
+
+def progress(label: str) -> Callable[[Iterable[Item]], Iterable[Item]]:
+    """A progress bar on stderr around what is iterated over, if somebody is watching."""
+
+    def shown(items: Iterable[Item]) -> Iterable[Item]:
+        with click.progressbar(items, label=label, file=sys.stderr) as bar:
+            yield from bar
+
+    return shown if sys.stderr.isatty() else iter
+
+
+@contextmanager
+def transcribing(pages: int, label: str = "transcribing") -> Iterator[Callable[[int], None]]:
+    """A progress bar; call what it gives with the number of pages that are done."""
+    with click.progressbar(length=pages, label=label, file=sys.stderr) as bar:
+        yield lambda done: bar.update(done - bar.pos)
+
+
+def load_engine(model: str, max_pixels: int, trust_remote_code: bool) -> Any:
+    from ocr_rl.config import ModelConfig, check_model_path
+
+    check_model_path(model)
+
+    from ocr_rl.policy import Policy
+    from ocr_rl.rollout import TransformersEngine
+
+    config = ModelConfig(path=model, max_pixels=max_pixels, trust_remote_code=trust_remote_code)
+    return TransformersEngine(Policy.load(config))

@@ -1,0 +1,142 @@
+"""`ocr-rl train`: a recipe becomes a run, or an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocr_rl.commands.options import (
+    dataset_options,
+    fail,
+    parse_columns,
+    user_errors,
+)
+
+
+@click.command()
+@click.argument("recipe", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/RECIPE-TIME.")
+@click.option("--data", metavar="PATH", help="Folder, file or hub id of a dataset (data.path).")
+@click.option("--model", metavar="PATH", help='Folder or hub id of a policy, or "tiny" (model.path).')
+@dataset_options
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a recipe's value.")
+@click.option("--steps", type=click.IntRange(min=0), help="Short for --set train.steps=N.")
+@click.option("--seed", type=int, help="Short for --set train.seed=N.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print tokens, memory and time, and stop.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with an interrupted run, by its own recipe, as if it had never stopped.",
+)
+@user_errors
+def train(
+    recipe: str | None,
+    out: Path | None,
+    data: str | None,
+    model: str | None,
+    where: tuple[str, ...],
+    columns: tuple[str, ...],
+    split: str | None,
+    overrides: tuple[str, ...],
+    steps: int | None,
+    seed: int | None,
+    dry_run: bool,
+    overwrite: bool,
+    resume: Path | None,
+) -> None:
+    """Train a policy by RECIPE (default: grpo), a shipped name or a TOML file.
+
+    \b
+    ocr-rl train
+    ocr-rl train --data scans/ --model allenai/olmOCR-2-7B-1025 --set model.lora_rank=64 --dry-run
+    ocr-rl train grpo-paper --out runs/paper --steps 100 --seed 1
+    ocr-rl train my.toml --data lines/ --where level=line --where source=ehri-en
+    ocr-rl train --resume runs/paper
+    """
+    from ocr_rl.config import check_model_path, load_recipe
+    from ocr_rl.pages import parse_filters
+
+    shorts: dict[str, Any] = {
+        "data.path": data,
+        "data.split": split,
+        "model.path": model,
+        "train.steps": steps,
+        "train.seed": seed,
+        **{f"data.columns.{role}": name for role, name in parse_columns(columns).items()},
+        **{f"data.where.{key}": values for key, values in parse_filters(where).items()},
+    }
+    overrides += tuple(
+        f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in shorts.items() if value is not None
+    )
+    if resume is not None:
+        given = {"RECIPE": recipe, "--out": out, "--dry-run": dry_run, "--overwrite": overwrite}
+        for name in [name for name, value in given.items() if value]:
+            raise ValueError(f"--resume RUN goes on in RUN by its own recipe; leave out {name}")
+        resume_run(resume, overrides)
+        return
+    recipe = recipe or "grpo"
+    loaded = load_recipe(recipe, list(overrides))
+    check_model_path(loaded.model.path)
+    out = out or Path("runs") / f"{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+    import tempfile
+
+    from ocr_rl import train as training
+    from ocr_rl.trainers.loop import TrainingStopped
+
+    if dry_run:
+        with tempfile.TemporaryDirectory() as scratch:
+            pages = training.collect_pages(loaded.data, loaded.render, Path(scratch) / "pages")
+            training.dry_run(training.prepare(loaded, pages))
+        return
+    folder = training.write_recipe(loaded, out, overwrite)
+    with folder.locked():
+        try:
+            pages = training.collect_pages(loaded.data, loaded.render, out / "pages")
+            job = training.prepare(loaded, pages)
+        except BaseException:
+            folder.abandon()
+            raise
+        folder.settle()
+        try:
+            training.run(job, folder, click.echo)
+        except TrainingStopped as stop:
+            fail(f"{stop}\nrun folder: {out}", code=1)
+
+
+def resume_run(path: Path, overrides: Sequence[str]) -> None:
+    """The rest of an interrupted run. A finished one says so."""
+    from ocr_rl.config import check_model_path
+    from ocr_rl.resume import find_start
+    from ocr_rl.run_folder import RunFolder
+
+    folder = RunFolder.open(path)
+    with folder.locked():
+        start = find_start(folder, overrides)
+        if start is None:
+            if not (path / "report.html").exists():  # killed before it was written
+                from ocr_rl.report_run import close_with_report
+
+                close_with_report(folder, click.echo)
+            click.echo(f"{path} is finished; --steps N makes it longer")
+            return
+        recipe = start.recipe
+        check_model_path(recipe.model.path)
+
+        from ocr_rl import train as training
+        from ocr_rl.trainers.loop import TrainingStopped
+
+        pages = training.collect_pages(recipe.data, recipe.render, path / "pages")
+        job = training.prepare(recipe, pages)
+        folder.settle()
+        try:
+            training.run(job, folder, click.echo, start)
+        except TrainingStopped as stop:
+            fail(f"{stop}\nrun folder: {path}", code=1)
