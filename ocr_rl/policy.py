@@ -253,7 +253,10 @@ class Policy:
     def decode(
         self, ids: Tensor, positions: Tensor, cache: DynamicCache, attention_mask: Tensor | None = None
     ) -> Tensor:
-        """Continue from a cache: token ids and positions (B, S) -> hidden states (B, S, D)."""
+        """Continue from a cache: token ids and positions (B, S) -> hidden states (B, S, D).
+
+        `attention_mask` (B, 1, S, N) is True where a token sees one of the N that are cached then; without it, all.
+        """
         with self._autocast():
             output = self.backbone(
                 input_ids=ids,

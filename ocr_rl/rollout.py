@@ -1,4 +1,4 @@
-"""Engines that turn pages into groups of completions: the Protocol, and the one that runs on transformers.
+"""Engines that turn pages into groups of completions: what one is, and the one that runs on transformers.
 
 What is sampled is what `Sampling` says and nothing else: of a checkpoint's generation settings only the end and
 padding tokens are used. The distribution is softmax(logits / temperature) over all tokens but special image
@@ -7,17 +7,23 @@ tokens, exactly what the trainer scores, so the engine's log probabilities and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from tqdm import tqdm
 
 from ocr_rl.policy import AppendingLayer, Policy, PromptState, cache_of
-from ocr_rl.tensors import token_logprobs
 from ocr_rl.types import Completion, Group, Page
+
+PAGES_AT_ONCE = 32
+"""Pages that the transformers engine reads at a time at most: their prompts stay in memory together."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +38,67 @@ class Sampling:
     """Tokens of a completion, the end token included."""
 
 
-class Engine(Protocol):
-    """What generates completions. vLLM and transformers are behind the same two calls."""
+class Sampled(NamedTuple):
+    """A completion, told as soon as it has ended."""
 
-    def generate(self, pages: Sequence[Page], sampling: Sampling, seed: int) -> list[Group]:
-        """One group per page, in page order. The same seed and weights give the same groups where the engine can."""
-        ...
+    page: int
+    """Which of the pages asked for, counted from 0."""
+    row: int
+    """Its place in the group, 0 to G - 1."""
+    completion: Completion
 
+
+class Refused(NamedTuple):
+    """A page that the engine cannot read; nothing else comes of it."""
+
+    page: int
+    why: str
+
+
+class EngineFailed(Exception):
+    """The engine is gone and does not come back. The message says what happened and what to try."""
+
+
+class Engine(ABC):
+    """What generates completions. vLLM and transformers are behind the same calls."""
+
+    @abstractmethod
+    def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:
+        """Completions as they end, in any order. Pages are taken as there is room for them.
+
+        The same seed, pages and weights give the same completions where the engine can.
+
+        Raises:
+            EngineFailed: the engine cannot go on.
+        """
+
+    @abstractmethod
     def sync(self, policy: Policy) -> None:
         """Take over the policy's current weights, and drop every cache that depends on the old ones."""
-        ...
+
+    def generate(self, pages: Sequence[Page], sampling: Sampling, seed: int) -> list[Group]:
+        """One group per page, in page order; pages that the engine refuses are named on stderr and left out."""
+        rows: list[list[Completion | None]] = [[None] * sampling.group_size for _ in pages]
+        refused = set()
+        for event in self.stream(pages, sampling, seed):
+            if isinstance(event, Refused):
+                tqdm.write(f"{pages[event.page].id}: left out: {event.why}", file=sys.stderr)
+                refused.add(event.page)
+            else:
+                rows[event.page][event.row] = event.completion
+        groups = []
+        for i, (page, completions) in enumerate(zip(pages, rows, strict=True)):
+            if i not in refused:
+                whole = [completion for completion in completions if completion is not None]
+                assert len(whole) == sampling.group_size, f"{page.id}: {len(whole)} completions came"
+                groups.append(Group(page, whole))
+        return groups
+
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Give back processes and memory; the engine is not used again."""
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """Samples from the trainer's own model: nothing to synchronise, deterministic by seed on one machine."""
 
     def __init__(self, policy: Policy, rows: int = 256) -> None:
@@ -54,32 +108,22 @@ class TransformersEngine:
     def sync(self, policy: Policy) -> None:
         self.policy = policy
 
-    def generate(
-        self,
-        pages: Sequence[Page],
-        sampling: Sampling,
-        seed: int,
-        progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    ) -> list[Group]:
+    @torch.inference_mode()
+    def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled]:
         generator = torch.Generator(self.policy.device).manual_seed(seed)
-        at_once = max(1, self.rows // sampling.group_size)
-        groups: list[Group] = []
-        for start in progress(range(0, len(pages), at_once)):
-            groups += self._generate(pages[start : start + at_once], sampling, generator)
-        return groups
-
-    @torch.no_grad()
-    def _generate(self, pages: Sequence[Page], sampling: Sampling, generator: torch.Generator) -> list[Group]:
-        states = [self.policy.read(self.policy.prompt(page)) for page in pages]
-        ids, logprobs = self._decode(states, sampling, generator)
-        size = sampling.group_size
-        completions = [self._completion(*row) for row in zip(ids.tolist(), logprobs.tolist(), strict=True)]
-        return [Group(page, completions[i * size : (i + 1) * size]) for i, page in enumerate(pages)]
+        at_once = min(PAGES_AT_ONCE, max(1, self.rows // sampling.group_size))
+        first, waiting = 0, iter(pages)
+        while chunk := list(islice(waiting, at_once)):
+            states = [self.policy.read(self.policy.prompt(page)) for page in chunk]
+            for row, ids, logprobs in self._decode(states, sampling, generator):
+                page, place = divmod(row, sampling.group_size)
+                yield Sampled(first + page, place, self._completion(ids, logprobs))
+            first += len(chunk)
 
     def _decode(
         self, states: list[PromptState], sampling: Sampling, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Sample until every row has ended: ids (B, T), padded with -1, and their log probabilities (B, T)."""
+    ) -> Iterator[tuple[int, list[int], list[float]]]:
+        """Sample until every row has ended: (row, ids, their log probabilities), G rows for each page."""
         policy, device, size = self.policy, self.policy.device, sampling.group_size
         rows = len(states) * size
         length = max(state.length for state in states)
@@ -98,30 +142,33 @@ class TransformersEngine:
         ids = torch.full((rows, sampling.max_tokens), -1, device=device)
         logprobs = torch.zeros(rows, sampling.max_tokens, device=device)
         alive = torch.arange(rows, device=device)
+        going = torch.ones(rows, dtype=torch.bool, device=device)
         attend = torch.arange(length, device=device) >= blank[:, None]
         for t in range(sampling.max_tokens):
-            logits = policy.logits(hidden[:, -1], sampling.temperature or 1.0)
-            if not logits.logsumexp(-1).isfinite().all():
+            distribution = policy.logits(hidden[:, -1], sampling.temperature or 1.0).log_softmax(-1)
+            if distribution.isnan().any():
                 raise FloatingPointError("the policy's logits are not finite")
-            token = _draw(logits, sampling.temperature, generator)
+            token = _draw(distribution, sampling.temperature, generator)
             ids[alive, t] = token
-            logprobs[alive, t] = token_logprobs(logits, token)
-            going = ~torch.isin(token, ends)
-            if t + 1 == sampling.max_tokens or not going.any():
-                break
-            if going.sum() < 0.75 * len(going):  # rows that have ended cost as much as the others: drop them
+            logprobs[alive, t] = distribution.gather(1, token[:, None]).squeeze(1)
+            going &= ~torch.isin(token, ends)
+            over = t + 1 == sampling.max_tokens or not going.any()
+            if over or going.sum() < 0.75 * len(going):  # rows that have ended cost as much as the others
+                for row in (alive if over else alive[~going]).tolist():
+                    yield row, ids[row, : t + 1].tolist(), logprobs[row, : t + 1].tolist()
+                if over:
+                    return
                 keep = going.nonzero().squeeze(1)
-                token, attend, alive = token[keep], attend[keep], alive[keep]
+                token, attend, alive, going = token[keep], attend[keep], alive[keep], going[keep]
                 cache.batch_select_indices(keep)
             attend = pad(attend, (0, 1), value=True)
             positions = (first[alive] + t)[:, None]
-            hidden = policy.decode(token[:, None], positions, cache, attend)
-        return ids[:, : t + 1], logprobs[:, : t + 1]
+            hidden = policy.decode(token[:, None], positions, cache, attend[:, None, None])
 
     def _completion(self, ids: list[int], logprobs: list[float]) -> Completion:
         """Cut a row at its first end token."""
         ends = [i for i, token in enumerate(ids) if token in self.policy.end_ids]
-        length = ends[0] + 1 if ends else len([i for i in ids if i >= 0])
+        length = ends[0] + 1 if ends else len(ids)
         return Completion(
             token_ids=ids[:length],
             text=self.policy.text(ids[:length]),
@@ -135,8 +182,8 @@ def _stack(tensors: Sequence[Tensor], length: int, size: int) -> Tensor:
     return torch.cat([pad(t, (0, 0, length - t.shape[2], 0)) for t in tensors]).repeat_interleave(size, dim=0)
 
 
-def _draw(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """(B, V) -> (B,): a sample from softmax(logits), or the best token at temperature 0."""
+def _draw(logprobs: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """(B, V) -> (B,): a sample, or the best token at temperature 0."""
     if temperature == 0:
-        return logits.argmax(-1)
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+        return logprobs.argmax(-1)
+    return torch.multinomial(logprobs.exp(), 1, generator=generator).squeeze(1)

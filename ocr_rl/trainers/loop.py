@@ -33,7 +33,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> t
             raise ValueError(f"trained weights must be float32, found {parameter.dtype}: small steps would round away")
     beta1, beta2 = config.betas
     return torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(beta1, beta2), weight_decay=config.weight_decay
+        parameters, lr=config.learning_rate, betas=(beta1, beta2), weight_decay=config.weight_decay, fused=True
     )
 
 

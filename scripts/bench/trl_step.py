@@ -114,7 +114,9 @@ def work(options: argparse.Namespace) -> tuple[Policy, list[Page], Rewarder, Rec
         grpo=GrpoConfig(pages_per_step=options.pages, min_group_std=0.0),  # no group is skipped: the same work
         train=TrainConfig(steps=options.steps + 1, learning_rate=1e-5),
     )
-    layout = Layout(lines=(2, 3), characters=(8, 16)) if length <= 64 else Layout(lines=(11, 11), characters=(36, 42))
+    render = recipe.render  # short completions are of the default run's pages
+    short = Layout(render.layout, tuple(render.lines), tuple(render.characters))
+    layout = short if length <= 64 else Layout(lines=(11, 11), characters=(36, 42))
     pages = [make_page(i, layout) for i in range(options.pages)]
     return Policy.load(recipe.model, "cpu"), pages, Rewarder(make_rubric(recipe.reward), pages), recipe
 

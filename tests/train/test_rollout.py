@@ -26,7 +26,7 @@ from transformers import GenerationConfig
 
 from ocr_rl.config import ModelConfig
 from ocr_rl.policy import AppendingLayer, Policy, cache_of
-from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.rollout import Refused, Sampling, TransformersEngine
 from ocr_rl.tensors import pad_rows
 
 HOSTILE = {
@@ -250,3 +250,63 @@ def test_sampling_does_not_write_into_the_prompt_state():
     cache.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2), 0)
     assert keys.equal(torch.ones(1, 1, 4, 2))
     assert cache.layers[0].keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 0]
+
+
+def test_a_stream_tells_every_completion_once_and_the_short_ones_before_the_last(policy):
+    with_head_bias(policy, {EOS: 1.0})
+    pages, sampling = pages_of_different_sizes(), Sampling(8, 1.0, 30)
+    events = list(TransformersEngine(policy).stream(iter(pages), sampling, seed=3))
+    assert sorted(event[:2] for event in events) == [(page, row) for page in range(4) for row in range(8)]
+    lengths = [len(event.completion.token_ids) for event in events]
+    assert lengths[-1] == max(lengths) > min(lengths)
+    assert min(lengths[:8]) < max(lengths[8:])
+    groups = TransformersEngine(policy).generate(pages, sampling, seed=3)
+    for page, row, completion in events:
+        assert groups[page].completions[row] == completion
+
+
+def test_pages_are_taken_as_there_is_room_for_them(policy):
+    taken = []
+
+    def pages():
+        for i in range(6):
+            taken.append(i)
+            yield make_page(i)
+
+    stream = TransformersEngine(policy, rows=4).stream(pages(), Sampling(2, 1.0, 4), seed=0)
+    assert next(stream).page in (0, 1)
+    assert taken == [0, 1]
+    assert {event.page for event in stream} | {0, 1} == set(range(6))
+
+
+def test_a_row_that_has_ended_stays_ended():
+    """Three quarters of the rows must end before they are dropped; until then none may go on to write more."""
+    policy = with_head_bias(make_policy(), {EOS: 0.5})
+    decoded = []
+    decode = policy.decode
+    policy.decode = lambda ids, *rest: decoded.append(len(ids)) or decode(ids, *rest)
+    completions = all_completions(TransformersEngine(policy).generate([make_page()], Sampling(64, 1.0, 40), seed=0))
+    lengths = sorted(len(c.token_ids) for c in completions)
+    for step, rows in enumerate(decoded, 1):
+        open_rows = sum(length > step for length in lengths)
+        assert rows <= open_rows / 0.75
+
+
+class Reluctant(TransformersEngine):
+    """Refuses the pages with these ids."""
+
+    refuses = ("page1",)
+
+    def stream(self, pages, sampling, seed):
+        numbered = list(enumerate(pages))
+        read = [(i, page) for i, page in numbered if page.id not in self.refuses]
+        yield from (Refused(i, "too many tokens") for i, page in numbered if page.id in self.refuses)
+        for event in super().stream([page for _, page in read], sampling, seed):
+            yield event._replace(page=read[event.page][0])
+
+
+def test_a_refused_page_is_named_and_left_out(policy, capsys):
+    pages = [make_page(i) for i in range(3)]
+    groups = Reluctant(policy).generate(pages, Sampling(2, 1.0, 4), seed=0)
+    assert [group.page.id for group in groups] == ["page0", "page2"]
+    assert "page1: left out: too many tokens" in capsys.readouterr().err
