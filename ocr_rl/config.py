@@ -73,6 +73,8 @@ class RenderConfig:
 class RolloutConfig:
     engine: Literal["auto", "transformers", "vllm"] = "auto"
     """What generates: `auto` takes vLLM where CUDA and vllm are present, transformers otherwise."""
+    pages_per_step: int = 16
+    """Pages of one batch, P."""
     group_size: int = 16
     """Completions per page, G."""
     temperature: float = 1.0
@@ -81,6 +83,13 @@ class RolloutConfig:
     """Tokens of a completion, end token included; longer ones are cut off and count as truncated."""
     rows: int = 256
     """Completions that the transformers engine decodes at a time."""
+    correction: Literal["none", "token", "sequence_mask"] = "token"
+    """Of the difference between the engine's log probabilities and the trainer's: token: importance weights, truncated
+    at correction_cap; sequence_mask: completions whose mean ratio is outside [1 / cap, cap] are left out."""
+    correction_cap: float = 2.0
+    """Largest importance weight."""
+    ahead: bool = False
+    """Sample the next batch while learning from this one, with weights that are one update old. Needs vLLM."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +102,14 @@ class RewardConfig:
     """Factor for a completion without an end token."""
     repetition_gate: float = 0.5
     """Factor for a completion that loops."""
+    processes: int = 1
+    """Processes that score completions while others are generated; 0: the trainer's own, afterwards."""
     permute: bool = False
     """Control experiment: shuffle the rewards within each group, so that they say nothing about the completions."""
 
 
 @dataclass(frozen=True)
 class GrpoConfig:
-    pages_per_step: int = 16
-    """Pages of one rollout batch, P."""
     updates_per_batch: int = 1
     """Optimiser steps into which a rollout batch is cut; above 1, old_logprobs are frozen first."""
     inner_epochs: int = 1
@@ -309,6 +318,8 @@ def check(recipe: Recipe) -> Recipe:
             "above 0: greedy groups have no spread",
         ),
         (rollout.max_tokens >= 1, "rollout.max_tokens", rollout.max_tokens, "at least 1"),
+        (rollout.correction_cap >= 1, "rollout.correction_cap", rollout.correction_cap, "at least 1"),
+        (recipe.reward.processes >= 0, "reward.processes", recipe.reward.processes, "0 or more"),
         (train.steps >= 0, "train.steps", train.steps, "0 or more"),
         (train.learning_rate >= 0, "train.learning_rate", train.learning_rate, "0 or more"),
         (train.micro_batch_tokens >= 1, "train.micro_batch_tokens", train.micro_batch_tokens, "at least 1"),
@@ -320,13 +331,13 @@ def check(recipe: Recipe) -> Recipe:
             f"at least 1: train.keep_best = {train.keep_best} chooses among evaluations",
         ),
         (len(train.betas) == 2, "train.betas", train.betas, "two numbers"),
-        (grpo.pages_per_step >= 1, "grpo.pages_per_step", grpo.pages_per_step, "at least 1"),
+        (rollout.pages_per_step >= 1, "rollout.pages_per_step", rollout.pages_per_step, "at least 1"),
         (grpo.inner_epochs >= 1, "grpo.inner_epochs", grpo.inner_epochs, "at least 1"),
         (
-            1 <= grpo.updates_per_batch <= grpo.pages_per_step,
+            1 <= grpo.updates_per_batch <= rollout.pages_per_step,
             "grpo.updates_per_batch",
             grpo.updates_per_batch,
-            "between 1 and grpo.pages_per_step",
+            "between 1 and rollout.pages_per_step",
         ),
         (0 < data.validation < 1, "data.validation", data.validation, "a share between 0 and 1"),
         (recipe.render.pages >= 2, "render.pages", recipe.render.pages, "at least 2: one is held out"),

@@ -24,6 +24,7 @@ MAY_CHANGE = (
     "train.keep_checkpoints",
     "train.tensorboard",
     "train.wandb",
+    "reward.processes",
 )
 """What a resumed run may do otherwise: nothing here has a part in a step that was done."""
 

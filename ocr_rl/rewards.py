@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from ocr_rl.config import RewardConfig
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
+from ocr_verifiers.parallel import KnownPage
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ def make_rubric(config: RewardConfig) -> Rubric:
     return Rubric(weights=config.weights, gates=gates, unsupported=config.unsupported)
 
 
+def scored_group(group: Group, scores: Sequence[Score], permute: Random | None = None) -> ScoredGroup:
+    """`permute` shuffles the rewards within the group."""
+    rewards = [score.reward for score in scores]
+    if permute is not None:
+        permute.shuffle(rewards)
+    return ScoredGroup(group, scores, rewards)
+
+
 def parse_tests(page: Page) -> list[UnitTest]:
     return [parse_test(record, f"{page.id}, test {i + 1}") for i, record in enumerate(page.tests)]
 
@@ -36,6 +45,12 @@ def _prepare(rubric: Rubric, page: Page) -> PreparedReference:
         raise ValueError(f"{page.id}: {error}") from None
 
 
+def check_scorable(rubric: Rubric, pages: Iterable[Page]) -> None:
+    """Raises ValueError for a page with neither a reference nor a test that the rubric can use."""
+    for page in pages:
+        _prepare(rubric, page)
+
+
 class Rewarder:
     """Scores completions of pages whose references and tests were prepared once."""
 
@@ -44,8 +59,17 @@ class Rewarder:
         self.rubric = rubric
         self._prepared: dict[str, PreparedReference] = {page.id: _prepare(rubric, page) for page in pages}
 
+    def prepared(self, page: Page) -> PreparedReference:
+        """Of a page that was not there at the start it is made now, and not kept."""
+        return self._prepared.get(page.id) or _prepare(self.rubric, page)
+
+    def known(self, page: Page) -> KnownPage:
+        """What other processes need to prepare the page themselves."""
+        prepared = self._prepared.get(page.id)
+        return KnownPage(page.id, page.text, prepared.tests if prepared else tuple(parse_tests(page)))
+
     def score(self, page: Page, completion: Completion) -> Score:
-        return self._prepared[page.id].score(completion.text, finished=completion.finished)
+        return self.prepared(page).score(completion.text, finished=completion.finished)
 
     def score_groups(self, groups: Sequence[Group], permute: Random | None = None) -> list[ScoredGroup]:
         """Score every completion; identical ones once. `permute` shuffles the rewards within each group."""
@@ -56,9 +80,5 @@ class Rewarder:
                 key = completion.text, completion.finished
                 if key not in known:
                     known[key] = self.score(group.page, completion)
-            scores = [known[c.text, c.finished] for c in group.completions]
-            rewards = [score.reward for score in scores]
-            if permute is not None:
-                permute.shuffle(rewards)
-            scored.append(ScoredGroup(group, scores, rewards))
+            scored.append(scored_group(group, [known[c.text, c.finished] for c in group.completions], permute))
         return scored

@@ -5,6 +5,8 @@ Shapes: B completions, T completion tokens, V vocabulary. A mask is True where a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,8 +34,8 @@ def entropy(logits: Tensor) -> Tensor:
     return -torch.where(logprobs.isfinite(), logprobs.exp() * logprobs, 0.0).sum(-1)
 
 
-def pad_rows(rows: list[list[int]], value: int) -> tuple[Tensor, Tensor]:
-    """Rows of tokens -> ids (B, T) padded on the right with `value`, and their mask (B, T)."""
+def pad_rows(rows: Sequence[Sequence[int] | Sequence[float]], value: float) -> tuple[Tensor, Tensor]:
+    """Rows of tokens, or of what belongs to them -> (B, T) padded on the right with `value`, and their mask (B, T)."""
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), value)
     mask = torch.zeros(len(rows), width, dtype=torch.bool)

@@ -31,10 +31,11 @@ from ocr_rl.resume import Start
 from ocr_rl.rewards import Rewarder, make_rubric
 from ocr_rl.rollout import Engine, Sampling, TransformersEngine
 from ocr_rl.run_folder import RunFolder
+from ocr_rl.scoring_pool import Scorer
 from ocr_rl.splits import SPLIT_SEED, split_pages
 from ocr_rl.trainer_state import environment, environment_changes
-from ocr_rl.trainers.grpo import Learner, advantages_of, train_grpo
-from ocr_rl.trainers.loop import TrainingStopped
+from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of
+from ocr_rl.trainers.loop import TrainingStopped, run_steps
 from ocr_rl.types import Page
 
 
@@ -131,9 +132,9 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
     say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
     if start is not None:
         _say_where(start, say)
-    train_grpo(
-        job.policy, job.engine, job.train, job.rewarder, job.recipe, folder, lambda: curve_point(evaluate(job)), start
-    )
+    with Scorer(job.rewarder, job.recipe.reward.processes) as scorer:
+        method = Grpo(job.policy, job.engine, job.train, scorer, job.recipe)
+        run_steps(method, job.policy, job.train, job.recipe, folder, lambda: curve_point(evaluate(job)), start)
     after = evaluate(job)
     folder.write_eval("after", after)
     say(table({"before": before, "after": after}))
@@ -212,9 +213,9 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
                 f"policy      {describe(policy)}",
                 f"prompt      {_spread(prompts)} tokens, image included",
                 f"reference   {_spread(texts)} tokens; rollout.max_tokens is {rollout.max_tokens}",
-                f"step        {grpo.pages_per_step} pages x {rollout.group_size} completions",
+                f"step        {rollout.pages_per_step} pages x {rollout.group_size} completions",
                 f"memory      {(peak + 8 * trained) / 2**30:.1f} GiB, optimiser state included",
-                f"time        about {per_page * grpo.pages_per_step * steps / 60:.0f} minutes at most for {steps} "
+                f"time        about {per_page * rollout.pages_per_step * steps / 60:.0f} minutes at most for {steps} "
                 "steps, from the longest prompt of a sample",
                 f"environment {json.dumps(environment())}",
             ]

@@ -86,23 +86,27 @@ def test_pages_and_rewards_work_without_torch(module):
     assert at_once.isdisjoint({"ocr_rl.policy", "ocr_rl.rollout", "ocr_rl.tensors", "ocr_rl.losses", "ocr_rl.train"})
 
 
-def test_a_trainer_uses_the_loop_and_no_other_trainer():
+SHARED = {f"ocr_rl.trainers.{name}" for name in ("ahead", "loop", "rollouts")}
+"""What trainers are built from; each of the others is an algorithm."""
+
+
+def test_a_trainer_uses_what_all_share_and_no_other_trainer():
     for module in modules_of("ocr_rl.trainers"):
         trainers = {name for name in imports(module) if name.startswith("ocr_rl.trainers.")}
-        assert trainers <= {"ocr_rl.trainers.loop"}, module
+        assert trainers <= SHARED, module
 
 
 def test_the_loop_the_rollout_and_the_policy_know_no_trainer():
-    for module in ("policy", "rollout", "rewards", "evaluate", "trainers.loop"):
+    for module in ("policy", "rollout", "rewards", "evaluate", *(name.removeprefix("ocr_rl.") for name in SHARED)):
         names = imports(f"ocr_rl.{module}")
-        assert not any(name.startswith("ocr_rl.trainers.") and name != "ocr_rl.trainers.loop" for name in names)
+        assert not any(name.startswith("ocr_rl.trainers.") and name not in SHARED for name in names)
 
 
 def test_only_the_rewards_and_what_reads_records_import_the_verifiers():
     """A bridge for training (rewards), and readers and writers of records and scores beside it."""
     users = {m for m in modules_of("ocr_rl") if any(name.startswith("ocr_verifiers") for name in imports(m))}
     allowed = "commands.data commands.evaluate comparison data_check evaluate page_results problems report_html rewards"
-    assert {user.removeprefix("ocr_rl.") for user in users} <= {*allowed.split(), "trainers.grpo"}
+    assert {user.removeprefix("ocr_rl.") for user in users} <= {*allowed.split(), "scoring_pool", "trainers.rollouts"}
 
 
 @pytest.mark.parametrize("code", ["import ocr_verifiers, ocr_verifiers.cli", "import ocr_rl.cli"])

@@ -7,122 +7,54 @@ model, no KL term unless beta > 0, and it never trains on a group whose completi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
-from pathlib import Path
-from random import Random
-from typing import Any
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
 from ocr_rl.advantages import group_advantages
-from ocr_rl.best_step import BestStep
-from ocr_rl.config import GrpoConfig, Recipe, to_toml
+from ocr_rl.config import GrpoConfig, Recipe
 from ocr_rl.losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
+from ocr_rl.mismatch import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.policy import Policy, Prompt, PromptState, TokenScores
-from ocr_rl.resume import Start
-from ocr_rl.rewards import Rewarder, ScoredGroup
-from ocr_rl.rollout import Engine, Sampling
-from ocr_rl.run_folder import RunFolder
+from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rollout import Engine
+from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import masked_sum, pad_rows
-from ocr_rl.trainer_state import load_checkpoint, save_checkpoint
-from ocr_rl.trainers.loop import (
-    Log,
-    TrainingStopped,
-    epochs,
-    guarded_step,
-    learning_rate,
-    make_optimizer,
-    stop_after_step,
-)
+from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
+from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Page
-from ocr_verifiers import Score, pool
-
-Evaluate = Callable[[], Mapping[str, Any]]
 
 
-def train_grpo(
-    policy: Policy,
-    engine: Engine,
-    pages: Sequence[Page],
-    rewarder: Rewarder,
-    recipe: Recipe,
-    run: RunFolder,
-    evaluate: Evaluate,
-    start: Start | None = None,
-) -> None:
-    """Train `policy` in place for recipe.train.steps rollout batches, logging to `run`.
+class Grpo(Method):
+    """Groups sampled by `engine`, scored by `scorer`, learned from once they are all there."""
 
-    `evaluate` scores held-out pages; it is called every train.eval_every steps. A step that is the best so far by
-    train.keep_best is saved at once. With `start`, go on from there as if the run had never stopped: `policy` is the
-    one that the run began with, which a KL term refers to.
+    def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.learner = Learner(policy, recipe)
+        self.optimizer = self.learner.optimizer
+        self.rollouts = Rollouts(policy, engine, pages, scorer, recipe)
 
-    Raises:
-        TrainingStopped: a loss or gradient is not finite. The last checkpoint is from before that update.
-    """
-    train, grpo = recipe.train, recipe.grpo
-    sampling = Sampling(recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_tokens)
-    learner = Learner(policy, recipe)
-    done = start.step if start is not None else 0
-    if start is not None:
-        if start.checkpoint is not None:
-            load_checkpoint(start.checkpoint, policy, learner.optimizer, pages, done)
-            engine.sync(policy)
-        run.rewind(done, to_toml(recipe))
-    batches = islice(epochs(pages, grpo.pages_per_step, train.seed), done, None)
-    best = BestStep(run, train.keep_best)
-    saved = done
+    def start(self, done: int) -> None:
+        self.rollouts.start(done)
 
-    def checkpoint(step: int) -> int:
-        def save(folder: Path) -> None:
-            save_checkpoint(folder, policy, learner.optimizer, recipe, pages, step)
+    def step(self, step: int, rate: float) -> StepResult:
+        batch = self.rollouts.take(step)
+        began = time.monotonic()
+        advantages, spread = advantages_of(batch.groups, self.recipe.grpo)
+        metrics = self.learner.update(batch.groups, advantages, spread, rate)
+        metrics["zero_advantage_fraction"] = 1 - spread.float().mean().item()
+        metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
+        return StepResult(metrics, rollout_rows(batch.groups, advantages))
 
-        run.write_checkpoint(step, save, train.keep_checkpoints, spare=best.step)
-        if step == best.step:
-            best.publish()
-        return step
+    def settle(self) -> None:
+        self.rollouts.settle()
 
-    step = done
-    with stop_after_step() as asked_to_stop, Log(run, train, done) as log:
-        try:
-            for step in range(done + 1, train.steps + 1):
-                # all that is random follows from the seed and the step, so that a resumed run draws the same
-                seed = train.seed * 1_000_003 + step
-                torch.manual_seed(seed)
-                permute = Random(f"permute:{seed}") if recipe.reward.permute else None
-                clock = [time.monotonic()]
-                groups = engine.generate(next(batches), sampling, seed)
-                clock.append(time.monotonic())
-                scored = rewarder.score_groups(groups, permute)
-                clock.append(time.monotonic())
-                advantages, spread = advantages_of(scored, grpo)
-                metrics = learner.update(scored, advantages, spread, learning_rate(step, train))
-                engine.sync(policy)
-                clock.append(time.monotonic())
-
-                metrics |= rollout_metrics(scored, spread, clock)
-                run.write_rollouts(step, rollout_rows(scored, advantages))
-                if train.eval_every and step % train.eval_every == 0:
-                    metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
-                    metrics["time/evaluate"] = round(time.monotonic() - clock[-1], 3)
-                log.step(step, metrics)
-                if best.offer(step, metrics) or (train.checkpoint_every and step % train.checkpoint_every == 0):
-                    saved = checkpoint(step)
-                if asked_to_stop:
-                    break
-        except TrainingStopped as stop:
-            if saved < step - 1:
-                checkpoint(step - 1)
-            raise TrainingStopped(f"step {step}: {stop}") from None
-        except FloatingPointError as error:  # the step before broke the weights: they are not worth saving
-            raise TrainingStopped(
-                f"step {step}: {error}: the update of step {step - 1} broke the weights. "
-                "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
-            ) from None
-        if saved < step:
-            checkpoint(step)
+    def close(self) -> None:
+        self.rollouts.close()
 
 
 def advantages_of(scored: Sequence[ScoredGroup], config: GrpoConfig) -> tuple[Tensor, Tensor]:
@@ -133,11 +65,12 @@ def advantages_of(scored: Sequence[ScoredGroup], config: GrpoConfig) -> tuple[Te
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Completions of one page, similar in length. ids, mask, old_logprobs (B, T); advantages (B,); on the CPU."""
+    """Completions of one page, similar in length. advantages (B,), the others (B, T); on the CPU."""
 
     ids: Tensor
     mask: Tensor
     advantages: Tensor
+    sampling_logprobs: Tensor
     old_logprobs: Tensor | None = None
 
 
@@ -164,9 +97,10 @@ def micro_batches(
     for chunk in chunks:
         completions = [group.group.completions[i] for i in chunk]
         ids, mask = pad_rows([list(c.token_ids) for c in completions], pad_id)
+        sampling = pad_rows([list(c.sampling_logprobs) for c in completions], 0.0)[0]
         if config.mask_truncated:
             mask &= torch.tensor([c.finished for c in completions])[:, None]
-        result.append(MicroBatch(ids, mask, advantages[chunk]))
+        result.append(MicroBatch(ids, mask, advantages[chunk], sampling))
     return result
 
 
@@ -180,6 +114,7 @@ class Learner:
         full = recipe.grpo.beta > 0 and policy.base is policy.model  # with LoRA the base model is the reference
         self.reference = policy.frozen_copy() if full else None
         self.sums = torch.zeros(5, device=policy.device)
+        self.mismatch: list[MismatchSums] = []
 
     def update(
         self, scored: Sequence[ScoredGroup], advantages: Tensor, spread: Tensor, rate: float
@@ -194,6 +129,7 @@ class Learner:
         if grpo.inner_epochs * grpo.updates_per_batch > 1:
             tasks = [self._with_old_logprobs(task) for task in tasks]
         self.sums.zero_()
+        self.mismatch.clear()
         norm = 0.0
         for _ in range(grpo.inner_epochs):
             for part in range(grpo.updates_per_batch):
@@ -208,6 +144,7 @@ class Learner:
             "entropy": entropy / max(tokens, 1),
             "grad_norm": norm,
             "lr": rate,
+            **(mismatch_metrics(reduce(add, self.mismatch)) if self.mismatch else {}),
         }
 
     def prepare(self, scored: Sequence[ScoredGroup], advantages: Tensor, spread: Tensor) -> list[PageTask | None]:
@@ -234,13 +171,15 @@ class Learner:
 
     def _backward(self, task: PageTask, counts: StepCounts) -> None:
         """Add the gradient of one page's completions, the page read once for all of them."""
-        policy, grpo, device = self.policy, self.recipe.grpo, self.policy.device
+        policy, grpo, rollout, device = self.policy, self.recipe.grpo, self.recipe.rollout, self.policy.device
         state = policy.read(task.prompt, grad=True) if policy.shares_prompt else None
         for batch in task.batches:
             scores = self._score(task.prompt, state, batch)
             mask, advantages = batch.mask.to(device), batch.advantages.to(device)
             old = batch.old_logprobs.to(device) if batch.old_logprobs is not None else scores.logprobs.detach()
             ref = self._reference_logprobs(task.prompt, batch) if grpo.beta else None
+            sampling = batch.sampling_logprobs.to(device)
+            weights = sampling_weights(old, sampling, mask, rollout.correction, rollout.correction_cap)
             loss = grpo_loss(
                 scores.logprobs,
                 old,
@@ -248,6 +187,7 @@ class Learner:
                 mask,
                 counts,
                 ref_logprobs=ref,
+                weights=weights,
                 clip_low=grpo.clip_low,
                 clip_high=grpo.clip_high,
                 normalizer=grpo.normalizer,
@@ -270,6 +210,7 @@ class Learner:
                 kl = masked_sum(kl_estimate(scores.logprobs, ref, grpo.kl), mask) if ref is not None else tokens * 0.0
                 entropy = masked_sum(scores.entropy, mask)
                 self.sums += torch.stack([loss.detach(), kl, entropy, clipped * tokens, tokens.float()])
+                self.mismatch.append(mismatch_sums(old, sampling, mask, weights))
         if state is not None:
             state.backward()
 
@@ -295,64 +236,3 @@ class Learner:
             return self.reference.score(self.reference.read(prompt), batch.ids, batch.mask, temperature).logprobs
         with self.policy.as_reference() as reference:
             return reference.score(reference.read(prompt), batch.ids, batch.mask, temperature).logprobs
-
-
-def rollout_metrics(scored: Sequence[ScoredGroup], spread: Tensor, clock: Sequence[float]) -> dict[str, float | None]:
-    """What the batch looked like before the update, and where its time went."""
-    scores = [score for group in scored for score in group.scores]
-    completions = [c for group in scored for c in group.group.completions]
-    rewards = torch.tensor([group.rewards for group in scored])
-    tokens = sum(len(c.token_ids) for c in completions)
-    edits = [score.char_edits for score in scores if score.char_edits is not None]
-    tests = sum(score.scored_tests for score in scores)
-    generate, score, learn = (b - a for a, b in pairwise(clock))
-    parts = {name for score_ in scores for name in score_.parts}
-    means: dict[str, float | None] = {}
-    for name in sorted(parts):
-        values = [s.parts[name] for s in scores if name in s.parts]
-        means[f"reward/{name}"] = sum(values) / len(values)
-    return {
-        "reward": rewards.mean().item(),
-        "reward_std": rewards.std(dim=1).mean().item(),
-        **means,
-        "pass_rate": sum(s.passed for s in scores) / tests if tests else None,
-        **_pass_rates(scores),
-        "cer": pool(edits).error_rate if edits else None,
-        "completion_length": tokens / len(completions),
-        "truncated_fraction": sum(not c.finished for c in completions) / len(completions),
-        "zero_advantage_fraction": 1 - spread.float().mean().item(),
-        "tokens_per_s": tokens / (clock[-1] - clock[0]),
-        "time/generate": round(generate, 3),
-        "time/score": round(score, 3),
-        "time/learn": round(learn, 3),
-    }
-
-
-def _pass_rates(scores: Sequence[Score]) -> dict[str, float]:
-    """`pass_rate/<kind>` of each kind of test."""
-    passed: dict[str, list[bool]] = {}
-    for score in scores:
-        for test, verdict in score.verdicts:
-            passed.setdefault(test.type, []).append(verdict.passed)
-    return {f"pass_rate/{kind}": sum(own) / len(own) for kind, own in sorted(passed.items())}
-
-
-def rollout_rows(scored: Sequence[ScoredGroup], advantages: Tensor) -> list[dict[str, Any]]:
-    """One row per completion for rollouts/step_NNNNNN.jsonl."""
-    rows = []
-    for group, row in zip(scored, advantages.tolist(), strict=True):
-        for completion, score, reward, advantage in zip(
-            group.group.completions, group.scores, group.rewards, row, strict=True
-        ):
-            rows.append(
-                {
-                    "page": group.group.page.id,
-                    "completion": completion.text,
-                    "finish_reason": completion.finish_reason,
-                    "reward": reward,
-                    "parts": score.parts,
-                    "tests": {test.id: verdict.passed for test, verdict in score.verdicts},
-                    "advantage": advantage,
-                }
-            )
-    return rows

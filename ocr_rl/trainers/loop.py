@@ -1,4 +1,4 @@
-"""What every trainer shares: the optimiser, its schedule and guarded step, stopping cleanly, and the log."""
+"""What every algorithm shares: the loop over steps with its checkpoints and evaluations, optimiser, schedule, log."""
 
 from __future__ import annotations
 
@@ -6,24 +6,141 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from random import Random
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from ocr_rl.config import TrainConfig
+from ocr_rl.best_step import BestStep
+from ocr_rl.config import Recipe, TrainConfig, to_toml
+from ocr_rl.policy import Policy
+from ocr_rl.resume import Start
+from ocr_rl.rollout import EngineFailed
 from ocr_rl.run_folder import RunFolder
+from ocr_rl.trainer_state import load_checkpoint, save_checkpoint
+from ocr_rl.types import Page
 
 Item = TypeVar("Item")
+Evaluate = Callable[[], Mapping[str, Any]]
 
 
 class TrainingStopped(Exception):
     """Training cannot go on; what was saved is intact. The message says what happened and what to try."""
+
+
+class StepResult(NamedTuple):
+    """What a step has to tell."""
+
+    metrics: Mapping[str, float | None]
+    rollouts: Sequence[Mapping[str, Any]] = ()
+    """Rows for rollouts/step_NNNNNN.jsonl; none: no file."""
+
+
+class Method(ABC):
+    """What an algorithm adds to the loop. Made from the policy that the run begins with."""
+
+    optimizer: torch.optim.Optimizer
+
+    @abstractmethod
+    def start(self, done: int) -> None:
+        """Go on after step `done`; weights and optimiser are as they were then."""
+
+    @abstractmethod
+    def step(self, step: int, rate: float) -> StepResult:
+        """Train on one batch, at this learning rate.
+
+        Raises:
+            TrainingStopped: the update cannot be made; the weights are those of before.
+            FloatingPointError: the policy's weights are broken.
+        """
+
+    def settle(self) -> None:  # noqa: B027 - not every algorithm generates
+        """Give the engine the policy's current weights."""
+
+    def close(self) -> None:  # noqa: B027
+        """Give back what was taken for training."""
+
+
+def run_steps(
+    method: Method,
+    policy: Policy,
+    pages: Sequence[Page],
+    recipe: Recipe,
+    run: RunFolder,
+    evaluate: Evaluate,
+    start: Start | None = None,
+) -> None:
+    """Train `policy` in place for recipe.train.steps steps on `pages`, logging to `run`.
+
+    `evaluate` scores held-out pages; it is called every train.eval_every steps. A step that is the best so far by
+    train.keep_best is saved at once. With `start`, go on from there as if the run had never stopped.
+
+    Raises:
+        TrainingStopped: a loss or gradient is not finite, or the engine is gone. The last checkpoint is from before
+            that step.
+    """
+    train = recipe.train
+    done = start.step if start is not None else 0
+    if start is not None:
+        if start.checkpoint is not None:
+            load_checkpoint(start.checkpoint, policy, method.optimizer, pages, done)
+        run.rewind(done, to_toml(recipe))
+    method.start(done)
+    best = BestStep(run, train.keep_best)
+    saved = done
+
+    def checkpoint(step: int) -> int:
+        def save(folder: Path) -> None:
+            save_checkpoint(folder, policy, method.optimizer, recipe, pages, step)
+
+        run.write_checkpoint(step, save, train.keep_checkpoints, spare=best.step)
+        if step == best.step:
+            best.publish()
+        return step
+
+    step = done
+    with stop_after_step() as asked_to_stop, Log(run, train, done) as log, closing(method):
+        try:
+            for step in range(done + 1, train.steps + 1):
+                torch.manual_seed(step_seed(step, train.seed))
+                result = method.step(step, learning_rate(step, train))
+                metrics = dict(result.metrics)
+                if result.rollouts:
+                    run.write_rollouts(step, result.rollouts)
+                if train.eval_every and step % train.eval_every == 0:
+                    began = time.monotonic()
+                    method.settle()
+                    metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
+                    metrics["time/evaluate"] = round(time.monotonic() - began, 3)
+                log.step(step, metrics)
+                if best.offer(step, metrics) or (train.checkpoint_every and step % train.checkpoint_every == 0):
+                    saved = checkpoint(step)
+                if asked_to_stop:
+                    break
+        except (TrainingStopped, EngineFailed) as stop:
+            if saved < step - 1:
+                checkpoint(step - 1)
+            raise TrainingStopped(f"step {step}: {stop}") from None
+        except FloatingPointError as error:  # the step before broke the weights: they are not worth saving
+            raise TrainingStopped(
+                f"step {step}: {error}: the update of step {step - 1} broke the weights. "
+                "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
+            ) from None
+        if saved < step:
+            checkpoint(step)
+        method.settle()
+
+
+def step_seed(step: int, seed: int) -> int:
+    """All that is random in a step follows from this, so that a resumed run draws the same."""
+    return seed * 1_000_003 + step
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:

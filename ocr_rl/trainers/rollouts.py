@@ -1,53 +1,140 @@
-"""Rollout batches in step order, from an engine that always has the right weights.
-
-One step ahead, the engine samples batch t + 1 with the weights from before update t while update t is computed: it is
-never more than one update behind, and the loss corrects for that as it does for any difference between the policy
-that sampled and the one that learns (`ocr_rl.mismatch`).
-"""
+"""Batches of scored groups for the algorithms that learn from fresh samples, and what is logged of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Generic, TypeVar
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Any
 
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ocr_rl.config import Recipe
 from ocr_rl.policy import Policy
-from ocr_rl.rollout import Engine
+from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rollout import Engine, Sampling
+from ocr_rl.scoring_pool import RolledOut, Scorer
+from ocr_rl.trainers.ahead import Schedule
+from ocr_rl.trainers.loop import TrainingStopped, epochs, step_seed
+from ocr_rl.types import Page
+from ocr_verifiers import Score, pool
 
-Batch = TypeVar("Batch")
+
+@dataclass(frozen=True)
+class Batch(RolledOut):
+    """The scored groups of a step."""
+
+    wait_s: float
+    """Seconds that the trainer waited for them, those of taking weights over included."""
+    sync_s: float
+    """Seconds in which the engine took weights over."""
 
 
-class Rollouts(Generic[Batch]):
-    """What `sample(step)` gives, step by step; `policy` is trained between two calls of `take`."""
+class Rollouts:
+    """Sampled by `engine` from the policy of the step (or one before, see `ahead`), scored by `scorer`."""
 
-    def __init__(
-        self, engine: Engine, policy: Policy, sample: Callable[[int], Batch], last: int, ahead: bool = False
-    ) -> None:
-        """`last` is the step after which nothing is sampled. `ahead` needs an engine with weights of its own."""
-        self.engine, self.policy, self.sample, self.last = engine, policy, sample, last
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rollouts") if ahead else None
-        self._pending: Future[Batch] | None = None
+    def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
+        rollout = recipe.rollout
+        self.engine, self.scorer, self.recipe = engine, scorer, recipe
+        self.sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
+        self._pages = epochs(pages, rollout.pages_per_step, recipe.train.seed)
+        self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps, rollout.ahead)
+
+    def start(self, done: int) -> None:
+        """Go on after step `done`."""
+        self._pages = islice(self._pages, done, None)
 
     def take(self, step: int) -> Batch:
-        """The batch of a step; steps are asked for in order. Raises what `sample` raises."""
-        if self._thread is None:
-            self.settle()
-            return self.sample(step)
-        if self._pending is None:
-            self.settle()
-            self._pending = self._thread.submit(self.sample, step)
-        batch = self._pending.result()
-        self.settle()
-        self._pending = self._thread.submit(self.sample, step + 1) if step < self.last else None
+        """The batch of a step; steps are asked for in order. Refused pages are named on stderr and left out.
+
+        Raises:
+            TrainingStopped: no page could be read.
+            EngineFailed, FloatingPointError: as the engine raises them.
+        """
+        began = time.monotonic()
+        rolled = self._schedule.take(step)
+        batch = Batch(**vars(rolled), wait_s=time.monotonic() - began, sync_s=self._schedule.sync_s)
+        for page, why in batch.refused:
+            tqdm.write(f"{page.id}: left out: {why}", file=sys.stderr)
+        if not batch.groups:
+            raise TrainingStopped(f"the engine read none of the batch's {len(batch.refused)} pages")
         return batch
 
     def settle(self) -> None:
-        """Wait until the engine is idle, and give it the policy's current weights."""
-        if self._pending is not None:
-            wait([self._pending])
-        self.engine.sync(self.policy)
+        self._schedule.settle()
 
     def close(self) -> None:
-        """Wait for what is being sampled; it is dropped."""
-        if self._thread is not None:
-            self._thread.shutdown()
+        self._schedule.close()
+
+    def _sample(self, step: int) -> RolledOut:
+        seed = step_seed(step, self.recipe.train.seed)
+        permute = Random(f"permute:{seed}") if self.recipe.reward.permute else None
+        return self.scorer.roll_out(self.engine, next(self._pages), self.sampling, seed, permute)
+
+
+def rollout_metrics(batch: Batch, learn_s: float) -> dict[str, float | None]:
+    """What the batch looked like before the update, and where the time of the step went."""
+    scored = batch.groups
+    scores = [score for group in scored for score in group.scores]
+    completions = [c for group in scored for c in group.group.completions]
+    rewards = torch.tensor([group.rewards for group in scored])
+    tokens = sum(len(c.token_ids) for c in completions)
+    edits = [score.char_edits for score in scores if score.char_edits is not None]
+    tests = sum(score.scored_tests for score in scores)
+    parts = {name for score_ in scores for name in score_.parts}
+    means: dict[str, float | None] = {}
+    for name in sorted(parts):
+        values = [s.parts[name] for s in scores if name in s.parts]
+        means[f"reward/{name}"] = sum(values) / len(values)
+    return {
+        "reward": rewards.mean().item(),
+        "reward_std": rewards.std(dim=1).mean().item(),
+        **means,
+        "pass_rate": sum(s.passed for s in scores) / tests if tests else None,
+        **_pass_rates(scores),
+        "cer": pool(edits).error_rate if edits else None,
+        "completion_length": tokens / len(completions),
+        "truncated_fraction": sum(not c.finished for c in completions) / len(completions),
+        "tokens_per_s": tokens / (batch.wait_s + learn_s),
+        "refused": len(batch.refused),
+        "time/wait": round(batch.wait_s, 3),
+        "time/sync": round(batch.sync_s, 3),
+        "time/generate": round(batch.generate_s, 3),
+        "time/score": round(batch.score_s, 3),
+        "time/learn": round(learn_s, 3),
+    }
+
+
+def _pass_rates(scores: Sequence[Score]) -> dict[str, float]:
+    """`pass_rate/<kind>` of each kind of test."""
+    passed: dict[str, list[bool]] = {}
+    for score in scores:
+        for test, verdict in score.verdicts:
+            passed.setdefault(test.type, []).append(verdict.passed)
+    return {f"pass_rate/{kind}": sum(own) / len(own) for kind, own in sorted(passed.items())}
+
+
+def rollout_rows(scored: Sequence[ScoredGroup], advantages: Tensor) -> list[dict[str, Any]]:
+    """One row per completion for rollouts/step_NNNNNN.jsonl."""
+    rows = []
+    for group, row in zip(scored, advantages.tolist(), strict=True):
+        for completion, score, reward, advantage in zip(
+            group.group.completions, group.scores, group.rewards, row, strict=True
+        ):
+            rows.append(
+                {
+                    "page": group.group.page.id,
+                    "completion": completion.text,
+                    "finish_reason": completion.finish_reason,
+                    "reward": reward,
+                    "parts": score.parts,
+                    "tests": {test.id: verdict.passed for test, verdict in score.verdicts},
+                    "advantage": advantage,
+                }
+            )
+    return rows

@@ -30,9 +30,10 @@ from ocr_rl.evaluate import transcribe
 from ocr_rl.page_results import score_pages
 from ocr_rl.rollout import TransformersEngine
 from ocr_rl.run_folder import RunFolder
+from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import Job, collect_pages, prepare
-from ocr_rl.trainers.grpo import train_grpo
-from ocr_rl.trainers.loop import epochs
+from ocr_rl.trainers.grpo import Grpo
+from ocr_rl.trainers.loop import epochs, run_steps
 from ocr_rl.types import Page
 
 
@@ -84,7 +85,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     changes = {
-        "grpo.pages_per_step": options.pages,
+        "rollout.pages_per_step": options.pages,
         "rollout.group_size": options.group_size,
         "train.steps": options.steps,
         "train.eval_every": options.eval_every,
@@ -118,7 +119,8 @@ def train_ours(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
         return {}
 
     run = RunFolder.create(folder, to_toml(recipe))
-    train_grpo(job.policy, job.engine, job.train, job.rewarder, recipe, run, evaluate)
+    method = Grpo(job.policy, job.engine, job.train, Scorer(job.rewarder, processes=0), recipe)
+    run_steps(method, job.policy, job.train, recipe, run, evaluate)
     if recipe.train.steps not in curve:
         curve[recipe.train.steps] = point(job)
     return curve
@@ -136,7 +138,7 @@ def train_trl(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
                 curve[state.global_step] = point(job)
                 job.policy.model.train()
 
-    batches = islice(epochs(job.train, recipe.grpo.pages_per_step, recipe.train.seed), steps)
+    batches = islice(epochs(job.train, recipe.rollout.pages_per_step, recipe.train.seed), steps)
     in_order = [page for batch in batches for page in batch]
     trainer = make_trl_trainer(job.policy, in_order, job.rewarder, recipe, str(folder), shuffle_dataset=False)
     trainer.add_callback(Evaluate())

@@ -109,12 +109,12 @@ def work(options: argparse.Namespace) -> tuple[Policy, list[Page], Rewarder, Rec
     (size,), (length,) = options.group_sizes, options.lengths
     recipe = Recipe(
         model=ModelConfig(path=options.model),
-        rollout=RolloutConfig(group_size=size, max_tokens=length),
+        rollout=RolloutConfig(pages_per_step=options.pages, group_size=size, max_tokens=length),
         reward=RewardConfig(weights={"similarity": 1.0}),
-        grpo=GrpoConfig(pages_per_step=options.pages, min_group_std=0.0),  # no group is skipped: the same work
+        grpo=GrpoConfig(min_group_std=0.0),  # no group is skipped: the same work
         train=TrainConfig(steps=options.steps + 1, learning_rate=1e-5),
     )
-    render = recipe.render  # short completions are of the default run's pages
+    render = recipe.render
     short = Layout(render.layout, tuple(render.lines), tuple(render.characters))
     layout = short if length <= 64 else Layout(lines=(11, 11), characters=(36, 42))
     pages = [make_page(i, layout) for i in range(options.pages)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ def make_trl_trainer(
     policy.processor.padding_side = policy.processor.tokenizer.padding_side = "left"
     config = trl.GRPOConfig(
         output_dir=folder,
-        per_device_train_batch_size=grpo.pages_per_step * rollout.group_size,
+        per_device_train_batch_size=rollout.pages_per_step * rollout.group_size,
         num_generations=rollout.group_size,
         max_completion_length=rollout.max_tokens,
         temperature=rollout.temperature,
@@ -98,4 +99,4 @@ def without_padding(apply_chat_template: Callable[..., Any]) -> Callable[..., An
 def as_completion(policy: Policy, ids: Sequence[int]) -> Completion:
     """TRL's token ids as a completion of ours."""
     ended = bool(ids) and ids[-1] in policy.end_ids
-    return Completion(list(ids), policy.text(ids), "end" if ended else "length", [0.0] * len(ids))
+    return Completion(list(ids), policy.text(ids), "end" if ended else "length", [math.nan] * len(ids))

@@ -14,8 +14,10 @@ from ocr_rl.policy import Policy
 from ocr_rl.rewards import Rewarder
 from ocr_rl.rollout import TransformersEngine
 from ocr_rl.run_folder import RunFolder
+from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import check_keep_best
-from ocr_rl.trainers.grpo import train_grpo
+from ocr_rl.trainers.grpo import Grpo
+from ocr_rl.trainers.loop import run_steps
 
 
 def train(tmp_path, values, metric="cer", keep_best=True):
@@ -35,7 +37,8 @@ def train(tmp_path, values, metric="cer", keep_best=True):
         train_keep_checkpoints=1,
     )
     run = RunFolder.create(tmp_path / "run", "")
-    train_grpo(policy, TransformersEngine(policy), pages, Rewarder(RUBRIC, pages), recipe, run, evaluate)
+    method = Grpo(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    run_steps(method, policy, pages, recipe, run, evaluate)
     return run, seen
 
 

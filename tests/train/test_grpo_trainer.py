@@ -29,12 +29,14 @@ from ocr_rl.config import ModelConfig, TrainConfig
 from ocr_rl.losses import StepCounts, grpo_loss
 from ocr_rl.policy import Policy
 from ocr_rl.rewards import Rewarder, ScoredGroup
-from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.rollout import EngineFailed, Refused, Sampling, TransformersEngine
 from ocr_rl.run_folder import RunFolder
+from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import pad_rows
 from ocr_rl.trainers import grpo as grpo_module
-from ocr_rl.trainers.grpo import Learner, advantages_of, micro_batches, rollout_metrics, train_grpo
-from ocr_rl.trainers.loop import TrainingStopped, epochs, guarded_step, learning_rate, make_optimizer
+from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of, micro_batches
+from ocr_rl.trainers.loop import TrainingStopped, epochs, guarded_step, learning_rate, make_optimizer, run_steps
+from ocr_rl.trainers.rollouts import Batch, rollout_metrics
 from ocr_rl.types import Group
 from ocr_verifiers import Rubric
 
@@ -153,6 +155,76 @@ def test_on_policy_the_loss_is_minus_the_mean_advantage_and_nothing_is_clipped(p
     assert metrics["grad_norm"] > 0
     assert 0 < metrics["entropy"] < math.log(24)
     assert metrics["lr"] == 1e-3
+
+
+# Completions of an engine that is not quite the policy.
+
+
+def sampled_elsewhere(policy, scored, ratio):
+    """The groups as an engine would tell them to which each token was 1 / ratio times as likely."""
+    found = []
+    for group_ in scored:
+        page, completions = group_.group.page, group_.group.completions
+        ids, mask = pad_rows([list(c.token_ids) for c in completions], PAD)
+        with torch.no_grad():
+            logprobs = policy.score(policy.read(policy.prompt(page)), ids, mask, 1.0).logprobs - math.log(ratio)
+        told = [
+            replace(c, sampling_logprobs=row[: len(c.token_ids)].tolist())
+            for c, row in zip(completions, logprobs, strict=True)
+        ]
+        found.append(replace(group_, group=Group(page, told)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("correction", "ratio", "factor"),
+    [
+        ("token", 1.5, 1.5),
+        ("token", 3.0, 2.0),
+        ("token", 0.25, 0.25),
+        ("none", 3.0, 1.0),
+        ("sequence_mask", 1.5, 1.0),
+        ("sequence_mask", 3.0, 0.0),
+    ],
+)
+def test_importance_weights_scale_the_gradient_and_are_told(policy, correction, ratio, factor):
+    """The cap is 2. What the policy says now over what the engine said then is the ratio of every token."""
+    recipe = make_recipe(rollout_correction=correction)
+    plain = gradient(policy, recipe)
+    scored = sampled_elsewhere(policy, scored_groups(), ratio)
+    assert_all_close(gradient(policy, recipe, scored), {name: factor * g for name, g in plain.items()}, 1e-5)
+    metrics = update(policy, recipe, scored)[0]
+    assert metrics["mismatch/max"] == pytest.approx(abs(math.log(ratio)), rel=1e-4)
+    assert metrics["mismatch/kl"] == pytest.approx(ratio - 1 - math.log(ratio), rel=1e-4)
+    assert metrics["mismatch/weight"] == pytest.approx(factor, rel=1e-4)
+    assert metrics["mismatch/ess"] == pytest.approx(float(factor > 0), rel=1e-4)
+
+
+def test_with_several_updates_the_weights_compare_the_engine_with_the_policy_before_the_first(policy):
+    recipe = make_recipe(grpo_inner_epochs=3)
+    metrics = update(policy, recipe, sampled_elsewhere(policy, scored_groups(), 1.5), rate=1e-2)[0]
+    assert metrics["mismatch/weight"] == pytest.approx(1.5, rel=1e-4)
+    assert metrics["mismatch/max"] == pytest.approx(math.log(1.5), rel=1e-4)
+
+
+def test_a_batch_of_which_no_page_could_be_read_stops_the_run(tmp_path, capsys):
+    class Unable(TransformersEngine):
+        def stream(self, pages, *_):
+            yield from (Refused(i, "too many tokens") for i, _ in enumerate(pages))
+
+    with pytest.raises(TrainingStopped, match=r"^step 1: the engine read none of the batch's 2 pages"):
+        run_training(tmp_path, engine=Unable)
+    assert "left out: too many tokens" in capsys.readouterr().err
+
+
+def test_an_engine_that_is_gone_stops_the_run_with_the_last_step_saved(tmp_path):
+    def fail(_):
+        raise EngineFailed("the engine died 4 times")
+
+    with pytest.raises(TrainingStopped, match=r"^step 3: the engine died 4 times"):
+        run_training(tmp_path, engine=lambda p: Interfering(p, 3, fail), train_steps=5)
+    run = RunFolder(tmp_path / "run")
+    assert run.checkpoints()[-1].name == "step_000002"
 
 
 # Groups without spread, truncated completions.
@@ -371,6 +443,11 @@ CONTRACT = {
     "grad_norm",
     "lr",
     "tokens_per_s",
+    "refused",
+    "mismatch/kl",
+    "mismatch/max",
+    "mismatch/ess",
+    "mismatch/weight",
 }
 RUBRIC = Rubric(weights={"similarity": 1.0}, gates={"end": 0.5})
 PARTS = {"reward/similarity", "reward/exact", "reward/end"}
@@ -383,11 +460,11 @@ class Interfering(TransformersEngine):
         super().__init__(policy)
         self.left, self.interfere = step, interfere
 
-    def generate(self, *args, **kwargs):
+    def stream(self, *args):
         self.left -= 1
         if self.left == 0:
             self.interfere(self.policy)
-        return super().generate(*args, **kwargs)
+        yield from super().stream(*args)
 
 
 def run_training(tmp_path, name="run", engine=None, evaluate=dict, pages=None, policy=None, **changes):
@@ -397,7 +474,8 @@ def run_training(tmp_path, name="run", engine=None, evaluate=dict, pages=None, p
     recipe = make_recipe(**{"train_steps": 3, "train_keep_checkpoints": 2} | changes)
     run = RunFolder.create(tmp_path / name, "")
     engine = engine(policy) if engine else TransformersEngine(policy)
-    train_grpo(policy, engine, pages, Rewarder(RUBRIC, pages), recipe, run, evaluate)
+    method = Grpo(policy, engine, pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    run_steps(method, policy, pages, recipe, run, evaluate)
     return run, policy
 
 
@@ -415,7 +493,7 @@ BANDIT = {
     "train_learning_rate": 1e-2,
     "rollout_group_size": 64,
     "rollout_max_tokens": 5,
-    "grpo_pages_per_step": 1,
+    "rollout_pages_per_step": 1,
 }
 
 
@@ -440,7 +518,7 @@ def test_a_run_writes_what_its_folder_promises(tmp_path):
     rows = metrics_of(run)
     assert [row["step"] for row in rows] == [1, 2, 3]
     for row in rows:
-        times = {"time/generate", "time/score", "time/learn"}
+        times = {f"time/{part}" for part in ("wait", "sync", "generate", "score", "learn")}
         assert row.keys() - times == CONTRACT | PARTS
         assert row["pass_rate"] is None  # no page has tests
         assert row["kl"] is None  # beta is 0
@@ -465,7 +543,9 @@ def test_metrics_of_a_batch_are_its_counts():
     pages = [make_page(i, text="ab") for i in range(2)]
     groups = [group(pages[0], "ab", "ac"), group(pages[1], "ab", "", finished=False)]
     scored = Rewarder(RUBRIC, pages).score_groups(groups)
-    metrics = rollout_metrics(scored, torch.tensor([True, False]), [0.0, 1.0, 1.5, 4.0])
+    refused = [(make_page(2), "too many tokens")]
+    batch = Batch(scored, refused, generate_s=1.0, score_s=0.5, wait_s=1.75, sync_s=0.25)
+    metrics = rollout_metrics(batch, learn_s=2.25)
     assert metrics == {
         "reward": pytest.approx(2 / 4),
         "reward_std": pytest.approx(0.5 / math.sqrt(2)),
@@ -476,11 +556,13 @@ def test_metrics_of_a_batch_are_its_counts():
         "cer": 3 / 8,
         "completion_length": 8 / 4,
         "truncated_fraction": 2 / 4,
-        "zero_advantage_fraction": 1 / 2,
         "tokens_per_s": 8 / 4,
+        "refused": 1,
+        "time/wait": 1.75,
+        "time/sync": 0.25,
         "time/generate": 1.0,
         "time/score": 0.5,
-        "time/learn": 2.5,
+        "time/learn": 2.25,
     }
 
 
@@ -489,7 +571,7 @@ def test_the_pass_rate_is_pooled_over_tests():
     page = replace(make_page(text="ab"), tests=tests)
     rubric = Rubric(weights={"pass_rate": 1.0})
     scored = Rewarder(rubric, [page]).score_groups([group(page, "ab", "c")])
-    metrics = rollout_metrics(scored, torch.tensor([True]), [0.0, 1.0, 1.0, 1.0])
+    metrics = rollout_metrics(Batch(scored, [], 1.0, 0.0, 1.0, 0.0), learn_s=1.0)
     assert metrics["pass_rate"] == metrics["pass_rate/present"] == 1 / 4
     assert metrics["reward/pass_rate"] == pytest.approx(1 / 4)
 

@@ -1,59 +1,41 @@
-"""The GRPO loss: worked numbers with the gradient, TRL's own loss as an oracle, and properties."""
+"""Policy-gradient losses: worked numbers with the gradient, TRL's own losses as oracles, and properties."""
 
 import math
-from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 import torch
+import trl_oracle
 from hypothesis import given
 from hypothesis import strategies as st
+from token_batches import batch, counts_of, rows_of, wider, with_junk
 
 from ocr_rl.losses import (
     StepCounts,
+    adapted_kl_coefficient,
     aggregate,
+    cispo_surrogate,
     clip_fraction,
     clipped_surrogate,
     grpo_loss,
     importance_ratio,
     kl_estimate,
+    reinforce_surrogate,
 )
 
 NORMALIZERS = ("token", "sequence", "constant")
 RATIOS = ("token", "sequence")
+SURROGATES = ("clip", "cispo", "reinforce")
 ESTIMATORS = ("k1", "k2", "k3")
-
-
-def batch(seed, rows=4, width=6):
-    """Random logprobs whose ratios fall below, inside and above the clip range; float64; ragged; one row untrained."""
-    generator = torch.Generator().manual_seed(seed)
-    draw = torch.randn(3, rows, width, generator=generator, dtype=torch.float64)
-    logprobs = -1 - draw[0].abs()
-    lengths = torch.randint(1, width + 1, (rows,), generator=generator)
-    lengths[0], lengths[-1] = width, 0
-    return SimpleNamespace(
-        logprobs=logprobs,
-        old=logprobs + 0.3 * draw[1],
-        ref=logprobs + 0.5 * draw[2],
-        advantages=torch.randn(rows, generator=generator, dtype=torch.float64),
-        mask=torch.arange(width) < lengths[:, None],
-    )
-
-
-def counts_of(mask, max_tokens=10):
-    return StepCounts(int(mask.sum()), len(mask), max_tokens)
 
 
 def value_and_gradient(b, counts=None, **options):
     logprobs = b.logprobs.clone().requires_grad_()
     ref = b.ref if options.get("beta") else None
-    loss = grpo_loss(logprobs, b.old, b.advantages, b.mask, counts or counts_of(b.mask), ref_logprobs=ref, **options)
+    options = {"ref_logprobs": ref, "weights": getattr(b, "weights", None)} | options
+    loss = grpo_loss(logprobs, b.old, b.advantages, b.mask, counts or counts_of(b.mask), **options)
     loss.backward()
     return loss.detach(), logprobs.grad
-
-
-def rows_of(b, rows):
-    return SimpleNamespace(**{name: tensor[rows] for name, tensor in vars(b).items()})
 
 
 # Worked numbers. Two completions of 1 and 3 tokens, advantages 2 and -1, at ratio 1: per-token losses -2 | 1 1 1.
@@ -93,6 +75,67 @@ def test_the_token_ratio_compares_token_by_token_and_the_sequence_ratio_takes_th
     mask = torch.ones(1, 2, dtype=torch.bool)
     torch.testing.assert_close(importance_ratio(logprobs, old, mask, "token"), torch.tensor([[4.0, 1.0]]))
     torch.testing.assert_close(importance_ratio(logprobs, old, mask, "sequence"), torch.tensor([[2.0]]))
+
+
+def test_the_product_ratio_sees_the_completion_as_one_action():
+    """log ratios [log 4, log 1/2, pad]: 4 * 1/2 = 2."""
+    logprobs = torch.tensor([[math.log(4), math.log(1 / 2), 5.0]])
+    mask = torch.tensor([[True, True, False]])
+    torch.testing.assert_close(importance_ratio(logprobs, torch.zeros(1, 3), mask, "product"), torch.tensor([[2.0]]))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "weight"),
+    [
+        (1.0, 2.0, 1.0),  # on policy
+        (3.0, 2.0, 1.5),  # a good token that is already likelier still learns, at the largest weight
+        (3.0, -2.0, 1.5),  # and so does a bad one
+        (0.25, 2.0, 0.5),  # the lower bound
+        (0.25, -2.0, 0.5),
+    ],
+)
+def test_cispo_clips_the_weight_and_keeps_the_gradient(ratio, advantage, weight):
+    """-sg(clip(rho, 0.5, 1.5)) A log pi with log pi = -2, and its derivative by log pi, -weight A."""
+    logprobs = torch.tensor([[-2.0]], dtype=torch.float64, requires_grad=True)
+    rho = torch.tensor([[ratio]], dtype=torch.float64) * (logprobs - logprobs.detach()).exp()
+    surrogate = cispo_surrogate(rho, logprobs, torch.tensor([advantage], dtype=torch.float64), 0.5, 0.5)
+    surrogate.sum().backward()
+    assert surrogate.item() == pytest.approx(-weight * advantage * -2)
+    assert logprobs.grad.item() == pytest.approx(-weight * advantage)
+
+
+def test_reinforce_weighs_log_probabilities_by_advantages():
+    """-A log pi: A = 2 at log pi -1 and -3, A = -1 at -2: 2, 6 and -2. Slopes -A."""
+    logprobs = torch.tensor([[-1.0, -3.0], [-2.0, 0.0]], requires_grad=True)
+    surrogate = reinforce_surrogate(logprobs, torch.tensor([2.0, -1.0]))
+    surrogate.sum().backward()
+    assert surrogate.tolist() == [[2, 6], [-2, 0]]
+    assert logprobs.grad.tolist() == [[-2, -2], [1, 1]]
+
+
+def test_each_token_may_have_an_advantage_of_its_own():
+    """On policy, advantages (3, pad, pad) and (1, 2, -6) over 4 tokens: loss -(3 + 1 + 2 - 6) / 4, slopes -A / 4."""
+    b = SimpleNamespace(**vars(TWO) | {"advantages": torch.tensor([[3.0, math.nan, 7.0], [1.0, 2.0, -6.0]])})
+    for surrogate in ("clip", "cispo", "reinforce"):
+        loss, grad = value_and_gradient(b, surrogate=surrogate)
+        assert grad.tolist() == [[-3 / 4, 0, 0], [-1 / 4, -2 / 4, 6 / 4]]
+        if surrogate == "clip":
+            assert loss.item() == 0
+
+
+def test_weights_multiply_the_surrogate_and_not_the_kl_term():
+    """One token on policy, A = 3, weight 1/2, d = log 1/2, beta 0.1: -3/2 + 0.1 (log 2 - 1/2); slope -3/2 + 0.1 / 2."""
+    b = SimpleNamespace(
+        logprobs=torch.tensor([[math.log(1 / 2)]]),
+        old=torch.tensor([[math.log(1 / 2)]]),
+        ref=torch.tensor([[math.log(1 / 4)]]),
+        advantages=torch.tensor([3.0]),
+        mask=torch.ones(1, 1, dtype=torch.bool),
+        weights=torch.tensor([[0.5]]),
+    )
+    loss, grad = value_and_gradient(b, beta=0.1)
+    assert loss.item() == pytest.approx(-1.5 + 0.1 * (math.log(2) - 0.5), rel=1e-5)
+    assert grad.item() == pytest.approx(-1.5 + 0.05, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -190,49 +233,36 @@ def test_no_estimator_sees_a_difference_between_a_policy_and_itself(estimator):
     assert torch.equal(kl_estimate(logprobs, logprobs, estimator), torch.zeros(3, 4))
 
 
-# TRL 1.16 as an oracle: `GRPOTrainer._compute_loss` with the model's part stubbed.
+@pytest.mark.parametrize(
+    ("kl", "factor"),
+    [
+        (6.0, 1.0),  # on target
+        (6.6, 1 + 0.1 * 0.1),  # a tenth above it
+        (5.4, 1 - 0.1 * 0.1),
+        (60.0, 1 + 0.1 * 0.2),  # far above it: the error is clipped at 0.2
+        (0.0, 1 - 0.1 * 0.2),
+        (-1.0, 1 - 0.1 * 0.2),  # an estimate may be negative
+    ],
+)
+def test_the_kl_coefficient_follows_the_error_in_small_steps(kl, factor):
+    """beta (1 + 0.1 clip((KL - 6) / 6, -0.2, 0.2)) at beta = 0.05."""
+    assert adapted_kl_coefficient(0.05, kl, 6.0) == pytest.approx(0.05 * factor)
 
 
-def trl_loss(b, loss_type, *, level, clip_low, clip_high, beta, max_tokens):
-    from trl import GRPOTrainer
+def test_the_kl_coefficient_brings_the_kl_to_its_target():
+    """A KL that answers as 1 / beta: beta = 1 / 6 holds it at 6."""
+    beta = 0.01
+    for _ in range(500):
+        beta = adapted_kl_coefficient(beta, 1 / beta, 6.0)
+    assert 1 / beta == pytest.approx(6.0, rel=1e-3)
 
-    logprobs = b.logprobs.clone().requires_grad_()
-    accelerator = SimpleNamespace(
-        num_processes=1, reduce=lambda t, reduction: t, gather=lambda t: t, gather_for_metrics=lambda t: t
-    )
-    trainer = SimpleNamespace(
-        _get_per_token_logps_and_entropies=lambda *args, **kwargs: (logprobs, torch.zeros_like(logprobs), None),
-        accelerator=accelerator,
-        args=SimpleNamespace(use_bias_correction_kl=False, delta=None, steps_per_generation=1),
-        aux_loss_enabled=False,
-        beta=beta,
-        current_gradient_accumulation_steps=1,
-        epsilon_low=clip_low,
-        epsilon_high=clip_high,
-        importance_sampling_level=level,
-        loss_type=loss_type,
-        max_completion_length=max_tokens,
-        model=SimpleNamespace(training=True),
-        off_policy_mask_threshold=None,
-        top_entropy_quantile=1.0,
-        use_vllm=False,
-        _entropy_bonus_enabled=False,
-        _metrics={"train": defaultdict(list)},
-    )
-    ids = torch.zeros(b.mask.shape, dtype=torch.long)
-    inputs = {
-        "prompt_ids": ids[:, :1],
-        "prompt_mask": torch.ones_like(ids[:, :1]),
-        "completion_ids": ids,
-        "completion_mask": b.mask.long(),
-        "advantages": b.advantages,
-        "old_per_token_logps": b.old,
-        "ref_per_token_logps": b.ref,
-        "num_items_in_batch": b.mask.sum(),
-    }
-    loss = GRPOTrainer._compute_loss(trainer, None, inputs)
-    loss.backward()
-    return loss.detach(), logprobs.grad, trainer._metrics["train"]
+
+def test_a_kl_target_of_zero_is_a_mistake_of_ours():
+    with pytest.raises(AssertionError, match="the target of the KL is 0; it is above 0"):
+        adapted_kl_coefficient(0.05, 1.0, 0)
+
+
+# TRL 1.16 as an oracle.
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo", "bnpo", "dr_grpo"])
@@ -244,7 +274,7 @@ def test_value_and_gradient_are_those_of_trl(loss_type, level, beta, clip_low, c
     normalizer = {"grpo": "sequence", "dapo": "token", "bnpo": "token", "dr_grpo": "constant"}[loss_type]
     for seed in range(10):
         b = batch(seed)
-        loss, grad, metrics = trl_loss(
+        loss, grad, metrics = trl_oracle.grpo_loss(
             b, loss_type, level=level, clip_low=clip_low, clip_high=clip_high, beta=beta, max_tokens=10
         )
         ours, our_grad = value_and_gradient(
@@ -259,13 +289,43 @@ def test_value_and_gradient_are_those_of_trl(loss_type, level, beta, clip_low, c
             assert share.item() == pytest.approx(metrics["clip_ratio/region_mean"][0])
 
 
+@pytest.mark.parametrize("level", RATIOS)
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+@pytest.mark.parametrize("largest", [1.2, 5.0])
+def test_cispo_is_that_of_trl(level, beta, largest):
+    """TRL's epsilon_high is the largest weight itself, 1 + clip_high here, and it has no smallest one."""
+    for seed in range(10):
+        b = batch(seed)
+        loss, grad, _ = trl_oracle.grpo_loss(b, "cispo", level=level, clip_high=largest, beta=beta)
+        ours, our_grad = value_and_gradient(
+            b, surrogate="cispo", ratio=level, clip_low=1.0, clip_high=largest - 1, beta=beta
+        )
+        torch.testing.assert_close(ours, loss, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(our_grad, grad, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("clip_low", "clip_high"), [(0.2, 0.2), (0.1, 0.28)])
+def test_rloo_is_that_of_trl(clip_low, clip_high):
+    """The completion as one action. TRL counts -A for one without a token; we count 0."""
+    for seed in range(10):
+        b = batch(seed)
+        b.mask[-1, 0] = True
+        loss, grad = trl_oracle.rloo_loss(b, clip_low=clip_low, clip_high=clip_high)
+        ours, our_grad = value_and_gradient(
+            b, ratio="product", normalizer="sequence", clip_low=clip_low, clip_high=clip_high
+        )
+        torch.testing.assert_close(ours, loss, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(our_grad, grad, atol=1e-12, rtol=1e-12)
+
+
 # Properties.
 
 seeds = st.integers(0, 10_000)
 options = st.fixed_dictionaries(
     {
         "normalizer": st.sampled_from(NORMALIZERS),
-        "ratio": st.sampled_from(RATIOS),
+        "ratio": st.sampled_from([*RATIOS, "product"]),
+        "surrogate": st.sampled_from(SURROGATES),
         "beta": st.sampled_from([0.0, 0.1]),
         "kl": st.sampled_from(ESTIMATORS),
     }
@@ -345,6 +405,89 @@ def test_on_policy_the_gradient_is_that_of_reinforce(seed, ratio):
     expected = torch.where(b.mask, -b.advantages[:, None] / tokens, 0.0)
     torch.testing.assert_close(grad, expected)
     torch.testing.assert_close(loss, expected.sum())
+
+
+@given(seeds, st.sampled_from(NORMALIZERS), st.sampled_from(["clip", "cispo"]))
+def test_on_policy_every_surrogate_has_the_gradient_of_reinforce(seed, normalizer, surrogate):
+    b = batch(seed)
+    b.old = b.logprobs
+    _, expected = value_and_gradient(b, surrogate="reinforce", normalizer=normalizer)
+    _, gradient = value_and_gradient(b, surrogate=surrogate, normalizer=normalizer)
+    torch.testing.assert_close(gradient, expected)
+
+
+@given(seeds)
+def test_on_policy_the_completion_as_one_action_has_the_gradient_of_the_sum_of_its_tokens(seed):
+    """RLOO: the mean over completions of A grad sum_t log pi; REINFORCE summed over tokens, divided by completions."""
+    b = batch(seed)
+    b.old = b.logprobs
+    _, rloo = value_and_gradient(b, ratio="product", normalizer="sequence")
+    _, reinforce = value_and_gradient(b, counts_of(b.mask, 1), surrogate="reinforce", normalizer="constant")
+    torch.testing.assert_close(rloo, reinforce)
+
+
+@given(seeds)
+def test_reinforce_and_a_wide_cispo_differ_by_the_ratio(seed):
+    """Without bounds CISPO's gradient is that of the ratio itself, rho A, and the clip's where it does not clip."""
+    b = batch(seed)
+    _, cispo = value_and_gradient(b, surrogate="cispo", clip_low=1.0, clip_high=1e9)
+    _, ratio = value_and_gradient(b, clip_low=1.0, clip_high=1e9)
+    _, reinforce = value_and_gradient(b, surrogate="reinforce")
+    torch.testing.assert_close(cispo, ratio)
+    torch.testing.assert_close(cispo, reinforce * importance_ratio(b.logprobs, b.old, b.mask, "token"))
+
+
+def general(seed):
+    """A batch with weights and an advantage per token."""
+    b = batch(seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    b.advantages = torch.randn(b.mask.shape, generator=generator, dtype=torch.float64)
+    b.weights = torch.rand(b.mask.shape, generator=generator, dtype=torch.float64) * 2
+    return b
+
+
+@pytest.mark.parametrize("junk", [math.nan, math.inf])
+@given(seed=seeds, options=options, extra=st.integers(1, 3))
+def test_pads_of_weights_and_of_advantages_per_token_change_nothing(junk, seed, options, extra):
+    b = general(seed)
+    loss, grad = value_and_gradient(b, **options)
+    junk_loss, junk_grad = value_and_gradient(wider(with_junk(b, junk), extra, junk), counts_of(b.mask), **options)
+    torch.testing.assert_close(junk_loss, loss)
+    torch.testing.assert_close(junk_grad[:, :6], grad)
+    assert not junk_grad[:, 6:].any()
+
+
+@given(seeds, options, st.permutations(range(4)), st.integers(1, 3))
+def test_micro_batches_with_weights_and_advantages_per_token_add_up(seed, options, order, cut):
+    b = general(seed)
+    counts = counts_of(b.mask)
+    loss, grad = value_and_gradient(b, counts, **options)
+    shuffled = rows_of(b, order)
+    parts = [value_and_gradient(rows_of(shuffled, rows), counts, **options) for rows in (slice(cut), slice(cut, None))]
+    torch.testing.assert_close(sum(part for part, _ in parts), loss)
+    torch.testing.assert_close(torch.cat([part for _, part in parts]), grad[order])
+
+
+@given(seeds, options)
+def test_equal_advantages_per_token_are_one_per_completion_and_equal_weights_are_a_factor(seed, options):
+    b = batch(seed)
+    loss, grad = value_and_gradient(b, **options | {"beta": 0.0})
+    b.advantages = b.advantages[:, None].expand(b.mask.shape)
+    b.weights = torch.full(b.mask.shape, 0.5, dtype=torch.float64)
+    half_loss, half_grad = value_and_gradient(b, **options | {"beta": 0.0})
+    torch.testing.assert_close(2 * half_loss, loss)
+    torch.testing.assert_close(2 * half_grad, grad)
+
+
+@given(seeds)
+def test_the_slope_of_the_product_ratio_is_that_of_its_loss(seed):
+    b = general(seed)
+    options = {"normalizer": "sequence", "ratio": "product", "weights": b.weights, "clip_low": 1.0, "clip_high": 1e9}
+
+    def loss(logprobs):
+        return grpo_loss(logprobs, b.old, b.advantages, b.mask, counts_of(b.mask), **options)
+
+    assert torch.autograd.gradcheck(loss, b.logprobs.clone().requires_grad_())
 
 
 @given(seeds)

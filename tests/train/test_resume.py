@@ -33,7 +33,7 @@ SETTINGS = {
     "data.validation": 0.25,
     "rollout.group_size": 4,
     "rollout.max_tokens": 6,
-    "grpo.pages_per_step": 2,
+    "rollout.pages_per_step": 2,
     "grpo.min_group_std": 1e-3,
     "train.steps": STEPS,
     "train.learning_rate": 1e-3,
@@ -325,7 +325,7 @@ def test_the_embedded_policy_survives_ten_kills(tmp_path):
     recipe = {
         "render.pages": 60,
         "rollout.group_size": 8,
-        "grpo.pages_per_step": 4,
+        "rollout.pages_per_step": 4,
         "train.steps": 12,
         "train.eval_every": 5,
         "train.checkpoint_every": 1,

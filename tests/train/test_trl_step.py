@@ -1,6 +1,7 @@
 """A whole step beside TRL 1.16's GRPOTrainer: the same rollouts give the same advantages and the same gradient."""
 
 import copy
+import math
 
 import datasets
 import pytest
@@ -82,7 +83,7 @@ def scored_groups(policy, inputs):
     for ids, mask in zip(inputs["completion_ids"], inputs["completion_mask"], strict=True):
         row = ids[mask.bool()].tolist()
         text = policy.text(row)
-        completions.append(Completion(row, text, "end" if row[-1] == EOS else "length", [0.0] * len(row)))
+        completions.append(Completion(row, text, "end" if row[-1] == EOS else "length", [math.nan] * len(row)))
     order = [0 if n.item() == (48 // 16) * (32 // 16) else 1 for n in (inputs["prompt_ids"] == 4).sum(1)]
     groups = []
     for i, page in enumerate(PAGES):

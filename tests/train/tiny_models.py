@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from random import Random
 
@@ -173,8 +174,9 @@ def pages_of_different_sizes() -> list[Page]:
 
 
 def completion(text: str = "abc", finished: bool = True) -> Completion:
+    """As if from an engine that does not tell log probabilities."""
     ids = tokens(text) + [EOS] * finished
-    return Completion(ids, text, "end" if finished else "length", [0.0] * len(ids))
+    return Completion(ids, text, "end" if finished else "length", [math.nan] * len(ids))
 
 
 def group(page: Page, *texts: str, finished: bool = True) -> Group:
@@ -184,8 +186,8 @@ def group(page: Page, *texts: str, finished: bool = True) -> Group:
 def make_recipe(**changes) -> Recipe:
     """Defaults that suit these models; `grpo_beta=0.1` sets recipe.grpo.beta, and so on."""
     recipe = Recipe(
-        rollout=RolloutConfig(group_size=4, max_tokens=8),
-        grpo=GrpoConfig(pages_per_step=2, min_group_std=1e-3),
+        rollout=RolloutConfig(pages_per_step=2, group_size=4, max_tokens=8),
+        grpo=GrpoConfig(min_group_std=1e-3),
         train=TrainConfig(steps=2, learning_rate=1e-3, tensorboard=False),
     )
     for name, value in changes.items():

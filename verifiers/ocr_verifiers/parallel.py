@@ -3,22 +3,26 @@
 The processes are fresh interpreters that import `ocr_verifiers` and nothing of the program that started them: no
 fork of a process that holds torch, and no second run of its main module. They get pages and completions through a
 pipe and answer in order, so that scores do not depend on how many there are. A completion that takes longer than the
-limit ends its process by SIGALRM, inside compiled code too; it scores 0, and the process is replaced.
+limit ends its process by SIGALRM, inside compiled code too; it scores 0, and the process is replaced. A process that
+dies of something else is replaced as well, and the completion that it died of is scored once more. All of them end
+with the program that started them, killed or not.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import traceback
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import islice
+from dataclasses import dataclass
+from itertools import count, islice
 from queue import SimpleQueue
 from threading import Lock
 from types import TracebackType
@@ -32,8 +36,24 @@ from ocr_verifiers.verdict import fail
 CHUNK = 8
 """Completions that a process takes at a time: enough to be worth sending the page, few enough to share a group."""
 
+PAGES_KEPT = 1024
+"""Pages that a process keeps prepared, those that were used last."""
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux' prctl: the signal that a process gets when the thread that started it ends."""
+
 Completions = Sequence[tuple[str, bool]]
 """Texts, and whether they are finished."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownPage:
+    """What is known of a page. A process prepares each of these objects once and keeps it."""
+
+    where: str
+    """Opens error messages."""
+    reference: str | None
+    tests: tuple[UnitTest, ...]
 
 
 class ScoringPool:
@@ -78,6 +98,14 @@ class ScoringPool:
                 for chunk in chunks:
                     chunk.cancel()
 
+    def submit(self, page: KnownPage, completions: Completions) -> Future[list[Score]]:
+        """One score for each completion, all of them by one process.
+
+        The future raises ValueError for a page that cannot be scored, RuntimeError for a bug in a verifier, or for a
+        completion that ended a process twice.
+        """
+        return self._threads.submit(self._score, page, completions)
+
     def close(self) -> None:
         """Ends the processes, busy or not."""
         for worker in self._workers:
@@ -98,13 +126,14 @@ class ScoringPool:
         """The group in chunks, at least one: a group without completions still has its tests looked at."""
         if isinstance(group, Exception):
             return []
+        page = KnownPage(group.where, group.reference, group.tests)
         starts = range(0, len(group.distinct), CHUNK) or [0]
-        return [self._threads.submit(self._score, group, group.distinct[i : i + CHUNK]) for i in starts]
+        return [self.submit(page, group.distinct[i : i + CHUNK]) for i in starts]
 
-    def _score(self, group: Group, completions: Completions) -> list[Score]:
+    def _score(self, page: KnownPage, completions: Completions) -> list[Score]:
         worker = self._idle.get()
         try:
-            return worker.score(group, completions)
+            return worker.score(page, completions)
         finally:
             self._idle.put(worker)
 
@@ -116,34 +145,39 @@ class _Worker:
         self._setup = rubric, timeout
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
-        self._group: Group | None = None
-        """The one whose page the process has."""
-        self._scored: tuple[UnitTest, ...] = ()
-        """Of its tests, those that are run."""
+        self._pages: OrderedDict[KnownPage, _Prepared] = OrderedDict()
+        """What the process keeps, the page used last at the end."""
+        self._numbers = count()
         self._killed = False
         self._lock = Lock()
 
-    def score(self, group: Group, completions: Completions) -> list[Score]:
+    def score(self, page: KnownPage, completions: Completions) -> list[Score]:
         """One score for each completion; those that take too long have a `trouble`."""
         scores: list[Score] = []
+        died: tuple[bool, int] | None = None
+        """Where a process did last: while it prepared the page, and after how many scores."""
         while True:
+            prepared: _Prepared | None = None
             try:
-                self._prepare(group)
+                prepared = self._prepare(page)
                 if len(scores) < len(completions):
-                    self._send("completions", completions[len(scores) :])
+                    self._send("completions", prepared.number, completions[len(scores) :])
                 while len(scores) < len(completions):
-                    scores.append(self._receive(group.tests))
+                    scores.append(self._receive(page.tests))
                 return scores
             except (EOFError, OSError, pickle.UnpicklingError) as error:
-                prepared = self._group is group
                 code = self.bury()
-                if code != -signal.SIGALRM:
-                    raise RuntimeError(f"{group.where}: a scoring process ended with code {code}") from error
-                late = f"took longer than {self._timeout:g} s"
-                if not prepared:
-                    raise ValueError(f"preparing its reference and tests {late}") from error
-                verdicts = tuple((test, fail(late)) for test in self._scored)
-                scores.append(Score(0.0, {}, verdicts, trouble=late))
+                if code == -signal.SIGALRM:
+                    late = f"took longer than {self._timeout:g} s"
+                    if prepared is None:
+                        raise ValueError(f"preparing its reference and tests {late}") from error
+                    verdicts = tuple((test, fail(late)) for test in prepared.tests)
+                    scores.append(Score(0.0, {}, verdicts, trouble=late))
+                    continue
+                place = prepared is None, len(scores)
+                if place == died:
+                    raise RuntimeError(f"{page.where}: a scoring process ended with code {code}") from error
+                died = place
 
     def kill(self) -> None:
         """Ends the process, for good; safe from any thread."""
@@ -154,22 +188,26 @@ class _Worker:
 
     def bury(self) -> int | None:
         """Waits for the end of the process, if there is one, forgets it, and returns its exit code."""
-        process, self._process, self._group = self._process, None, None
+        process, self._process = self._process, None
+        self._pages.clear()
         if process is None:
             return None
         with suppress(BrokenPipeError), process:  # there may be a message that it did not read
             pass
         return process.returncode
 
-    def _prepare(self, group: Group) -> None:
+    def _prepare(self, page: KnownPage) -> _Prepared:
         """Starts the process if there is none, and gives it the page unless it has it."""
         if self._process is None:
             self._start()
-        if self._group is not group:
-            self._group = None
-            self._send("page", group.reference, group.tests)
-            self._scored = self._receive(group.tests)
-            self._group = group
+        if page in self._pages:
+            self._pages.move_to_end(page)
+        else:
+            number = next(self._numbers)
+            forgotten = self._pages.popitem(last=False)[1].number if len(self._pages) == PAGES_KEPT else None
+            self._send("page", number, page.reference, page.tests, forgotten)
+            self._pages[page] = _Prepared(number, self._receive(page.tests))
+        return self._pages[page]
 
     def _start(self) -> None:
         code = "from ocr_verifiers.parallel import work; work()"
@@ -199,11 +237,23 @@ class _Worker:
         return answer
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A page that a process keeps."""
+
+    number: int
+    """By which the process knows it."""
+    tests: tuple[UnitTest, ...]
+    """Those that are run."""
+
+
 def work() -> None:
-    """The life of a process: a rubric, then pages and completions of the last page, until there is nothing to read.
+    """The life of a process: a rubric, then pages and completions of a page, until there is nothing to read.
 
     It answers a rubric by None, a page by its scored tests, and completions by one Score each; or by an exception.
     """
+    if sys.platform == "linux":  # elsewhere a process ends when it reads the next message, or by its time limit
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started this process
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
@@ -221,19 +271,21 @@ def work() -> None:
 def _answers(messages: IO[bytes]) -> Iterator[tuple[object, Sequence[UnitTest]]]:
     """Each answer, with the tests of its page."""
     rubric: Rubric
-    page: PreparedReference
     timeout: float | None = None
-    tests: Sequence[UnitTest] = ()
+    pages: dict[int, tuple[PreparedReference, Sequence[UnitTest]]] = {}
     while True:
         try:
             match pickle.load(messages):
                 case "rubric", rubric, timeout:
                     yield None, ()
-                case "page", reference, tests:
+                case "page", number, reference, tests, forgotten:
+                    pages.pop(forgotten, None)
                     with _at_most(timeout):
                         page = rubric.prepare(reference, tests)
+                    pages[number] = page, tests
                     yield page.tests, tests
-                case "completions", completions:
+                case "completions", number, completions:
+                    page, tests = pages[number]
                     for text, finished in completions:
                         with _at_most(timeout):
                             score = page.score(text, finished)
