@@ -93,6 +93,26 @@ class RolloutConfig:
 
 
 @dataclass(frozen=True)
+class VllmConfig:
+    """Of the vLLM engine; the others pass it over."""
+
+    max_model_len: int = 8192
+    """Tokens of a prompt and its completion; pages that need more are left out."""
+    memory_share: float = 0.45
+    """Of the GPU's memory that vLLM may take for weights, keys and values."""
+    kv_cache_gib: float = 0.0
+    """Memory for keys and values; 0: what memory_share leaves on a GPU, 2 GiB on a CPU."""
+    sleep: bool = False
+    """Give the GPU's memory back while the trainer learns."""
+    stop_repetition: list[int] = field(default_factory=list)
+    """[length, count]: stop a completion that ends in `count` times a pattern of at most `length` tokens; [] never."""
+    timeout_s: float = 300.0
+    """An engine that is silent for so long is started anew."""
+    tolerance: float = 0.0
+    """Mean difference between the engine's log probabilities and the trainer's that stops training; 0: by precision."""
+
+
+@dataclass(frozen=True)
 class RewardConfig:
     weights: dict[str, float] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
     """Quality parts and their weights in the mean: similarity, pass_rate, exact, numbers, ... (verifiers/README.md)."""
@@ -178,6 +198,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    vllm: VllmConfig = field(default_factory=VllmConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -318,6 +339,14 @@ def check(recipe: Recipe) -> Recipe:
             "above 0: greedy groups have no spread",
         ),
         (rollout.max_tokens >= 1, "rollout.max_tokens", rollout.max_tokens, "at least 1"),
+        (
+            len(recipe.vllm.stop_repetition) in (0, 2),
+            "vllm.stop_repetition",
+            recipe.vllm.stop_repetition,
+            "two numbers, e.g. [20, 8], or []",
+        ),
+        (0 < recipe.vllm.memory_share < 1, "vllm.memory_share", recipe.vllm.memory_share, "a share between 0 and 1"),
+        (recipe.vllm.timeout_s > 0, "vllm.timeout_s", recipe.vllm.timeout_s, "above 0"),
         (rollout.correction_cap >= 1, "rollout.correction_cap", rollout.correction_cap, "at least 1"),
         (recipe.reward.processes >= 0, "reward.processes", recipe.reward.processes, "0 or more"),
         (train.steps >= 0, "train.steps", train.steps, "0 or more"),

@@ -36,7 +36,7 @@ LARGEST_GROUP = 16
 
 _MAIN = ("reward", "cer", "pass_rate")
 _SHARES = {*RATES, "reward_std", "clip_fraction", "truncated_fraction", "zero_advantage_fraction"}
-_PHASES = ("generate", "score", "learn", "evaluate")
+_PHASES = ("generate", "score", "learn", "evaluate", "sync")
 
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -213,11 +213,11 @@ def _curves(metrics: Metrics, before: Mapping[str, Any] | None, after: Mapping[s
 
 def _figure(name: str, line: Sequence[Point], dots: Sequence[Point], small: bool) -> str:
     size = (210, 120) if small else (320, 170)
-    drawn = curve(name, line, dots, share=name in _SHARES or "/" in name, size=size)
+    drawn = curve(name, line, dots, share=name in _SHARES or name.startswith(("reward/", "pass_rate/")), size=size)
     if not drawn:
         return ""
     ends = [points for points in (line, dots) if points]
-    label = name_cell(name.partition("/")[2] or name)
+    label = name_cell(name.removeprefix("reward/").removeprefix("pass_rate/"))
     first, last = ends[0][0].value, ends[0][-1].value
     return (
         f'<figure data-metric="{text(name)}"><figcaption><b>{label}</b>'
@@ -230,8 +230,8 @@ def _time(metrics: Metrics) -> str:
     if not metrics:
         return ""
     total = metrics[-1]["time_s"]
-    phases = {name: sum(row.get(f"time/{name}") or 0.0 for row in metrics) for name in _PHASES}
-    phases = {name: seconds for name, seconds in phases.items() if seconds}
+    phases = {name: sum(_phase(row, name) for row in metrics) for name in _PHASES}
+    phases = {name: seconds for name, seconds in phases.items() if seconds >= 0.0005 * total}
     phases["other"] = max(0.0, total - sum(phases.values()))
     whole = sum(phases.values()) or 1.0
     bars, at, rows = [], 0.0, []
@@ -249,6 +249,14 @@ def _time(metrics: Metrics) -> str:
         table("time", ["", "in all", "share", "per step"], rows),
         note="Without the evaluations before and after; other: saving, logging, and what an interruption repeated.",
     )
+
+
+def _phase(row: Mapping[str, Any], name: str) -> float:
+    """Seconds of a step; of generation those that the trainer waited for it, which is less where it runs ahead."""
+    seconds: float = row.get(f"time/{name}") or 0.0
+    if name == "generate" and "time/wait" in row:
+        return min(seconds, max(0.0, row["time/wait"] - sum(row.get(f"time/{n}") or 0.0 for n in ("sync", "score"))))
+    return seconds
 
 
 def _pages(

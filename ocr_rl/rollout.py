@@ -20,7 +20,9 @@ from torch.nn.functional import pad
 from tqdm import tqdm
 
 from ocr_rl.policy import AppendingLayer, Policy, PromptState, cache_of
-from ocr_rl.types import Completion, Group, Page
+from ocr_rl.types import Completion, EngineFailed, Group, Page
+
+__all__ = ["Engine", "EngineFailed", "Refused", "Sampled", "Sampling", "TransformersEngine"]
 
 PAGES_AT_ONCE = 32
 """Pages that the transformers engine reads at a time at most: their prompts stay in memory together."""
@@ -53,10 +55,6 @@ class Refused(NamedTuple):
 
     page: int
     why: str
-
-
-class EngineFailed(Exception):
-    """The engine is gone and does not come back. The message says what happened and what to try."""
 
 
 class Engine(ABC):

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from ocr_rl.config import DataConfig, Recipe, RenderConfig, to_toml
+from ocr_rl.engines import chosen_engine, make_engine
 from ocr_rl.evaluate import transcribe
 from ocr_rl.evaluation_summary import evaluation
 from ocr_rl.evaluation_table import table
@@ -29,13 +31,13 @@ from ocr_rl.render import STYLES, Layout, render_collection
 from ocr_rl.report_run import close_with_report
 from ocr_rl.resume import Start
 from ocr_rl.rewards import Rewarder, make_rubric
-from ocr_rl.rollout import Engine, Sampling, TransformersEngine
+from ocr_rl.rollout import Engine, EngineFailed, Sampling
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.splits import SPLIT_SEED, split_pages
 from ocr_rl.trainer_state import environment, environment_changes
 from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of
-from ocr_rl.trainers.loop import TrainingStopped, run_steps
+from ocr_rl.trainers.loop import Method, TrainingStopped, run_steps
 from ocr_rl.types import Page
 
 
@@ -51,12 +53,11 @@ class Job:
     rewarder: Rewarder
 
 
-def prepare(recipe: Recipe, pages: Sequence[Page]) -> Job:
+def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = print) -> Job:
     """Raises ValueError for anything in the recipe or the pages that would stop the run later."""
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
-    if recipe.rollout.engine == "vllm":
-        raise ValueError('rollout.engine "vllm" is not in this version; write "transformers" or "auto"')
+    chosen_engine(recipe.rollout.engine)
     torch.manual_seed(recipe.train.seed)
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
     if recipe.train.eval_pages:
@@ -65,7 +66,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page]) -> Job:
     rubric = make_rubric(recipe.reward)
     rewarder = Rewarder(rubric, [*train, *held_out])
     policy = Policy.load(recipe.model)
-    return Job(recipe, train, held_out, policy, TransformersEngine(policy, recipe.rollout.rows), rewarder)
+    engine = make_engine(policy, recipe.rollout, recipe.vllm, say)
+    return Job(recipe, train, held_out, policy, engine, rewarder)
 
 
 def check_keep_best(metric: str, held_out: Sequence[Page]) -> None:
@@ -110,7 +112,10 @@ def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: 
         ValueError: the run was started with other pages.
     """
     try:
-        _run(job, folder, say, start)
+        with closing(job.engine):
+            _run(job, folder, say, start)
+    except EngineFailed as error:
+        raise TrainingStopped(str(error)) from None
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise TrainingStopped(
@@ -133,8 +138,15 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
     if start is not None:
         _say_where(start, say)
     with Scorer(job.rewarder, job.recipe.reward.processes) as scorer:
-        method = Grpo(job.policy, job.engine, job.train, scorer, job.recipe)
-        run_steps(method, job.policy, job.train, job.recipe, folder, lambda: curve_point(evaluate(job)), start)
+        run_steps(
+            make_method(job, scorer),
+            job.policy,
+            job.train,
+            job.recipe,
+            folder,
+            lambda: curve_point(evaluate(job)),
+            start,
+        )
     after = evaluate(job)
     folder.write_eval("after", after)
     say(table({"before": before, "after": after}))
@@ -142,6 +154,11 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
         say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
     close_with_report(folder, say, [*job.train, *job.held_out])
     say(f"run folder: {folder.path}")
+
+
+def make_method(job: Job, scorer: Scorer) -> Method:
+    """What recipe.algorithm names."""
+    return Grpo(job.policy, job.engine, job.train, scorer, job.recipe)
 
 
 def _say_where(start: Start, say: Callable[[str], None]) -> None:
@@ -194,7 +211,8 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     if policy.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     began = time.monotonic()
-    groups = job.engine.generate([longest], sampling, seed=0)
+    with closing(job.engine):
+        groups = job.engine.generate([longest], sampling, seed=0)
     scored = job.rewarder.score_groups(groups)
     advantages, spread = advantages_of(scored, grpo)
     learner = Learner(policy, recipe)

@@ -127,6 +127,16 @@ def test_the_time_is_split_into_phases_and_the_rest(run):
     )
 
 
+def test_generation_that_ran_ahead_counts_for_as_long_as_it_was_waited_for(run):
+    """Of 4 seconds of waiting 1 went into taking weights over and 1 into scoring: 2 of the 8 of generation are left."""
+    for step in (1, 2, 3):
+        row = json.loads(run.metrics.read_text().splitlines()[step - 1])
+        run.log(row | {"step": step + 3, "time_s": 60 + 15.0 * step, "time/wait": 4.0, "time/sync": 1.0})
+    (table,) = tree(run).all("table", id="time")
+    assert " ".join(table["words"]).startswith("in all share per step generate 30 s 29% 5.00 s score 6 s 6% 1.00 s learn")
+    assert "sync 3 s 3% 0.50 s" in " ".join(table["words"])
+
+
 def test_pages_show_their_image_beside_what_was_misread_before_and_after(run, collection):
     pages = load_pages(collection)
     report = tree(run)

