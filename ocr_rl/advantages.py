@@ -51,8 +51,8 @@ def group_advantages(
 def leave_one_out_advantages(rewards: Tensor) -> GroupAdvantages:
     """A_i = r_i - mean of the other G - 1 rewards of the group = G / (G - 1) (r_i - mean(r)).
 
-    RLOO (arXiv 2402.14740). The baseline does not depend on the completion that it judges, so the
-    gradient is unbiased: with the group's mean as the baseline it is (G - 1) / G of that.
+    RLOO (arXiv 2402.14740). The baseline does not depend on the completion that it judges, so the gradient is unbiased;
+    with the group's mean as the baseline it is (G - 1) / G of that.
 
     Args:
         rewards: (P, G), one row per page.
@@ -93,9 +93,9 @@ def decoupled_advantages(
     """Each reward normalised within its group, then their weighted sum normalised over the batch.
 
     A_k = (r_k - mean(r_k)) / (std(r_k) + eps) within the group, S = sum_k w_k A_k, A = (S - mean(S)) / (std(S) + eps)
-    over the batch: GDPO (arXiv 2601.05242). So a reward whose scale is small counts as much as its weight
-    says, and completions that differ in one reward only stay apart. A reward without spread in a group (std under
-    `min_group_std`) says nothing there; a group has spread if one of its rewards has.
+    over the batch: GDPO (arXiv 2601.05242). So a reward of a small scale counts as much as its weight says, and
+    completions that differ in one reward only stay apart. A reward whose std in a group is under `min_group_std` says
+    nothing there; a group has spread if one of its rewards has.
 
     Args:
         rewards: (P, G, K), K rewards of each completion.

@@ -1,4 +1,4 @@
-"""`ocr-rl`: train, report, eval, transcribe, render, data check."""
+"""`ocr-rl`: train, report, eval, transcribe, rollout, pairs, render, data check."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import click
 from ocr_rl import __version__
 from ocr_rl.commands.data import data
 from ocr_rl.commands.evaluate import evaluate
+from ocr_rl.commands.pairs import pairs
 from ocr_rl.commands.render import render
 from ocr_rl.commands.report import report
+from ocr_rl.commands.rollout import rollout
 from ocr_rl.commands.train import train
 from ocr_rl.commands.transcribe import transcribe
 
@@ -24,11 +26,13 @@ def main() -> None:
     ocr-rl report runs/a                           what a run did, as one HTML file
     ocr-rl eval tiny --data scans/ --json out.json
     ocr-rl transcribe page.png --model tiny
+    ocr-rl rollout tiny --data scans/ --out groups.jsonl
+    ocr-rl pairs groups.jsonl --out pairs.jsonl
     ocr-rl data check scans/
     """
 
 
-for command in (data, evaluate, render, report, train, transcribe):
+for command in (data, evaluate, pairs, render, report, rollout, train, transcribe):
     main.add_command(command)
 
 

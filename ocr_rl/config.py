@@ -123,35 +123,157 @@ class RewardConfig:
     repetition_gate: float = 0.5
     """Factor for a completion that loops."""
     processes: int = 1
-    """Processes that score completions while others are generated; 0: the trainer's own, afterwards."""
+    """Processes that score completions while others are generated; 0: the trainer's own, in between."""
+    model: str = ""
+    """A checkpoint of `ocr-rl train reward-model` whose score is part of the reward; empty: the rules alone."""
+    model_weight: float = 1.0
+    """Its share of the reward, above 0; 1: it alone."""
     permute: bool = False
     """Control experiment: shuffle the rewards within each group, so that they say nothing about the completions."""
 
 
 @dataclass(frozen=True)
 class GrpoConfig:
+    """GRPO and its family: DAPO, Dr. GRPO, GSPO, CISPO, GDPO, RLOO, REINFORCE."""
+
     updates_per_batch: int = 1
     """Optimiser steps into which a rollout batch is cut; above 1, old_logprobs are frozen first."""
     inner_epochs: int = 1
     """Passes over a rollout batch, mu."""
+    advantage: Literal["group", "leave_one_out", "batch", "decoupled"] = "group"
+    """What a reward is compared with: group: mean and deviation of its group; leave_one_out: mean of its siblings
+    (RLOO); batch: mean of its group, deviation over the batch (REINFORCE++); decoupled: each part of the reward within
+    its group, then their weighted sum over the batch (GDPO)."""
+    divide_by_std: bool = True
+    """False: Dr. GRPO; with advantage = group only."""
+    min_group_std: float = 0.01
+    """A group whose rewards' standard deviation is less has advantage 0 and is dropped; group and decoupled only."""
+    refill: int = 0
+    """Further batches that a step may sample to replace groups without spread; DAPO's dynamic sampling."""
+    surrogate: Literal["clip", "cispo", "reinforce"] = "clip"
+    """clip: PPO's; cispo: the ratio is a clipped weight, and every token has a gradient; reinforce: no ratio."""
     clip_low: float = 0.2
     """The ratio is clipped below 1 - clip_low."""
     clip_high: float = 0.2
     """The ratio is clipped above 1 + clip_high; DAPO: 0.28."""
     normalizer: Literal["token", "sequence", "constant"] = "token"
     """token: DAPO; sequence: DeepSeekMath; constant: Dr. GRPO."""
-    ratio: Literal["token", "sequence"] = "token"
-    """sequence: GSPO."""
-    divide_by_std: bool = True
-    """False: Dr. GRPO."""
-    min_group_std: float = 0.01
-    """A group whose rewards' standard deviation is less has advantage 0 and is dropped."""
+    ratio: Literal["token", "sequence", "product"] = "token"
+    """sequence: GSPO; product: the completion as one action, RLOO."""
     beta: float = 0.0
     """Weight of the KL term to the starting policy."""
     kl: Literal["k1", "k2", "k3"] = "k3"
     """Estimator of that KL."""
+    kl_in: Literal["loss", "reward"] = "loss"
+    """Where the KL counts."""
+    reference_every: int = 0
+    """Steps after which the policy becomes the reference of the KL; 0: the starting policy stays."""
     mask_truncated: bool = False
     """Leave completions without an end token out of the loss; their rewards still count in the group."""
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    inner_epochs: int = 2
+    """Passes over a rollout batch."""
+    updates_per_batch: int = 1
+    """Optimiser steps into which a pass is cut, whole pages each."""
+    clip: float = 0.2
+    """The ratio is clipped to [1 - clip, 1 + clip]."""
+    value_clip: float = 0.2
+    """The critic moves at most so far from what it said before the first update; 0: no clip."""
+    value_coefficient: float = 0.1
+    """Weight of the critic's loss."""
+    gamma: float = 1.0
+    """Discount per token."""
+    lam: float = 0.95
+    """Of generalised advantage estimation; 1: the critic is a baseline only, 0: it is trusted after one token."""
+    whiten: bool = True
+    """Advantages of a rollout batch get mean 0 and variance 1."""
+    critic: Literal["shared", "detached", "separate"] = "shared"
+    """shared: a head on the policy's trunk, which learns from both losses; detached: the critic's loss trains the head
+    alone; separate: a copy of the policy with a head."""
+    critic_width: int = 0
+    """Width of the head's hidden layer; 0: it is linear."""
+    critic_rate: float = 1.0
+    """The critic's own weights learn at train.learning_rate times this."""
+    critic_warmup: int = 0
+    """Steps at the start in which the critic alone learns."""
+    beta: float = 0.0
+    """Weight of the KL to the starting policy."""
+    kl_in: Literal["reward", "loss"] = "reward"
+    """Where the KL counts."""
+    kl: Literal["k1", "k2", "k3"] = "k1"
+    """Estimator of that KL; in the loss k2 or k3."""
+    kl_target: float = 0.0
+    """KL per completion, in nats, that beta is adapted to from step to step; 0: beta stays."""
+    missing_end_penalty: float = 0.0
+    """Taken from the reward of a completion without an end token, beside reward.end_gate."""
+
+
+@dataclass(frozen=True)
+class RewardModelConfig:
+    margin: float = 0.1
+    """Least difference between the rewards of a pair's two completions."""
+    pairs_per_page: int = 1
+    """1: the best against the worst; above, every two that are a margin apart, at most so many."""
+    centring: float = 0.01
+    """Weight of (R_w + R_l)^2, which keeps scores around 0."""
+    width: int = 0
+    """Width of the head's hidden layer; 0: it is linear."""
+    rate: float = 1.0
+    """The head learns at train.learning_rate times this."""
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """Preferences that dpo, orpo and kto learn from."""
+
+    path: str = ""
+    """A file of `ocr-rl pairs` (kto: with --labels) on pages of the dataset; empty samples fresh groups each step."""
+    choose: Literal["best-worst", "margin", "best-of-n"] = "best-worst"
+    """Of a group: the best completion against the worst; every two that are a margin apart; the best against all that
+    are a margin worse."""
+    margin: float = 0.1
+    """Least difference between the rewards of a pair."""
+    most: int = 8
+    """Pairs of a page at most, where choose = margin."""
+    label: Literal["mean", "threshold"] = "mean"
+    """kto: a completion is good if its reward is above its group's mean, or reaches the threshold."""
+    threshold: float = 0.5
+    """Reward of a good completion, where label = threshold."""
+    dead_zone: float = 0.05
+    """Completions that are this close to the mean or the threshold are neither good nor bad."""
+
+
+@dataclass(frozen=True)
+class DpoConfig:
+    loss: Literal["sigmoid", "ipo", "hinge", "robust"] = "sigmoid"
+    """sigmoid: DPO; robust: DPO for wrongly labelled pairs; hinge: SLiC's; ipo: IPO."""
+    beta: float = 0.1
+    """How closely the policy is held to its start: higher is closer. IPO's tau."""
+    label_smoothing: float = 0.0
+    """Share of pairs taken to be labelled wrongly; sigmoid and robust only."""
+    length_average: bool = False
+    """Margins of mean log probabilities per token instead of sums: IPO as TRL has it."""
+
+
+@dataclass(frozen=True)
+class KtoConfig:
+    beta: float = 0.1
+    """How closely the policy is held to its start: higher is closer."""
+    desirable_weight: float = 1.0
+    """Weight of a good completion's loss."""
+    undesirable_weight: float = 1.0
+    """Weight of a bad completion's loss."""
+    balance: bool = False
+    """Weigh both kinds further, so that they count as if there were as many of each in the step."""
+
+
+@dataclass(frozen=True)
+class OrpoConfig:
+    beta: float = 0.1
+    """Weight of the odds ratio beside the likelihood; the paper's lambda."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +315,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    algorithm: Literal["grpo"] = "grpo"
+    algorithm: Literal["grpo", "sft", "dpo", "kto", "orpo", "ppo", "reward-model"] = "grpo"
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
@@ -201,6 +323,12 @@ class Recipe:
     vllm: VllmConfig = field(default_factory=VllmConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    ppo: PpoConfig = field(default_factory=PpoConfig)
+    reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    dpo: DpoConfig = field(default_factory=DpoConfig)
+    kto: KtoConfig = field(default_factory=KtoConfig)
+    orpo: OrpoConfig = field(default_factory=OrpoConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
@@ -324,13 +452,14 @@ def _type_name(kind: Any) -> str:
 
 def check(recipe: Recipe) -> Recipe:
     """What types cannot say. Raises ValueError with the key, the value and what to write."""
-    train, rollout, grpo, data = recipe.train, recipe.rollout, recipe.grpo, recipe.data
+    train, rollout, data = recipe.train, recipe.rollout, recipe.data
+    pairs = recipe.pairs
     rules: list[tuple[bool, str, object, str]] = [
         (
-            rollout.group_size >= 2,
+            rollout.group_size >= (1 if recipe.algorithm == "ppo" else 2),
             "rollout.group_size",
             rollout.group_size,
-            "at least 2: a group of one has no advantage",
+            "at least 1" if recipe.algorithm == "ppo" else "at least 2: a group of one has no advantage",
         ),
         (
             rollout.temperature > 0,
@@ -361,13 +490,29 @@ def check(recipe: Recipe) -> Recipe:
         ),
         (len(train.betas) == 2, "train.betas", train.betas, "two numbers"),
         (rollout.pages_per_step >= 1, "rollout.pages_per_step", rollout.pages_per_step, "at least 1"),
-        (grpo.inner_epochs >= 1, "grpo.inner_epochs", grpo.inner_epochs, "at least 1"),
+        (pairs.margin > 0, "pairs.margin", pairs.margin, "above 0: completions of equal reward are no pair"),
+        (pairs.most >= 1, "pairs.most", pairs.most, "at least 1"),
+        (pairs.dead_zone >= 0, "pairs.dead_zone", pairs.dead_zone, "0 or more"),
+        (recipe.dpo.beta > 0, "dpo.beta", recipe.dpo.beta, "above 0"),
         (
-            1 <= grpo.updates_per_batch <= rollout.pages_per_step,
-            "grpo.updates_per_batch",
-            grpo.updates_per_batch,
-            "between 1 and rollout.pages_per_step",
+            0 <= recipe.dpo.label_smoothing < 0.5,
+            "dpo.label_smoothing",
+            recipe.dpo.label_smoothing,
+            "a share from 0 to under 0.5",
         ),
+        (
+            not recipe.dpo.label_smoothing or recipe.dpo.loss in ("sigmoid", "robust"),
+            "dpo.label_smoothing",
+            recipe.dpo.label_smoothing,
+            f"0: the loss {recipe.dpo.loss} has none",
+        ),
+        (recipe.kto.beta > 0, "kto.beta", recipe.kto.beta, "above 0"),
+        (recipe.kto.desirable_weight >= 0, "kto.desirable_weight", recipe.kto.desirable_weight, "0 or more"),
+        (recipe.kto.undesirable_weight >= 0, "kto.undesirable_weight", recipe.kto.undesirable_weight, "0 or more"),
+        (recipe.orpo.beta >= 0, "orpo.beta", recipe.orpo.beta, "0 or more"),
+        *_grpo_rules(recipe),
+        *_ppo_rules(recipe),
+        *_reward_model_rules(recipe),
         (0 < data.validation < 1, "data.validation", data.validation, "a share between 0 and 1"),
         (recipe.render.pages >= 2, "render.pages", recipe.render.pages, "at least 2: one is held out"),
         (
@@ -387,6 +532,89 @@ def check(recipe: Recipe) -> Recipe:
         if not ok:
             raise ValueError(f"{key} is {value}; write {want}")
     return recipe
+
+
+def _grpo_rules(recipe: Recipe) -> list[tuple[bool, str, object, str]]:
+    grpo = recipe.grpo
+    return [
+        (grpo.inner_epochs >= 1, "grpo.inner_epochs", grpo.inner_epochs, "at least 1"),
+        (
+            1 <= grpo.updates_per_batch <= recipe.rollout.pages_per_step,
+            "grpo.updates_per_batch",
+            grpo.updates_per_batch,
+            "between 1 and rollout.pages_per_step",
+        ),
+        (grpo.refill >= 0, "grpo.refill", grpo.refill, "0 or more"),
+        (grpo.reference_every >= 0, "grpo.reference_every", grpo.reference_every, "0 or more"),
+        (
+            not grpo.reference_every or (grpo.beta > 0 and not recipe.model.lora_rank),
+            "grpo.reference_every",
+            grpo.reference_every,
+            "0, or grpo.beta above 0 and model.lora_rank 0: with an adapter the base model is the reference",
+        ),
+        (
+            grpo.advantage != "decoupled" or grpo.kl_in == "loss",
+            "grpo.kl_in",
+            grpo.kl_in,
+            "loss: grpo.advantage = decoupled looks at the parts of the reward, and the KL is none of them",
+        ),
+        (
+            grpo.advantage != "decoupled" or not recipe.reward.permute,
+            "reward.permute",
+            recipe.reward.permute,
+            "false: grpo.advantage = decoupled looks at the parts of the reward, which stay in place",
+        ),
+    ]
+
+
+def _ppo_rules(recipe: Recipe) -> list[tuple[bool, str, object, str]]:
+    ppo, most = recipe.ppo, recipe.rollout.pages_per_step
+    updates = "between 1 and rollout.pages_per_step"
+    return [
+        (ppo.inner_epochs >= 1, "ppo.inner_epochs", ppo.inner_epochs, "at least 1"),
+        (1 <= ppo.updates_per_batch <= most, "ppo.updates_per_batch", ppo.updates_per_batch, updates),
+        (0 < ppo.clip < 1, "ppo.clip", ppo.clip, "a share between 0 and 1"),
+        (ppo.value_clip >= 0, "ppo.value_clip", ppo.value_clip, "0 or more"),
+        (0 <= ppo.gamma <= 1, "ppo.gamma", ppo.gamma, "a factor from 0 to 1"),
+        (0 <= ppo.lam <= 1, "ppo.lam", ppo.lam, "a factor from 0 to 1"),
+        (ppo.critic_width >= 0, "ppo.critic_width", ppo.critic_width, "0 or more"),
+        (ppo.critic_rate > 0, "ppo.critic_rate", ppo.critic_rate, "above 0"),
+        (ppo.critic_warmup >= 0, "ppo.critic_warmup", ppo.critic_warmup, "0 or more"),
+        (ppo.beta >= 0, "ppo.beta", ppo.beta, "0 or more"),
+        (ppo.kl_target >= 0, "ppo.kl_target", ppo.kl_target, "0 or more"),
+        (ppo.beta > 0 or not ppo.kl_target, "ppo.beta", ppo.beta, "above 0: ppo.kl_target multiplies it"),
+        (
+            ppo.kl_in == "reward" or ppo.kl != "k1",
+            "ppo.kl",
+            ppo.kl,
+            "k2 or k3: in the loss the gradient of k1 is 0 on average",
+        ),
+        (ppo.missing_end_penalty >= 0, "ppo.missing_end_penalty", ppo.missing_end_penalty, "0 or more"),
+        (
+            recipe.rollout.group_size > 1 or not recipe.reward.permute,
+            "reward.permute",
+            recipe.reward.permute,
+            "false, or rollout.group_size 2 or more: a group of one has nothing to shuffle",
+        ),
+    ]
+
+
+def _reward_model_rules(recipe: Recipe) -> list[tuple[bool, str, object, str]]:
+    own, reward = recipe.reward_model, recipe.reward
+    return [
+        (own.margin > 0, "reward_model.margin", own.margin, "above 0: completions of equal reward are no pair"),
+        (own.pairs_per_page >= 1, "reward_model.pairs_per_page", own.pairs_per_page, "at least 1"),
+        (own.centring >= 0, "reward_model.centring", own.centring, "0 or more"),
+        (own.width >= 0, "reward_model.width", own.width, "0 or more"),
+        (own.rate > 0, "reward_model.rate", own.rate, "above 0"),
+        (0 < reward.model_weight <= 1, "reward.model_weight", reward.model_weight, "a share above 0, at most 1"),
+        (
+            recipe.algorithm != "reward-model" or not reward.model,
+            "reward.model",
+            f'"{reward.model}"',
+            'nothing ("") where algorithm is "reward-model": it learns from the rules',
+        ),
+    ]
 
 
 def check_model_path(path: str) -> None:

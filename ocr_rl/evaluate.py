@@ -15,9 +15,6 @@ from ocr_verifiers import read_jsonl
 if TYPE_CHECKING:
     from ocr_rl.rollout import Engine
 
-_AT_ONCE = 32
-"""Pages between two reports of progress."""
-
 Report = Callable[[int], object]
 """Told how many pages are done."""
 
@@ -38,13 +35,18 @@ def sample(
     seed: int,
     report: Report = lambda done: None,
 ) -> list[Group]:
-    """`samples` transcriptions of each page, in page order."""
+    """`samples` transcriptions of each page, in page order. Raises ValueError for a page that cannot be read."""
+    from ocr_rl.bulk import in_order
+    from ocr_rl.page_walk import Unread
     from ocr_rl.rollout import Sampling
 
     sampling = Sampling(group_size=samples, temperature=temperature, max_tokens=max_tokens)
     groups: list[Group] = []
-    for start in range(0, len(pages), _AT_ONCE):
-        groups += engine.generate(pages[start : start + _AT_ONCE], sampling, seed=seed * 1_000_003 + start)
+    for result in in_order(engine, pages, sampling, seed):
+        if isinstance(result, Unread):
+            raise ValueError(f"{result.id}: {result.why}")
+        assert isinstance(result, Group), "nothing was to be scored"
+        groups.append(result)
         report(len(groups))
     return groups
 

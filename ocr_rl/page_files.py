@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.images import IMAGE_SUFFIXES, LONGEST_SIDE, ImageError, ImageFile, PdfPage, open_pdf
+from ocr_rl.images import IMAGE_SUFFIXES, ImageError, ImageFile, PdfPage, open_pdf
 from ocr_rl.problems import Found, Place, Report, report_text, tests_in
 from ocr_rl.types import Page
 
@@ -76,23 +76,6 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
                 report(place.problem(None, f"has two transcriptions of {page_id}: {both}"))
             elif beside:
                 yield Found(Page(page_id, image, text=_read_text(beside[0], report)), place)
-
-
-def pages_of(source: Path, prompt: str = "", longest_side: int = LONGEST_SIDE) -> list[Page]:
-    """The pages of an image, a PDF, or a folder of them, sorted by name: with nothing to score them by."""
-    pages: list[Page] = []
-    for file in files_in(source) if source.is_dir() else [source]:
-        name = file.relative_to(source).as_posix() if source.is_dir() else file.name
-        if file.suffix.lower() in IMAGE_SUFFIXES:
-            pages.append(Page(name, ImageFile(file), prompt))
-        elif file.suffix.lower() == ".pdf":
-            with open_pdf(file) as pdf:
-                images = [PdfPage(file, index, longest_side) for index in range(len(pdf))]
-            pages += [Page(f"{name}#{image.index + 1}", image, prompt) for image in images]
-    if not pages:
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES | {".pdf"}))
-        raise ValueError(f"{source}: no image or PDF here; files are known by their endings: {kinds}")
-    return pages
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -44,6 +44,8 @@ class TokenScores(NamedTuple):
     """(B, T) log pi(token), 0 where masked out."""
     entropy: Tensor
     """(B, T) of the next-token distribution, without gradient, 0 where masked out."""
+    hidden: Tensor
+    """(B, T, D) last hidden states that the tokens were chosen from."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,12 @@ class Policy:
         device: torch.device = self.head.weight.device
         return device
 
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+        size: int = self.head.weight.shape[1]
+        return size
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
 
@@ -222,22 +230,30 @@ class Policy:
             state: the page, from `read`.
             ids, mask: (B, T) on the CPU, padded on the right.
         """
+        return self._score_hidden(self.hidden(state, ids[:, :-1]), ids, mask, temperature)
+
+    def hidden(self, state: PromptState, ids: Tensor) -> Tensor:
+        """Last hidden states before each token and after the last: (B, S) on the CPU -> (B, S + 1, D)."""
         rows, width = ids.shape
         hidden = state.last_hidden.expand(rows, 1, -1)
-        if width > 1:
+        if width:
             keys_values = [(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in state.keys_values]
-            positions = torch.arange(state.next_position, state.next_position + width - 1).expand(rows, -1)
-            rest = self.decode(ids[:, :-1].to(self.device), positions.to(self.device), cache_of(keys_values))
+            positions = torch.arange(state.next_position, state.next_position + width).expand(rows, -1)
+            rest = self.decode(ids.to(self.device), positions.to(self.device), cache_of(keys_values))
             hidden = torch.cat([hidden, rest.to(hidden.dtype)], dim=1)
-        return self._score_hidden(hidden, ids, mask, temperature)
+        return hidden
 
     def score_unshared(self, prompt: Prompt, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
         """`score` with the prompt repeated for each completion, which gradient checkpointing needs."""
+        return self._score_hidden(self.hidden_unshared(prompt, ids[:, :-1]), ids, mask, temperature)
+
+    def hidden_unshared(self, prompt: Prompt, ids: Tensor) -> Tensor:
+        """`hidden` with the prompt repeated for each completion."""
         rows, width = ids.shape
         repeated: dict[str, Tensor] = {
             name: value.repeat(rows, *[1] * (value.ndim - 1)) for name, value in prompt.inputs.items()
         }
-        completion = ids[:, :-1].to(self.device)
+        completion = ids.to(self.device)
         repeated["input_ids"] = torch.cat([repeated["input_ids"], completion], dim=1)
         if "mm_token_type_ids" in repeated:
             repeated["mm_token_type_ids"] = torch.cat(
@@ -248,7 +264,8 @@ class Policy:
         with self._autocast():
             output = self.backbone(**repeated, use_cache=False)
         self.model.eval()
-        return self._score_hidden(output.last_hidden_state[:, -width:], ids, mask, temperature)
+        hidden: Tensor = output.last_hidden_state[:, -width - 1 :]
+        return hidden
 
     def decode(
         self, ids: Tensor, positions: Tensor, cache: DynamicCache, attention_mask: Tensor | None = None
@@ -297,11 +314,11 @@ class Policy:
                 checkpoint(score, s, t, use_reentrant=False)
                 for s, t in zip(torch.split(states, size), torch.split(tokens, size), strict=True)
             ]
-        scattered = (
+        logprobs, entropies = (
             torch.zeros(mask.numel(), device=self.device).index_copy(0, at, torch.cat(values)).view(mask.shape)
             for values in zip(*parts, strict=True)
         )
-        return TokenScores(*scattered)
+        return TokenScores(logprobs, entropies, hidden)
 
     def text(self, token_ids: Sequence[int]) -> str:
         text: str = self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
@@ -313,12 +330,18 @@ class Policy:
         with self.model.disable_adapter(), torch.no_grad():
             yield self
 
-    def frozen_copy(self) -> Policy:
-        """A copy that training does not touch: the reference policy of a KL term."""
+    def copy(self) -> Policy:
+        """A policy of its own with the same weights."""
         other = copy.copy(self)
-        other.model = copy.deepcopy(self.model).requires_grad_(False)
+        other.model = copy.deepcopy(self.model)
         other.base = other.model.get_base_model() if self.base is not self.model else other.model
         other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
+        return other
+
+    def frozen_copy(self) -> Policy:
+        """A copy that training does not touch: the reference policy of a KL term."""
+        other = self.copy()
+        other.model.requires_grad_(False)
         return other
 
     def save(self, folder: Path) -> None:

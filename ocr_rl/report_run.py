@@ -255,7 +255,8 @@ def _phase(row: Mapping[str, Any], name: str) -> float:
     """Seconds of a step; of generation those that the trainer waited for it, which is less where it runs ahead."""
     seconds: float = row.get(f"time/{name}") or 0.0
     if name == "generate" and "time/wait" in row:
-        return min(seconds, max(0.0, row["time/wait"] - sum(row.get(f"time/{n}") or 0.0 for n in ("sync", "score"))))
+        waited: float = row["time/wait"] - sum(row.get(f"time/{part}") or 0.0 for part in ("sync", "score"))
+        return min(seconds, max(0.0, waited))
     return seconds
 
 

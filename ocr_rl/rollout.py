@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from tqdm import tqdm
 
+from ocr_rl.images import ImageError
 from ocr_rl.policy import AppendingLayer, Policy, PromptState, cache_of
 from ocr_rl.types import Completion, EngineFailed, Group, Page
 
@@ -107,16 +108,22 @@ class TransformersEngine(Engine):
         self.policy = policy
 
     @torch.inference_mode()
-    def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled]:
+    def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         at_once = min(PAGES_AT_ONCE, max(1, self.rows // sampling.group_size))
         first, waiting = 0, iter(pages)
         while chunk := list(islice(waiting, at_once)):
-            states = [self.policy.read(self.policy.prompt(page)) for page in chunk]
-            for row, ids, logprobs in self._decode(states, sampling, generator):
-                page, place = divmod(row, sampling.group_size)
-                yield Sampled(first + page, place, self._completion(ids, logprobs))
+            states: dict[int, PromptState] = {}
+            for number, page in enumerate(chunk, first):
+                try:
+                    states[number] = self.policy.read(self.policy.prompt(page))
+                except ImageError as error:
+                    yield Refused(number, error.reason)
             first += len(chunk)
+            numbers = list(states)
+            for row, ids, logprobs in self._decode(list(states.values()), sampling, generator) if states else ():
+                place, row = divmod(row, sampling.group_size)
+                yield Sampled(numbers[place], row, self._completion(ids, logprobs))
 
     def _decode(
         self, states: list[PromptState], sampling: Sampling, generator: torch.Generator

@@ -137,7 +137,10 @@ class OpenGroup:
     def result(self, permute: Random | None = None) -> ScoredGroup:
         """Waits for scores that are not there yet, and raises what scoring raised."""
         group = self.group()
-        scores = [self._scores[c.text, c.finished].result()[0] for c in group.completions]
+        try:
+            scores = [self._scores[c.text, c.finished].result()[0] for c in group.completions]
+        except ValueError as error:
+            raise ValueError(f"{self.page.id}: {error}") from error
         return scored_group(group, scores, permute)
 
 

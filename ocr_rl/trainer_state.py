@@ -1,8 +1,9 @@
 """What a checkpoint holds beside the weights, in its folder trainer/, so that training can go on exactly.
 
 optimizer.safetensors   the optimiser's float32 state, by the names of the weights
+modules.safetensors     what there is beside the policy: the trained weights of a critic, a reference that moves
 recipe.toml             what the run was told
-state.json              the step, a fingerprint of the pages, the environment
+state.json              the step, a fingerprint of the pages, the environment, numbers that the algorithm adapts
 files.json              the files of the checkpoint and their sizes (run_folder.py)
 
 No random generator is saved, because each is seeded by train.seed and the step or epoch that uses it; the step is the
@@ -15,12 +16,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ocr_rl import __version__
 from ocr_rl.config import Recipe, to_toml
@@ -29,32 +32,72 @@ from ocr_rl.resume import RECIPE
 from ocr_rl.types import Page
 
 OPTIMIZER = Path("trainer", "optimizer.safetensors")
+MODULES = Path("trainer", "modules.safetensors")
 STATE = Path("trainer", "state.json")
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What an algorithm has beside policy and optimiser that a resumed run needs."""
+
+    modules: Mapping[str, nn.Module] = field(default_factory=dict)
+    """By name; those of their weights that train are saved."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    frozen: Mapping[str, nn.Module] = field(default_factory=dict)
+    """By name; saved whole, though nothing of them trains."""
+
+    def saved(self) -> dict[str, torch.Tensor]:
+        """Weights by name, to be read from and copied into."""
+        frozen = {f"{m}.{name}": t for m, owner in self.frozen.items() for name, t in owner.state_dict().items()}
+        return {**self.trained(), **frozen}
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        return {
+            f"{module}.{name}": parameter
+            for module, owner in self.modules.items()
+            for name, parameter in owner.named_parameters()
+            if parameter.requires_grad
+        }
+
+
+NOTHING = Extras()
+
+
 def save_checkpoint(
-    folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, recipe: Recipe, pages: Sequence[Page], step: int
+    folder: Path,
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    pages: Sequence[Page],
+    step: int,
+    extras: Extras = NOTHING,
 ) -> None:
     """A Hugging Face folder, and trainer/ in it."""
     policy.save(folder)
     (folder / "trainer").mkdir()
-    tensors = {
-        f"{key}/{name}": value.contiguous()
-        for name, parameter in policy.model.named_parameters()
+    (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
+    modules = extras.trained()
+    state = {
+        f"{key}/{name}": value
+        for name, parameter in (dict(policy.model.named_parameters()) | modules).items()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
-    with disk_errors(folder / OPTIMIZER):
-        save_file(tensors, folder / OPTIMIZER)
-    (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
-    (folder / OPTIMIZER).chmod((folder / RECIPE).stat().st_mode)
-    state = {"step": step, "pages": fingerprint(pages), "environment": environment()}
-    (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    _write_tensors(folder, OPTIMIZER, state)
+    if saved := extras.saved():
+        _write_tensors(folder, MODULES, {name: tensor.detach() for name, tensor in saved.items()})
+    told = {"step": step, "pages": fingerprint(pages), "environment": environment(), "numbers": extras.numbers}
+    (folder / STATE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(
-    folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, pages: Sequence[Page], step: int
+    folder: Path,
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    pages: Sequence[Page],
+    step: int,
+    extras: Extras = NOTHING,
 ) -> None:
-    """Weights and optimiser as they were when the checkpoint was saved, in place.
+    """Weights, optimiser and extras as they were when the checkpoint was saved, in place.
 
     Raises:
         ValueError: the pages or the model are not those that it was trained on.
@@ -66,10 +109,10 @@ def load_checkpoint(
             f"the {len(pages)} pages to train on are not those that {folder} was trained on: ids, texts or tests have "
             "changed. Bring the old ones back, or start another run"
         )
-    trained = policy.trainable_parameters()
-    index = {
-        name: i for i, (name, p) in enumerate((n, p) for n, p in policy.model.named_parameters() if p.requires_grad)
-    }
+    modules = extras.trained()
+    names = {parameter: name for name, parameter in (dict(policy.model.named_parameters()) | modules).items()}
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    index = {names[parameter]: i for i, parameter in enumerate(trained)}
     loaded: dict[int, dict[str, torch.Tensor]] = {}
     for entry, value in load_file(folder / OPTIMIZER).items():
         key, _, name = entry.partition("/")
@@ -78,6 +121,19 @@ def load_checkpoint(
         loaded.setdefault(index[name], {})[key] = value.clone()  # not mapped to a file that will be deleted
     optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
     policy.load_weights(folder)
+    if wanted := extras.saved():
+        saved = load_file(folder / MODULES)
+        assert saved.keys() == wanted.keys(), f"{folder / MODULES} has other weights than the recipe's algorithm"
+        with torch.no_grad():
+            for name, tensor in wanted.items():
+                tensor.copy_(saved[name])
+    extras.numbers.update(state.get("numbers", {}))
+
+
+def _write_tensors(folder: Path, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    with disk_errors(folder / file):
+        save_file({name: value.contiguous() for name, value in tensors.items()}, folder / file)
+    (folder / file).chmod((folder / RECIPE).stat().st_mode)  # safetensors lets nobody but the owner read them
 
 
 def fingerprint(pages: Sequence[Page]) -> str:

@@ -86,7 +86,7 @@ print([m for m in ("torch", "transformers") if m in sys.modules])
     assert told.stdout.endswith("[]\n")
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "transcribe", "render", "data check"])
+@pytest.mark.parametrize("command", ["train", "eval", "rollout", "transcribe", "render", "data check"])
 def test_every_command_explains_itself_with_examples(command):
     result = run(*command.split(), "--help")
     assert result.exit_code == 0

@@ -55,7 +55,9 @@ def test_the_verifiers_import_small_libraries_and_nothing_of_training(module):
     assert not any(name.startswith("ocr_rl") for name in imports(module))
 
 
-@pytest.mark.parametrize("module", ["tensors", "advantages", "losses"])
+@pytest.mark.parametrize(
+    "module", ["tensors", "advantages", "losses", "mismatch", "preference_losses", "value_losses"]
+)
 def test_the_maths_knows_torch_and_itself(module):
     assert libraries(f"ocr_rl.{module}") == {"torch"}
     ours = {name for name in imports(f"ocr_rl.{module}") if name.startswith(OURS)}
@@ -86,7 +88,7 @@ def test_pages_and_rewards_work_without_torch(module):
     assert at_once.isdisjoint({"ocr_rl.policy", "ocr_rl.rollout", "ocr_rl.tensors", "ocr_rl.losses", "ocr_rl.train"})
 
 
-SHARED = {f"ocr_rl.trainers.{name}" for name in ("ahead", "loop", "rollouts")}
+SHARED = {f"ocr_rl.trainers.{name}" for name in ("ahead", "loop", "micro_batches", "rollouts")}
 """What trainers are built from; each of the others is an algorithm."""
 
 

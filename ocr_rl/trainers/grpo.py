@@ -1,51 +1,70 @@
-"""GRPO: sample groups, score them, compare siblings, update.
+"""GRPO and its family: sample groups, score them, compare siblings, update.
 
-Group Relative Policy Optimization (DeepSeekMath, arXiv 2402.03300). What it is not: it has no critic, no reward
-model, no KL term unless beta > 0, and it never trains on a group whose completions all score the same.
+Group Relative Policy Optimization (DeepSeekMath, arXiv 2402.03300). What it is not: it has no critic, no KL term
+unless beta > 0, and it never trains on a group whose completions all score the same. DAPO, Dr. GRPO, GSPO, CISPO, GDPO,
+RLOO and REINFORCE are choices in [grpo]; `ocr_rl.losses.grpo_loss` says which.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
+from math import prod
 from operator import add
 
 import torch
 from torch import Tensor
 
-from ocr_rl.advantages import group_advantages
+from ocr_rl.advantages import (
+    GroupAdvantages,
+    batch_advantages,
+    decoupled_advantages,
+    group_advantages,
+    leave_one_out_advantages,
+)
 from ocr_rl.config import GrpoConfig, Recipe
 from ocr_rl.losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.mismatch import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
-from ocr_rl.policy import Policy, Prompt, PromptState, TokenScores
+from ocr_rl.policy import Policy
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine
 from ocr_rl.scoring_pool import Scorer
-from ocr_rl.tensors import masked_sum, pad_rows
+from ocr_rl.tensors import masked_sum
+from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
+from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, cut, reference_copy, reference_logprobs
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Page
+from ocr_verifiers import Score
+from ocr_verifiers.rubric import GATES
 
 
 class Grpo(Method):
     """Groups sampled by `engine`, scored by `scorer`, learned from once they are all there."""
 
     def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
+        grpo = recipe.grpo
         self.recipe = recipe
         self.learner = Learner(policy, recipe)
-        self.optimizer = self.learner.optimizer
-        self.rollouts = Rollouts(policy, engine, pages, scorer, recipe)
+        self.optimizer, self.extras = self.learner.optimizer, self.learner.extras
+        keep = partial(has_spread, least=grpo.min_group_std) if grpo.refill else None
+        self.rollouts = Rollouts(policy, engine, pages, scorer, recipe, keep, grpo.refill)
 
     def start(self, done: int) -> None:
-        self.rollouts.start(done)
+        self.rollouts.start(int(self.extras.numbers.get("batches", done)))
 
     def step(self, step: int, rate: float) -> StepResult:
+        grpo = self.recipe.grpo
         batch = self.rollouts.take(step)
+        self.extras.numbers["batches"] = batch.drawn
         began = time.monotonic()
-        advantages, spread = advantages_of(batch.groups, self.recipe.grpo)
+        penalties = self.learner.kl_penalties(batch.groups) if grpo.beta and grpo.kl_in == "reward" else None
+        advantages, spread = advantages_of(batch.groups, grpo, self.recipe.reward.weights, penalties)
         metrics = self.learner.update(batch.groups, advantages, spread, rate)
+        if grpo.reference_every and step % grpo.reference_every == 0:
+            self.learner.renew_reference()
         metrics["zero_advantage_fraction"] = 1 - spread.float().mean().item()
         metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
         return StepResult(metrics, rollout_rows(batch.groups, advantages))
@@ -57,51 +76,67 @@ class Grpo(Method):
         self.rollouts.close()
 
 
-def advantages_of(scored: Sequence[ScoredGroup], config: GrpoConfig) -> tuple[Tensor, Tensor]:
-    """(P, G) advantages and (P,) whether the group has spread."""
+def has_spread(group: ScoredGroup, least: float) -> bool:
+    """Whether its rewards differ enough to learn from."""
+    return torch.tensor(group.rewards).std().item() >= least
+
+
+def advantages_of(
+    scored: Sequence[ScoredGroup],
+    config: GrpoConfig,
+    weights: Mapping[str, float] | None = None,
+    penalties: Tensor | None = None,
+) -> GroupAdvantages:
+    """(P, G) advantages and (P,) whether the group has spread.
+
+    Args:
+        weights: of the parts of the reward, for the decoupled ones.
+        penalties: (P, G), taken from the rewards first.
+    """
+    if config.advantage == "decoupled":
+        assert weights is not None
+        assert penalties is None
+        parts = torch.tensor([[gated_parts(score, weights) for score in group.scores] for group in scored])
+        return decoupled_advantages(parts, torch.tensor(list(weights.values())), min_group_std=config.min_group_std)
     rewards = torch.tensor([group.rewards for group in scored])
+    if penalties is not None:
+        rewards = rewards - penalties
+    if config.advantage == "leave_one_out":
+        return leave_one_out_advantages(rewards)
+    if config.advantage == "batch":
+        return batch_advantages(rewards)
     return group_advantages(rewards, divide_by_std=config.divide_by_std, min_group_std=config.min_group_std)
 
 
-@dataclass(frozen=True)
-class MicroBatch:
-    """Completions of one page, similar in length. advantages (B,), the others (B, T); on the CPU."""
+def gated_parts(score: Score, weights: Mapping[str, float]) -> list[float]:
+    """Each weighted part of a reward times all of its gates; 0 for a part that does not apply to the page."""
+    gates = prod(score.parts.get(gate, 1.0) for gate in GATES)
+    return [score.parts.get(part, 0.0) * gates for part in weights]
 
-    ids: Tensor
-    mask: Tensor
+
+@dataclass(frozen=True)
+class GroupBatch(MicroBatch):
+    """advantages (B,), on the CPU like the others."""
+
     advantages: Tensor
-    sampling_logprobs: Tensor
     old_logprobs: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class PageTask:
-    """What one page has to learn from its completions."""
-
-    prompt: Prompt
-    batches: Sequence[MicroBatch]
 
 
 def micro_batches(
     group: ScoredGroup, advantages: Tensor, config: GrpoConfig, pad_id: int, most: int
-) -> list[MicroBatch]:
+) -> list[GroupBatch]:
     """The group's completions sorted by length, cut so that none holds more than `most` padded tokens."""
-    order = sorted(range(len(advantages)), key=lambda i: len(group.group.completions[i].token_ids))
-    chunks: list[list[int]] = [[]]
-    for i in order:
-        width = len(group.group.completions[i].token_ids)
-        if chunks[-1] and (len(chunks[-1]) + 1) * width > most:
-            chunks.append([])
-        chunks[-1].append(i)
-    result = []
-    for chunk in chunks:
-        completions = [group.group.completions[i] for i in chunk]
-        ids, mask = pad_rows([list(c.token_ids) for c in completions], pad_id)
-        sampling = pad_rows([list(c.sampling_logprobs) for c in completions], 0.0)[0]
-        if config.mask_truncated:
-            mask &= torch.tensor([c.finished for c in completions])[:, None]
-        result.append(MicroBatch(ids, mask, advantages[chunk], sampling))
-    return result
+    trained = torch.tensor([c.finished or not config.mask_truncated for c in group.group.completions])
+    return [
+        GroupBatch(
+            batch.rows,
+            batch.ids,
+            batch.mask & trained[batch.rows, None],
+            batch.sampling_logprobs,
+            advantages[batch.rows],
+        )
+        for batch in cut(group.group.completions, pad_id, most)
+    ]
 
 
 class Learner:
@@ -111,8 +146,11 @@ class Learner:
         self.policy, self.recipe = policy, recipe
         self.parameters = policy.trainable_parameters()
         self.optimizer = make_optimizer(self.parameters, recipe.train)
-        full = recipe.grpo.beta > 0 and policy.base is policy.model  # with LoRA the base model is the reference
-        self.reference = policy.frozen_copy() if full else None
+        self.reference = reference_copy(policy) if recipe.grpo.beta > 0 else None
+        moves = self.reference if recipe.grpo.reference_every else None
+        self.extras = Extras(frozen={} if moves is None else {"reference": moves.model})
+        self.beta = recipe.grpo.beta if recipe.grpo.kl_in == "loss" else 0.0
+        """Of the KL term in the loss."""
         self.sums = torch.zeros(5, device=policy.device)
         self.mismatch: list[MismatchSums] = []
 
@@ -147,7 +185,9 @@ class Learner:
             **(mismatch_metrics(reduce(add, self.mismatch)) if self.mismatch else {}),
         }
 
-    def prepare(self, scored: Sequence[ScoredGroup], advantages: Tensor, spread: Tensor) -> list[PageTask | None]:
+    def prepare(
+        self, scored: Sequence[ScoredGroup], advantages: Tensor, spread: Tensor
+    ) -> list[PageTask[GroupBatch] | None]:
         """What each page has to learn; None for a page without."""
         grpo, most = self.recipe.grpo, self.recipe.train.micro_batch_tokens
         return [
@@ -155,12 +195,12 @@ class Learner:
                 self.policy.prompt(scored[i].group.page),
                 micro_batches(scored[i], advantages[i], grpo, self.policy.pad_id, most),
             )
-            if spread[i] or grpo.beta
+            if spread[i] or self.beta
             else None
             for i in range(len(scored))
         ]
 
-    def accumulate(self, scored: Sequence[ScoredGroup], tasks: Sequence[PageTask | None]) -> None:
+    def accumulate(self, scored: Sequence[ScoredGroup], tasks: Sequence[PageTask[GroupBatch] | None]) -> None:
         """Add up the gradient of one optimiser step over these groups."""
         completions = [c for group in scored for c in group.group.completions]
         trained = [c for c in completions if c.finished or not self.recipe.grpo.mask_truncated]
@@ -169,15 +209,17 @@ class Learner:
             if task is not None:
                 self._backward(task, counts)
 
-    def _backward(self, task: PageTask, counts: StepCounts) -> None:
+    def _backward(self, task: PageTask[GroupBatch], counts: StepCounts) -> None:
         """Add the gradient of one page's completions, the page read once for all of them."""
         policy, grpo, rollout, device = self.policy, self.recipe.grpo, self.recipe.rollout, self.policy.device
-        state = policy.read(task.prompt, grad=True) if policy.shares_prompt else None
+        reading = Reading(policy, task.prompt, grad=True)
         for batch in task.batches:
-            scores = self._score(task.prompt, state, batch)
+            scores = reading.score(batch.ids, batch.mask, rollout.temperature)
             mask, advantages = batch.mask.to(device), batch.advantages.to(device)
             old = batch.old_logprobs.to(device) if batch.old_logprobs is not None else scores.logprobs.detach()
-            ref = self._reference_logprobs(task.prompt, batch) if grpo.beta else None
+            ref = None
+            if grpo.beta:
+                ref = reference_logprobs(policy, self.reference, task.prompt, batch, rollout.temperature)
             sampling = batch.sampling_logprobs.to(device)
             weights = sampling_weights(old, sampling, mask, rollout.correction, rollout.correction_cap)
             loss = grpo_loss(
@@ -188,11 +230,12 @@ class Learner:
                 counts,
                 ref_logprobs=ref,
                 weights=weights,
+                surrogate=grpo.surrogate,
                 clip_low=grpo.clip_low,
                 clip_high=grpo.clip_high,
                 normalizer=grpo.normalizer,
                 ratio=grpo.ratio,
-                beta=grpo.beta,
+                beta=self.beta,
                 kl=grpo.kl,
             )
             loss.backward()  # type: ignore[no-untyped-call]
@@ -211,28 +254,32 @@ class Learner:
                 entropy = masked_sum(scores.entropy, mask)
                 self.sums += torch.stack([loss.detach(), kl, entropy, clipped * tokens, tokens.float()])
                 self.mismatch.append(mismatch_sums(old, sampling, mask, weights))
-        if state is not None:
-            state.backward()
+        reading.backward()
 
-    def _score(self, prompt: Prompt, state: PromptState | None, batch: MicroBatch) -> TokenScores:
-        temperature = self.recipe.rollout.temperature
-        if state is None:
-            return self.policy.score_unshared(prompt, batch.ids, batch.mask, temperature)
-        return self.policy.score(state, batch.ids, batch.mask, temperature)
+    def kl_penalties(self, scored: Sequence[ScoredGroup]) -> Tensor:
+        """beta times the estimated KL of each completion to the reference, (P, G)."""
+        grpo, policy, temperature = self.recipe.grpo, self.policy, self.recipe.rollout.temperature
+        penalties = torch.zeros(len(scored), len(scored[0].rewards))
+        for i, group in enumerate(scored):
+            prompt = policy.prompt(group.group.page)
+            with torch.no_grad():
+                reading = Reading(policy, prompt)
+                for batch in cut(group.group.completions, policy.pad_id, self.recipe.train.micro_batch_tokens):
+                    own = reading.score(batch.ids, batch.mask, temperature).logprobs
+                    ref = reference_logprobs(policy, self.reference, prompt, batch, temperature)
+                    kl = torch.where(batch.mask.to(policy.device), kl_estimate(own, ref, grpo.kl), 0.0)
+                    penalties[i, list(batch.rows)] = grpo.beta * kl.sum(1).cpu()
+        return penalties
+
+    def renew_reference(self) -> None:
+        assert self.reference is not None
+        self.reference.model.load_state_dict(self.policy.model.state_dict())
 
     @torch.no_grad()
-    def _with_old_logprobs(self, task: PageTask | None) -> PageTask | None:
+    def _with_old_logprobs(self, task: PageTask[GroupBatch] | None) -> PageTask[GroupBatch] | None:
         """With the sampling policy's logprobs, taken before the first step changes it."""
         if task is None:
             return None
-        state = self.policy.read(task.prompt) if self.policy.shares_prompt else None
-        old = [self._score(task.prompt, state, batch).logprobs.cpu() for batch in task.batches]
+        reading, temperature = Reading(self.policy, task.prompt), self.recipe.rollout.temperature
+        old = [reading.score(batch.ids, batch.mask, temperature).logprobs.cpu() for batch in task.batches]
         return replace(task, batches=[replace(b, old_logprobs=o) for b, o in zip(task.batches, old, strict=True)])
-
-    @torch.no_grad()
-    def _reference_logprobs(self, prompt: Prompt, batch: MicroBatch) -> Tensor:
-        temperature = self.recipe.rollout.temperature
-        if self.reference is not None:
-            return self.reference.score(self.reference.read(prompt), batch.ids, batch.mask, temperature).logprobs
-        with self.policy.as_reference() as reference:
-            return reference.score(reference.read(prompt), batch.ids, batch.mask, temperature).logprobs

@@ -24,7 +24,7 @@ from ocr_rl.policy import Policy
 from ocr_rl.resume import Start
 from ocr_rl.rollout import EngineFailed
 from ocr_rl.run_folder import RunFolder
-from ocr_rl.trainer_state import load_checkpoint, save_checkpoint
+from ocr_rl.trainer_state import NOTHING, Extras, load_checkpoint, save_checkpoint
 from ocr_rl.types import Page
 
 Item = TypeVar("Item")
@@ -47,6 +47,8 @@ class Method(ABC):
     """What an algorithm adds to the loop. Made from the policy that the run begins with."""
 
     optimizer: torch.optim.Optimizer
+    extras: Extras = NOTHING
+    """What trains beside the policy, saved and loaded with it."""
 
     @abstractmethod
     def start(self, done: int) -> None:
@@ -60,6 +62,13 @@ class Method(ABC):
             TrainingStopped: the update cannot be made; the weights are those of before.
             FloatingPointError: the policy's weights are broken.
         """
+
+    def measure(self) -> Mapping[str, float | None]:
+        """What it has to tell of held-out pages, beside how well they are transcribed."""
+        return {}
+
+    def save(self, folder: Path) -> None:  # noqa: B027
+        """Add to a checkpoint what those need who use it."""
 
     def settle(self) -> None:  # noqa: B027 - not every algorithm generates
         """Give the engine the policy's current weights."""
@@ -90,7 +99,7 @@ def run_steps(
     done = start.step if start is not None else 0
     if start is not None:
         if start.checkpoint is not None:
-            load_checkpoint(start.checkpoint, policy, method.optimizer, pages, done)
+            load_checkpoint(start.checkpoint, policy, method.optimizer, pages, done, method.extras)
         run.rewind(done, to_toml(recipe))
     method.start(done)
     best = BestStep(run, train.keep_best)
@@ -98,7 +107,8 @@ def run_steps(
 
     def checkpoint(step: int) -> int:
         def save(folder: Path) -> None:
-            save_checkpoint(folder, policy, method.optimizer, recipe, pages, step)
+            save_checkpoint(folder, policy, method.optimizer, recipe, pages, step, method.extras)
+            method.save(folder)
 
         run.write_checkpoint(step, save, train.keep_checkpoints, spare=best.step)
         if step == best.step:
@@ -117,7 +127,8 @@ def run_steps(
                 if train.eval_every and step % train.eval_every == 0:
                     began = time.monotonic()
                     method.settle()
-                    metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
+                    measured = {**evaluate(), **method.measure()}
+                    metrics |= {f"eval/{name}": value for name, value in measured.items()}
                     metrics["time/evaluate"] = round(time.monotonic() - began, 3)
                 log.step(step, metrics)
                 if best.offer(step, metrics) or (train.checkpoint_every and step % train.checkpoint_every == 0):
@@ -179,7 +190,7 @@ def guarded_step(
             "Try a lower train.learning_rate, or model.compute_dtype = float32"
         )
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_factor", 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm

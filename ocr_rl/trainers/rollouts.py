@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -33,21 +33,36 @@ class Batch(RolledOut):
     """Seconds that the trainer waited for them, those of taking weights over included."""
     sync_s: float
     """Seconds in which the engine took weights over."""
+    drawn: int = 0
+    """Batches of pages that were drawn since the run began."""
 
 
 class Rollouts:
     """Sampled by `engine` from the policy of the step (or one before, see `ahead`), scored by `scorer`."""
 
-    def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        engine: Engine,
+        pages: Sequence[Page],
+        scorer: Scorer,
+        recipe: Recipe,
+        keep: Callable[[ScoredGroup], bool] | None = None,
+        refill: int = 0,
+    ) -> None:
+        """Groups that `keep` turns away are replaced, from up to `refill` further batches of pages."""
         rollout = recipe.rollout
         self.engine, self.scorer, self.recipe = engine, scorer, recipe
+        self.keep, self.refill = keep, refill
+        self.drawn = 0
         self.sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
         self._pages = epochs(pages, rollout.pages_per_step, recipe.train.seed)
         self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps, rollout.ahead)
 
-    def start(self, done: int) -> None:
-        """Go on after step `done`."""
-        self._pages = islice(self._pages, done, None)
+    def start(self, drawn: int) -> None:
+        """Go on after so many batches of pages."""
+        self._pages = islice(self._pages, drawn, None)
+        self.drawn = drawn
 
     def take(self, step: int) -> Batch:
         """The batch of a step; steps are asked for in order. Refused pages are named on stderr and left out.
@@ -57,8 +72,8 @@ class Rollouts:
             EngineFailed, FloatingPointError: as the engine raises them.
         """
         began = time.monotonic()
-        rolled = self._schedule.take(step)
-        batch = Batch(**vars(rolled), wait_s=time.monotonic() - began, sync_s=self._schedule.sync_s)
+        rolled, drawn = self._schedule.take(step)
+        batch = Batch(**vars(rolled), wait_s=time.monotonic() - began, sync_s=self._schedule.sync_s, drawn=drawn)
         for page, why in batch.refused:
             tqdm.write(f"{page.id}: left out: {why}", file=sys.stderr)
         if not batch.groups:
@@ -71,10 +86,26 @@ class Rollouts:
     def close(self) -> None:
         self._schedule.close()
 
-    def _sample(self, step: int) -> RolledOut:
-        seed = step_seed(step, self.recipe.train.seed)
-        permute = Random(f"permute:{seed}") if self.recipe.reward.permute else None
-        return self.scorer.roll_out(self.engine, next(self._pages), self.sampling, seed, permute)
+    def _sample(self, step: int) -> tuple[RolledOut, int]:
+        """The groups of a step, and how many batches of pages were drawn by then."""
+        wanted = self.recipe.rollout.pages_per_step
+        draws: list[RolledOut] = []
+        kept: list[ScoredGroup] = []
+        for draw in range(1 + self.refill):
+            seed = step_seed(step, self.recipe.train.seed) + draw * 500_009
+            permute = Random(f"permute:{seed}") if self.recipe.reward.permute else None
+            draws.append(self.scorer.roll_out(self.engine, next(self._pages), self.sampling, seed, permute))
+            self.drawn += 1
+            kept += [group for group in draws[-1].groups if self.keep is None or self.keep(group)]
+            if self.keep is None or len(kept) >= wanted:
+                break
+        rolled = RolledOut(
+            kept[:wanted] or draws[0].groups,  # with nothing to learn from there is still something to report
+            [refused for one in draws for refused in one.refused],
+            sum(one.generate_s for one in draws),
+            sum(one.score_s for one in draws),
+        )
+        return rolled, self.drawn
 
 
 def rollout_metrics(batch: Batch, learn_s: float) -> dict[str, float | None]:
@@ -93,7 +124,7 @@ def rollout_metrics(batch: Batch, learn_s: float) -> dict[str, float | None]:
         means[f"reward/{name}"] = sum(values) / len(values)
     return {
         "reward": rewards.mean().item(),
-        "reward_std": rewards.std(dim=1).mean().item(),
+        "reward_std": rewards.std(dim=1).mean().item() if rewards.shape[1] > 1 else None,
         **means,
         "pass_rate": sum(s.passed for s in scores) / tests if tests else None,
         **_pass_rates(scores),

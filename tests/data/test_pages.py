@@ -12,7 +12,7 @@ import huggingface_hub
 import pytest
 from PIL import Image
 
-from ocr_rl.page_files import pages_of
+from ocr_rl.page_walk import walk_pages
 from ocr_rl.pages import load_pages, parse_filters
 
 PRESENT = {"pdf": "a.png", "page": 1, "id": "a_1", "type": "present", "text": "Dear Sir"}
@@ -512,8 +512,8 @@ def test_pages_to_transcribe_need_no_text(tmp_path):
     draw(tmp_path / "b/scan.png")
     draw_pdf(tmp_path / "a.pdf", 2)
     (tmp_path / "notes.txt").write_text("ignored")
-    assert [page.id for page in pages_of(tmp_path)] == ["a.pdf#1", "a.pdf#2", "b/scan.png"]
-    [page] = pages_of(tmp_path / "b/scan.png", "Read.")
+    assert [page.id for page in walk_pages(tmp_path)] == ["a.pdf#1", "a.pdf#2", "b/scan.png"]
+    [page] = walk_pages(tmp_path / "b/scan.png", "Read.")
     assert (page.id, page.prompt, page.text) == ("scan.png", "Read.", None)
     with pytest.raises(ValueError, match=r"no image or PDF here; files are known by their endings: \.bmp"):
-        pages_of(tmp_path / "notes.txt")
+        list(walk_pages(tmp_path / "notes.txt"))

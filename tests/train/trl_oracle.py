@@ -89,7 +89,7 @@ def rloo_loss(b, *, clip_low=0.2, clip_high=0.2):
 
 
 def of_scored_tokens(logprobs, mask):
-    """What a model with a fused head tells the preference trainers: 0 outside the completion; one prompt token before."""
+    """What a model tells the preference trainers: log probabilities, 0 outside the completion; one prompt token."""
     known = torch.where(mask, logprobs, 0.0)
     zeros = torch.zeros_like(known)
     outputs = SimpleNamespace(log_probs=known, entropy=zeros, mean_logits=zeros, is_top1=mask)
@@ -109,7 +109,7 @@ PREFERENCES = {
 
 
 def dpo_loss(chosen, rejected, ref_chosen, ref_rejected, mask, loss_type, *, beta, label_smoothing=0.0):
-    """`DPOTrainer._compute_loss`. chosen, rejected: (B, T) token logprobs with gradient; references (B,); mask (2B, T)."""
+    """`DPOTrainer._compute_loss`. chosen, rejected: (B, T) with gradient; references (B,); mask (2B, T)."""
     trainer = SimpleNamespace(
         **PREFERENCES,
         ld_alpha=None,

@@ -1,0 +1,95 @@
+"""A page's completions, cut for the backward pass, and what a policy says of them from one reading of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from ocr_rl.policy import Policy, Prompt, TokenScores
+from ocr_rl.tensors import pad_rows
+from ocr_rl.types import Completion
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Completions of one page, similar in length; the tensors (B, T) on the CPU."""
+
+    rows: Sequence[int]
+    """Their places among the page's completions."""
+    ids: Tensor
+    mask: Tensor
+    """True = trained on."""
+    sampling_logprobs: Tensor
+
+
+Batch = TypeVar("Batch", bound=MicroBatch)
+
+
+@dataclass(frozen=True)
+class PageTask(Generic[Batch]):
+    """What one page has to learn from its completions."""
+
+    prompt: Prompt
+    batches: Sequence[Batch]
+
+
+def cut(completions: Sequence[Completion], pad_id: int, most: int) -> list[MicroBatch]:
+    """Completions of one page sorted by length, cut so that none holds more than `most` padded tokens."""
+    order = sorted(range(len(completions)), key=lambda i: len(completions[i].token_ids))
+    chunks: list[list[int]] = [[]]
+    for i in order:
+        width = len(completions[i].token_ids)
+        if chunks[-1] and (len(chunks[-1]) + 1) * width > most:
+            chunks.append([])
+        chunks[-1].append(i)
+    result = []
+    for chunk in chunks:
+        ids, mask = pad_rows([list(completions[i].token_ids) for i in chunk], pad_id)
+        sampling = pad_rows([list(completions[i].sampling_logprobs) for i in chunk], 0.0)[0]
+        result.append(MicroBatch(chunk, ids, mask, sampling))
+    return result
+
+
+class Reading:
+    """A page read once for all its completions; with each of them where gradient checkpointing needs that."""
+
+    def __init__(self, policy: Policy, prompt: Prompt, *, grad: bool = False) -> None:
+        self.policy, self.prompt = policy, prompt
+        self.state = policy.read(prompt, grad=grad) if policy.shares_prompt else None
+
+    def score(self, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
+        """See `Policy.score`."""
+        if self.state is None:
+            return self.policy.score_unshared(self.prompt, ids, mask, temperature)
+        return self.policy.score(self.state, ids, mask, temperature)
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """See `Policy.hidden`."""
+        if self.state is None:
+            return self.policy.hidden_unshared(self.prompt, ids)
+        return self.policy.hidden(self.state, ids)
+
+    def backward(self) -> None:
+        """Pass the gradients of all completions on to the page, after the last of them."""
+        if self.state is not None:
+            self.state.backward()
+
+
+def reference_copy(policy: Policy) -> Policy | None:
+    """A frozen copy of the policy as it is now; None with LoRA, where the base model is the reference."""
+    return policy.frozen_copy() if policy.base is policy.model else None
+
+
+@torch.no_grad()
+def reference_logprobs(
+    policy: Policy, reference: Policy | None, prompt: Prompt, batch: MicroBatch, temperature: float
+) -> Tensor:
+    """(B, T) by the starting policy: `reference`, from `reference_copy`, which was called then."""
+    if reference is not None:
+        return reference.score(reference.read(prompt), batch.ids, batch.mask, temperature).logprobs
+    with policy.as_reference() as base:
+        return base.score(base.read(prompt), batch.ids, batch.mask, temperature).logprobs
