@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from random import Random
 
 from ocr_rl.config import RewardConfig
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
 from ocr_verifiers.parallel import KnownPage
+from ocr_verifiers.rubric import GATES
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ def scored_group(group: Group, scores: Sequence[Score], permute: Random | None =
     if permute is not None:
         permute.shuffle(rewards)
     return ScoredGroup(group, scores, rewards)
+
+
+def gated_parts(score: Score, weights: Mapping[str, float]) -> list[float]:
+    """Each weighted part of a reward times all of its gates; 0 for a part that does not apply to the page."""
+    gates = prod(score.parts.get(gate, 1.0) for gate in GATES)
+    return [score.parts.get(part, 0.0) * gates for part in weights]
 
 
 def parse_tests(page: Page) -> list[UnitTest]:

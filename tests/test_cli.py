@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from ocr_rl import __version__
 from ocr_rl.cli import main
+from ocr_rl.config import recipe_names
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +125,7 @@ main({command!r})
     [
         (
             ["nope"],
-            'no recipe "nope"; write one of grpo, grpo-7b-lora, grpo-lines, grpo-paper, or the path of a TOML file',
+            f'no recipe "nope"; write one of {", ".join(recipe_names())}, or the path of a TOML file',
         ),
         (
             ["--set", "train.steps"],
@@ -175,7 +176,7 @@ def test_a_mistake_in_what_to_train_is_told_before_anything_is_written(arguments
         ("[trian]\n", 'my.toml: "trian" is no section; did you mean "train"?'),
         ("train = 3\n", "my.toml: train is 3; write a section [train]"),
         ('[train]\nsteps = "3"\n', "my.toml: train.steps is '3'; write a value of type integer"),
-        ('algorithm = "ppo"\n', "my.toml: algorithm is 'ppo'; write one of 'grpo'"),
+        ('algorithm = "trpo"\n', "my.toml: algorithm is 'trpo'; write one of 'grpo'"),
     ],
 )
 def test_a_mistake_in_a_recipe_file_names_the_file(text, message):

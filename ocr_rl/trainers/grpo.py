@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from math import prod
 from operator import add
 
 import torch
@@ -28,7 +27,7 @@ from ocr_rl.config import GrpoConfig, Recipe
 from ocr_rl.losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.mismatch import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.policy import Policy
-from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rewards import ScoredGroup, gated_parts
 from ocr_rl.rollout import Engine
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import masked_sum
@@ -37,8 +36,6 @@ from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimize
 from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, cut, reference_copy, reference_logprobs
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Page
-from ocr_verifiers import Score
-from ocr_verifiers.rubric import GATES
 
 
 class Grpo(Method):
@@ -106,12 +103,6 @@ def advantages_of(
     if config.advantage == "batch":
         return batch_advantages(rewards)
     return group_advantages(rewards, divide_by_std=config.divide_by_std, min_group_std=config.min_group_std)
-
-
-def gated_parts(score: Score, weights: Mapping[str, float]) -> list[float]:
-    """Each weighted part of a reward times all of its gates; 0 for a part that does not apply to the page."""
-    gates = prod(score.parts.get(gate, 1.0) for gate in GATES)
-    return [score.parts.get(part, 0.0) * gates for part in weights]
 
 
 @dataclass(frozen=True)
