@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ocr_rl.config import DataConfig, Recipe, RenderConfig, to_toml
+from ocr_rl.config import DataConfig, ModelConfig, Recipe, RenderConfig, to_toml
 from ocr_rl.engines import chosen_engine, make_engine
 from ocr_rl.evaluate import transcribe
 from ocr_rl.evaluation_summary import evaluation
@@ -27,16 +27,19 @@ from ocr_rl.evaluation_table import table
 from ocr_rl.page_results import score_pages
 from ocr_rl.pages import load_pages
 from ocr_rl.policy import Policy
+from ocr_rl.preference_files import read_labels, read_pairs
+from ocr_rl.preferences import Labelled, Pair
 from ocr_rl.render import STYLES, Layout, render_collection
 from ocr_rl.report_run import close_with_report
 from ocr_rl.resume import Start
-from ocr_rl.rewards import Rewarder, make_rubric
+from ocr_rl.reward_model import JudgedScorer, RewardModel
+from ocr_rl.rewards import Rewarder, ScoredGroup, make_rubric
 from ocr_rl.rollout import Engine, EngineFailed, Sampling
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.splits import SPLIT_SEED, split_pages
 from ocr_rl.trainer_state import environment, environment_changes
-from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of
+from ocr_rl.trainers import grpo, ppo, preference, reward_model, sft
 from ocr_rl.trainers.loop import Method, TrainingStopped, run_steps
 from ocr_rl.types import Page
 
@@ -51,10 +54,17 @@ class Job:
     policy: Policy
     engine: Engine
     rewarder: Rewarder
+    judge: RewardModel | None = None
+    """reward.model, where there is one."""
+    examples: Sequence[Pair | Labelled] | None = None
+    """Of pairs.path, where there is one."""
 
 
-def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = print) -> Job:
-    """Raises ValueError for anything in the recipe or the pages that would stop the run later."""
+def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = print, log: Path | None = None) -> Job:
+    """What an engine prints goes to the file `log`.
+
+    Raises ValueError for anything in the recipe or the pages that would stop the run later.
+    """
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
     chosen_engine(recipe.rollout.engine)
@@ -65,9 +75,40 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     check_keep_best(recipe.train.keep_best, held_out)
     rubric = make_rubric(recipe.reward)
     rewarder = Rewarder(rubric, [*train, *held_out])
+    examples = stored_examples(recipe, train, pages)
+    if recipe.algorithm == "sft":
+        sft.require_texts(train)
     policy = Policy.load(recipe.model)
-    engine = make_engine(policy, recipe.rollout, recipe.vllm, say)
-    return Job(recipe, train, held_out, policy, engine, rewarder)
+    engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
+    return Job(recipe, train, held_out, policy, engine, rewarder, load_judge(recipe, policy), examples)
+
+
+def stored_examples(recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]) -> Sequence[Pair | Labelled] | None:
+    """Those of the file that the recipe names for its algorithm. Raises ValueError for a file that is none."""
+    if not recipe.pairs.path or recipe.algorithm not in preference.LEARNERS:
+        return None
+    read = read_labels if recipe.algorithm == "kto" else read_pairs
+    return read(Path(recipe.pairs.path), train, pages)
+
+
+def load_judge(recipe: Recipe, policy: Policy) -> RewardModel | None:
+    """The reward model that the recipe names. Raises ValueError if it is none, or reads other tokens."""
+    name = recipe.reward.model
+    if not name:
+        return None
+    model = recipe.model
+    judge = RewardModel.load(
+        ModelConfig(
+            path=name,
+            compute_dtype=model.compute_dtype,
+            max_pixels=model.max_pixels,
+            trust_remote_code=model.trust_remote_code,
+        ),
+        policy.device,
+    )
+    if judge.policy.processor.tokenizer.get_vocab() != policy.processor.tokenizer.get_vocab():
+        raise ValueError(f'reward.model "{name}" has another vocabulary than model.path; train one from that model')
+    return judge
 
 
 def check_keep_best(metric: str, held_out: Sequence[Page]) -> None:
@@ -137,9 +178,10 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
     say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
     if start is not None:
         _say_where(start, say)
-    with Scorer(job.rewarder, job.recipe.reward.processes) as scorer:
+    with make_scorer(job) as scorer:
+        method = make_method(job, scorer)
         run_steps(
-            make_method(job, scorer),
+            method,
             job.policy,
             job.train,
             job.recipe,
@@ -147,18 +189,66 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
             lambda: curve_point(evaluate(job)),
             start,
         )
+        measured = method.measure()
     after = evaluate(job)
-    folder.write_eval("after", after)
+    folder.write_eval("after", {**after, **measured})
     say(table({"before": before, "after": after}))
+    if measured:
+        say(
+            "held-out pages: "
+            + ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in measured.items())
+        )
     if (best := folder.best()) is not None:
         say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
     close_with_report(folder, say, [*job.train, *job.held_out])
     say(f"run folder: {folder.path}")
 
 
+def make_scorer(job: Job) -> Scorer:
+    reward = job.recipe.reward
+    if job.judge is None:
+        return Scorer(job.rewarder, reward.processes)
+    return JudgedScorer(job.judge, reward.model_weight, job.rewarder, reward.processes)
+
+
 def make_method(job: Job, scorer: Scorer) -> Method:
     """What recipe.algorithm names."""
-    return Grpo(job.policy, job.engine, job.train, scorer, job.recipe)
+    policy, engine, recipe = job.policy, job.engine, job.recipe
+    match recipe.algorithm:
+        case "ppo":
+            return ppo.Ppo(policy, engine, job.train, scorer, recipe)
+        case "reward-model":
+            return reward_model.BradleyTerry(policy, engine, job.train, job.held_out, scorer, recipe)
+        case "sft":
+            return sft.Sft(policy, engine, job.train, recipe)
+        case "dpo" | "orpo" | "kto":
+            learner = preference.LEARNERS[recipe.algorithm](policy, recipe)
+            if job.examples is not None:
+                return preference.Preference.stored(learner, engine, job.examples)
+            return preference.Preference.fresh(learner, engine, job.train, scorer)
+    return grpo.Grpo(policy, engine, job.train, scorer, recipe)
+
+
+def one_gradient(job: Job, scored: Sequence[ScoredGroup]) -> None:
+    """The gradient of an update on these groups, for a dry run."""
+    recipe = job.recipe
+    apart = [replace(group, rewards=[float(i) for i in range(len(group.rewards))]) for group in scored]
+    match recipe.algorithm:
+        case "ppo":
+            actor = ppo.Learner(job.policy, recipe)
+            actor.accumulate(actor.experience(scored))
+        case "reward-model":
+            judge = reward_model.Learner(job.policy, recipe)
+            judge.accumulate(judge.pairs(apart))
+        case "sft":
+            sft.Sft(job.policy, job.engine, job.train, recipe).accumulate([group.group.page for group in scored])
+        case "dpo" | "orpo" | "kto":
+            preferred = preference.LEARNERS[recipe.algorithm](job.policy, recipe)
+            preferred.accumulate(preference.of_pages(preferred.choose(apart)))
+        case _:
+            advantages, spread = grpo.advantages_of(scored, recipe.grpo)
+            learner = grpo.Learner(job.policy, recipe)
+            learner.accumulate(scored, learner.prepare(scored, advantages, torch.ones_like(spread)))
 
 
 def _say_where(start: Start, say: Callable[[str], None]) -> None:
@@ -202,7 +292,7 @@ def describe(policy: Policy) -> str:
 def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     """Do one page of one step for real and say what the whole run would take. Nothing is written or updated."""
     recipe, policy = job.recipe, job.policy
-    grpo, rollout, steps = recipe.grpo, recipe.rollout, recipe.train.steps
+    rollout, steps = recipe.rollout, recipe.train.steps
     sample = job.train[:: max(1, len(job.train) // 32)][:32]
     prompts = [len(policy.prompt(page)) for page in sample]
     texts = [len(policy.processor.tokenizer(page.text)["input_ids"]) for page in sample if page.text]
@@ -213,10 +303,7 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     began = time.monotonic()
     with closing(job.engine):
         groups = job.engine.generate([longest], sampling, seed=0)
-    scored = job.rewarder.score_groups(groups)
-    advantages, spread = advantages_of(scored, grpo)
-    learner = Learner(policy, recipe)
-    learner.accumulate(scored, learner.prepare(scored, advantages, torch.ones_like(spread)))
+    one_gradient(job, job.rewarder.score_groups(groups))
     per_page = time.monotonic() - began
     policy.model.zero_grad(set_to_none=True)
     trained = sum(p.numel() for p in policy.trainable_parameters())

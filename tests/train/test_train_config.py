@@ -92,7 +92,7 @@ def test_an_override_is_toml_or_a_bare_string(override, section, key, value):
         ('[render]\nlines = ["a", 2]', "render.lines is 'a'; write a value of type integer"),
         ("[reward]\nweights = 1", "reward.weights is 1; write a table, e.g. { name = value }"),
         ('[reward.weights]\nexact = "x"', "reward.weights.exact is 'x'; write a value of type number"),
-        ('algorithm = "ppo"', "algorithm is 'ppo'; write one of 'grpo'"),
+        ('algorithm = "trpo"', "algorithm is 'trpo'; write one of 'grpo'"),
     ],
 )
 def test_a_mistake_in_a_file_names_the_file_and_what_to_write(tmp_path, text, message):
@@ -111,7 +111,7 @@ def test_a_mistake_in_a_file_names_the_file_and_what_to_write(tmp_path, text, me
         ("train.steps.x=1", "--set train.steps.x=1: train.steps has no entries; write --set train.steps=value"),
         ("train=5", "--set train=5: train is a section; write --set train.key=value"),
         ("reward.weights.exact=x", "reward.weights.exact is 'x'; write a value of type number"),
-        ("algorithm=ppo", "algorithm is 'ppo'; write one of 'grpo'"),
+        ("algorithm=trpo", "algorithm is 'trpo'; write one of 'grpo'"),
     ],
 )
 def test_a_mistake_in_an_override_repeats_it(override, message):

@@ -1,0 +1,95 @@
+"""A reward model: a policy's trunk and a head that says how good a completion of a page is.
+
+What it says is a score R; differences between the completions of one page are what it learned, and sigma(R) is the
+probability that it prefers a completion to one of score 0. sigma(R) is what stands in a reward.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor
+
+from ocr_rl.config import ModelConfig
+from ocr_rl.heads import ScalarHead
+from ocr_rl.policy import Policy
+from ocr_rl.rewards import Rewarder, ScoredGroup, scored_group
+from ocr_rl.rollout import Engine, Sampling
+from ocr_rl.scoring_pool import RolledOut, Scorer
+from ocr_rl.tensors import pad_rows
+from ocr_rl.types import Completion, Group, Page
+
+HEAD = Path("reward_head", "head.safetensors")
+"""In the model's folder; one deeper than its weights, because vLLM takes every *.safetensors beside config.json."""
+
+
+class RewardModel:
+    """R (B,) of completions: the head on the hidden state after a completion's last token."""
+
+    def __init__(self, policy: Policy, head: ScalarHead) -> None:
+        self.policy, self.head = policy, head.to(policy.device)
+
+    @classmethod
+    def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> RewardModel:
+        """From a checkpoint of `ocr-rl train reward-model`. Raises ValueError for anything else."""
+        if not Path(config.path, HEAD).is_file():
+            raise ValueError(
+                f'reward.model "{config.path}" has no {HEAD}; give a checkpoint of `ocr-rl train reward-model`'
+            )
+        policy = Policy.load(config, device)
+        policy.model.requires_grad_(False)
+        return cls(policy, ScalarHead.load(Path(config.path, HEAD)).requires_grad_(False))
+
+    def scores(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """
+        Args:
+            hidden: (B, T + 1, D) of the whole completions, see `Policy.hidden`.
+            mask: (B, T) on the CPU, True for a completion's tokens.
+        """
+        rows, last = torch.arange(len(mask)), mask.sum(1)
+        scores: Tensor = self.head(hidden[rows.to(hidden.device), last.to(hidden.device)])
+        return scores
+
+    @torch.no_grad()
+    def rate(self, group: Group) -> list[float]:
+        """sigma(R) of each completion, the page read once for all."""
+        ids, mask = padded(group.completions, self.policy.pad_id)
+        state = self.policy.read(self.policy.prompt(group.page))
+        ratings: list[float] = self.scores(self.policy.hidden(state, ids), mask).sigmoid().tolist()
+        return ratings
+
+
+class JudgedScorer(Scorer):
+    """Rewards that are r = (1 - w) rules + w sigma(R), by a reward model in this process."""
+
+    def __init__(self, model: RewardModel, weight: float, rewarder: Rewarder, processes: int) -> None:
+        """`weight` is w, in (0, 1]."""
+        super().__init__(rewarder, processes)
+        self.model, self.weight = model, weight
+
+    def roll_out(
+        self, engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int, permute: Random | None = None
+    ) -> RolledOut:
+        """See `Scorer.roll_out`; sigma(R) is the part "model" of each score."""
+        rolled = super().roll_out(engine, pages, sampling, seed)
+        began = time.monotonic()
+        groups = [self._judged(group, permute) for group in rolled.groups]
+        return replace(rolled, groups=groups, score_s=rolled.score_s + time.monotonic() - began)
+
+    def _judged(self, scored: ScoredGroup, permute: Random | None) -> ScoredGroup:
+        w = self.weight
+        scores = [
+            replace(score, reward=(1 - w) * score.reward + w * rating, parts={**score.parts, "model": rating})
+            for score, rating in zip(scored.scores, self.model.rate(scored.group), strict=True)
+        ]
+        return scored_group(scored.group, scores, permute)
+
+
+def padded(completions: Sequence[Completion], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Token ids and mask (B, T)."""
+    return pad_rows([list(completion.token_ids) for completion in completions], pad_id)

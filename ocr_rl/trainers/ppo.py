@@ -1,0 +1,306 @@
+"""PPO: sample, score, ask a critic what was to be expected at each token, update policy and critic.
+
+Proximal Policy Optimization (arXiv 1707.06347), with a KL term as language has it (Ziegler et al., 2019, arXiv
+1909.08593). What it is not: it has no entropy bonus; a pass is cut into updates by whole pages, always the same; and a
+completion that was cut off at the token limit has ended, so the critic does not say what would have come.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor, nn
+
+from ocr_rl.advantages import generalized_advantages, missing_end_penalty, token_rewards, whiten
+from ocr_rl.config import PpoConfig, Recipe
+from ocr_rl.heads import ScalarHead
+from ocr_rl.losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
+from ocr_rl.mismatch import mismatch_metrics, mismatch_sums, sampling_weights
+from ocr_rl.policy import Policy, TokenScores
+from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rollout import Engine
+from ocr_rl.scoring_pool import Scorer
+from ocr_rl.tensors import masked_sum
+from ocr_rl.trainer_state import Extras
+from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
+from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, cut, reference_copy, reference_logprobs
+from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
+from ocr_rl.types import Page
+from ocr_rl.value_losses import explained_variance, value_clip_fraction, value_loss
+
+
+class Ppo(Method):
+    """Completions sampled by `engine`, scored by `scorer`, learned from once they are all there."""
+
+    def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
+        self.learner = Learner(policy, recipe)
+        self.optimizer, self.extras = self.learner.optimizer, self.learner.extras
+        self.rollouts = Rollouts(policy, engine, pages, scorer, recipe)
+
+    def start(self, done: int) -> None:
+        self.rollouts.start(done)
+
+    def step(self, step: int, rate: float) -> StepResult:
+        batch = self.rollouts.take(step)
+        began = time.monotonic()
+        experience = self.learner.experience(batch.groups)
+        critic_only = step <= self.learner.recipe.ppo.critic_warmup
+        metrics = self.learner.update(experience, rate, critic_only=critic_only)
+        metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
+        return StepResult(metrics, rollout_rows(batch.groups, mean_advantages(experience)))
+
+    def settle(self) -> None:
+        self.rollouts.settle()
+
+    def close(self) -> None:
+        self.rollouts.close()
+
+
+@dataclass(frozen=True)
+class Tokens(MicroBatch):
+    """What the first look at a rollout found, (B, T) on the CPU; it stays so through all updates."""
+
+    old_logprobs: Tensor
+    ref_logprobs: Tensor | None
+    """Of the starting policy, where there is a KL term."""
+    old_values: Tensor
+    advantages: Tensor
+    returns: Tensor
+    weights: Tensor
+    """Importance weights that correct for the engine's sampling."""
+
+
+Experience = list[PageTask[Tokens]]
+
+
+def over_batch(experience: Experience, of: Callable[[Tokens], Tensor]) -> Tensor:
+    """What stands at the tokens of the whole batch, in one row (1, N)."""
+    return torch.cat([of(batch)[batch.mask] for task in experience for batch in task.batches])[None]
+
+
+def whitened(experience: Experience) -> Experience:
+    """With advantages of mean 0 and variance 1 over the whole batch."""
+    flat = over_batch(experience, lambda batch: batch.advantages)
+    rest = whiten(flat, torch.ones_like(flat, dtype=torch.bool))[0]
+    tasks = []
+    for task in experience:
+        batches = []
+        for batch in task.batches:
+            own, rest = rest.tensor_split([int(batch.mask.sum())])
+            advantages = torch.zeros_like(batch.advantages).masked_scatter(batch.mask, own)
+            batches.append(replace(batch, advantages=advantages))
+        tasks.append(replace(task, batches=batches))
+    return tasks
+
+
+def mean_advantages(experience: Experience) -> Tensor:
+    """(P, G): the mean over each completion's tokens."""
+    rows = []
+    for task in experience:
+        row = torch.zeros(sum(len(batch.rows) for batch in task.batches))
+        for batch in task.batches:
+            row[list(batch.rows)] = batch.advantages.sum(1) / batch.mask.sum(1).clamp(min=1)
+        rows.append(row)
+    return torch.stack(rows)
+
+
+class Critic:
+    """V_t (B, T), the return expected before token t is chosen: a head on the states that tokens are chosen from."""
+
+    def __init__(self, policy: Policy, config: PpoConfig, seed: int) -> None:
+        self.policy, self.kind = policy, config.critic
+        self.own = policy.copy() if config.critic == "separate" else None
+        self.head = ScalarHead(policy.hidden_size, config.critic_width, seed).to(policy.device)
+        self.modules: dict[str, nn.Module] = {"critic": self.head}
+        if self.own is not None:
+            self.modules["critic_trunk"] = self.own.backbone
+
+    def reading(self, policy_reading: Reading, *, grad: bool = False) -> Reading:
+        """Of the critic's own trunk; of the policy where they share it."""
+        return policy_reading if self.own is None else Reading(self.own, policy_reading.prompt, grad=grad)
+
+    def values(self, reading: Reading, scores: TokenScores, batch: MicroBatch) -> Tensor:
+        """
+        Args:
+            reading: from `reading`.
+            scores: the policy's, of the same batch.
+        """
+        if self.own is not None:
+            hidden = reading.hidden(batch.ids[:, :-1])
+        else:
+            hidden = scores.hidden.detach() if self.kind == "detached" else scores.hidden
+        values: Tensor = self.head(hidden)
+        return values
+
+
+class Learner:
+    """The update: scored groups in, weights of policy and critic changed in place, metrics out."""
+
+    def __init__(self, policy: Policy, recipe: Recipe) -> None:
+        self.policy, self.recipe = policy, recipe
+        self.critic = Critic(policy, recipe.ppo, recipe.train.seed)
+        self.extras = Extras(self.critic.modules, {"kl_coefficient": recipe.ppo.beta})
+        own = list(self.extras.trained().values())
+        self.optimizer = make_optimizer(policy.trainable_parameters(), recipe.train)
+        self.optimizer.add_param_group({"params": own, "rate_factor": recipe.ppo.critic_rate})
+        self.parameters = policy.trainable_parameters() + own
+        self.reference = reference_copy(policy) if recipe.ppo.beta > 0 else None
+        self.sums = torch.zeros(6, device=policy.device)
+
+    @torch.no_grad()
+    def experience(self, scored: Sequence[ScoredGroup]) -> Experience:
+        """What policy, reference and critic say of the completions before the first update."""
+        experience = [self._look(group) for group in scored]
+        return whitened(experience) if self.recipe.ppo.whiten else experience
+
+    def _look(self, group: ScoredGroup) -> PageTask[Tokens]:
+        ppo, rollout, policy = self.recipe.ppo, self.recipe.rollout, self.policy
+        completions = group.group.completions
+        finished = torch.tensor([completion.finished for completion in completions])
+        rewards = missing_end_penalty(torch.tensor(group.rewards), finished, ppo.missing_end_penalty)
+        prompt = policy.prompt(group.group.page)
+        reading = Reading(policy, prompt)
+        critics = self.critic.reading(reading)
+        batches = []
+        for batch in cut(completions, policy.pad_id, self.recipe.train.micro_batch_tokens):
+            scores = reading.score(batch.ids, batch.mask, rollout.temperature)
+            logprobs, mask = scores.logprobs.cpu(), batch.mask
+            values = torch.where(mask, self.critic.values(critics, scores, batch).cpu(), 0.0)
+            ref, kl = None, torch.zeros_like(logprobs)
+            if ppo.beta:
+                ref = reference_logprobs(policy, self.reference, prompt, batch, rollout.temperature).cpu()
+                kl = kl_estimate(logprobs, ref, ppo.kl)
+            coefficient = self.extras.numbers["kl_coefficient"] if ppo.kl_in == "reward" else 0.0
+            per_token = token_rewards(rewards[batch.rows], kl, mask, coefficient)
+            advantages = generalized_advantages(per_token, values, mask, gamma=ppo.gamma, lam=ppo.lam)
+            sampling = batch.sampling_logprobs
+            batches.append(
+                Tokens(
+                    **vars(batch),
+                    old_logprobs=logprobs,
+                    ref_logprobs=ref,
+                    old_values=values,
+                    advantages=advantages,
+                    returns=advantages + values,
+                    weights=sampling_weights(logprobs, sampling, mask, rollout.correction, rollout.correction_cap),
+                )
+            )
+        return PageTask(prompt, batches)
+
+    def update(self, experience: Experience, rate: float, *, critic_only: bool = False) -> dict[str, float | None]:
+        """Some epochs over the batch, each cut into ppo.updates_per_batch optimiser steps.
+
+        With `critic_only` no weight of the policy changes, those that the critic shares included.
+        """
+        ppo, train, numbers = self.recipe.ppo, self.recipe.train, self.extras.numbers
+        told = self._told(experience)
+        self.sums.zero_()
+        norm = 0.0
+        for _ in range(ppo.inner_epochs):
+            for part in range(ppo.updates_per_batch):
+                mine = experience[part :: ppo.updates_per_batch]
+                if mine:  # there are fewer pages than updates where the engine refused some
+                    self.accumulate(mine, critic_only=critic_only)
+                    norm = guarded_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
+        policy, value, entropy, clipped, value_clipped, tokens = self.sums.tolist()
+        updates = ppo.inner_epochs * ppo.updates_per_batch
+        kl = told.pop("kl_per_completion")
+        if ppo.kl_target and kl is not None:
+            numbers["kl_coefficient"] = adapted_kl_coefficient(numbers["kl_coefficient"], kl, ppo.kl_target)
+        return {
+            "loss": (policy + ppo.value_coefficient * value) / updates,
+            "policy_loss": policy / updates,
+            "value_loss": value / updates,
+            "clip_fraction": clipped / max(tokens, 1),
+            "value_clip_fraction": value_clipped / max(tokens, 1),
+            "entropy": entropy / max(tokens, 1),
+            "grad_norm": norm,
+            "lr": rate,
+            **told,
+        }
+
+    @torch.no_grad()
+    def _told(self, experience: Experience) -> dict[str, float | None]:
+        """What policy and critic were like before the first update."""
+        ppo = self.recipe.ppo
+        batches = [batch for task in experience for batch in task.batches]
+        old = over_batch(experience, lambda batch: batch.old_logprobs)
+        values = over_batch(experience, lambda batch: batch.old_values)
+        returns = over_batch(experience, lambda batch: batch.returns)
+        there = torch.ones_like(returns, dtype=torch.bool)
+        kl = None
+        if ppo.beta:
+            ref = torch.cat([b.ref_logprobs[b.mask] for b in batches if b.ref_logprobs is not None])
+            kl = kl_estimate(old, ref, ppo.kl)
+        mismatch = [mismatch_sums(b.old_logprobs, b.sampling_logprobs, b.mask, b.weights) for b in batches]
+        return {
+            "kl": kl.mean().item() if kl is not None else None,
+            "kl_per_completion": kl.sum().item() / sum(len(b.rows) for b in batches) if kl is not None else None,
+            "kl_coefficient": self.extras.numbers["kl_coefficient"] if ppo.beta else None,
+            "returns": returns.mean().item(),
+            "values": values.mean().item(),
+            "explained_variance": explained_variance(values, returns, there).item(),
+            **mismatch_metrics(reduce(add, mismatch)),
+        }
+
+    def accumulate(self, experience: Experience, *, critic_only: bool = False) -> None:
+        """Add up the gradient of one optimiser step over these pages."""
+        batches = [batch for task in experience for batch in task.batches]
+        counts = StepCounts(
+            tokens=sum(int(batch.mask.sum()) for batch in batches),
+            completions=sum(len(batch.rows) for batch in batches),
+            max_tokens=self.recipe.rollout.max_tokens,
+        )
+        for task in experience:
+            self._backward(task, counts, critic_only)
+
+    def _backward(self, task: PageTask[Tokens], counts: StepCounts, critic_only: bool) -> None:
+        """Add the gradient of one page's completions, the page read once for all of them."""
+        ppo, rollout, device = self.recipe.ppo, self.recipe.rollout, self.policy.device
+        reading = Reading(self.policy, task.prompt, grad=not critic_only)
+        critics = self.critic.reading(reading, grad=True)
+        beta = self.extras.numbers["kl_coefficient"] if ppo.kl_in == "loss" else 0.0
+        for batch in task.batches:
+            with torch.set_grad_enabled(not critic_only):
+                scores = reading.score(batch.ids, batch.mask, rollout.temperature)
+            values = self.critic.values(critics, scores, batch)
+            mask, old, advantages = batch.mask.to(device), batch.old_logprobs.to(device), batch.advantages.to(device)
+            old_values, returns = batch.old_values.to(device), batch.returns.to(device)
+            policy_part = grpo_loss(
+                scores.logprobs,
+                old,
+                advantages,
+                mask,
+                counts,
+                ref_logprobs=batch.ref_logprobs.to(device) if batch.ref_logprobs is not None else None,
+                weights=batch.weights.to(device),
+                clip_low=ppo.clip,
+                clip_high=ppo.clip,
+                normalizer="token",
+                beta=beta,
+                kl=ppo.kl,
+            )
+            clip = ppo.value_clip or None
+            value_part = value_loss(values, old_values, returns, mask, counts.tokens, clip=clip)
+            (policy_part + ppo.value_coefficient * value_part).backward()  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                tokens = mask.sum()
+                clipped = clip_fraction(
+                    scores.logprobs, old, advantages, mask, clip_low=ppo.clip, clip_high=ppo.clip, ratio="token"
+                )
+                beyond = tokens * 0.0
+                if clip is not None:
+                    beyond = tokens * value_clip_fraction(values, old_values, returns, mask, clip=clip)
+                entropy = masked_sum(scores.entropy, mask)
+                self.sums += torch.stack(
+                    [policy_part.detach(), value_part.detach(), entropy, clipped * tokens, beyond, tokens.float()]
+                )
+        if not critic_only:
+            reading.backward()
+        if critics is not reading:
+            critics.backward()
