@@ -110,6 +110,12 @@ class VllmConfig:
     """An engine that is silent for so long is started anew."""
     tolerance: float = 0.0
     """Mean difference between the engine's log probabilities and the trainer's that stops training; 0: by precision."""
+    server: str = ""
+    """Address of a `vllm serve` on other GPUs that samples instead, e.g. http://gpu2:8000; empty: a process here."""
+    transfer: Literal["nccl", "folder"] = "nccl"
+    """How weights get to that server: from GPU to GPU, or by files."""
+    transfer_folder: str = ""
+    """For transfer = folder: a folder that both machines see under this path."""
 
 
 @dataclass(frozen=True)
@@ -475,6 +481,12 @@ def check(recipe: Recipe) -> Recipe:
             "two numbers, e.g. [20, 8], or []",
         ),
         (0 < recipe.vllm.memory_share < 1, "vllm.memory_share", recipe.vllm.memory_share, "a share between 0 and 1"),
+        (
+            recipe.vllm.transfer == "nccl" or bool(recipe.vllm.transfer_folder),
+            "vllm.transfer_folder",
+            f'"{recipe.vllm.transfer_folder}"',
+            "a folder that both machines see, for vllm.transfer = folder",
+        ),
         (recipe.vllm.timeout_s > 0, "vllm.timeout_s", recipe.vllm.timeout_s, "above 0"),
         (rollout.correction_cap >= 1, "rollout.correction_cap", rollout.correction_cap, "at least 1"),
         (recipe.reward.processes >= 0, "reward.processes", recipe.reward.processes, "0 or more"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,13 +14,15 @@ from ocr_rl.rollout import Engine, TransformersEngine
 from ocr_rl.rollout_vllm import VllmEngine, vllm_installed
 
 
-def chosen_engine(name: str) -> str:
-    """`auto` is vLLM where it is installed beside CUDA, transformers elsewhere.
+def chosen_engine(name: str, server: str = "") -> str:
+    """`auto` is vLLM where it is installed beside CUDA, or served elsewhere, and transformers otherwise.
 
     Raises:
         ValueError: vLLM is asked for and not installed.
     """
     installed = vllm_installed()
+    if server and name != "transformers":
+        return "vllm"
     if name == "vllm" and not installed:
         raise ValueError(
             "rollout.engine is \"vllm\", but vllm is not installed: pip install 'ocr-rl[train,vllm]' for CUDA, "
@@ -43,7 +46,8 @@ def make_engine(
         ValueError: the recipe asks for what is not installed or does not go together.
         EngineFailed: it does not start.
     """
-    name = chosen_engine(rollout.engine)
+    vllm = vllm or VllmConfig()
+    name = chosen_engine(rollout.engine, vllm.server)
     if rollout.ahead and name != "vllm":
         raise ValueError(
             "rollout.ahead is true, but the transformers engine samples with the very weights that are being "
@@ -52,16 +56,23 @@ def make_engine(
     say(f"engine: {name}")
     if name == "transformers":
         return TransformersEngine(policy, rollout.rows)
-    vllm = vllm or VllmConfig()
+    options: dict[str, Any] = {
+        "rows": rollout.rows,
+        "max_model_len": vllm.max_model_len,
+        "stop_repetition": tuple(vllm.stop_repetition) or None,
+        "timeout_s": vllm.timeout_s,
+        "tolerance": vllm.tolerance or None,
+    }
+    if vllm.server:
+        from ocr_rl.rollout_server import ServerEngine
+
+        folder = Path(vllm.transfer_folder) if vllm.transfer_folder else None
+        return ServerEngine(policy, vllm.server, transfer=vllm.transfer, folder=folder, **options)
     return VllmEngine(
         policy,
-        rows=rollout.rows,
-        max_model_len=vllm.max_model_len,
         memory_share=vllm.memory_share,
         kv_cache_gib=vllm.kv_cache_gib,
         sleep=vllm.sleep,
-        stop_repetition=(vllm.stop_repetition[0], vllm.stop_repetition[1]) if vllm.stop_repetition else None,
-        timeout_s=vllm.timeout_s,
-        tolerance=vllm.tolerance or None,
         log=log,
+        **options,
     )

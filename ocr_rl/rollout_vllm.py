@@ -23,8 +23,6 @@ from importlib.util import find_spec
 from multiprocessing import Pipe
 from pathlib import Path
 
-import torch
-
 from ocr_rl.engine_probe import PROBE, TOLERANCES, complaint
 from ocr_rl.policy import Policy
 from ocr_rl.rollout import Engine, EngineFailed, Refused, Sampled, Sampling

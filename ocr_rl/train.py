@@ -67,7 +67,7 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     """
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
-    chosen_engine(recipe.rollout.engine)
+    chosen_engine(recipe.rollout.engine, recipe.vllm.server)
     torch.manual_seed(recipe.train.seed)
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
     if recipe.train.eval_pages:

@@ -55,9 +55,7 @@ def test_the_verifiers_import_small_libraries_and_nothing_of_training(module):
     assert not any(name.startswith("ocr_rl") for name in imports(module))
 
 
-@pytest.mark.parametrize(
-    "module", ["tensors", "advantages", "losses", "mismatch", "preference_losses", "value_losses"]
-)
+@pytest.mark.parametrize("module", ["tensors", "advantages", "losses", "mismatch", "preference_losses", "value_losses"])
 def test_the_maths_knows_torch_and_itself(module):
     assert libraries(f"ocr_rl.{module}") == {"torch"}
     ours = {name for name in imports(f"ocr_rl.{module}") if name.startswith(OURS)}
@@ -76,8 +74,10 @@ def test_the_command_line_imports_click_and_nothing_heavy_at_its_top(module):
     assert all(name == "ocr_rl" or name.startswith("ocr_rl.commands") for name in ours)
 
 
-PAGES = "types images problems splits pixels words typefaces render pages page_files page_rows data_check"
-EVALUATION = "evaluate page_results evaluation_summary evaluation_table comparison best_step"
+PAGES = "types images problems splits pixels words typefaces render pages page_files page_rows page_walk data_check"
+EVALUATION = (
+    "preferences preference_files evaluate page_results evaluation_summary evaluation_table comparison best_step"
+)
 REPORTS = "report_curves report_html report_run report_evaluation"
 
 

@@ -47,6 +47,12 @@ def test_vllm_that_is_not_installed_is_named_with_the_command_that_installs_it(m
         chosen_engine("vllm")
 
 
+def test_a_server_needs_no_vllm_here(machine):
+    machine(cuda=False, vllm="no")
+    assert chosen_engine("auto", "http://localhost:8000") == chosen_engine("vllm", "http://localhost:8000") == "vllm"
+    assert chosen_engine("transformers", "http://localhost:8000") == "transformers"
+
+
 def test_the_engine_says_which_one_it_is():
     said = []
     engine = make_engine(make_policy(), RolloutConfig(engine="transformers", rows=7), say=said.append)

@@ -1,0 +1,478 @@
+"""Learning from preferences: DPO and ORPO from pairs of transcriptions, KTO from good and bad ones.
+
+Preferences come fresh from the policy at each step, as in GRPO, or from a file. One optimiser step is made of a batch;
+a page is read once for all of its completions that take part.
+
+What these are not: the reference does not move, and a file's preferences are not weighted by how likely the policy is
+to write them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from ocr_rl.config import Recipe
+from ocr_rl.policy import Policy, Prompt
+from ocr_rl.preference_losses import (
+    dpo_loss,
+    implicit_rewards,
+    kto_loss,
+    kto_reference,
+    log_ratio_margin,
+    orpo_loss,
+    reward_accuracy,
+    reward_margin,
+    sequence_logprobs,
+)
+from ocr_rl.preferences import Labelled, Pair, labels_of_groups, pairs_of_groups
+from ocr_rl.reference import Reference
+from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rollout import Engine
+from ocr_rl.scoring_pool import Scorer
+from ocr_rl.tensors import pad_rows
+from ocr_rl.trainer_state import Extras
+from ocr_rl.trainers.loop import Method, StepResult, epochs, guarded_step, make_optimizer
+from ocr_rl.trainers.micro_batches import Reading
+from ocr_rl.trainers.rollouts import Batch, Rollouts, rollout_metrics, rollout_rows
+from ocr_rl.types import Completion, Page
+from ocr_rl.writing import Writer
+
+Example = TypeVar("Example", bound=Pair | Labelled)
+Metrics = dict[str, float | None]
+
+
+# What a backward pass holds.
+
+
+@dataclass(frozen=True)
+class Together:
+    """Completions of one page that are scored together, each once; on the CPU."""
+
+    ids: Tensor
+    """(B, T)."""
+    mask: Tensor
+    """(B, T)."""
+    rows: Tensor
+    """(K, n): which rows are the n completions of each of K examples."""
+    examples: list[int]
+    """K: which examples of the page these are."""
+
+
+def cut_examples(examples: Sequence[Sequence[Completion]], pad_id: int, most: int) -> list[Together]:
+    """Examples of one page, the short ones first, cut so that none holds more than `most` padded tokens.
+
+    An example is not divided, and may hold more by itself.
+    """
+    widths = [max(len(c.token_ids) for c in example) for example in examples]
+    chunks: list[tuple[list[int], dict[tuple[int, ...], int]]] = []
+    for i in sorted(range(len(examples)), key=lambda i: widths[i]):
+        keys = dict.fromkeys(tuple(c.token_ids) for c in examples[i])
+        if not chunks or len(chunks[-1][1].keys() | keys) * widths[i] > most:
+            chunks.append(([], {}))
+        members, row_of = chunks[-1]
+        members.append(i)
+        for key in keys:
+            row_of.setdefault(key, len(row_of))
+    result = []
+    for members, row_of in chunks:
+        ids, mask = pad_rows([list(key) for key in row_of], pad_id)
+        rows = torch.tensor([[row_of[tuple(c.token_ids)] for c in examples[i]] for i in members])
+        result.append(Together(ids, mask, rows, members))
+    return result
+
+
+def totals(reading: Reading, batch: Together, temperature: float, *, average: bool = False) -> Tensor:
+    """Log probabilities of each example's completions, summed over their tokens or averaged: (K, n)."""
+    logprobs = reading.score(batch.ids, batch.mask, temperature).logprobs
+    own = sequence_logprobs(logprobs, batch.mask.to(logprobs.device), average=average)
+    return own[batch.rows.to(own.device)]
+
+
+# What is learned.
+
+
+class Learner(ABC, Generic[Example]):
+    """Examples in, weights changed in place, metrics out."""
+
+    def __init__(self, policy: Policy, recipe: Recipe) -> None:
+        self.policy, self.recipe = policy, recipe
+        self.parameters = policy.trainable_parameters()
+        self.optimizer = make_optimizer(self.parameters, recipe.train)
+
+    @abstractmethod
+    def choose(self, groups: Sequence[ScoredGroup]) -> list[Example]:
+        """The examples that scored groups give."""
+
+    @abstractmethod
+    def sides(self, example: Example) -> Iterable[tuple[Completion, float]]:
+        """Where the update moves each completion of an example: 1 towards, -1 away."""
+
+    @abstractmethod
+    def accumulate(self, pages: Sequence[Sequence[Example]]) -> Metrics:
+        """Add up the gradient of the mean loss of all examples, those of a page together. Without any there is none."""
+
+    def update(self, pages: Sequence[Sequence[Example]], rate: float) -> Metrics:
+        """One optimiser step."""
+        metrics = self.accumulate(pages)
+        norm = guarded_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
+        return metrics | {"grad_norm": norm, "lr": rate}
+
+
+class PairLearner(Learner[Pair]):
+    """A loss of the chosen and the rejected completion of a page."""
+
+    reference: Reference | None = None
+    average = False
+    """The loss is one of mean log probabilities per token, not of their sums."""
+
+    @abstractmethod
+    def losses(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+        """Of pairs (K, 2), the chosen first -> (K,). Without a reference the second are 0."""
+
+    @abstractmethod
+    def rewards(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+        """What the policy says of both, as a reward (K, 2); a metric."""
+
+    def choose(self, groups: Sequence[ScoredGroup]) -> list[Pair]:
+        pairs = self.recipe.pairs
+        return pairs_of_groups(groups, pairs.choose, pairs.margin, pairs.most)
+
+    def sides(self, example: Pair) -> Iterable[tuple[Completion, float]]:
+        return (example.chosen, 1.0), (example.rejected, -1.0)
+
+    def accumulate(self, pages: Sequence[Sequence[Pair]]) -> Metrics:
+        temperature, most = self.recipe.rollout.temperature, self.recipe.train.micro_batch_tokens
+        count = sum(map(len, pages))
+        losses, rewards, logprobs = [], [], []
+        for pairs in pages:
+            prompt = self.policy.prompt(pairs[0].page)
+            batches = cut_examples([(pair.chosen, pair.rejected) for pair in pairs], self.policy.pad_id, most)
+            refs = self._reference_totals(prompt, batches)
+            reading = Reading(self.policy, prompt, grad=True)
+            for batch, ref in zip(batches, refs, strict=True):
+                own = totals(reading, batch, temperature, average=self.average)
+                loss = self.losses(own, ref)
+                (loss.sum() / count).backward()  # type: ignore[no-untyped-call]
+                losses.append(loss.detach())
+                rewards.append(self.rewards(own.detach(), ref))
+                logprobs.append(own.detach())
+            reading.backward()
+        if not count:
+            return {"loss": 0.0, "pairs": 0}
+        chosen, rejected = torch.cat(rewards).unbind(1)
+        likelihoods = torch.cat(logprobs).mean(0).tolist()
+        return {
+            "loss": torch.cat(losses).mean().item(),
+            "pairs": count,
+            "rewards/chosen": chosen.mean().item(),
+            "rewards/rejected": rejected.mean().item(),
+            "rewards/margin": reward_margin(chosen, rejected).item(),
+            "rewards/accuracy": reward_accuracy(chosen, rejected).item(),
+            "logprobs/chosen": likelihoods[0],
+            "logprobs/rejected": likelihoods[1],
+        }
+
+    def _reference_totals(self, prompt: Prompt, batches: Sequence[Together]) -> list[Tensor]:
+        if self.reference is None:
+            return [torch.zeros(batch.rows.shape, device=self.policy.device) for batch in batches]
+        with self.reference.policy() as frozen:
+            reading = Reading(frozen, prompt)
+            temperature = self.recipe.rollout.temperature
+            return [totals(reading, batch, temperature, average=self.average) for batch in batches]
+
+
+class Dpo(PairLearner):
+    """Direct Preference Optimization (arXiv 2305.18290), and IPO, hinge and robust DPO in its place."""
+
+    def __init__(self, policy: Policy, recipe: Recipe) -> None:
+        super().__init__(policy, recipe)
+        self.reference = Reference(policy)
+        self.average = recipe.dpo.length_average
+
+    def losses(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+        dpo = self.recipe.dpo
+        margin = log_ratio_margin(*logprobs.unbind(1), *ref_logprobs.unbind(1))
+        return dpo_loss(margin, beta=dpo.beta, kind=dpo.loss, label_smoothing=dpo.label_smoothing)
+
+    def rewards(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+        return implicit_rewards(logprobs, ref_logprobs, beta=self.recipe.dpo.beta)
+
+
+class Orpo(PairLearner):
+    """Odds Ratio Preference Optimization (arXiv 2403.07691): likelihood of the chosen, and no reference."""
+
+    average = True
+
+    def losses(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+        chosen, rejected = logprobs.unbind(1)
+        return orpo_loss(chosen, rejected, beta=self.recipe.orpo.beta)
+
+    def rewards(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+        return self.recipe.orpo.beta * logprobs
+
+
+class Kto(Learner[Labelled]):
+    """Kahneman-Tversky Optimization (arXiv 2402.01306), of completions that are good or bad by themselves."""
+
+    def __init__(self, policy: Policy, recipe: Recipe) -> None:
+        super().__init__(policy, recipe)
+        self.reference = Reference(policy)
+
+    def choose(self, groups: Sequence[ScoredGroup]) -> list[Labelled]:
+        pairs = self.recipe.pairs
+        threshold = pairs.threshold if pairs.label == "threshold" else None
+        return labels_of_groups(groups, threshold, pairs.dead_zone)
+
+    def sides(self, example: Labelled) -> Iterable[tuple[Completion, float]]:
+        return ((example.completion, 1.0 if example.desirable else -1.0),)
+
+    def accumulate(self, pages: Sequence[Sequence[Labelled]]) -> Metrics:
+        beta, most = self.recipe.kto.beta, self.recipe.train.micro_batch_tokens
+        temperature, device = self.recipe.rollout.temperature, self.policy.device
+        count = sum(map(len, pages))
+        desirable = sum(label.desirable for labels in pages for label in labels)
+        if not count:
+            return {"loss": 0.0, "desirable": 0, "undesirable": 0}
+        prompts = [self.policy.prompt(labels[0].page) for labels in pages]
+        batches = [
+            cut_examples([(label.completion,) for label in labels], self.policy.pad_id, most) for labels in pages
+        ]
+        refs, z = self._references(prompts, batches)
+        weight, other_weight = self.weights(desirable, count - desirable)
+        losses, rewards, goods, logprobs = [], [], [], []
+        for prompt, labels, own_batches, own_refs in zip(prompts, pages, batches, refs, strict=True):
+            reading = Reading(self.policy, prompt, grad=True)
+            for batch, ref in zip(own_batches, own_refs, strict=True):
+                own = totals(reading, batch, temperature)[:, 0]
+                good = torch.tensor([labels[i].desirable for i in batch.examples], device=device)
+                loss = kto_loss(own - ref, good, z, beta=beta, desirable_weight=weight, undesirable_weight=other_weight)
+                (loss.sum() / count).backward()  # type: ignore[no-untyped-call]
+                losses.append(loss.detach())
+                rewards.append(implicit_rewards(own.detach(), ref, beta=beta))
+                goods.append(good)
+                logprobs.append(own.detach())
+            reading.backward()
+        reward, good, logprob = torch.cat(rewards), torch.cat(goods), torch.cat(logprobs)
+        chosen, rejected = _mean(reward[good]), _mean(reward[~good])
+        return {
+            "loss": torch.cat(losses).mean().item(),
+            "kl": z.item(),
+            "desirable": desirable,
+            "undesirable": count - desirable,
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/margin": None if chosen is None or rejected is None else chosen - rejected,
+            "rewards/accuracy": ((reward > beta * z) == good).float().mean().item(),
+            "logprobs/chosen": _mean(logprob[good]),
+            "logprobs/rejected": _mean(logprob[~good]),
+        }
+
+    def weights(self, desirable: int, undesirable: int) -> tuple[float, float]:
+        """lambda_D and lambda_U. Balanced, all good completions count as much as all bad ones, at equal weights.
+
+        A kind that is alone keeps the recipe's weight.
+        """
+        kto = self.recipe.kto
+        if not (kto.balance and desirable and undesirable):
+            return kto.desirable_weight, kto.undesirable_weight
+        half = (desirable + undesirable) / 2
+        return kto.desirable_weight * half / desirable, kto.undesirable_weight * half / undesirable
+
+    @torch.no_grad()
+    def _references(
+        self, prompts: Sequence[Prompt], batches: Sequence[Sequence[Together]]
+    ) -> tuple[list[list[Tensor]], Tensor]:
+        """log ref of each page's completions, and z, by the policy as it is before the update.
+
+        z is of each page with the completions of the next; a batch of one page has no such pair, and z = 0.
+        """
+        temperature = self.recipe.rollout.temperature
+        strangers = [*batches[1:], *batches[:1]] if len(batches) > 1 else [[]]
+
+        def said(reading: Reading, own: Sequence[Together]) -> list[Tensor]:
+            return [totals(reading, batch, temperature)[:, 0] for batch in own]
+
+        refs, far = [], []
+        with self.reference.policy() as frozen:
+            for prompt, own, others in zip(prompts, batches, strangers, strict=True):
+                reading = Reading(frozen, prompt)
+                refs.append(said(reading, own))
+                far += [-ref for ref in said(reading, others)]
+        if not far:
+            return refs, torch.zeros((), device=self.policy.device)
+        now = [
+            part for p, others in zip(prompts, strangers, strict=True) for part in said(Reading(self.policy, p), others)
+        ]
+        return refs, kto_reference(torch.cat(now) + torch.cat(far))
+
+
+def _mean(values: Tensor) -> float | None:
+    return values.mean().item() if len(values) else None
+
+
+LEARNERS: dict[str, type[Learner[Any]]] = {"dpo": Dpo, "orpo": Orpo, "kto": Kto}
+"""By the recipe's `algorithm`."""
+
+
+# Where preferences come from.
+
+
+@dataclass(frozen=True)
+class Taken(Generic[Example]):
+    """What a step learns from."""
+
+    examples: list[Example]
+    batch: Batch | None
+    """The groups that they were chosen from; None: they were in a file."""
+
+
+class Source(Protocol[Example]):
+    def start(self, done: int) -> None:
+        """Go on after step `done`."""
+
+    def take(self, step: int) -> Taken[Example]:
+        """The examples of a step; steps are asked for in order."""
+
+    def settle(self) -> None:
+        """Give the engine the policy's current weights."""
+
+    def close(self) -> None: ...
+
+
+class Fresh(Generic[Example]):
+    """Chosen from groups that the policy of the step has sampled."""
+
+    def __init__(self, learner: Learner[Example], rollouts: Rollouts) -> None:
+        self._learner, self._rollouts = learner, rollouts
+
+    def start(self, done: int) -> None:
+        self._rollouts.start(done)
+
+    def take(self, step: int) -> Taken[Example]:
+        batch = self._rollouts.take(step)
+        return Taken(self._learner.choose(batch.groups), batch)
+
+    def settle(self) -> None:
+        self._rollouts.settle()
+
+    def close(self) -> None:
+        self._rollouts.close()
+
+
+class Stored(Generic[Example]):
+    """All examples of rollout.pages_per_step pages at a time, each page once in an epoch."""
+
+    def __init__(self, learner: Learner[Example], engine: Engine, examples: Sequence[Example]) -> None:
+        self._learner, self._engine = learner, engine
+        self._writer = Writer(learner.policy)
+        recipe = learner.recipe
+        self._max_tokens = recipe.rollout.max_tokens
+        self._batches: Iterator[list[list[Example]]] = epochs(
+            of_pages(examples), recipe.rollout.pages_per_step, recipe.train.seed
+        )
+
+    def start(self, done: int) -> None:
+        self._batches = islice(self._batches, done, None)
+
+    def take(self, step: int) -> Taken[Example]:
+        return Taken([self._written(example) for page in next(self._batches) for example in page], None)
+
+    def settle(self) -> None:
+        self._engine.sync(self._learner.policy)
+
+    def close(self) -> None:
+        pass
+
+    def _written(self, example: Example) -> Example:
+        """With tokens, which a file has not."""
+        completions: dict[str, Any] = {
+            name: self._writer.completion(value.text, value.finished, self._max_tokens)
+            for name, value in vars(example).items()
+            if isinstance(value, Completion)
+        }
+        return replace(example, **completions)
+
+
+def fingerprint(examples: Iterable[Example]) -> float:
+    """A whole number, the same for the same examples in the same order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        told = {name: value for name, value in vars(example).items() if name != "page"}
+        digest.update(f"{example.page.id!r} {told!r}\n".encode("utf-8", "surrogatepass"))
+    return float(int.from_bytes(digest.digest()[:6], "big"))
+
+
+def of_pages(examples: Iterable[Example]) -> list[list[Example]]:
+    """Those of each page together, in the order in which the pages appear."""
+    pages: dict[str, list[Example]] = {}
+    for example in examples:
+        pages.setdefault(example.page.id, []).append(example)
+    return list(pages.values())
+
+
+class Preference(Method, Generic[Example]):
+    """Take examples, learn from them, tell of it."""
+
+    def __init__(self, learner: Learner[Example], source: Source[Example], stored: float | None = None) -> None:
+        """`stored` tells one file's examples from another's."""
+        self.learner, self.source = learner, source
+        self.optimizer = learner.optimizer
+        self._stored = stored
+        self.extras = Extras(numbers={} if stored is None else {"examples": stored})
+
+    @classmethod
+    def fresh(
+        cls, learner: Learner[Example], engine: Engine, pages: Sequence[Page], scorer: Scorer
+    ) -> Preference[Example]:
+        """From groups that the policy of the step samples."""
+        return cls(learner, Fresh(learner, Rollouts(learner.policy, engine, pages, scorer, learner.recipe)))
+
+    @classmethod
+    def stored(cls, learner: Learner[Example], engine: Engine, examples: Sequence[Example]) -> Preference[Example]:
+        """From a file."""
+        return cls(learner, Stored(learner, engine, examples), fingerprint(examples))
+
+    def start(self, done: int) -> None:
+        """Raises ValueError if the steps until then have learned from another file."""
+        if self.extras.numbers.get("examples") != self._stored:
+            raise ValueError(
+                f"the preferences in {self.learner.recipe.pairs.path} have changed since the run began. "
+                "Bring the old file back, or start another run"
+            )
+        self.source.start(done)
+
+    def step(self, step: int, rate: float) -> StepResult:
+        taken = self.source.take(step)
+        began = time.monotonic()
+        metrics = self.learner.update(of_pages(taken.examples), rate)
+        seconds = time.monotonic() - began
+        if taken.batch is None:
+            return StepResult(metrics | {"time/learn": round(seconds, 3)})
+        groups = taken.batch.groups
+        given = {example.page.id for example in taken.examples}
+        metrics["unused_fraction"] = 1 - sum(group.group.page.id in given for group in groups) / len(groups)
+        rows = rollout_rows(groups, self._advantages(groups, taken.examples))
+        return StepResult(metrics | rollout_metrics(taken.batch, seconds), rows)
+
+    def settle(self) -> None:
+        self.source.settle()
+
+    def close(self) -> None:
+        self.source.close()
+
+    def _advantages(self, groups: Sequence[ScoredGroup], examples: Sequence[Example]) -> Tensor:
+        """(P, G): how often a completion is moved towards less how often away; 0 for one that takes no part."""
+        count: dict[int, float] = {}
+        for example in examples:
+            for completion, side in self.learner.sides(example):
+                count[id(completion)] = count.get(id(completion), 0.0) + side
+        return torch.tensor([[count.get(id(c), 0.0) for c in group.group.completions] for group in groups])
