@@ -1,4 +1,4 @@
-"""The process in which vLLM runs, `python -m ocr_rl.vllm_worker`: the only file that imports vllm.
+"""The process in which vLLM runs, `python -m ocr_rl.vllm_worker`.
 
 `rollout_vllm` starts it and speaks with it as `vllm_process` says. vLLM's engine core runs inside this process, and a
 thread receives pages and preprocesses them while the engine works on others. It ends when its parent does.
