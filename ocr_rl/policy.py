@@ -198,13 +198,21 @@ class Policy:
 
     def prompt(self, page: Page) -> Prompt:
         """The page image fitted to the pixel budget, and the instruction, in the model's own chat format."""
-        content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        inputs = self.processor(text=[text], images=[self.budget.fit(page.image)], return_tensors="pt")
+        inputs = self.processor(text=[self._chat_text(page)], images=[self.budget.fit(page.image)], return_tensors="pt")
         inputs.pop("attention_mask", None)
         return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
+
+    def unexpanded_ids(self, page: Page) -> list[int]:
+        """The prompt's token ids with one token for the image, as engines take them that read images themselves."""
+        ids: list[int] = self.processor.tokenizer(self._chat_text(page))["input_ids"]
+        return ids
+
+    def _chat_text(self, page: Page) -> str:
+        content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
+        text: str = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        return text
 
     def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
         """Run vision tower and prompt once. With `grad`, call `.backward()` on the result after its completions."""

@@ -300,7 +300,8 @@ class ServerEngine(Engine):
         """
         with self._reading_lock:
             image = self._reading.budget.fit(page.image)
-            prompt_ids, expanded_ids = self._prompt(replace(page, open_image=lambda: image))
+            fitted = replace(page, open_image=lambda: image)
+            prompt_ids, expanded_ids = self._reading.unexpanded_ids(fitted), self._reading.prompt(fitted).token_ids
         if len(expanded_ids) + sampling.max_tokens > self.max_model_len:
             raise ValueError(
                 f"its prompt of {len(expanded_ids)} tokens and a completion of {sampling.max_tokens} are more than "
@@ -332,15 +333,6 @@ class ServerEngine(Engine):
             "sampling_params": params,
         }
         return request, expanded_ids
-
-    def _prompt(self, page: Page) -> tuple[list[int], list[int]]:
-        """Token ids with the image as one token, and as the trainer reads them."""
-        processor = self._reading.processor
-        content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
-        text = processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        return processor.tokenizer(text)["input_ids"], self._reading.prompt(page).token_ids
 
     def _answer(
         self, request: dict[str, Any], page: Page, expanded_ids: list[int], size: int, calls: Calls

@@ -331,7 +331,8 @@ class VllmEngine(Engine):
     def _read(self, stream: int, number: int, page: Page, seeds: list[tuple[int, int]], sampling: Sampling) -> Ask:
         """Raises ValueError or OSError where the page cannot be read or is too long."""
         image = self._reading.budget.fit(page.image)
-        prompt_ids, expanded_ids = self._prompt(replace(page, open_image=lambda: image))
+        fitted = replace(page, open_image=lambda: image)
+        prompt_ids, expanded_ids = self._reading.unexpanded_ids(fitted), self._reading.prompt(fitted).token_ids
         if len(expanded_ids) + sampling.max_tokens > self._setup.max_model_len:
             raise ValueError(
                 f"its prompt of {len(expanded_ids)} tokens and a completion of {sampling.max_tokens} are more than "
@@ -351,15 +352,6 @@ class VllmEngine(Engine):
             self.policy.suppressed_ids,
             self.stop_repetition,
         )
-
-    def _prompt(self, page: Page) -> tuple[list[int], list[int]]:
-        """Token ids with the image as one token, and as the trainer reads them."""
-        processor = self._reading.processor
-        content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
-        text = processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        return processor.tokenizer(text)["input_ids"], self._reading.prompt(page).token_ids
 
     def _completion(self, row: Row) -> Completion:
         ended = row.token_ids[-1] in self.policy.end_ids
