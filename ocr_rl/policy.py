@@ -346,6 +346,12 @@ class Policy:
         other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
         return other
 
+    def with_own_processor(self) -> Policy:
+        """The same weights, for another thread: a tokenizer must not be used by two at once."""
+        other = copy.copy(self)
+        other.processor = copy.deepcopy(self.processor)
+        return other
+
     def frozen_copy(self) -> Policy:
         """A copy that training does not touch: the reference policy of a KL term."""
         other = self.copy()

@@ -9,7 +9,6 @@ back after a restart gets the weights of the last sync again, and is asked again
 from __future__ import annotations
 
 import base64
-import copy
 import io
 import threading
 import time
@@ -127,10 +126,10 @@ class ServerEngine(Engine):
         self._proven = False
         """Whether the server's log probabilities were compared with the trainer's since the last sync."""
         self._streaming = False
-        self._reading = _with_own_processor(policy)
+        self._reading = policy.with_own_processor()
         """For the threads that read pages, one at a time."""
         self._reading_lock = threading.Lock()
-        self._decoding = _with_own_processor(policy)
+        self._decoding = policy.with_own_processor()
         """For whoever streams, which may be another thread than the trainer's."""
         try:
             self.sync(policy)
@@ -389,13 +388,6 @@ class ServerEngine(Engine):
 
 def _tied(policy: Policy) -> bool:
     return policy.head.weight is policy.base.get_input_embeddings().weight
-
-
-def _with_own_processor(policy: Policy) -> Policy:
-    """The same policy for another thread: a tokenizer must not be used by two at once."""
-    other = copy.copy(policy)
-    other.processor = copy.deepcopy(policy.processor)
-    return other
 
 
 def _page_seed(seed: int, page: int) -> int:

@@ -138,9 +138,9 @@ class VllmEngine(Engine):
         self._streams = 0
         self._streaming = False
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-rl-pages")
-        self._reading = _with_own_processor(policy)
+        self._reading = policy.with_own_processor()
         """For the reader."""
-        self._decoding = _with_own_processor(policy)
+        self._decoding = policy.with_own_processor()
         """For whoever streams, which may be another thread than the trainer's."""
         self._notices, self._notify = Pipe(duplex=False)
         """From the reader: (stream, page, why it cannot be read or the exception that is a bug)."""
@@ -382,13 +382,6 @@ def _write_model_folder(policy: Policy, folder: Path) -> None:
     config.architectures = [type(policy.base).__name__]
     config.save_pretrained(folder)
     policy.processor.save_pretrained(folder)
-
-
-def _with_own_processor(policy: Policy) -> Policy:
-    """The same policy for another thread: a tokenizer must not be used by two at once."""
-    other = copy.copy(policy)
-    other.processor = copy.deepcopy(policy.processor)
-    return other
 
 
 def _row_seed(seed: int, page: int, row: int) -> int:
