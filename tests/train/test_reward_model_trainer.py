@@ -21,9 +21,10 @@ from tiny_models import (
     weights,
 )
 
-from ocr_rl.config import ModelConfig, RewardModelConfig, check
+from ocr_rl.config import ModelConfig, RewardModelConfig
 from ocr_rl.heads import ScalarHead
 from ocr_rl.preferences import Pair
+from ocr_rl.recipe_rules import check
 from ocr_rl.reward_model import HEAD, JudgedScorer, RewardModel
 from ocr_rl.rewards import Rewarder, ScoredGroup
 from ocr_rl.rollout import Sampling, TransformersEngine
