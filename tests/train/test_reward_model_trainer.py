@@ -23,6 +23,7 @@ from tiny_models import (
 
 from ocr_rl.config import ModelConfig, RewardModelConfig
 from ocr_rl.heads import ScalarHead
+from ocr_rl.policy import Policy
 from ocr_rl.preferences import Pair
 from ocr_rl.recipe_rules import check
 from ocr_rl.reward_model import HEAD, JudgedScorer, RewardModel
@@ -30,6 +31,7 @@ from ocr_rl.rewards import Rewarder, ScoredGroup
 from ocr_rl.rollout import Sampling, TransformersEngine
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
+from ocr_rl.train import load_judge
 from ocr_rl.trainers.loop import run_steps
 from ocr_rl.trainers.reward_model import BradleyTerry, Learner
 from ocr_verifiers import Rubric
@@ -296,7 +298,6 @@ def test_a_folder_that_is_no_reward_model_is_refused(place, judge):  # noqa: F81
         check(make_recipe(reward_model_weight=0.0))
 
 
-def test_a_reward_model_of_another_vocabulary_is_refused(place, judge):  # noqa: F811
-    told = train(place / "none", "--set=reward.model=" + str(judge), "--model", "tiny")
-    assert told.status == 2
-    assert "has another vocabulary than model.path; train one from that model" in told.output
+def test_a_reward_model_of_another_vocabulary_is_refused(judge):
+    with pytest.raises(ValueError, match=r"has another vocabulary than model\.path; train one from that model"):
+        load_judge(make_recipe(reward_model=str(judge)), Policy.load(ModelConfig(path="tiny")))

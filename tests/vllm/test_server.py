@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -190,13 +191,10 @@ def test_prompts_of_twenty_sizes_are_the_trainer_s_token_for_token(engine, polic
 
 def test_a_prompt_that_the_server_reads_otherwise_stops_everything(engine, monkeypatch):
     """As if trainer and server had another pixel budget: 48 x 32 pixels are 3 x 2 image tokens and one of text."""
-    prompt = ServerEngine._prompt
-
-    def another(self, page):
-        prompt_ids, expanded_ids = prompt(self, page)
-        return prompt_ids, [IMAGE, *expanded_ids]
-
-    monkeypatch.setattr(ServerEngine, "_prompt", another)
+    prompt = engine._reading.prompt
+    monkeypatch.setattr(
+        engine._reading, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids])
+    )
     with pytest.raises(EngineFailed, match=r"page0: the server's prompt has 7 tokens, the trainer's 8"):
         engine.generate(PAGES[:1], SAMPLING, seed=0)
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -45,13 +46,10 @@ def test_prompts_of_fifty_sizes_are_the_trainer_s_token_for_token(engine, policy
 
 def test_a_prompt_that_the_engine_reads_otherwise_stops_everything(engine, monkeypatch):
     """As if trainer and engine had another pixel budget: 48 x 32 pixels are 3 x 2 image tokens and one of text."""
-    prompt = type(engine)._prompt
-
-    def another(self, page):
-        prompt_ids, expanded_ids = prompt(self, page)
-        return prompt_ids, [IMAGE, *expanded_ids]
-
-    monkeypatch.setattr(type(engine), "_prompt", another)
+    prompt = engine._reading.prompt
+    monkeypatch.setattr(
+        engine._reading, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids])
+    )
     with pytest.raises(EngineFailed, match=r"page0: the engine's prompt has 7 tokens, the trainer's 8"):
         engine.generate([make_page()], Sampling(1, 1.0, 2), seed=0)
 
