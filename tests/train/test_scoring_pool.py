@@ -210,6 +210,7 @@ def alive(pid):
         return False
 
 
+# Elsewhere processes end by the end of their input, or by their time limit: nothing kills them in the middle.
 @pytest.mark.skipif(
     sys.platform != "linux", reason="reads /proc, and processes are killed with their parent on Linux only"
 )

