@@ -35,7 +35,15 @@ LARGEST_GROUP = 16
 """Completions that are shown of a group."""
 
 _MAIN = ("reward", "cer", "pass_rate")
-_SHARES = {*RATES, "reward_std", "clip_fraction", "truncated_fraction", "zero_advantage_fraction"}
+_SHARES = {
+    *RATES,
+    "reward_std",
+    "clip_fraction",
+    "truncated_fraction",
+    "zero_advantage_fraction",
+    "mismatch/ess",
+    "mismatch/weight",
+}
 _PHASES = ("generate", "score", "learn", "evaluate", "sync")
 
 Metrics = Sequence[Mapping[str, Any]]
