@@ -1,10 +1,11 @@
-"""`ocr-rl`: train, report, eval, transcribe, rollout, pairs, render, data check."""
+"""`ocr-rl`: train, compare, report, eval, transcribe, rollout, pairs, render, data check."""
 
 from __future__ import annotations
 
 import click
 
 from ocr_rl import __version__
+from ocr_rl.commands.compare import compare
 from ocr_rl.commands.data import data
 from ocr_rl.commands.evaluate import evaluate
 from ocr_rl.commands.pairs import pairs
@@ -23,6 +24,7 @@ def main() -> None:
     \b
     ocr-rl train                                   make the embedded policy read a collection better
     ocr-rl train --data scans/ --model org/vlm     the same for your pages and your model
+    ocr-rl compare --recipe grpo,dpo --out c/      which algorithm is best for them, under one budget
     ocr-rl report runs/a                           what a run did, as one HTML file
     ocr-rl eval tiny --data scans/ --json out.json
     ocr-rl transcribe page.png --model tiny
@@ -32,7 +34,7 @@ def main() -> None:
     """
 
 
-for command in (data, evaluate, pairs, render, report, rollout, train, transcribe):
+for command in (compare, data, evaluate, pairs, render, report, rollout, train, transcribe):
     main.add_command(command)
 
 

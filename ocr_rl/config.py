@@ -1,15 +1,18 @@
 """Recipes: TOML files read into frozen dataclasses, and overridden with `--set section.key=value`.
 
-Each section belongs to the part of the project that it configures. An unknown key names its nearest neighbour.
+Each section belongs to the part of the project that it configures. An unknown key names its nearest neighbour. A file
+with `base = "grpo"` says only what differs from that recipe.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import tomllib
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -53,6 +56,9 @@ class DataConfig:
     """Instruction for pages that bring none."""
     validation: float = 0.2
     """Share of the pages held out, whole documents at a time."""
+    evaluate: Literal["all", "tuning", "test"] = "all"
+    """Which of the held-out pages are evaluated: all, or one of two halves by document: to choose settings on, or to
+    report."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +293,7 @@ class OrpoConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     steps: int = 60
-    """Rollout batches."""
+    """Optimiser steps, a batch each, at most; 0: none, or, where [budget] limits the run, as many as it allows."""
     seed: int = 0
     """Fixes page order, sampling on the transformers engine, and results on one machine."""
     learning_rate: float = 1e-6
@@ -322,6 +328,20 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class BudgetConfig:
+    """What ends a run before train.steps: the step that uses it up is the last one. 0: no limit."""
+
+    pages: int = 0
+    """Pages read, each as often as it is drawn."""
+    completions: int = 0
+    """Completions sampled, those that nothing is learned from included."""
+    seconds: float = 0.0
+    """Seconds of computing in steps: of all processes' CPU time; on a GPU, of the clock."""
+    evaluations: int = 0
+    """Evaluations on held-out pages on the way, evenly spaced over the run, beside those of train.eval_every."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     algorithm: Literal["grpo", "sft", "dpo", "kto", "orpo", "ppo", "reward-model"] = "grpo"
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -338,6 +358,7 @@ class Recipe:
     kto: KtoConfig = field(default_factory=KtoConfig)
     orpo: OrpoConfig = field(default_factory=OrpoConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
 
 
 def recipe_names() -> list[str]:
@@ -347,23 +368,51 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     """Read a shipped recipe by name or a TOML file by path, then apply `section.key=value` overrides in order.
 
+    A recipe may name another as its `base`, shipped or by a path from its own folder, and say only what differs. The
+    result has no base.
+
     Raises:
-        ValueError: no such recipe, bad TOML, an unknown key or a value of the wrong type, saying where.
+        ValueError: no such recipe or base, bases in a circle, bad TOML, an unknown key or a value of the wrong type, saying where.
     """
-    path = RECIPES / f"{name}.toml"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        names = ", ".join(recipe_names())
-        raise ValueError(f'no recipe "{name}"; write one of {names}, or the path of a TOML file')
+    path = _find(name, Path())
+    if path is None:
+        raise ValueError(f'no recipe "{name}"; write one of {", ".join(recipe_names())}, or the path of a TOML file')
+    recipe: Recipe = _build(Recipe, _read(path), str(path), "")
+    for override in overrides or []:
+        recipe = _override(recipe, override)
+    return check(recipe)
+
+
+def _find(name: str, folder: Path) -> Path | None:
+    path = RECIPES / f"{name}.toml" if name in recipe_names() else folder / name
+    return path if path.is_file() else None
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's values over those of its `base`, if it names one: section by section, and in a section key by key."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
-    recipe: Recipe = _build(Recipe, table, str(path), "")
-    for override in overrides or []:
-        recipe = _override(recipe, override)
-    return check(recipe)
+    name = table.pop("base", None)
+    _build(Recipe, table, str(path), "")  # so that a mistake names the file that it is in
+    if name is None:
+        return table
+    base = _find(name, path.parent) if isinstance(name, str) else None
+    if base is None:
+        names = ", ".join(recipe_names())
+        raise ValueError(f"{path}: base is {name!r}; write one of {names}, or the path of a TOML file from this one's")
+    if base.resolve() in (file.resolve() for file in (path, *above)):
+        raise ValueError(f'{path}: base is "{name}", which is based on this file; leave base out in one of them')
+    merged = _read(base, (path, *above))
+    for key, value in table.items():
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return merged
+
+
+def as_overrides(values: Mapping[str, Any]) -> list[str]:
+    """{"data.path": "scans/"} -> ['data.path="scans/"'], without what is None."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None]
 
 
 def _override(recipe: Recipe, override: str) -> Recipe:

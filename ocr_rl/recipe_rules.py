@@ -21,6 +21,7 @@ def check(recipe: Recipe) -> Recipe:
         _preference_rules,
         _reward_model_rules,
         _train_rules,
+        _budget_rules,
     )
     for ok, key, value, want in (rule for section in sections for rule in section(recipe)):
         if not ok:
@@ -207,4 +208,26 @@ def _train_rules(recipe: Recipe) -> Rules:
             f"at least 1: train.keep_best = {train.keep_best} chooses among evaluations",
         ),
         (len(train.betas) == 2, "train.betas", train.betas, "two numbers"),
+    ]
+
+
+def _budget_rules(recipe: Recipe) -> Rules:
+    budget = recipe.budget
+    return [
+        (budget.pages >= 0, "budget.pages", budget.pages, "0 or more"),
+        (budget.completions >= 0, "budget.completions", budget.completions, "0 or more"),
+        (
+            not budget.completions or recipe.algorithm != "sft",
+            "budget.completions",
+            budget.completions,
+            "0: the algorithm sft samples none; give budget.pages or budget.seconds",
+        ),
+        (budget.seconds >= 0, "budget.seconds", budget.seconds, "0 or more"),
+        (budget.evaluations >= 0, "budget.evaluations", budget.evaluations, "0 or more"),
+        (
+            recipe.train.schedule == "constant" or not (budget.pages or budget.completions or budget.seconds),
+            "train.schedule",
+            recipe.train.schedule,
+            "constant: the others end at train.steps, and the budget may end the run before",
+        ),
     ]

@@ -263,11 +263,13 @@ def render_collection(
     layouts: Sequence[Layout],
     style: Style,
     name: str = "rendered",
+    texts: bool = True,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> None:
     """Write `pages` pages to `out`: `images/`, `metadata.jsonl` and `tests.jsonl` (olmOCR-bench records).
 
-    Page i takes layout i modulo their number, and depends on nothing but `seed` and i.
+    Page i takes layout i modulo their number, and depends on nothing but `seed` and i. Without `texts`, tests alone
+    say what is on a page.
     """
     (out / "images").mkdir(parents=True, exist_ok=True)
     rows, tests = [], []
@@ -276,15 +278,8 @@ def render_collection(
         page = render_page(f"{seed}:{i}", layout, style)
         file_name = f"images/{name}_{i:05d}.png"
         page.image.save(out / file_name)
-        rows.append(
-            {
-                "file_name": file_name,
-                "text": page.text,
-                "source": name,
-                "level": "page",
-                "doc": f"{name}_{i:05d}",
-            }
-        )
+        text = {"text": page.text} if texts else {}
+        rows.append({"file_name": file_name, **text, "source": name, "level": "page", "doc": f"{name}_{i:05d}"})
         for n, test in enumerate(page.tests):
             record = {"pdf": file_name, "page": 1, "id": f"{name}_{i:05d}_{n:02d}"}
             tests.append(record | test)

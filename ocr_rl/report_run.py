@@ -87,7 +87,8 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     ]
     name = run.path.resolve().name
     about = [f"{recipe.algorithm}, policy {recipe.model.path}, seed {recipe.train.seed}"]
-    about.append(f"{len(metrics):,} of {recipe.train.steps:,} steps")
+    planned = f" of {recipe.train.steps:,}" if recipe.train.steps else ""
+    about.append(f"{len(metrics):,}{planned} steps")
     if metrics:
         about.append(duration(metrics[-1]["time_s"]))
     if recipe.reward.permute:

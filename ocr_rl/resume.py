@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ocr_rl.budget import Budget
 from ocr_rl.config import Recipe, load_recipe
 from ocr_rl.run_folder import RunFolder, step_of
 
@@ -24,6 +25,10 @@ MAY_CHANGE = (
     "train.keep_checkpoints",
     "train.tensorboard",
     "train.wandb",
+    "budget.pages",
+    "budget.completions",
+    "budget.seconds",
+    "budget.evaluations",
     "reward.processes",
 )
 """What a resumed run may do otherwise: nothing here has a part in a step that was done."""
@@ -51,7 +56,7 @@ def find_start(run: RunFolder, overrides: Sequence[str] = ()) -> Start | None:
     resolved = run.path / "resolved.toml"
     recipe = load_recipe(str(resolved), list(overrides))
     refuse_changes(load_recipe(str(resolved)), recipe, resolved)
-    if run.finished(recipe.train.steps):
+    if run.evaluated() and Budget(recipe, [logged.metrics for logged in run.logged()]).used_up:
         return None
     checkpoint, passed_over = newest_usable(run)
     if checkpoint is not None:

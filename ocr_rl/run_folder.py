@@ -211,9 +211,9 @@ class RunFolder:
                 return f"{file} has {file.stat().st_size} bytes, {size} were written"
         return None
 
-    def finished(self, steps: int) -> bool:
-        """Trained for `steps` steps and evaluated afterwards."""
-        return (self.path / "eval" / "after.json").exists() and len(self.logged()) >= steps
+    def evaluated(self) -> bool:
+        """Training ended, by itself or when it was asked to, and what came of it was evaluated."""
+        return (self.path / "eval" / "after.json").exists()
 
     def rewind(self, step: int, resolved: str) -> None:
         """Back to the moment when `step` was done and saved: what came after it goes, to be done again.
@@ -234,6 +234,35 @@ class RunFolder:
         for folder in (self.path / "checkpoints").iterdir():
             if folder.suffix in (".partial", ".deleted"):
                 shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+
+
+class Onlooker(RunFolder):
+    """A run that another process writes: it is read, and everything that would be written is dropped."""
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        yield
+
+    def settle(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        pass
+
+    def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        pass
+
+    def write_eval(self, name: str, evaluation: Mapping[str, Any]) -> None:
+        pass
+
+    def write_checkpoint(self, step: int, save: Callable[[Path], None], keep: int, spare: int | None = None) -> Path:
+        return self.checkpoint(step)
+
+    def write_best(self, best: Mapping[str, Any] | None) -> None:
+        pass
 
 
 def step_of(path: Path) -> int:

@@ -13,6 +13,8 @@ from ocr_rl.types import Page
 
 SPLIT_SEED = 0
 """The seed of the project's splits. It is no part of a recipe, so that every run holds out the same pages."""
+HALVES_SEED = 1
+"""The seed by which held-out documents are halved."""
 TRAINED = {"train": True, "validation": False, "val": False, "valid": False, "dev": False, "test": False}
 """What `metadata["split"]` may say, and whether it means the training side."""
 
@@ -58,6 +60,19 @@ def split_pages(pages: Sequence[Page], validation: float | int, seed: int) -> tu
                 break
     train = [page for page in pages if document_of(page) not in held]
     return train, [page for page in pages if document_of(page) in held]
+
+
+def tuning_and_test(held_out: Sequence[Page]) -> tuple[list[Page], list[Page]]:
+    """Two halves of the held-out pages: to choose settings on, and to report. No document is in both.
+
+    If the pages state their `split` and some of them are `test` pages and some are not, that decides; else a document
+    is a test document if the hash of HALVES_SEED and document, read as a number in [0, 1), lies below one half.
+    """
+    stated = [page.metadata.get("split") == "test" for page in held_out]
+    if len(set(stated)) == 2:
+        pairs = list(zip(held_out, stated, strict=True))
+        return [page for page, test in pairs if not test], [page for page, test in pairs if test]
+    return split_pages(held_out, 0.5, HALVES_SEED)
 
 
 def _stated_split(pages: Sequence[Page]) -> tuple[list[Page], list[Page]] | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -19,6 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ocr_rl import processes
 from ocr_rl.config import DataConfig, ModelConfig, Recipe, RenderConfig, to_toml
 from ocr_rl.engines import chosen_engine, make_engine
 from ocr_rl.evaluate import transcribe
@@ -37,10 +36,10 @@ from ocr_rl.rewards import Rewarder, ScoredGroup, make_rubric
 from ocr_rl.rollout import Engine, EngineFailed, Sampling
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
-from ocr_rl.splits import SPLIT_SEED, split_pages
+from ocr_rl.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.trainer_state import environment, environment_changes
 from ocr_rl.trainers import grpo, ppo, preference, reward_model, sft
-from ocr_rl.trainers.loop import Method, TrainingStopped, run_steps
+from ocr_rl.trainers.loop import Method, TrainingStopped, peak_memory, run_steps
 from ocr_rl.types import Page
 
 
@@ -61,15 +60,21 @@ class Job:
 
 
 def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = print, log: Path | None = None) -> Job:
-    """What an engine prints goes to the file `log`.
+    """What an engine prints goes to the file `log`; with several processes each but the first has one of its own.
 
     Raises ValueError for anything in the recipe or the pages that would stop the run later.
     """
+    if processes.count() > 1:
+        check_processes(recipe)
+    if log is not None and not processes.first():
+        log = log.with_stem(f"{log.stem}-{processes.rank()}")
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
     torch.manual_seed(recipe.train.seed)
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
+    if recipe.data.evaluate != "all":
+        held_out = dict(zip(("tuning", "test"), tuning_and_test(held_out), strict=True))[recipe.data.evaluate]
     if recipe.train.eval_pages:
         held_out = held_out[: recipe.train.eval_pages]
     check_keep_best(recipe.train.keep_best, held_out)
@@ -81,6 +86,16 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     policy = Policy.load(recipe.model)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     return Job(recipe, train, held_out, policy, engine, rewarder, load_judge(recipe, policy), examples)
+
+
+def check_processes(recipe: Recipe) -> None:
+    """Raises ValueError for what is made for one process."""
+    for key, value, want in (
+        ("rollout.ahead", recipe.rollout.ahead, "false"),
+        ("vllm.server", recipe.vllm.server, 'nothing (""): each process has an engine of its own'),
+    ):
+        if value:
+            raise ValueError(f"{key} is {value}, and {processes.count()} processes train together; write {want}")
 
 
 def stored_examples(recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]) -> Sequence[Pair | Labelled] | None:
@@ -129,6 +144,11 @@ def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[
         raise ValueError(f'render.style is "{render.style}"; write one of {", ".join(STYLES)}')
     lines, characters = render.lines, render.characters
     layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
+    processes.of_first(partial(_render, render, layout, folder))
+    return load_pages(folder, prompt=data.prompt)
+
+
+def _render(render: RenderConfig, layout: Layout, folder: Path) -> None:
     if not (folder / "metadata.jsonl").exists():
         unfinished = folder.with_name(folder.name + ".partial")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -142,11 +162,12 @@ def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[
             progress=partial(tqdm, desc="rendering", unit="page", leave=False),
         )
         os.replace(unfinished, folder)
-    return load_pages(folder, prompt=data.prompt)
 
 
 def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: Start | None = None) -> None:
     """Evaluate, train, evaluate; the run folder holds everything afterwards. With `start`, the rest of that.
+
+    Each of several processes calls this; all but the first with an `Onlooker`, and a `say` that is silent.
 
     Raises:
         TrainingStopped: a loss is not finite, or a file cannot be read or written (a full disk).
@@ -166,7 +187,7 @@ def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: 
 
 def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start | None) -> None:
     say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
-    before = folder.read_eval("before")
+    before = processes.of_first(lambda: folder.read_eval("before"))
     if before is None:
         before = evaluate(job)
         folder.write_eval("before", before)
@@ -200,7 +221,8 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
         )
     if (best := folder.best()) is not None:
         say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
-    close_with_report(folder, say, [*job.train, *job.held_out])
+    if processes.first():
+        close_with_report(folder, say, [*job.train, *job.held_out])
     say(f"run folder: {folder.path}")
 
 
@@ -264,12 +286,14 @@ def _say_where(start: Start, say: Callable[[str], None]) -> None:
 
 
 def evaluate(job: Job) -> dict[str, Any]:
-    """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and after.json."""
-    with tqdm(total=len(job.held_out), desc="evaluating", unit="page", leave=False) as bar:
-        completions = transcribe(
-            job.engine, job.held_out, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n)
-        )
-    return evaluation(score_pages(job.held_out, completions, job.rewarder))
+    """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and after.json.
+
+    Each process transcribes its share; all score the whole.
+    """
+    own = processes.mine(job.held_out)
+    with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not processes.first()) as bar:
+        completions = transcribe(job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n))
+    return evaluation(score_pages(job.held_out, processes.gather(completions), job.rewarder))
 
 
 def curve_point(evaluated: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,10 +331,7 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     per_page = time.monotonic() - began
     policy.model.zero_grad(set_to_none=True)
     trained = sum(p.numel() for p in policy.trainable_parameters())
-    if policy.device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform != "darwin" else 1)
+    peak = peak_memory(policy.device.type == "cuda") << 20
     say(
         "\n".join(
             [

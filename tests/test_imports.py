@@ -79,7 +79,8 @@ def test_the_command_line_imports_click_and_nothing_heavy_at_its_top(module):
 
 PAGES = "types images problems splits pixels words typefaces render pages page_files page_rows page_walk data_check"
 EVALUATION = (
-    "preferences preference_files evaluate page_results evaluation_summary evaluation_table comparison best_step"
+    "preferences preference_files evaluate page_results evaluation_summary evaluation_table comparison best_step "
+    "ranking budget cells cell_runs"
 )
 REPORTS = "report_curves report_html report_run report_evaluation"
 
@@ -110,8 +111,9 @@ def test_the_loop_the_rollout_and_the_policy_know_no_trainer():
 def test_only_the_rewards_and_what_reads_records_import_the_verifiers():
     """A bridge for training (rewards), and readers and writers of records and scores beside it."""
     users = {m for m in modules_of("ocr_rl") if any(name.startswith("ocr_verifiers") for name in imports(m))}
-    allowed = "commands.data commands.evaluate comparison data_check evaluate page_results problems report_html rewards"
-    assert {user.removeprefix("ocr_rl.") for user in users} <= {*allowed.split(), "scoring_pool", "trainers.rollouts"}
+    allowed = "commands.data commands.evaluate comparison data_check evaluate page_results problems ranking report_html"
+    allowed += " rewards scoring_pool trainers.rollouts"
+    assert {user.removeprefix("ocr_rl.") for user in users} <= {*allowed.split()}
 
 
 @pytest.mark.parametrize("code", ["import ocr_verifiers, ocr_verifiers.cli", "import ocr_rl.cli"])

@@ -193,3 +193,18 @@ def test_the_sample_is_what_its_card_says(tmp_path):
 def test_every_row_of_the_sample_says_where_it_is_from():
     rows = [json.loads(line) for line in (SAMPLE / "metadata.jsonl").read_text().splitlines()]
     assert all(set(row) == {"file_name", "text", "source", "level", "doc"} for row in rows)
+
+
+def test_without_texts_the_pages_and_their_tests_are_the_same(tmp_path):
+    for folder, texts in (("with", True), ("without", False)):
+        render_collection(tmp_path / folder, 3, seed=5, layouts=[Layout()], style=STYLES["clean"], texts=texts)
+    (rows, bare), tests = (
+        [
+            [json.loads(line) for line in (tmp_path / folder / file).read_text().splitlines()]
+            for folder in ("with", "without")
+        ]
+        for file in ("metadata.jsonl", "tests.jsonl")
+    )
+    assert bare == [{key: value for key, value in row.items() if key != "text"} for row in rows]
+    assert all(row["text"] for row in rows)
+    assert tests[0] == tests[1]

@@ -37,6 +37,7 @@ from ocr_rl.commands.options import (
 @click.option(
     "--page-numbers", type=click.FloatRange(0, 1), default=0.0, help="Share of pages with a page number, likewise."
 )
+@click.option("--no-texts", is_flag=True, help="Unit tests alone, as where nobody has transcribed the pages.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
 @click.option("--name", default="rendered", show_default=True, help="Prefix of files, and the pages' source.")
 @user_errors
@@ -49,6 +50,7 @@ def render(
     characters: tuple[int, int],
     headers: float,
     page_numbers: float,
+    no_texts: bool,
     seed: int,
     name: str,
 ) -> None:
@@ -67,6 +69,13 @@ def render(
         raise ValueError(f"{out} holds a dataset already; give another folder")
     wanted = [Layout(kind, lines, characters, headers, page_numbers) for kind in layouts]
     render_collection(
-        out, pages, seed=seed, layouts=wanted, style=STYLES[style], name=name, progress=progress("rendering")
+        out,
+        pages,
+        seed=seed,
+        layouts=wanted,
+        style=STYLES[style],
+        name=name,
+        texts=not no_texts,
+        progress=progress("rendering"),
     )
     click.echo(f"{pages} pages in {out}")

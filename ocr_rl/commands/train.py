@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +15,9 @@ from ocr_rl.commands.options import (
     parse_columns,
     user_errors,
 )
+
+if TYPE_CHECKING:
+    from ocr_rl.run_folder import RunFolder
 
 
 @click.command()
@@ -61,11 +63,36 @@ def train(
     ocr-rl train grpo-paper --out runs/paper --steps 100 --seed 1
     ocr-rl train my.toml --data lines/ --where level=line --where source=ehri-en
     ocr-rl train --resume runs/paper
+    torchrun --nproc-per-node 8 -m ocr_rl.cli train my.toml --out runs/a
     """
-    from ocr_rl.config import check_model_path, load_recipe
+    from ocr_rl import processes
+
+    with processes.together():
+        overrides += shorts(data, split, model, steps, seed, engine, columns, where)
+        if resume is None:
+            new_run(recipe or "grpo", overrides, out, dry_run, overwrite)
+            return
+        given = {"RECIPE": recipe, "--out": out, "--dry-run": dry_run, "--overwrite": overwrite}
+        for name in [name for name, value in given.items() if value]:
+            raise ValueError(f"--resume RUN goes on in RUN by its own recipe; leave out {name}")
+        resume_run(resume, overrides)
+
+
+def shorts(
+    data: str | None,
+    split: str | None,
+    model: str | None,
+    steps: int | None,
+    seed: int | None,
+    engine: str | None,
+    columns: Sequence[str],
+    where: Sequence[str],
+) -> tuple[str, ...]:
+    """The options that stand for a --set, as such."""
+    from ocr_rl.config import as_overrides
     from ocr_rl.pages import parse_filters
 
-    shorts: dict[str, Any] = {
+    values: dict[str, Any] = {
         "data.path": data,
         "data.split": split,
         "model.path": model,
@@ -75,18 +102,17 @@ def train(
         **{f"data.columns.{role}": name for role, name in parse_columns(columns).items()},
         **{f"data.where.{key}": values for key, values in parse_filters(where).items()},
     }
-    overrides += tuple(
-        f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in shorts.items() if value is not None
-    )
-    if resume is not None:
-        given = {"RECIPE": recipe, "--out": out, "--dry-run": dry_run, "--overwrite": overwrite}
-        for name in [name for name, value in given.items() if value]:
-            raise ValueError(f"--resume RUN goes on in RUN by its own recipe; leave out {name}")
-        resume_run(resume, overrides)
-        return
-    recipe = recipe or "grpo"
+    return tuple(as_overrides(values))
+
+
+def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bool, overwrite: bool) -> None:
+    from ocr_rl import processes
+    from ocr_rl.config import check_model_path, load_recipe
+
     loaded = load_recipe(recipe, list(overrides))
     check_model_path(loaded.model.path)
+    if dry_run and processes.count() > 1:
+        raise ValueError("--dry-run tells of one process; leave out the launcher")
     out = out or Path("runs") / f"{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
     import tempfile
@@ -99,36 +125,38 @@ def train(
             pages = training.collect_pages(loaded.data, loaded.render, Path(scratch) / "pages")
             training.dry_run(training.prepare(loaded, pages))
         return
-    folder = training.write_recipe(loaded, out, overwrite)
+    folder = seen_by(processes.of_first(lambda: training.write_recipe(loaded, out, overwrite)))
     with folder.locked():
         try:
-            pages = training.collect_pages(loaded.data, loaded.render, out / "pages")
-            job = training.prepare(loaded, pages, log=out / "vllm.log")
+            pages = training.collect_pages(loaded.data, loaded.render, folder.path / "pages")
+            job = training.prepare(loaded, pages, say, log=folder.path / "vllm.log")
+            processes.wait()
         except BaseException:
             folder.abandon()
             raise
         folder.settle()
         try:
-            training.run(job, folder, click.echo)
+            training.run(job, folder, say)
         except TrainingStopped as stop:
-            fail(f"{stop}\nrun folder: {out}", code=1)
+            stopped(stop, folder)
 
 
 def resume_run(path: Path, overrides: Sequence[str]) -> None:
     """The rest of an interrupted run. A finished one says so."""
+    from ocr_rl import processes
     from ocr_rl.config import check_model_path
     from ocr_rl.resume import find_start
     from ocr_rl.run_folder import RunFolder
 
-    folder = RunFolder.open(path)
+    folder = seen_by(RunFolder.open(path))
     with folder.locked():
-        start = find_start(folder, overrides)
+        start = processes.of_first(lambda: find_start(folder, overrides))
         if start is None:
-            if not (path / "report.html").exists():  # killed before it was written
+            if processes.first() and not (path / "report.html").exists():  # killed before it was written
                 from ocr_rl.report_run import close_with_report
 
                 close_with_report(folder, click.echo)
-            click.echo(f"{path} is finished; --steps N makes it longer")
+            say(f"{path} is finished; --steps N makes it longer")
             return
         recipe = start.recipe
         check_model_path(recipe.model.path)
@@ -137,9 +165,31 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
         from ocr_rl.trainers.loop import TrainingStopped
 
         pages = training.collect_pages(recipe.data, recipe.render, path / "pages")
-        job = training.prepare(recipe, pages, log=path / "vllm.log")
+        job = training.prepare(recipe, pages, say, log=path / "vllm.log")
         folder.settle()
         try:
-            training.run(job, folder, click.echo, start)
+            training.run(job, folder, say, start)
         except TrainingStopped as stop:
-            fail(f"{stop}\nrun folder: {path}", code=1)
+            stopped(stop, folder)
+
+
+def seen_by(folder: RunFolder) -> RunFolder:
+    """As this process may use it: the first one writes."""
+    from ocr_rl import processes
+    from ocr_rl.run_folder import Onlooker
+
+    return folder if processes.first() else Onlooker(folder.path)
+
+
+def say(message: str) -> None:
+    from ocr_rl import processes
+
+    if processes.first():
+        click.echo(message)
+
+
+def stopped(stop: Exception, folder: RunFolder) -> None:
+    from ocr_rl import processes
+
+    if processes.first():
+        fail(f"{stop}\nrun folder: {folder.path}", code=1)

@@ -16,6 +16,7 @@ from operator import add
 import torch
 from torch import Tensor
 
+from ocr_rl import processes
 from ocr_rl.advantages import (
     GroupAdvantages,
     batch_advantages,
@@ -33,7 +34,15 @@ from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import masked_sum
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
-from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, cut, reference_copy, reference_logprobs
+from ocr_rl.trainers.micro_batches import (
+    MicroBatch,
+    PageTask,
+    Reading,
+    by_update,
+    cut,
+    reference_copy,
+    reference_logprobs,
+)
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 
@@ -165,6 +174,8 @@ class Learner:
                 mine = slice(part, None, grpo.updates_per_batch)
                 self.accumulate(scored[mine], tasks[mine])
                 norm = guarded_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
+        processes.sum_over(self.sums)
+        mismatch = processes.gather([_on_cpu(reduce(add, self.mismatch))] if self.mismatch else [])
         loss, kl, entropy, clipped, tokens = self.sums.tolist()
         return {
             "loss": loss / (grpo.inner_epochs * grpo.updates_per_batch),
@@ -173,20 +184,22 @@ class Learner:
             "entropy": entropy / max(tokens, 1),
             "grad_norm": norm,
             "lr": rate,
-            **(mismatch_metrics(reduce(add, self.mismatch)) if self.mismatch else {}),
+            **(mismatch_metrics(reduce(add, mismatch)) if mismatch else {}),
         }
 
     def prepare(
         self, scored: Sequence[ScoredGroup], advantages: Tensor, spread: Tensor
     ) -> list[PageTask[GroupBatch] | None]:
-        """What each page has to learn; None for a page without."""
+        """What each page has to learn; None for a page without, and for one of another process."""
         grpo, most = self.recipe.grpo, self.recipe.train.micro_batch_tokens
+        order = by_update(len(scored), grpo.updates_per_batch)
+        mine = processes.mine([i for i in order if spread[i] or self.beta])
         return [
             PageTask(
                 self.policy.prompt(scored[i].group.page),
                 micro_batches(scored[i], advantages[i], grpo, self.policy.pad_id, most),
             )
-            if spread[i] or self.beta
+            if i in mine
             else None
             for i in range(len(scored))
         ]
@@ -251,7 +264,7 @@ class Learner:
         """beta times the estimated KL of each completion to the reference, (P, G)."""
         grpo, policy, temperature = self.recipe.grpo, self.policy, self.recipe.rollout.temperature
         penalties = torch.zeros(len(scored), len(scored[0].rewards))
-        for i, group in enumerate(scored):
+        for i, group in processes.mine(list(enumerate(scored))):
             prompt = policy.prompt(group.group.page)
             with torch.no_grad():
                 reading = Reading(policy, prompt)
@@ -260,6 +273,7 @@ class Learner:
                     ref = reference_logprobs(policy, self.reference, prompt, batch, temperature)
                     kl = torch.where(batch.mask.to(policy.device), kl_estimate(own, ref, grpo.kl), 0.0)
                     penalties[i, list(batch.rows)] = grpo.beta * kl.sum(1).cpu()
+        processes.sum_over(penalties)
         return penalties
 
     def renew_reference(self) -> None:
@@ -274,3 +288,7 @@ class Learner:
         reading, temperature = Reading(self.policy, task.prompt), self.recipe.rollout.temperature
         old = [reading.score(batch.ids, batch.mask, temperature).logprobs.cpu() for batch in task.batches]
         return replace(task, batches=[replace(b, old_logprobs=o) for b, o in zip(task.batches, old, strict=True)])
+
+
+def _on_cpu(sums: MismatchSums) -> MismatchSums:
+    return MismatchSums(**{name: value.cpu() for name, value in vars(sums).items()})

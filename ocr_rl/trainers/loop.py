@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 import signal
 import sys
 import time
@@ -18,7 +19,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ocr_rl import processes
 from ocr_rl.best_step import BestStep
+from ocr_rl.budget import Budget, compute_clock
 from ocr_rl.config import Recipe, TrainConfig, to_toml
 from ocr_rl.policy import Policy
 from ocr_rl.resume import Start
@@ -29,6 +32,9 @@ from ocr_rl.types import Page
 
 Item = TypeVar("Item")
 Evaluate = Callable[[], Mapping[str, Any]]
+
+ECHO_S = 2.0
+"""Seconds within which two Ctrl-C may be one, told by the terminal and by a launcher."""
 
 
 class TrainingStopped(Exception):
@@ -86,10 +92,11 @@ def run_steps(
     evaluate: Evaluate,
     start: Start | None = None,
 ) -> None:
-    """Train `policy` in place for recipe.train.steps steps on `pages`, logging to `run`.
+    """Train `policy` in place on `pages` until the budget is used up, recipe.train.steps at most, logging to `run`.
 
-    `evaluate` scores held-out pages; it is called every train.eval_every steps. A step that is the best so far by
-    train.keep_best is saved at once. With `start`, go on from there as if the run had never stopped.
+    `evaluate` scores held-out pages; it is called every train.eval_every steps, and where the budget says. A step that
+    is the best so far by train.keep_best is saved at once. With `start`, go on from there as if the run had never
+    stopped. Of several processes each calls this; all end after the same step.
 
     Raises:
         TrainingStopped: a loss or gradient is not finite, or the engine is gone. The last checkpoint is from before
@@ -100,9 +107,11 @@ def run_steps(
     if start is not None:
         if start.checkpoint is not None:
             load_checkpoint(start.checkpoint, policy, method.optimizer, pages, done, method.extras)
-        run.rewind(done, to_toml(recipe))
+        processes.of_first(lambda: run.rewind(done, to_toml(recipe)))
     method.start(done)
     best = BestStep(run, train.keep_best)
+    budget = Budget(recipe, [logged.metrics for logged in run.logged()])
+    on_gpu = policy.device.type == "cuda"
     saved = done
 
     def checkpoint(step: int) -> int:
@@ -118,13 +127,17 @@ def run_steps(
     step = done
     with stop_after_step() as asked_to_stop, Log(run, train, done) as log, closing(method):
         try:
-            for step in range(done + 1, train.steps + 1):
+            while not budget.used_up:
+                step += 1
+                began = compute_clock(on_gpu)
                 torch.manual_seed(step_seed(step, train.seed))
                 result = method.step(step, learning_rate(step, train))
                 metrics = dict(result.metrics)
+                metrics |= resources(max(0.0, compute_clock(on_gpu) - began), on_gpu)
+                halfway = budget.spend(metrics)
                 if result.rollouts:
                     run.write_rollouts(step, result.rollouts)
-                if train.eval_every and step % train.eval_every == 0:
+                if halfway or (train.eval_every and step % train.eval_every == 0):
                     began = time.monotonic()
                     method.settle()
                     measured = {**evaluate(), **method.measure()}
@@ -133,13 +146,15 @@ def run_steps(
                 log.step(step, metrics)
                 if best.offer(step, metrics) or (train.checkpoint_every and step % train.checkpoint_every == 0):
                     saved = checkpoint(step)
-                if asked_to_stop:
+                if processes.any_of(bool(asked_to_stop)):
                     break
         except (TrainingStopped, EngineFailed) as stop:
+            processes.tell(stop)
             if saved < step - 1:
                 checkpoint(step - 1)
             raise TrainingStopped(f"step {step}: {stop}") from None
         except FloatingPointError as error:  # the step before broke the weights: they are not worth saving
+            processes.tell(error)
             raise TrainingStopped(
                 f"step {step}: {error}: the update of step {step - 1} broke the weights. "
                 "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
@@ -147,6 +162,23 @@ def run_steps(
         if saved < step:
             checkpoint(step)
         method.settle()
+
+
+def resources(seconds: float, on_gpu: bool) -> dict[str, float]:
+    """What a step took: CPU seconds of all processes, seconds of the clock with GPUs; the most memory of one."""
+    spent = processes.gather([(seconds, peak_memory(on_gpu))])
+    times = [seconds for seconds, _ in spent]
+    return {
+        "time/compute": round(max(times) if on_gpu else sum(times), 3),
+        "peak_memory_mib": max(memory for _, memory in spent),
+    }
+
+
+def peak_memory(on_gpu: bool) -> int:
+    """MiB that this process has held at most: of the GPU's memory, where there is one."""
+    if on_gpu:
+        return torch.cuda.max_memory_allocated() >> 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)
 
 
 def step_seed(step: int, seed: int) -> int:
@@ -177,11 +209,14 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def guarded_step(
     optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate: float, max_norm: float
 ) -> float:
-    """Clip the gradients to `max_norm`, step, and clear them. Returns the norm before clipping.
+    """Sum the gradients over the processes, clip them to `max_norm`, step, and clear them.
+
+    Returns the norm before clipping.
 
     Raises:
         TrainingStopped: the gradient is not finite; the weights are left as they were.
     """
+    processes.sum_gradients(parameters)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
@@ -213,14 +248,23 @@ def epochs(items: Sequence[Item], size: int, seed: int) -> Iterator[list[Item]]:
 
 @contextmanager
 def stop_after_step() -> Iterator[list[bool]]:
-    """Ctrl-C sets the flag that it yields, for the trainer to finish its step; a second Ctrl-C interrupts."""
+    """Ctrl-C sets the flag that it yields, for the trainer to finish its step; a second Ctrl-C interrupts.
+
+    A launcher passes the Ctrl-C on that its processes have had already: with several, one that follows at once is none.
+    """
     asked: list[bool] = []
+    at = 0.0
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal at
+        if asked and processes.count() > 1 and time.monotonic() - at < ECHO_S:
+            return
         if asked:
             raise KeyboardInterrupt
         asked.append(True)
-        tqdm.write("stopping after this step; Ctrl-C again to stop now", file=sys.stderr)
+        at = time.monotonic()
+        if processes.first():
+            tqdm.write("stopping after this step; Ctrl-C again to stop now", file=sys.stderr)
 
     before = signal.signal(signal.SIGINT, ask)
     try:
@@ -230,7 +274,7 @@ def stop_after_step() -> Iterator[list[bool]]:
 
 
 class Log:
-    """One line per step in metrics.jsonl, a progress bar, and TensorBoard or W&B where asked for.
+    """One line per step in metrics.jsonl, a progress bar, and TensorBoard or W&B where asked for: by the first process.
 
     `done` steps are in metrics.jsonl already, and time goes on from theirs. W&B gets a run of its own each time.
     """
@@ -238,10 +282,11 @@ class Log:
     def __init__(self, run: RunFolder, config: TrainConfig, done: int = 0) -> None:
         seconds = run.logged()[done - 1].metrics["time_s"] if done else 0.0
         self.run, self.began = run, time.monotonic() - seconds
-        self.bar = tqdm(total=config.steps, initial=done, unit="step", dynamic_ncols=True)
+        quiet = not processes.first()
+        self.bar = tqdm(total=config.steps or None, initial=done, unit="step", dynamic_ncols=True, disable=quiet)
         self.tensorboard: Any = None
         self.wandb: Any = None
-        if config.tensorboard:
+        if config.tensorboard and processes.first():
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
@@ -251,7 +296,7 @@ class Log:
                     str(run.path / "tensorboard"),
                     purge_step=done + 1,  # hides what an interrupted run wrote after its checkpoint
                 )
-        if config.wandb:
+        if config.wandb and processes.first():
             import wandb
 
             self.wandb = wandb.init(project="ocr-rl", name=run.path.name, dir=str(run.path))

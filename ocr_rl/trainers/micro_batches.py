@@ -37,6 +37,11 @@ class PageTask(Generic[Batch]):
     batches: Sequence[Batch]
 
 
+def by_update(pages: int, updates: int) -> list[int]:
+    """The places of a batch's pages, those of the same optimiser step one after another."""
+    return [i for part in range(updates) for i in range(part, pages, updates)]
+
+
 def cut(completions: Sequence[Completion], pad_id: int, most: int) -> list[MicroBatch]:
     """Completions of one page sorted by length, cut so that none holds more than `most` padded tokens."""
     order = sorted(range(len(completions)), key=lambda i: len(completions[i].token_ids))

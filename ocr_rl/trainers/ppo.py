@@ -16,19 +16,20 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
+from ocr_rl import processes
 from ocr_rl.advantages import generalized_advantages, missing_end_penalty, token_rewards, whiten
 from ocr_rl.config import PpoConfig, Recipe
 from ocr_rl.heads import ScalarHead
 from ocr_rl.losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.mismatch import mismatch_metrics, mismatch_sums, sampling_weights
-from ocr_rl.policy import Policy, TokenScores
+from ocr_rl.policy import Policy, Prompt, TokenScores
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import masked_sum
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
-from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, cut, reference_copy, reference_logprobs
+from ocr_rl.trainers.micro_batches import MicroBatch, Reading, by_update, cut, reference_copy, reference_logprobs
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 from ocr_rl.value_losses import explained_variance, value_clip_fraction, value_loss
@@ -75,7 +76,16 @@ class Tokens(MicroBatch):
     """Importance weights that correct for the engine's sampling."""
 
 
-Experience = list[PageTask[Tokens]]
+@dataclass(frozen=True)
+class Seen:
+    """A page's completions, as they were found."""
+
+    prompt: Prompt | None
+    """None: another process learns from the page."""
+    batches: Sequence[Tokens]
+
+
+Experience = list[Seen]
 
 
 def over_batch(experience: Experience, of: Callable[[Tokens], Tensor]) -> Tensor:
@@ -155,10 +165,14 @@ class Learner:
     @torch.no_grad()
     def experience(self, scored: Sequence[ScoredGroup]) -> Experience:
         """What policy, reference and critic say of the completions before the first update."""
-        experience = [self._look(group) for group in scored]
+        order = by_update(len(scored), self.recipe.ppo.updates_per_batch)
+        own = {i: self._look(scored[i]) for i in processes.mine(order)}
+        found = processes.gather([seen.batches for seen in own.values()])
+        others = {i: Seen(None, batches) for i, batches in zip(order, found, strict=True)}
+        experience = [(others | own)[i] for i in range(len(scored))]
         return whitened(experience) if self.recipe.ppo.whiten else experience
 
-    def _look(self, group: ScoredGroup) -> PageTask[Tokens]:
+    def _look(self, group: ScoredGroup) -> Seen:
         ppo, rollout, policy = self.recipe.ppo, self.recipe.rollout, self.policy
         completions = group.group.completions
         finished = torch.tensor([completion.finished for completion in completions])
@@ -190,7 +204,7 @@ class Learner:
                     weights=sampling_weights(logprobs, sampling, mask, rollout.correction, rollout.correction_cap),
                 )
             )
-        return PageTask(prompt, batches)
+        return Seen(prompt, batches)
 
     def update(self, experience: Experience, rate: float, *, critic_only: bool = False) -> dict[str, float | None]:
         """Some epochs over the batch, each cut into ppo.updates_per_batch optimiser steps.
@@ -207,6 +221,7 @@ class Learner:
                 if mine:  # there are fewer pages than updates where the engine refused some
                     self.accumulate(mine, critic_only=critic_only)
                     norm = guarded_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
+        processes.sum_over(self.sums)
         policy, value, entropy, clipped, value_clipped, tokens = self.sums.tolist()
         updates = ppo.inner_epochs * ppo.updates_per_batch
         kl = told.pop("kl_per_completion")
@@ -256,16 +271,17 @@ class Learner:
             completions=sum(len(batch.rows) for batch in batches),
             max_tokens=self.recipe.rollout.max_tokens,
         )
-        for task in experience:
-            self._backward(task, counts, critic_only)
+        for seen in experience:
+            if seen.prompt is not None:
+                self._backward(seen.prompt, seen.batches, counts, critic_only)
 
-    def _backward(self, task: PageTask[Tokens], counts: StepCounts, critic_only: bool) -> None:
+    def _backward(self, prompt: Prompt, batches: Sequence[Tokens], counts: StepCounts, critic_only: bool) -> None:
         """Add the gradient of one page's completions, the page read once for all of them."""
         ppo, rollout, device = self.recipe.ppo, self.recipe.rollout, self.policy.device
-        reading = Reading(self.policy, task.prompt, grad=not critic_only)
+        reading = Reading(self.policy, prompt, grad=not critic_only)
         critics = self.critic.reading(reading, grad=True)
         beta = self.extras.numbers["kl_coefficient"] if ppo.kl_in == "loss" else 0.0
-        for batch in task.batches:
+        for batch in batches:
             with torch.set_grad_enabled(not critic_only):
                 scores = reading.score(batch.ids, batch.mask, rollout.temperature)
             values = self.critic.values(critics, scores, batch)

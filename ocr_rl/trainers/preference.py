@@ -20,6 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from ocr_rl import processes
 from ocr_rl.config import Recipe
 from ocr_rl.policy import Policy, Prompt
 from ocr_rl.preference_losses import (
@@ -153,7 +154,7 @@ class PairLearner(Learner[Pair]):
         temperature, most = self.recipe.rollout.temperature, self.recipe.train.micro_batch_tokens
         count = sum(map(len, pages))
         losses, rewards, logprobs = [], [], []
-        for pairs in pages:
+        for pairs in processes.mine(pages):
             prompt = self.policy.prompt(pairs[0].page)
             batches = cut_examples([(pair.chosen, pair.rejected) for pair in pairs], self.policy.pad_id, most)
             refs = self._reference_totals(prompt, batches)
@@ -168,10 +169,10 @@ class PairLearner(Learner[Pair]):
             reading.backward()
         if not count:
             return {"loss": 0.0, "pairs": 0}
-        chosen, rejected = torch.cat(rewards).unbind(1)
-        likelihoods = torch.cat(logprobs).mean(0).tolist()
+        chosen, rejected = _over_processes(rewards).unbind(1)
+        likelihoods = _over_processes(logprobs).mean(0).tolist()
         return {
-            "loss": torch.cat(losses).mean().item(),
+            "loss": _over_processes(losses).mean().item(),
             "pairs": count,
             "rewards/chosen": chosen.mean().item(),
             "rewards/rejected": rejected.mean().item(),
@@ -242,14 +243,16 @@ class Kto(Learner[Labelled]):
         desirable = sum(label.desirable for labels in pages for label in labels)
         if not count:
             return {"loss": 0.0, "desirable": 0, "undesirable": 0}
-        prompts = [self.policy.prompt(labels[0].page) for labels in pages]
         batches = [
             cut_examples([(label.completion,) for label in labels], self.policy.pad_id, most) for labels in pages
         ]
-        refs, z = self._references(prompts, batches)
+        strangers = [*batches[1:], *batches[:1]] if len(batches) > 1 else [[]]
+        own_pages, batches = processes.mine(pages), processes.mine(batches)
+        prompts = [self.policy.prompt(labels[0].page) for labels in own_pages]
+        refs, z = self._references(prompts, batches, processes.mine(strangers))
         weight, other_weight = self.weights(desirable, count - desirable)
         losses, rewards, goods, logprobs = [], [], [], []
-        for prompt, labels, own_batches, own_refs in zip(prompts, pages, batches, refs, strict=True):
+        for prompt, labels, own_batches, own_refs in zip(prompts, own_pages, batches, refs, strict=True):
             reading = Reading(self.policy, prompt, grad=True)
             for batch, ref in zip(own_batches, own_refs, strict=True):
                 own = totals(reading, batch, temperature)[:, 0]
@@ -261,10 +264,10 @@ class Kto(Learner[Labelled]):
                 goods.append(good)
                 logprobs.append(own.detach())
             reading.backward()
-        reward, good, logprob = torch.cat(rewards), torch.cat(goods), torch.cat(logprobs)
+        reward, good, logprob = map(_over_processes, (rewards, goods, logprobs))
         chosen, rejected = _mean(reward[good]), _mean(reward[~good])
         return {
-            "loss": torch.cat(losses).mean().item(),
+            "loss": _over_processes(losses).mean().item(),
             "kl": z.item(),
             "desirable": desirable,
             "undesirable": count - desirable,
@@ -289,14 +292,17 @@ class Kto(Learner[Labelled]):
 
     @torch.no_grad()
     def _references(
-        self, prompts: Sequence[Prompt], batches: Sequence[Sequence[Together]]
+        self,
+        prompts: Sequence[Prompt],
+        batches: Sequence[Sequence[Together]],
+        strangers: Sequence[Sequence[Together]],
     ) -> tuple[list[list[Tensor]], Tensor]:
         """log ref of each page's completions, and z, by the policy as it is before the update.
 
-        z is of each page with the completions of the next; a batch of one page has no such pair, and z = 0.
+        z is of each page of the whole batch with the completions of the next, its `strangers`; a batch of one page has
+        no such pair, and z = 0.
         """
         temperature = self.recipe.rollout.temperature
-        strangers = [*batches[1:], *batches[:1]] if len(batches) > 1 else [[]]
 
         def said(reading: Reading, own: Sequence[Together]) -> list[Tensor]:
             return [totals(reading, batch, temperature)[:, 0] for batch in own]
@@ -307,12 +313,20 @@ class Kto(Learner[Labelled]):
                 reading = Reading(frozen, prompt)
                 refs.append(said(reading, own))
                 far += [-ref for ref in said(reading, others)]
-        if not far:
-            return refs, torch.zeros((), device=self.policy.device)
         now = [
-            part for p, others in zip(prompts, strangers, strict=True) for part in said(Reading(self.policy, p), others)
+            part
+            for p, others in zip(prompts, strangers, strict=True)
+            if others
+            for part in said(Reading(self.policy, p), others)
         ]
-        return refs, kto_reference(torch.cat(now) + torch.cat(far))
+        log_ratios = _over_processes([there + here for there, here in zip(now, far, strict=True)])
+        return refs, kto_reference(log_ratios)
+
+
+def _over_processes(parts: Sequence[Tensor]) -> Tensor:
+    """Those of all processes in one, on the CPU; empty without any."""
+    gathered = processes.gather([part.cpu() for part in parts])
+    return torch.cat(gathered) if gathered else torch.zeros(0)
 
 
 def _mean(values: Tensor) -> float | None:
@@ -456,7 +470,8 @@ class Preference(Method, Generic[Example]):
         metrics = self.learner.update(of_pages(taken.examples), rate)
         seconds = time.monotonic() - began
         if taken.batch is None:
-            return StepResult(metrics | {"time/learn": round(seconds, 3)})
+            pages = len(of_pages(taken.examples))
+            return StepResult(metrics | {"pages": pages, "time/learn": round(seconds, 3)})
         groups = taken.batch.groups
         given = {example.page.id for example in taken.examples}
         metrics["unused_fraction"] = 1 - sum(group.group.page.id in given for group in groups) / len(groups)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from ocr_rl import processes
 from ocr_rl.config import Recipe
 from ocr_rl.heads import ScalarHead
 from ocr_rl.policy import Policy
@@ -25,7 +26,7 @@ from ocr_rl.scoring_pool import Scorer
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import Reading
-from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics
+from ocr_rl.trainers.rollouts import Rollouts, roll_out, rollout_metrics
 from ocr_rl.types import Page
 
 
@@ -62,7 +63,7 @@ class BradleyTerry(Method):
             rollout, seed = self.recipe.rollout, self.recipe.train.seed
             sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
             self.settle()
-            groups = self.scorer.roll_out(self.engine, self.held_out, sampling, seed).groups
+            groups = roll_out(self.scorer, self.engine, self.held_out, sampling, seed).groups
             self._held_out_pairs = self.learner.pairs(groups)
         return self.learner.agreement(self._held_out_pairs)
 
@@ -103,7 +104,7 @@ class Learner:
     def accumulate(self, pairs: Sequence[Pair]) -> tuple[float, list[float]]:
         """Add up the gradient of the mean loss. Returns that loss, and R_w - R_l of each pair."""
         total, margins = 0.0, []
-        for page, own in groupby(pairs, key=lambda pair: pair.page):
+        for page, own in _own_pages(pairs):
             reading = Reading(self.model.policy, self.model.policy.prompt(page), grad=True)
             for pair in own:
                 chosen, rejected = self._scores(reading, pair)
@@ -112,22 +113,27 @@ class Learner:
                 total += loss.item()
                 margins.append((chosen - rejected).item())
             reading.backward()
-        return total, margins
+        return sum(processes.gather([total])), processes.gather(margins)
 
     @torch.no_grad()
     def agreement(self, pairs: Sequence[Pair]) -> dict[str, float | None]:
         margins = []
-        for page, own in groupby(pairs, key=lambda pair: pair.page):
+        for page, own in _own_pages(pairs):
             reading = Reading(self.model.policy, self.model.policy.prompt(page))
             for pair in own:
                 chosen, rejected = self._scores(reading, pair)
                 margins.append((chosen - rejected).item())
-        return _told(margins)
+        return _told(processes.gather(margins))
 
     def _scores(self, reading: Reading, pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
         ids, mask = padded([pair.chosen, pair.rejected], self.model.policy.pad_id)
         chosen, rejected = self.model.scores(reading.hidden(ids), mask)
         return chosen, rejected
+
+
+def _own_pages(pairs: Sequence[Pair]) -> list[tuple[Page, list[Pair]]]:
+    """The pages that this process reads, with their pairs."""
+    return processes.mine([(page, list(own)) for page, own in groupby(pairs, key=lambda pair: pair.page)])
 
 
 def _told(margins: Sequence[float]) -> dict[str, float | None]:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ocr_rl import processes
 from ocr_rl.config import Recipe
 from ocr_rl.policy import Policy
 from ocr_rl.rewards import ScoredGroup
@@ -21,8 +22,23 @@ from ocr_rl.rollout import Engine, Sampling
 from ocr_rl.scoring_pool import RolledOut, Scorer
 from ocr_rl.trainers.ahead import Schedule
 from ocr_rl.trainers.loop import TrainingStopped, epochs, step_seed
-from ocr_rl.types import Page
+from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score, pool
+
+SEEDS_APART = 40_000_003
+"""Between the seeds of two processes in the same step; no run has so many steps. PyTorch's generator on the CPU takes
+the lower 32 bits."""
+
+
+class Cost(NamedTuple):
+    """What was sampled for a batch, turned away or not."""
+
+    pages: int = 0
+    completions: int = 0
+    tokens: int = 0
+
+
+NO_COST = Cost()
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,7 @@ class Batch(RolledOut):
     """Seconds in which the engine took weights over."""
     drawn: int = 0
     """Batches of pages that were drawn since the run began."""
+    cost: Cost = NO_COST
 
 
 class Rollouts:
@@ -72,9 +89,10 @@ class Rollouts:
             EngineFailed, FloatingPointError: as the engine raises them.
         """
         began = time.monotonic()
-        rolled, drawn = self._schedule.take(step)
-        batch = Batch(**vars(rolled), wait_s=time.monotonic() - began, sync_s=self._schedule.sync_s, drawn=drawn)
-        for page, why in batch.refused:
+        rolled, drawn, cost = self._schedule.take(step)
+        wait_s = time.monotonic() - began
+        batch = Batch(**vars(rolled), wait_s=wait_s, sync_s=self._schedule.sync_s, drawn=drawn, cost=cost)
+        for page, why in batch.refused if processes.first() else ():
             tqdm.write(f"{page.id}: left out: {why}", file=sys.stderr)
         if not batch.groups:
             raise TrainingStopped(f"the engine read none of the batch's {len(batch.refused)} pages")
@@ -86,15 +104,15 @@ class Rollouts:
     def close(self) -> None:
         self._schedule.close()
 
-    def _sample(self, step: int) -> tuple[RolledOut, int]:
-        """The groups of a step, and how many batches of pages were drawn by then."""
+    def _sample(self, step: int) -> tuple[RolledOut, int, Cost]:
+        """The groups of a step, how many batches of pages were drawn by then, and what this step's cost."""
         wanted = self.recipe.rollout.pages_per_step
         draws: list[RolledOut] = []
         kept: list[ScoredGroup] = []
         for draw in range(1 + self.refill):
             seed = step_seed(step, self.recipe.train.seed) + draw * 500_009
-            permute = Random(f"permute:{seed}") if self.recipe.reward.permute else None
-            draws.append(self.scorer.roll_out(self.engine, next(self._pages), self.sampling, seed, permute))
+            permute = self.recipe.reward.permute
+            draws.append(roll_out(self.scorer, self.engine, next(self._pages), self.sampling, seed, permute))
             self.drawn += 1
             kept += [group for group in draws[-1].groups if self.keep is None or self.keep(group)]
             if self.keep is None or len(kept) >= wanted:
@@ -105,7 +123,48 @@ class Rollouts:
             sum(one.generate_s for one in draws),
             sum(one.score_s for one in draws),
         )
-        return rolled, self.drawn
+        sampled = [c for one in draws for group in one.groups for c in group.group.completions]
+        cost = Cost(len(draws) * wanted, len(sampled), sum(len(c.token_ids) for c in sampled))
+        return rolled, self.drawn, cost
+
+
+def roll_out(
+    scorer: Scorer, engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int, permute: bool = False
+) -> RolledOut:
+    """`Scorer.roll_out`, of which each process does its share; all hold the whole. `permute` is seeded too.
+
+    What is drawn depends on how many processes there are.
+    """
+    seed += processes.rank() * SEEDS_APART
+    own = processes.mine(pages)
+    rolled = scorer.roll_out(engine, own, sampling, seed, Random(f"permute:{seed}") if permute else None)
+    if processes.count() == 1:
+        return rolled
+    reasons = {page.id: why for page, why in rolled.refused}
+    groups = iter(rolled.groups)
+    told = processes.gather([reasons[page.id] if page.id in reasons else _Told.of(next(groups)) for page in own])
+    times = processes.gather([(rolled.generate_s, rolled.score_s)])
+    return RolledOut(
+        [one.about(page) for page, one in zip(pages, told, strict=True) if isinstance(one, _Told)],
+        [(page, one) for page, one in zip(pages, told, strict=True) if isinstance(one, str)],
+        max(generate_s for generate_s, _ in times),
+        max(score_s for _, score_s in times),
+    )
+
+
+class _Told(NamedTuple):
+    """A scored group without its page, which the other processes have."""
+
+    completions: Sequence[Completion]
+    scores: Sequence[Score]
+    rewards: Sequence[float]
+
+    @classmethod
+    def of(cls, scored: ScoredGroup) -> _Told:
+        return cls(scored.group.completions, scored.scores, scored.rewards)
+
+    def about(self, page: Page) -> ScoredGroup:
+        return ScoredGroup(Group(page, self.completions), self.scores, self.rewards)
 
 
 def rollout_metrics(batch: Batch, learn_s: float) -> dict[str, float | None]:
@@ -133,6 +192,9 @@ def rollout_metrics(batch: Batch, learn_s: float) -> dict[str, float | None]:
         "truncated_fraction": sum(not c.finished for c in completions) / len(completions),
         "tokens_per_s": tokens / (batch.wait_s + learn_s),
         "refused": len(batch.refused),
+        "pages": batch.cost.pages,
+        "completions": batch.cost.completions,
+        "sampled_tokens": batch.cost.tokens,
         "time/wait": round(batch.wait_s, 3),
         "time/sync": round(batch.sync_s, 3),
         "time/generate": round(batch.generate_s, 3),

@@ -12,6 +12,7 @@ from itertools import islice
 
 import torch
 
+from ocr_rl import processes
 from ocr_rl.config import Recipe
 from ocr_rl.policy import Policy
 from ocr_rl.rollout import Engine
@@ -65,7 +66,7 @@ class Sft(Method):
         texts = [self.writer.completion(page.text or "", True, most) for page in pages]
         tokens = sum(len(text.token_ids) for text in texts)
         sums = torch.zeros(2, device=device)
-        for page, text in zip(pages, texts, strict=True):
+        for page, text in processes.mine(list(zip(pages, texts, strict=True))):
             ids, mask = pad_rows([list(text.token_ids)], self.policy.pad_id)
             reading = Reading(self.policy, self.policy.prompt(page), grad=True)
             scores = reading.score(ids, mask, temperature=1.0)
@@ -73,9 +74,16 @@ class Sft(Method):
             loss.backward()  # type: ignore[no-untyped-call]
             reading.backward()
             sums += torch.stack([loss.detach(), scores.entropy.sum() / tokens])
+        processes.sum_over(sums)
         loss_sum, entropy = sums.tolist()
         cut = sum(not text.finished for text in texts)
-        return {"loss": loss_sum, "entropy": entropy, "tokens": tokens, "truncated_fraction": cut / len(pages)}
+        return {
+            "loss": loss_sum,
+            "entropy": entropy,
+            "pages": len(pages),
+            "tokens": tokens,
+            "truncated_fraction": cut / len(pages),
+        }
 
     def settle(self) -> None:
         self.engine.sync(self.policy)

@@ -3,6 +3,7 @@
 import pytest
 import tiny_models
 import torch
+from parity import parity, pytest_terminal_summary  # noqa: F401  pytest finds them here
 
 
 @pytest.fixture(autouse=True, scope="session")

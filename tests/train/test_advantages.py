@@ -170,7 +170,7 @@ def test_leave_one_out_is_the_centred_reward_but_for_a_factor(rewards):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1])
-def test_leave_one_out_advantages_are_those_of_trl(beta):
+def test_leave_one_out_advantages_are_those_of_trl(parity, beta):
     """With the KL term in the reward: r - beta sum_t k1_t."""
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)
@@ -184,7 +184,8 @@ def test_leave_one_out_advantages_are_those_of_trl(beta):
         kl = kl_estimate(logprobs, ref, "k1")
         penalised = kl_penalised_rewards(rewards.flatten(), kl, torch.arange(5) < lengths[:, None], beta)
         ours = leave_one_out_advantages(penalised.view(3, 4)).advantages
-        torch.testing.assert_close(ours.flatten(), theirs["advantages"], atol=1e-12, rtol=1e-12)
+        name = "RLOO, advantages with k1 in the reward" if beta else "RLOO, advantages"
+        parity(name, "TRL 1.16", ours.flatten(), theirs["advantages"], atol=1e-12)
 
 
 # One scale for the batch, REINFORCE++ and Lite PPO.
@@ -207,29 +208,38 @@ def test_the_two_batch_scales_differ_where_pages_differ():
         torch.testing.assert_close(advantages, signs / (std + EPS))
 
 
+def test_the_batch_scale_is_that_of_verl_where_every_completion_has_one_token(parity):
+    """verl 0.5.0's REINFORCE++ with a baseline, on groups [0, 1] and [0.4, 0.6]; it weighs completions by tokens."""
+    ours = batch_advantages(torch.tensor([[0.0, 1.0], [0.4, 0.6]], dtype=torch.float64), eps=0.0).advantages
+    theirs = [-1.200961100999331, 1.200961100999331, -0.24019222019986616, 0.24019222019986616]
+    theirs = torch.tensor(theirs, dtype=torch.float64)
+    parity("REINFORCE++ with a baseline, advantages", "verl 0.5.0, numbers", ours.flatten(), theirs, atol=1e-6)
+
+
 def thirds(seed, *functions):
     """Random rewards of 3 x 3 completions: TRL's N / (N - 1) is float32, exact for 3 and for 9."""
     return torch.rand(3, 3, *functions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_batch_scale_of_rewards_is_that_of_trl():
+def test_the_batch_scale_of_rewards_is_that_of_trl(parity):
     for seed in range(10):
         rewards = thirds(seed)
         rewards[1] = 0.7
         theirs = trl_oracle.rollout(trl_oracle.GRPOTrainer, rewards, scale_rewards="batch")["advantages"]
         ours = batch_advantages(rewards, divide_by="reward_std")
-        torch.testing.assert_close(ours.advantages.flatten(), theirs, atol=1e-12, rtol=1e-12)
+        parity("Lite PPO, advantages", "TRL 1.16", ours.advantages.flatten(), theirs, atol=1e-12)
         assert ours.spread.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("divide_by_std", [True, False])
-def test_group_advantages_are_those_of_trl(divide_by_std):
+def test_group_advantages_are_those_of_trl(parity, divide_by_std):
     scale = "group" if divide_by_std else "none"
     for seed in range(10):
         rewards = thirds(seed)
         theirs = trl_oracle.rollout(trl_oracle.GRPOTrainer, rewards, scale_rewards=scale)["advantages"]
         ours = group_advantages(rewards, divide_by_std=divide_by_std).advantages
-        torch.testing.assert_close(ours.flatten(), theirs, atol=1e-12, rtol=1e-12)
+        name = "GRPO" if divide_by_std else "Dr. GRPO"
+        parity(f"{name}, advantages", "TRL 1.16", ours.flatten(), theirs, atol=1e-12)
 
 
 # Several rewards, GDPO.
@@ -273,7 +283,7 @@ def test_a_page_whose_rewards_are_all_equal_has_advantage_zero():
     assert spread.tolist() == [False, True]
 
 
-def test_decoupled_advantages_are_those_of_trl():
+def test_decoupled_advantages_are_those_of_trl(parity):
     """multi_objective_aggregation="normalize_then_sum"."""
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)
@@ -285,7 +295,7 @@ def test_decoupled_advantages_are_those_of_trl():
             reward_weights=weights,
         )
         ours = decoupled_advantages(rewards, weights).advantages
-        torch.testing.assert_close(ours.flatten(), theirs["advantages"], atol=1e-12, rtol=1e-12)
+        parity("GDPO, advantages", "TRL 1.16", ours.flatten(), theirs["advantages"], atol=1e-12)
 
 
 @given(rewards_of_groups, st.randoms())
@@ -384,7 +394,18 @@ def test_generalized_advantages_by_hand():
     torch.testing.assert_close(generalized_advantages(REWARDS, VALUES, MASK, gamma=1.0, lam=0.5), expected)
 
 
-def test_generalized_advantages_and_whitening_are_those_of_trl_and_verl():
+def test_reinforce_plus_plus_is_that_of_verl(parity):
+    """Its advantages, the rewards to go with gamma 0.9, whitened: numbers of verl 0.5.0."""
+    theirs = [
+        [0.6025962221274527, 0.7947402006891235, 0.7811129681670191],
+        [-0.9836136434454892, -1.194835747538106, 0.0],
+    ]
+    ours = whiten(rewards_to_go(REWARDS, MASK, 0.9), MASK)
+    theirs = torch.tensor(theirs, dtype=torch.float64)
+    parity("REINFORCE++, advantages", "verl 0.5.0, numbers", ours, theirs, atol=1e-7)
+
+
+def test_generalized_advantages_and_whitening_are_those_of_trl_and_verl(parity):
     """Numbers of TRL 0.11.4's PPOTrainer (compute_rewards, compute_advantages): gamma 0.9, lam 0.8, KL coefficient 0.2.
 
     verl 0.5.0's compute_gae_advantage_return gives the same returns, and the advantages to 1e-8, its epsilon.
@@ -396,12 +417,15 @@ def test_generalized_advantages_and_whitening_are_those_of_trl_and_verl():
     torch.testing.assert_close(rewards, torch.where(MASK, REWARDS, 0.0))
     advantages = generalized_advantages(rewards, VALUES, MASK, gamma=0.9, lam=0.8)
     returns = torch.tensor([[0.67576, 0.883, 0.9], [-0.296, -0.55, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close((advantages + VALUES)[MASK], returns[MASK])
+    for oracle in ("TRL 0.11.4, numbers", "verl 0.5.0, numbers"):
+        parity("GAE, returns", oracle, (advantages + VALUES)[MASK], returns[MASK], atol=1e-7)
     white = [
         [0.8908793344251592, 0.783027869169503, 0.19534331808045044],
         [-0.2990179351961777, -1.5702325864789346, 0],
     ]
-    torch.testing.assert_close(whiten(advantages, MASK), torch.tensor(white, dtype=torch.float64))
+    white = torch.tensor(white, dtype=torch.float64)
+    for oracle in ("TRL 0.11.4, numbers", "verl 0.5.0, numbers"):
+        parity("GAE, whitened advantages", oracle, whiten(advantages, MASK), white, atol=1e-7)
 
 
 def test_whitening_gives_mean_zero_and_variance_one_over_the_trained_tokens():

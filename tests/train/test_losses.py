@@ -205,17 +205,18 @@ five_logits = st.lists(st.floats(-3, 3), min_size=5, max_size=5).map(
 )
 
 
-@given(five_logits, five_logits)
-def test_k1_and_k3_are_unbiased_and_k3_is_never_negative(pi, ref):
+@given(pi=five_logits, ref=five_logits)
+def test_k1_and_k3_are_unbiased_and_k3_is_never_negative(parity, pi, ref):
     """E_pi[k] = sum over the vocabulary of pi k; KL(pi || ref) = sum pi (log pi - log ref)."""
     exact = (pi.exp() * (pi - ref)).sum()
     for estimator in ("k1", "k3"):
-        torch.testing.assert_close((pi.exp() * kl_estimate(pi, ref, estimator)).sum(), exact, atol=1e-12, rtol=1e-9)
+        mean = (pi.exp() * kl_estimate(pi, ref, estimator)).sum()
+        parity(f"KL {estimator}, mean", "exact KL by enumeration", mean, exact, atol=1e-12, rtol=1e-9)
     assert (kl_estimate(pi, ref, "k3") >= -1e-15).all()
 
 
-@given(five_logits, five_logits)
-def test_the_expected_gradient_of_k2_is_the_gradient_of_the_kl(logits, ref):
+@given(logits=five_logits, ref=five_logits)
+def test_the_expected_gradient_of_k2_is_the_gradient_of_the_kl(parity, logits, ref):
     """E_pi[d k2 / d theta] = E_pi[(log pi - log ref) grad log pi] = grad KL, where k3's has bias."""
     theta = logits.clone().requires_grad_()
     pi = theta.log_softmax(0)
@@ -224,7 +225,7 @@ def test_the_expected_gradient_of_k2_is_the_gradient_of_the_kl(logits, ref):
     theta.grad = None
     pi = theta.log_softmax(0)
     (pi.detach().exp() * kl_estimate(pi, ref, "k2")).sum().backward()
-    torch.testing.assert_close(theta.grad, exact, atol=1e-12, rtol=1e-9)
+    parity("KL k2, mean gradient", "exact KL by enumeration", theta.grad, exact, atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -262,16 +263,19 @@ def test_a_kl_target_of_zero_is_a_mistake_of_ours():
         adapted_kl_coefficient(0.05, 1.0, 0)
 
 
-# TRL 1.16 as an oracle.
+# TRL 1.16 as an oracle, then numbers of TRL 0.11.4 and verl 0.5.0, run once on these batches.
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo", "bnpo", "dr_grpo"])
 @pytest.mark.parametrize("level", RATIOS)
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 @pytest.mark.parametrize(("clip_low", "clip_high"), [(0.2, 0.2), (0.1, 0.28)])
-def test_value_and_gradient_are_those_of_trl(loss_type, level, beta, clip_low, clip_high):
+def test_value_and_gradient_are_those_of_trl(parity, loss_type, level, beta, clip_low, clip_high):
     """grpo = sequence, dapo = token, dr_grpo = constant; bnpo is token where the batch is one micro-batch."""
     normalizer = {"grpo": "sequence", "dapo": "token", "bnpo": "token", "dr_grpo": "constant"}[loss_type]
+    name = {"grpo": "GRPO", "dapo": "DAPO", "bnpo": "BNPO", "dr_grpo": "Dr. GRPO"}[loss_type]
+    if level == "sequence":
+        name = "GSPO" if loss_type == "grpo" else f"{name}, ratio of sequences"
     for seed in range(10):
         b = batch(seed)
         loss, grad, metrics = trl_oracle.grpo_loss(
@@ -280,8 +284,7 @@ def test_value_and_gradient_are_those_of_trl(loss_type, level, beta, clip_low, c
         ours, our_grad = value_and_gradient(
             b, normalizer=normalizer, ratio=level, clip_low=clip_low, clip_high=clip_high, beta=beta
         )
-        torch.testing.assert_close(ours, loss, atol=1e-12, rtol=1e-12)
-        torch.testing.assert_close(our_grad, grad, atol=1e-12, rtol=1e-12)
+        parity(f"{name}, loss", "TRL 1.16", (ours, our_grad), (loss, grad), atol=1e-12)
         share = clip_fraction(
             b.logprobs, b.old, b.advantages, b.mask, clip_low=clip_low, clip_high=clip_high, ratio=level
         )
@@ -292,20 +295,20 @@ def test_value_and_gradient_are_those_of_trl(loss_type, level, beta, clip_low, c
 @pytest.mark.parametrize("level", RATIOS)
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 @pytest.mark.parametrize("largest", [1.2, 5.0])
-def test_cispo_is_that_of_trl(level, beta, largest):
+def test_cispo_is_that_of_trl(parity, level, beta, largest):
     """TRL's epsilon_high is the largest weight itself, 1 + clip_high here, and it has no smallest one."""
+    name = "CISPO" if level == "token" else "CISPO, ratio of sequences"
     for seed in range(10):
         b = batch(seed)
         loss, grad, _ = trl_oracle.grpo_loss(b, "cispo", level=level, clip_high=largest, beta=beta)
         ours, our_grad = value_and_gradient(
             b, surrogate="cispo", ratio=level, clip_low=1.0, clip_high=largest - 1, beta=beta
         )
-        torch.testing.assert_close(ours, loss, atol=1e-12, rtol=1e-12)
-        torch.testing.assert_close(our_grad, grad, atol=1e-12, rtol=1e-12)
+        parity(f"{name}, loss", "TRL 1.16", (ours, our_grad), (loss, grad), atol=1e-12)
 
 
 @pytest.mark.parametrize(("clip_low", "clip_high"), [(0.2, 0.2), (0.1, 0.28)])
-def test_rloo_is_that_of_trl(clip_low, clip_high):
+def test_rloo_is_that_of_trl(parity, clip_low, clip_high):
     """The completion as one action. TRL counts -A for one without a token; we count 0."""
     for seed in range(10):
         b = batch(seed)
@@ -314,8 +317,65 @@ def test_rloo_is_that_of_trl(clip_low, clip_high):
         ours, our_grad = value_and_gradient(
             b, ratio="product", normalizer="sequence", clip_low=clip_low, clip_high=clip_high
         )
-        torch.testing.assert_close(ours, loss, atol=1e-12, rtol=1e-12)
-        torch.testing.assert_close(our_grad, grad, atol=1e-12, rtol=1e-12)
+        parity("RLOO, loss", "TRL 1.16", (ours, our_grad), (loss, grad), atol=1e-12)
+
+
+def test_the_k3_term_alone_is_that_of_trl(parity):
+    """Without advantages the loss is beta k3, here its mean over the tokens."""
+    for seed in range(10):
+        b = batch(seed)
+        b.advantages = torch.zeros(4, dtype=torch.float64)
+        loss, grad, _ = trl_oracle.grpo_loss(b, "dapo", beta=1.0)
+        parity("KL k3, in the loss", "TRL 1.16", value_and_gradient(b, beta=1.0), (loss, grad), atol=1e-12)
+
+
+@pytest.mark.parametrize(("clip_low", "clip_high"), [(0.2, 0.2), (0.1, 0.28)])
+def test_the_policy_loss_with_an_advantage_per_token_is_that_of_trl(parity, clip_low, clip_high):
+    for seed in range(10):
+        b = general(seed)
+        b.weights = None
+        loss, grad, _ = trl_oracle.grpo_loss(b, "dapo", clip_low=clip_low, clip_high=clip_high)
+        ours = value_and_gradient(b, clip_low=clip_low, clip_high=clip_high)
+        parity("PPO, policy loss", "TRL 1.16, advantages per token", ours, (loss, grad), atol=1e-12)
+
+
+FIVE = SimpleNamespace(
+    logprobs=torch.tensor([[-0.25, -1.5, -1.875], [-1.0, -0.75, math.nan]], dtype=torch.float64),
+    old=torch.tensor([[-0.5, -1.0, -2.0], [-1.5, -0.25, math.nan]], dtype=torch.float64),
+    ref=torch.tensor([[-0.75, -0.5, -2.5], [-1.0, -0.5, math.nan]], dtype=torch.float64),
+    advantages=torch.tensor([[0.75, 0.5, -0.25], [-0.5, -1.0, math.nan]], dtype=torch.float64),
+    mask=torch.tensor([[True, True, True], [True, True, False]]),
+)
+
+
+def test_the_policy_loss_of_ppo_has_the_numbers_of_trl_and_verl(parity):
+    """Ratios e^(1/4, -1/2, 1/8; 1/2, -1/2), clip 0.2: (-0.9 - 0.5 e^-0.5 + 0.25 e^0.125 + 0.5 e^0.5 + 0.8) / 5."""
+    gradient = [[0.0, -0.06065306597126335, 0.05665742265334132], [0.16487212707001284, 0.0, 0.0]]
+    theirs = (torch.tensor(0.14087648375209083, dtype=torch.float64), torch.tensor(gradient, dtype=torch.float64))
+    for oracle in ("TRL 0.11.4, numbers", "verl 0.5.0, numbers"):
+        parity("PPO, policy loss", oracle, value_and_gradient(FIVE), theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "values", "slopes"),
+    [
+        ("k1", [0.25, -0.5, 0.5, -0.5, 0.25], [1.0, 1.0, 1.0, 1.0, 1.0]),
+        ("k2", [0.03125, 0.125, 0.125, 0.125, 0.03125], [0.25, -0.5, 0.5, -0.5, 0.25]),
+        (
+            "k3",
+            [0.02880078307140499, 0.1487212707001282, 0.10653065971263342, 0.1487212707001282, 0.02880078307140499],
+            [0.22119921692859512, -0.6487212707001282, 0.3934693402873666, -0.6487212707001282, 0.22119921692859512],
+        ),
+    ],
+)
+def test_the_kl_estimators_have_the_numbers_of_verl(parity, estimator, values, slopes):
+    """verl's kl_penalty; TRL 0.11.4's has the same k1 ("kl") and k2 ("mse")."""
+    logprobs = FIVE.old[FIVE.mask].requires_grad_()
+    ours = kl_estimate(logprobs, FIVE.ref[FIVE.mask], estimator)
+    (gradient,) = torch.autograd.grad(ours.sum(), logprobs)
+    theirs = torch.tensor([values, slopes], dtype=torch.float64)
+    for oracle in ["verl 0.5.0, numbers"] + ["TRL 0.11.4, numbers"] * (estimator != "k3"):
+        parity(f"KL {estimator}", oracle, torch.stack([ours.detach(), gradient]), theirs, atol=1e-12)
 
 
 # Properties.

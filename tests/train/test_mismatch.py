@@ -180,7 +180,7 @@ def trl_ratios(b, mode, cap, low=None):
 @pytest.mark.parametrize("loss_type", ["grpo", "dapo", "dr_grpo", "cispo"])
 @pytest.mark.parametrize("level", ["token", "sequence"])
 @pytest.mark.parametrize("beta", [0.0, 0.1])
-def test_token_weights_and_the_loss_with_them_are_those_of_trl(loss_type, level, beta):
+def test_token_weights_and_the_loss_with_them_are_those_of_trl(parity, loss_type, level, beta):
     """token = `token_truncate`. TRL's sampled logprobs are float32; the weights stand before the KL term."""
     normalizer = {"grpo": "sequence", "dapo": "token", "cispo": "token", "dr_grpo": "constant"}[loss_type]
     for seed in range(5):
@@ -190,7 +190,7 @@ def test_token_weights_and_the_loss_with_them_are_those_of_trl(loss_type, level,
         b.sampling[0, 1] = math.nan
         weights = sampling_weights(b.logprobs, b.sampling, b.mask, "token", 2.0)
         theirs = trl_ratios(b, "token_truncate", 2.0)
-        torch.testing.assert_close(weights[b.mask], theirs[b.mask], atol=1e-12, rtol=1e-12)
+        parity("importance weights of tokens", "TRL 1.16", weights[b.mask], theirs[b.mask], atol=1e-12)
         assert (weights[b.mask] == 2.0).any()
         cap = 5.0 if loss_type == "cispo" else 0.2
         expected, gradient, _ = trl_oracle.grpo_loss(
@@ -212,8 +212,9 @@ def test_token_weights_and_the_loss_with_them_are_those_of_trl(loss_type, level,
             **(cispo if loss_type == "cispo" else {}),
         )
         loss.backward()
-        torch.testing.assert_close(loss.detach(), expected, atol=1e-12, rtol=1e-12)
-        torch.testing.assert_close(logprobs.grad, gradient, atol=1e-12, rtol=1e-12)
+        name = {"grpo": "GRPO", "dapo": "DAPO", "cispo": "CISPO", "dr_grpo": "Dr. GRPO"}[loss_type]
+        found = (loss.detach(), logprobs.grad)
+        parity(f"{name}, loss with importance weights", "TRL 1.16", found, (expected, gradient), atol=1e-12)
 
 
 def test_for_completions_of_one_token_the_sequence_mask_drops_what_trl_drops():

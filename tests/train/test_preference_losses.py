@@ -185,7 +185,7 @@ def of_pairs(p, logprobs, *, average=False):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("beta", [0.1, 0.7])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
-def test_the_losses_of_pairs_are_those_of_trl(kind, beta, label_smoothing):
+def test_the_losses_of_pairs_are_those_of_trl(parity, kind, beta, label_smoothing):
     """TRL's `sigmoid` leaves the label smoothing out, so it is compared without; its `ipo` averages over tokens."""
     smoothing = label_smoothing if kind == "robust" else 0.0
     for seed in range(10):
@@ -201,16 +201,51 @@ def test_the_losses_of_pairs_are_those_of_trl(kind, beta, label_smoothing):
             return dpo_loss(margin, beta=beta, kind=kind, label_smoothing=smoothing) / len(margin)
 
         our_loss, (our_gradient,) = value_and_gradient(ours, p.logprobs)
-        torch.testing.assert_close(our_loss, loss.detach(), atol=1e-12, rtol=1e-12)
-        torch.testing.assert_close(our_gradient, gradient, atol=1e-12, rtol=1e-12)
+        name = "IPO, means of tokens" if kind == "ipo" else f"DPO, {kind}"
+        parity(name, "TRL 1.16", (our_loss, our_gradient), (loss.detach(), gradient), atol=1e-12)
         rewards = implicit_rewards(sequence_logprobs(p.logprobs, p.mask), p.reference, beta=beta).chunk(2)
         assert reward_margin(*rewards).item() == pytest.approx(metrics["rewards/margins"][0])
         assert reward_accuracy(*rewards).item() == pytest.approx(metrics["rewards/accuracies"][0])
 
 
+def test_ipo_of_sums_is_that_of_trl_where_completions_have_one_token(parity):
+    for seed in range(10):
+        p = pairs(seed, width=1)
+        logprobs = p.logprobs.clone().requires_grad_()
+        loss, _ = trl_oracle.dpo_loss(*logprobs.chunk(2), *p.reference.chunk(2), p.mask, "ipo", beta=0.3)
+        (gradient,) = torch.autograd.grad(loss, logprobs)
+        ours = value_and_gradient(lambda x, p=p: dpo_loss(of_pairs(p, x), beta=0.3, kind="ipo") / 4, p.logprobs)
+        parity("IPO, sums of tokens", "TRL 1.16, one token each", ours, (loss.detach(), [gradient]), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "smoothing", "name", "losses", "slopes"),
+    [
+        ("ipo", 0.0, "IPO, sums of tokens", [1.0, 6.25, 1.0], [2.0, -5.0, 2.0]),
+        (
+            "sigmoid",
+            0.2,
+            "DPO, sigmoid with label smoothing",
+            [0.5132616875182229, 0.9868710061149, 0.5132616875182229],
+            [-0.03447071068499756, -0.2395893495876965, -0.03447071068499756],
+        ),
+    ],
+)
+def test_losses_of_sums_have_the_numbers_of_trl(parity, kind, smoothing, name, losses, slopes):
+    """TRL 0.11.4's DPOTrainer.dpo_loss, beta 0.5: margins 2, -1.5 and 2."""
+    sums = torch.tensor([[-1, -2.5, -0.5], [-3, -2, -4], [-2, -2, -2], [-2, -3, -3.5]], dtype=torch.float64)
+
+    def loss(chosen):
+        return dpo_loss(log_ratio_margin(chosen, *sums[1:]), beta=0.5, kind=kind, label_smoothing=smoothing)
+
+    _, (gradient,) = value_and_gradient(loss, sums[0])
+    theirs = torch.tensor([losses, slopes], dtype=torch.float64)
+    parity(name, "TRL 0.11.4, numbers", torch.stack([loss(sums[0]), gradient]), theirs, atol=1e-12)
+
+
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (1.0, 1.33)])
 @pytest.mark.parametrize("shift", [-3.0, 3.0])
-def test_the_kto_loss_is_that_of_trl(weights, shift):
+def test_the_kto_loss_is_that_of_trl(parity, weights, shift):
     """`shift` makes the reference point 0, clamped, or about 3."""
     for seed in range(10):
         p = pairs(seed)
@@ -232,12 +267,11 @@ def test_the_kto_loss_is_that_of_trl(weights, shift):
             return kto_loss(ratios, desirable, reference, **options) / len(ratios)
 
         our_loss, (our_gradient,) = value_and_gradient(ours, p.logprobs)
-        torch.testing.assert_close(our_loss, loss.detach(), atol=1e-12, rtol=1e-12)
-        torch.testing.assert_close(our_gradient, gradient, atol=1e-12, rtol=1e-12)
+        parity("KTO", "TRL 1.16", (our_loss, our_gradient), (loss.detach(), gradient), atol=1e-12)
 
 
 @pytest.mark.parametrize("beta", [0.1, 0.7])
-def test_the_odds_of_orpo_are_those_of_trl(beta):
+def test_the_odds_of_orpo_are_those_of_trl(parity, beta):
     """TRL computes in float32, and its likelihood term is the mean over the batch's tokens, prompts included."""
     for seed in range(10):
         p = pairs(seed)
@@ -245,12 +279,12 @@ def test_the_odds_of_orpo_are_those_of_trl(beta):
         chosen, rejected = means.chunk(2)
         theirs = value_and_gradient(lambda w, r: -w - trl_oracle.orpo_log_odds_loss(w, r, beta=beta), chosen, rejected)
         ours = value_and_gradient(lambda w, r: orpo_loss(w, r, beta=beta), chosen, rejected)
-        torch.testing.assert_close(ours, theirs)
+        parity("ORPO", "TRL 1.16, odds in float32", ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("with_margin", [True, False])
 @pytest.mark.parametrize("centring", [None, 0.01])
-def test_the_loss_of_a_reward_model_is_that_of_trl(with_margin, centring):
+def test_the_loss_of_a_reward_model_is_that_of_trl(parity, with_margin, centring):
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)
         chosen, rejected, margin = torch.randn(3, 5, generator=generator, dtype=torch.float64)
@@ -260,7 +294,7 @@ def test_the_loss_of_a_reward_model_is_that_of_trl(with_margin, centring):
         gradients = torch.autograd.grad(loss, [w, r])
         options = {"centring": centring or 0.0} | ({"margin": margin} if with_margin else {})
         ours = value_and_gradient(lambda w, r, o=options: reward_model_loss(w, r, **o) / 5, chosen, rejected)
-        torch.testing.assert_close(ours, (loss.detach(), gradients), atol=1e-12, rtol=1e-12)
+        parity("reward model", "TRL 1.16", ours, (loss.detach(), gradients), atol=1e-12)
         assert reward_accuracy(chosen, rejected).item() == pytest.approx(metrics["accuracy"][0])
         assert reward_margin(chosen, rejected).item() == pytest.approx(metrics["margin"][0])
 

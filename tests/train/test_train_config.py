@@ -2,14 +2,16 @@
 
 import dataclasses
 import re
+import tomllib
 
 import pytest
 
-from ocr_rl.config import GrpoConfig, Recipe, load_recipe, recipe_names, to_toml
+from ocr_rl.config import RECIPES, DpoConfig, GrpoConfig, Recipe, load_recipe, recipe_names, to_toml
 
 
-def write(tmp_path, text):
-    path = tmp_path / "my.toml"
+def write(tmp_path, text, name="my.toml"):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return str(path)
 
@@ -20,8 +22,54 @@ def test_every_shipped_recipe_loads_and_its_resolved_form_is_the_same_recipe(nam
     assert load_recipe(write(tmp_path, to_toml(recipe))) == recipe
 
 
+FAMILY = {
+    "grpo-paper": GrpoConfig(normalizer="sequence", beta=0.01, kl="k3"),
+    # arXiv 2503.14476: clip-higher, dynamic sampling, token-level loss, overlong filtering, no KL
+    "dapo": GrpoConfig(
+        clip_low=0.2, clip_high=0.28, refill=3, normalizer="token", mask_truncated=True, updates_per_batch=2
+    ),
+    # arXiv 2503.20783: no deviation, no length
+    "dr-grpo": GrpoConfig(divide_by_std=False, normalizer="constant"),
+    # arXiv 2507.18071, section 5.1: 3e-4 and 4e-4
+    "gspo": GrpoConfig(ratio="sequence", normalizer="sequence", clip_low=3e-4, clip_high=4e-4, updates_per_batch=2),
+    # arXiv 2506.13585: no lower bound, one mean over all tokens; the largest weight, 5, is TRL's advice
+    "cispo": GrpoConfig(surrogate="cispo", clip_low=1.0, clip_high=4.0, normalizer="token", updates_per_batch=2),
+    # arXiv 2601.05242
+    "gdpo": GrpoConfig(advantage="decoupled"),
+    # arXiv 2402.14740: the completion is one action, the KL is part of its reward
+    "rloo": GrpoConfig(
+        advantage="leave_one_out", ratio="product", normalizer="sequence", beta=0.01, kl="k1", kl_in="reward"
+    ),
+    # Williams, 1992
+    "reinforce": GrpoConfig(surrogate="reinforce", divide_by_std=False),
+}
+ON_THE_SAME_PAGES = [*FAMILY, "sft", "dpo", "ipo", "kto", "orpo", "ppo", "reward-model"]
+
+
 def test_the_shipped_recipes_are_all_there():
-    assert {"grpo", "grpo-paper", "grpo-lines", "grpo-7b-lora"} <= set(recipe_names())
+    assert set(recipe_names()) == {"grpo", "grpo-lines", "grpo-7b-lora", *ON_THE_SAME_PAGES}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_recipe_of_the_family_is_grpo_but_for_what_its_paper_says(name):
+    assert load_recipe(name) == dataclasses.replace(load_recipe("grpo"), grpo=FAMILY[name])
+
+
+@pytest.mark.parametrize("name", ON_THE_SAME_PAGES)
+def test_a_recipe_on_the_same_pages_says_only_what_differs_from_grpo(name):
+    """Whatever it says changes something; model, pages, reward and token limit are not among it."""
+    own, grpo = tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")), load_recipe("grpo")
+    assert own.pop("base") == "grpo"
+    assert own.pop("algorithm", "grpo") == load_recipe(name).algorithm
+    assert not own.keys() & {"model", "data", "render", "reward"}
+    for section, values in own.items():
+        for key, value in values.items():
+            assert value != getattr(getattr(grpo, section), key), f"{section}.{key}"
+    assert load_recipe(name).rollout.max_tokens == grpo.rollout.max_tokens
+
+
+def test_ipo_is_dpo_with_another_loss():
+    assert load_recipe("ipo") == dataclasses.replace(load_recipe("dpo"), dpo=DpoConfig(loss="ipo"))
 
 
 def test_a_resolved_recipe_spells_out_every_default():
@@ -31,10 +79,6 @@ def test_a_resolved_recipe_spells_out_every_default():
         if dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
                 assert re.search(rf"^(\[{section.name}\.)?{field.name}\b", text, re.MULTILINE), field.name
-
-
-def test_the_paper_s_recipe_is_deepseekmath_s_loss():
-    assert load_recipe("grpo-paper").grpo == GrpoConfig(normalizer="sequence", beta=0.01, kl="k3")
 
 
 def test_an_empty_file_is_all_defaults(tmp_path):
@@ -47,6 +91,75 @@ def test_a_file_and_then_overrides_in_order(tmp_path):
     assert (recipe.train.steps, recipe.train.seed) == (9, 3)
     assert recipe.train.learning_rate == 1.0
     assert isinstance(recipe.train.learning_rate, float)
+
+
+# A recipe on another's base.
+
+
+def test_a_base_gives_what_the_file_does_not_say(tmp_path):
+    """Key by key in a section; a table of a key is taken whole, however it is written."""
+    base = 'algorithm = "sft"\n[train]\nsteps = 5\nseed = 7\n[rollout]\nmax_tokens = 9\n'
+    base += "[reward]\nend_gate = 0.1\nweights = { exact = 1.0, similarity = 2.0 }\n"
+    write(tmp_path, base, "base.toml")
+    for table in ("[reward]\nweights = { numbers = 3.0 }", "[reward.weights]\nnumbers = 3.0"):
+        path = write(tmp_path, f'base = "base.toml"\n[train]\nsteps = 6\n[grpo]\nbeta = 1\n{table}\n')
+        recipe = load_recipe(path, ["train.eval_every=2"])
+        assert recipe.algorithm == "sft"
+        assert (recipe.train.steps, recipe.train.seed, recipe.train.eval_every) == (6, 7, 2)
+        assert (recipe.rollout.max_tokens, recipe.grpo.beta) == (9, 1.0)
+        assert (recipe.reward.end_gate, recipe.reward.weights) == (0.1, {"numbers": 3.0})
+
+
+def test_a_base_may_be_shipped_or_stand_beside_the_file_and_have_a_base_of_its_own(tmp_path):
+    write(tmp_path, 'base = "../first/a.toml"\n[train]\nseed = 8\n', "second/b.toml")
+    write(tmp_path, 'base = "grpo-paper"\n[train]\nseed = 7\nsteps = 3\n', "first/a.toml")
+    recipe = load_recipe(write(tmp_path, 'base = "second/b.toml"\n[grpo]\nclip_high = 0.3\n'))
+    assert (recipe.train.seed, recipe.train.steps, recipe.train.learning_rate) == (8, 3, 1e-4)
+    assert recipe.grpo == dataclasses.replace(FAMILY["grpo-paper"], clip_high=0.3)
+
+
+def test_a_recipe_on_a_base_is_resolved_without_it(tmp_path):
+    path = write(tmp_path, 'base = "grpo"\n')
+    assert load_recipe(path) == load_recipe("grpo")
+    assert "base" not in tomllib.loads(to_toml(load_recipe(path)))
+
+
+@pytest.mark.parametrize(
+    ("base", "shown"), [('"grop"', "'grop'"), ('"no.toml"', "'no.toml'"), ("5", "5"), ('""', "''")]
+)
+def test_a_base_that_is_none_is_an_error_that_lists_those_there_are(tmp_path, base, shown):
+    path = write(tmp_path, f"base = {base}\n")
+    message = re.escape(f"{path}: base is {shown}; write one of cispo, ") + r".*, grpo, .*, or the path of a TOML file"
+    with pytest.raises(ValueError, match=message):
+        load_recipe(path)
+
+
+def test_a_base_that_leads_back_is_an_error(tmp_path):
+    """One file on itself; and three, of which the last leads back to the second."""
+    itself = write(tmp_path, 'base = "itself.toml"\n', "itself.toml")
+    with pytest.raises(ValueError, match=re.escape(f'{itself}: base is "itself.toml", which is based on this file')):
+        load_recipe(itself)
+    write(tmp_path, 'base = "c.toml"\n', "b.toml")
+    last = write(tmp_path, 'base = "./b.toml"\n', "c.toml")
+    with pytest.raises(ValueError, match=re.escape(f'{last}: base is "./b.toml", which is based on this file')):
+        load_recipe(write(tmp_path, 'base = "b.toml"\n'))
+
+
+def test_a_mistake_in_a_base_names_the_base_and_one_in_the_file_the_file(tmp_path):
+    base = write(tmp_path, "[train]\nstpes = 1\n", "base.toml")
+    path = write(tmp_path, 'base = "base.toml"\n[train]\nsteps = 1\n')
+    with pytest.raises(ValueError, match=re.escape(f'{base}: "stpes" is no key of [train]; did you mean "steps"?')):
+        load_recipe(path)
+    path = write(tmp_path, 'base = "grpo"\n[train]\nsteps = "many"\n')
+    with pytest.raises(ValueError, match=re.escape(f"{path}: train.steps is 'many'")):
+        load_recipe(path)
+
+
+def test_what_goes_together_is_checked_of_the_whole_and_not_of_the_base(tmp_path):
+    write(tmp_path, "[rollout]\ngroup_size = 1\n", "base.toml")
+    assert load_recipe(write(tmp_path, 'base = "base.toml"\nalgorithm = "ppo"\n')).rollout.group_size == 1
+    with pytest.raises(ValueError, match="group_size is 1"):
+        load_recipe(write(tmp_path, 'base = "base.toml"\n'))
 
 
 @pytest.mark.parametrize(

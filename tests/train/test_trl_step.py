@@ -6,7 +6,7 @@ import math
 import datasets
 import pytest
 import torch
-from tiny_models import EOS, assert_all_close, gradients, make_page, make_policy, make_recipe
+from tiny_models import EOS, gradients, make_page, make_policy, make_recipe
 
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.trainers.grpo import Learner, advantages_of
@@ -93,9 +93,10 @@ def scored_groups(policy, inputs):
 
 
 @pytest.mark.parametrize(
-    ("loss_type", "normalizer"), [("dapo", "token"), ("grpo", "sequence"), ("dr_grpo", "constant")]
+    ("loss_type", "normalizer", "name"),
+    [("dapo", "token", "DAPO"), ("grpo", "sequence", "GRPO"), ("dr_grpo", "constant", "Dr. GRPO")],
 )
-def test_advantages_and_the_gradient_of_a_step_are_those_of_trl(trainer_of, loss_type, normalizer):
+def test_advantages_and_the_gradient_of_a_step_are_those_of_trl(parity, trainer_of, loss_type, normalizer, name):
     policy, trainer, inputs = trainer_of(loss_type, beta=0.0)
     policy.suppressed_ids = ()  # TRL keeps image tokens in its softmax
     scored, order = scored_groups(policy, inputs)
@@ -104,7 +105,7 @@ def test_advantages_and_the_gradient_of_a_step_are_those_of_trl(trainer_of, loss
     advantages, spread = advantages_of(scored, recipe.grpo)
     assert spread.all()
     theirs = torch.stack([inputs["advantages"][torch.tensor(order) == i] for i in range(len(PAGES))])
-    torch.testing.assert_close(advantages, theirs, atol=1e-5, rtol=1e-5)
+    parity("GRPO, advantages", "TRL 1.16, a step of its trainer", advantages, theirs, atol=1e-5, rtol=1e-5)
 
     loss = trainer._compute_loss(trainer.model, inputs)
     loss.backward()
@@ -112,6 +113,6 @@ def test_advantages_and_the_gradient_of_a_step_are_those_of_trl(trainer_of, loss
     learner = Learner(policy, recipe)
     learner.accumulate(scored, learner.prepare(scored, advantages, spread))
     found = gradients(policy)
-    assert_all_close({name: found[name] for name in expected}, expected, 1e-5)
-    assert learner.sums[0].item() == pytest.approx(loss.item(), abs=1e-5)
+    ours = (learner.sums[0], {parameter: found[parameter] for parameter in expected})
+    parity(f"{name}, loss", "TRL 1.16, a step of its trainer", ours, (loss.detach(), expected), atol=1e-5)
     assert max(g.abs().max() for g in expected.values()) > 1e-2

@@ -1,0 +1,142 @@
+"""The runs of a comparison: equal in all but what is compared."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from ocr_rl.cell_runs import is_done
+from ocr_rl.cells import Plan, chosen_reference, final_cell, load_recipes, own_budget, tuning_cell
+from ocr_rl.config import BudgetConfig, to_toml
+
+
+def plan(tmp_path, names=("grpo", "sft", "dpo"), **changes):
+    told = {
+        "out": tmp_path,
+        "recipes": load_recipes(names, ()),
+        "seeds": (0, 1),
+        "rates": (1e-4, 3e-4),
+        "tuning_seed": 1000,
+        "tuning_share": 0.25,
+        "limit": "completions",
+        "amount": 1000.0,
+        "reference": "grpo",
+        "evaluations": 3,
+    }
+    return Plan(**{**told, **changes})
+
+
+def test_recipes_differ_from_their_cells_in_budget_rate_seed_and_pages_alone(tmp_path):
+    told = plan(tmp_path)
+    cell = final_cell(told, "dpo", 3e-4, 1)
+    assert cell.path == tmp_path / "runs" / "dpo" / "seed_1"
+    assert cell.recipe.budget == BudgetConfig(completions=1000, evaluations=3)
+    own, shipped = asdict(cell.recipe), asdict(told.recipes["dpo"])
+    changed = {
+        f"{section}.{key}"
+        for section, values in own.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if value != shipped[section][key]
+    }
+    assert changed == {
+        "data.path",
+        "data.evaluate",
+        "train.steps",
+        "train.seed",
+        "train.learning_rate",
+        "train.keep_checkpoints",
+        "budget.completions",
+        "budget.evaluations",
+    }
+
+
+def test_rates_are_chosen_on_other_pages_with_another_seed_and_less_to_spend(tmp_path):
+    cell = tuning_cell(plan(tmp_path), "grpo", 3e-4)
+    assert cell.path == tmp_path / "tuning" / "grpo" / "rate_0.0003"
+    assert (cell.recipe.train.seed, cell.recipe.train.learning_rate) == (1000, 3e-4)
+    assert (cell.recipe.budget.completions, cell.recipe.data.evaluate) == (250, "tuning")
+    assert final_cell(plan(tmp_path), "grpo", 3e-4, 0).recipe.data.evaluate == "test"
+
+
+def test_who_samples_nothing_gets_the_references_seconds(tmp_path):
+    told = plan(tmp_path)
+    assert not own_budget(told, told.recipes["sft"])
+    assert final_cell(told, "sft", 1e-4, 0, 42.5).recipe.budget == BudgetConfig(seconds=42.5, evaluations=3)
+    stored = load_recipes(["dpo"], ["pairs.path=pairs.jsonl"])["dpo"]
+    assert not own_budget(told, stored)
+
+
+def test_minutes_are_a_budget_for_all(tmp_path):
+    told = plan(tmp_path, limit="minutes", amount=2.0)
+    assert own_budget(told, told.recipes["sft"])
+    assert final_cell(told, "sft", 1e-4, 0).recipe.budget.seconds == 120
+    assert tuning_cell(told, "sft", 1e-4).recipe.budget.seconds == 30
+
+
+def test_a_collection_of_its_own_is_shared_by_all_cells_and_a_dataset_stays(tmp_path):
+    assert final_cell(plan(tmp_path), "sft", 1e-4, 0, 1.0).recipe.data.path == str(tmp_path / "pages")
+    recipes = load_recipes(["grpo"], ["data.path=scans/"])
+    assert final_cell(plan(tmp_path, recipes=recipes), "grpo", 1e-4, 0).recipe.data.path == "scans/"
+
+
+def file(folder, name, text):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.toml").write_text(text)
+    return str(folder / f"{name}.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'base = "grpo"\n[model]\nlora_rank = 4\n',
+            r"model.lora_rank is 4 in mine and 0 in grpo; a comparison needs one",
+        ),
+        ('base = "grpo"\n[rollout]\nmax_tokens = 9\n', r"rollout.max_tokens is 9 in mine and 64 in grpo"),
+        ('base = "grpo"\n[reward]\nweights = { exact = 1.0 }\n', r"reward.weights is .* in mine and .* in grpo"),
+    ],
+)
+def test_recipes_that_begin_see_or_earn_otherwise_are_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipes(["grpo", file(tmp_path, "mine", text)], ())
+
+
+def test_what_differs_may_be_set_for_all_and_a_control_may_permute_its_rewards(tmp_path):
+    mine = file(tmp_path, "mine", 'base = "grpo"\n[reward]\npermute = true\n[rollout]\nmax_tokens = 9\n')
+    recipes = load_recipes(["grpo", mine], ["rollout.max_tokens=20"])
+    assert list(recipes) == ["grpo", "mine"]
+    assert (recipes["mine"].reward.permute, recipes["mine"].rollout.max_tokens) == (True, 20)
+
+
+def test_one_name_twice_and_a_judge_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="two recipes are called grpo; give each of their files a name of its own"):
+        load_recipes(["grpo", file(tmp_path, "grpo", 'base = "dpo"\n')], ())
+    with pytest.raises(ValueError, match="reward-model trains a judge and no policy; leave it out"):
+        load_recipes(["reward-model"], ())
+
+
+def test_the_reference_is_grpo_or_the_first_and_must_have_a_budget_to_give():
+    recipes = load_recipes(["sft", "dpo", "grpo"], ())
+    assert chosen_reference(recipes, None, "pages") == "grpo"
+    assert chosen_reference(recipes, "dpo", "pages") == "dpo"
+    without = {"sft": recipes["sft"], "dpo": recipes["dpo"]}
+    assert chosen_reference(without, None, "minutes") == "sft"
+    with pytest.raises(ValueError, match=r"sft samples no completions, so a budget of pages does not .* --against dpo"):
+        chosen_reference(without, None, "pages")
+    with pytest.raises(ValueError, match="--against ppo: it is none of the recipes; write one of sft, dpo"):
+        chosen_reference(without, "ppo", "pages")
+
+
+def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_path):
+    told = plan(tmp_path)
+    cell = final_cell(told, "grpo", 1e-4, 0)
+    assert not is_done(cell)
+    cell.path.parent.mkdir(parents=True)
+    cell.told.write_text(to_toml(cell.recipe))
+    assert not is_done(cell)  # begun, and not even a folder came of it
+    cell.stopped.write_text("step 3: the gradient norm is nan\n")
+    assert is_done(cell)
+    with pytest.raises(
+        ValueError, match=r"seed_0.toml: budget.completions was 1000 and is now 2000. Give another --out"
+    ):
+        is_done(final_cell(replace(told, amount=2000.0), "grpo", 1e-4, 0))
