@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from ocr_rl.cell_results import cost, curve, evaluated, measured_drift, models_held, why_stopped
 from ocr_rl.cell_runs import run_cells
 from ocr_rl.cells import Cell, Plan, final_cell, own_budget, tuning_cell
-from ocr_rl.config import Recipe
 from ocr_rl.evaluate import read_predictions
+from ocr_rl.outcome import ranked
 from ocr_rl.page_results import PageResult, score_pages
 from ocr_rl.ranking import Runs, differences, holm, most_different_pages, summary
 from ocr_rl.report_run import environment
@@ -25,11 +26,6 @@ from ocr_rl.types import Page
 CHOSEN_BY = "reward"
 """Of the tuning pages: every page has one."""
 DIFFERING_PAGES = 5
-DRIFT_PAGES = 100
-"""Test pages on which entropy and KL are measured, at most."""
-_LOGGED = ("reward", "pass_rate", "cer", "entropy", "kl", "loss", "completion_length", "truncated_fraction")
-"""Of a step, beside parts of the reward, kinds of tests and evaluations."""
-
 Which = TypeVar("Which", int, float)
 """A seed, or a learning rate."""
 Cells = dict[tuple[str, Which], Cell]
@@ -88,7 +84,7 @@ def told(cell: Cell) -> str:
     """A line on a run that is over."""
     name = f"{cell.label} {cell.name}"
     if cell.stopped.exists():
-        return f"{name}: {cell.stopped.read_text(encoding='utf-8').strip()}"
+        return f"{name}: {why_stopped(cell)}"
     before, after = (evaluated(cell, which) for which in ("before", "after"))
     rates = [
         f"{rate} {before[rate]:.3f} -> {after[rate]:.3f}"
@@ -110,68 +106,6 @@ def chosen_rate(plan: Plan, label: str, tuning: Cells[float]) -> float:
     if not rewards:
         raise ValueError(f"{label} came to its end at no learning rate; try lower --rates, or leave it out")
     return max(rewards, key=lambda rate: rewards[rate])
-
-
-def evaluated(cell: Cell, which: str) -> dict[str, Any]:
-    """The run's evaluation `before` or `after` training."""
-    found = RunFolder(cell.path).read_eval(which)
-    assert found is not None, f"{cell.path} has no evaluation {which}"
-    return found
-
-
-def metrics(cell: Cell) -> list[dict[str, Any]]:
-    return [dict(step.metrics) for step in RunFolder(cell.path).logged()]
-
-
-def cost(cell: Cell) -> dict[str, float]:
-    """What a run has used: `compute_s` as budget.seconds counts, `tokens` are those sampled."""
-    rows = metrics(cell)
-
-    def total(name: str) -> float:
-        return sum(row.get(name) or 0 for row in rows)
-
-    return {
-        "steps": len(rows),
-        "pages": total("pages"),
-        "completions": total("completions"),
-        "tokens": total("sampled_tokens"),
-        "compute_s": round(total("time/compute"), 1),
-        "peak_memory_mib": max((row["peak_memory_mib"] for row in rows), default=0),
-    }
-
-
-def models_held(recipe: Recipe) -> list[str]:
-    """Whose weights are in memory during training; an adapter's base model is held once."""
-    algorithm = recipe.algorithm
-    held = ["policy"]
-    beta = {"grpo": recipe.grpo.beta, "ppo": recipe.ppo.beta}.get(algorithm, 0.0)
-    if algorithm in ("dpo", "kto") or (beta and not recipe.model.lora_rank):
-        held.append("reference")
-    if algorithm == "ppo":
-        held.append("critic" if recipe.ppo.critic == "separate" else "value head")
-    if recipe.reward.model:
-        held.append("reward model")
-    return held
-
-
-def curve(cell: Cell) -> list[dict[str, Any]]:
-    """A row for each step, with what was used up to it, and one for the start; evaluations are `eval/<name>`."""
-    rows = [{"step": 0, "completions": 0, "compute_s": 0.0, **_evaluation(evaluated(cell, "before"))}]
-    completions, seconds = 0, 0.0
-    for row in metrics(cell):
-        completions += row.get("completions") or 0
-        seconds += row.get("time/compute") or 0.0
-        kept = {k: v for k, v in row.items() if k in _LOGGED or k.startswith(("reward/", "pass_rate/"))}
-        kept |= _evaluation({k.removeprefix("eval/"): v for k, v in row.items() if k.startswith("eval/")})
-        rows.append({"step": row["step"], "completions": completions, "compute_s": round(seconds, 1), **kept})
-    rows[-1] |= _evaluation(evaluated(cell, "after"))
-    return rows
-
-
-def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {f"eval/{name}": found[name] for name in ("cer", "pass_rate", "exact", "reward") if name in found}
-    kept |= {f"eval/{name}": value for name, value in found.items() if name.startswith("pass_rate/")}
-    return kept | {f"eval/pass_rate/{kind}": own["pass_rate"] for kind, own in found.get("by_kind", {}).items()}
 
 
 def results(
@@ -209,7 +143,7 @@ def results(
             "algorithm": recipe.algorithm,
             "rate": rates[label],
             "tuning": {f"{rate:g}": _tuned(tuning[label, rate]) for rate in plan.rates},
-            "failed": {str(s): _why(final[label, s]) for s in plan.seeds if final[label, s].stopped.exists()},
+            "failed": {str(s): why_stopped(final[label, s]) for s in plan.seeds if final[label, s].stopped.exists()},
             "final": summary(systems[label]) if cells else None,
             "gain": differences(systems[label], start) if cells else None,
             "against": against.get(label),
@@ -266,9 +200,8 @@ def planned(plan: Plan) -> str:
 
 def table(compared: Mapping[str, Any]) -> str:
     """The results for a terminal, best first."""
-    first = "cer" if compared["start"]["cer"] is not None else "pass_rate"
-    ended = [(label, row) for label, row in compared["recipes"].items() if row["final"] is not None]
-    ended.sort(key=lambda item: item[1]["final"][first] * (1 if first == "cer" else -1))
+    rows = compared["recipes"]
+    ended = [(label, rows[label]) for label in ranked(compared) if rows[label]["final"] is not None]
     lines = [f"{'':14}{'rate':>8}" + "".join(f"{name:>24}" for name in ("cer", "pass_rate", "exact"))]
     for label, row in [("start", {"rate": None, "final": compared["start"]}), *ended]:
         rate = "" if row["rate"] is None else f"{row['rate']:g}"
@@ -293,31 +226,9 @@ def correct(tables: Sequence[Mapping[str, dict[str, Any] | None]]) -> None:
             own["p_holm"] = p
 
 
-def measured_drift(cells: Sequence[Cell], pages: Sequence[Page]) -> dict[Path, dict[str, float]]:
-    """Entropy and KL to the start of each run's last checkpoint, by its folder; measured once, in eval/drift.json."""
-    found: dict[Path, dict[str, float]] = {}
-    start = None
-    for cell in tqdm(cells, desc="entropy and KL", unit="run", leave=False):
-        run = RunFolder(cell.path)
-        own = run.read_eval("drift")
-        if own is None:
-            from dataclasses import replace
-
-            from ocr_rl.drift import drift
-            from ocr_rl.policy import Policy
-
-            model = cell.recipe.model
-            start = start or Policy.load(model)
-            policy = Policy.load(replace(model, path=str(run.checkpoints()[-1]), lora_rank=0))
-            own = drift(policy, start, pages[:DRIFT_PAGES], cell.recipe.rollout.max_tokens)
-            run.write_eval("drift", own)
-        found[cell.path] = own
-    return found
-
-
 def _tuned(cell: Cell) -> dict[str, Any]:
     if cell.stopped.exists():
-        return dict.fromkeys(("reward", "cer", "pass_rate")) | {"failed": _why(cell)}
+        return dict.fromkeys(("reward", "cer", "pass_rate")) | {"failed": why_stopped(cell)}
     after = evaluated(cell, "after")
     return {name: after[name] for name in ("reward", "cer", "pass_rate")} | {"failed": None}
 
@@ -326,10 +237,6 @@ def _seed(cell: Cell, out: Path) -> dict[str, Any]:
     after = evaluated(cell, "after")
     rates = {name: after[name] for name in ("cer", "pass_rate", "exact", "reward")}
     return rates | {"path": cell.path.relative_to(out).as_posix()}
-
-
-def _why(cell: Cell) -> str:
-    return cell.stopped.read_text(encoding="utf-8").strip()
 
 
 def _mean(values: Sequence[float]) -> float:

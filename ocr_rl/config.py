@@ -372,7 +372,8 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     result has no base.
 
     Raises:
-        ValueError: no such recipe or base, bases in a circle, bad TOML, an unknown key or a value of the wrong type, saying where.
+        ValueError: no such recipe or base, bases in a circle, bad TOML, an unknown key or a value of the wrong type,
+            saying where.
     """
     path = _find(name, Path())
     if path is None:

@@ -1,6 +1,11 @@
 """`ocr-rl compare`: real runs of the embedded policy, a few steps each."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -130,6 +135,35 @@ def test_a_changed_budget_does_not_mix_with_what_is_there(compared):
     done = run(*arguments(out), *SMALL, "--budget", "completions=64")
     assert done.exit_code == 2
     assert "budget.completions was 16 and is now 32. Give another --out, or delete" in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_end(tmp_path, stop):
+    """All processes are killed after two of four steps, or told to stop by Ctrl-C, and the command is given again."""
+    told = ["--recipe", "grpo", "--seeds", "0", "--rates", "own", "--budget", "completions=32", *SMALL, "--out"]
+    command = [sys.executable, "-m", "ocr_rl.cli", "compare", *told]
+    done = run(*told, tmp_path / "whole")
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "stopped"
+    process = subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    metrics_file = out / "runs" / "grpo" / "seed_0" / "metrics.jsonl"
+    while not metrics_file.exists() or metrics_file.read_text().count("\n") < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    os.killpg(process.pid, stop)
+    complaint = process.communicate(timeout=120)[1]
+    if stop == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"Error: stopped; the same command goes on from what is in {out}" in complaint
+    assert not (out / "compare.json").exists()
+    assert run(*told, out).exit_code == 0
+    whole, resumed = (
+        json.loads((folder / "compare.json").read_text())["recipes"]["grpo"] for folder in (tmp_path / "whole", out)
+    )
+    for name in ("final", "gain", "drift"):
+        assert resumed[name] == whole[name]
+    assert resumed["cost"]["completions"] == whole["cost"]["completions"] == 32
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ EVALUATION = (
     "preferences preference_files evaluate page_results evaluation_summary evaluation_table comparison best_step "
     "ranking budget cells cell_runs"
 )
-REPORTS = "report_curves report_html report_run report_evaluation"
+REPORTS = "outcome report_curves report_html report_run report_evaluation report_series report_comparison"
 
 
 @pytest.mark.parametrize("module", f"{PAGES} {EVALUATION} {REPORTS} rewards resume run_folder".split())

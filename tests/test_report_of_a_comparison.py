@@ -279,6 +279,14 @@ def test_what_samples_nothing_has_no_curve_over_completions():
     assert "Trained for the compute of the reference, as it samples no completions: sft." in text
 
 
+def test_under_a_budget_of_time_nobody_is_given_the_compute_of_another():
+    found = compared()
+    found["settings"]["budget"] = {"minutes": 2.5}
+    text = " ".join(tree(found).all("body")[0]["words"])
+    assert "3 seeds; 2.5 minutes each;" in text
+    assert "Trained for the compute of the reference" not in text
+
+
 def test_a_recipe_has_one_look_on_the_whole_page():
     """By the markers of its swatches: as many different ones as recipes."""
     html = comparison_report(compared(14), {})
@@ -370,6 +378,7 @@ def test_pages_without_texts_are_compared_by_pass_rate():
     found = compared(texts=False)
     report = tree(found)
     assert outcome(found)[0] == "kto has the highest pass rate on the test pages: 0.688, from 0.410 at the start."
+    assert "Worse than the reference grpo: ppo, reinforce, sft, orpo, dpo and ipo." in outcome(found)
     heads = "rate seeds pass rate reward pass rate against grpo start"
     assert words(report, "results").startswith(heads)
     assert "CER" not in " ".join(report.all("body")[0]["words"])

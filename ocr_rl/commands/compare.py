@@ -115,6 +115,7 @@ def compare(
 
     from ocr_rl import compare as comparing
     from ocr_rl.cell_runs import CellLost
+    from ocr_rl.outcome import outcome
     from ocr_rl.report_comparison import comparison_report
     from ocr_rl.run_folder import write_atomically
     from ocr_rl.train import collect_pages
@@ -133,7 +134,8 @@ def compare(
     compared["settings"] = {"command": shlex.join(["ocr-rl", *sys.argv[1:]]), **compared["settings"]}
     comparing.write_json(out / "compare.json", compared)
     write_atomically(out / "compare.html", comparison_report(compared, {page.id: page for page in pages}))
-    click.echo(f"{comparing.table(compared)}\n{out / 'compare.html'}")
+    for line in (comparing.table(compared), *outcome(compared), str(out / "compare.html")):
+        click.echo(line)
 
 
 def parse_budget(text: str) -> tuple[str, float]:

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from ocr_rl.cell_results import models_held
 from ocr_rl.cell_runs import is_done
 from ocr_rl.cells import Plan, chosen_reference, final_cell, load_recipes, own_budget, tuning_cell
 from ocr_rl.config import BudgetConfig, to_toml
@@ -140,3 +141,22 @@ def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_pat
         ValueError, match=r"seed_0.toml: budget.completions was 1000 and is now 2000. Give another --out"
     ):
         is_done(final_cell(replace(told, amount=2000.0), "grpo", 1e-4, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "held"),
+    [
+        ("grpo", [], ["policy"]),
+        ("sft", [], ["policy"]),
+        ("orpo", [], ["policy"]),
+        ("dpo", [], ["policy", "reference"]),
+        ("kto", ["model.lora_rank=4"], ["policy", "reference"]),
+        ("rloo", [], ["policy", "reference"]),
+        ("rloo", ["model.lora_rank=4"], ["policy"]),
+        ("ppo", [], ["policy", "value head"]),
+        ("ppo", ["ppo.critic=separate", "ppo.beta=0.1"], ["policy", "reference", "critic"]),
+        ("grpo", ["reward.model=judge/"], ["policy", "reward model"]),
+    ],
+)
+def test_the_models_in_memory_are_counted(name, overrides, held):
+    assert models_held(load_recipes([name], overrides)[name]) == held
