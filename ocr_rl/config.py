@@ -268,6 +268,9 @@ class DpoConfig:
     """How closely the policy is held to its start: higher is closer. IPO's tau."""
     label_smoothing: float = 0.0
     """Share of pairs taken to be labelled wrongly; sigmoid and robust only."""
+    reference: Literal["live", "precomputed"] = "live"
+    """live: a copy of the weights as they were; precomputed: what they say of all of pairs.path is kept in its place,
+    and no step has a forward pass for it."""
     length_average: bool = False
     """Margins of mean log probabilities per token instead of sums: IPO as TRL has it."""
 

@@ -187,6 +187,12 @@ def _preference_rules(recipe: Recipe) -> Rules:
             recipe.dpo.label_smoothing,
             f"0: the loss {recipe.dpo.loss} has none",
         ),
+        (
+            recipe.dpo.reference == "live" or bool(pairs.path),
+            "dpo.reference",
+            recipe.dpo.reference,
+            "live, or name a file in pairs.path: fresh pairs are not known before training",
+        ),
         (recipe.kto.beta > 0, "kto.beta", recipe.kto.beta, "above 0"),
         (recipe.kto.desirable_weight >= 0, "kto.desirable_weight", recipe.kto.desirable_weight, "0 or more"),
         (recipe.kto.undesirable_weight >= 0, "kto.undesirable_weight", recipe.kto.undesirable_weight, "0 or more"),

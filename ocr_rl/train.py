@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
+from transformers.utils.logging import disable_progress_bar
 
 from ocr_rl import processes
 from ocr_rl.config import DataConfig, ModelConfig, Recipe, RenderConfig, to_toml
@@ -66,8 +67,9 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     """
     if processes.count() > 1:
         check_processes(recipe)
-    if log is not None and not processes.first():
-        log = log.with_stem(f"{log.stem}-{processes.rank()}")
+    if not processes.first():
+        disable_progress_bar()
+        log = log and log.with_stem(f"{log.stem}-{processes.rank()}")
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
@@ -266,7 +268,9 @@ def one_gradient(job: Job, scored: Sequence[ScoredGroup]) -> None:
             sft.Sft(job.policy, job.engine, job.train, recipe).accumulate([group.group.page for group in scored])
         case "dpo" | "orpo" | "kto":
             preferred = preference.LEARNERS[recipe.algorithm](job.policy, recipe)
-            preferred.accumulate(preference.of_pages(preferred.choose(apart)))
+            pages = preference.of_pages(preferred.choose(apart))
+            preferred.begin(pages)
+            preferred.accumulate(pages)
         case _:
             advantages, spread = grpo.advantages_of(scored, recipe.grpo)
             learner = grpo.Learner(job.policy, recipe)

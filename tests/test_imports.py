@@ -92,6 +92,15 @@ def test_pages_and_rewards_work_without_torch(module):
     assert at_once.isdisjoint({"ocr_rl.policy", "ocr_rl.rollout", "ocr_rl.tensors", "ocr_rl.losses", "ocr_rl.train"})
 
 
+def test_several_processes_cost_one_nothing():
+    """What starts them is loaded where there are several."""
+    assert libraries("ocr_rl.processes", everywhere=False) == set()
+    assert libraries("ocr_rl.processes") == {"accelerate", "torch"}
+    assert {name for name in imports("ocr_rl.processes") if name.startswith(OURS)} == {"ocr_rl.types"}
+    users = {m for m in MODULES if "accelerate" in libraries(m)}
+    assert users == {"ocr_rl.processes"}
+
+
 SHARED = {f"ocr_rl.trainers.{name}" for name in ("ahead", "loop", "micro_batches", "rollouts")}
 """What trainers are built from; each of the others is an algorithm."""
 

@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ocr_rl import processes
 from ocr_rl.config import Recipe
@@ -109,6 +110,9 @@ class Learner(ABC, Generic[Example]):
         self.parameters = policy.trainable_parameters()
         self.optimizer = make_optimizer(self.parameters, recipe.train)
 
+    def begin(self, pages: Sequence[Sequence[Example]]) -> None:
+        """Told before the first update what all steps learn from, where that is known: each page's examples."""
+
     @abstractmethod
     def choose(self, groups: Sequence[ScoredGroup]) -> list[Example]:
         """The examples that scored groups give."""
@@ -131,7 +135,6 @@ class Learner(ABC, Generic[Example]):
 class PairLearner(Learner[Pair]):
     """A loss of the chosen and the rejected completion of a page."""
 
-    reference: Reference | None = None
     average = False
     """The loss is one of mean log probabilities per token, not of their sums."""
 
@@ -151,13 +154,13 @@ class PairLearner(Learner[Pair]):
         return (example.chosen, 1.0), (example.rejected, -1.0)
 
     def accumulate(self, pages: Sequence[Sequence[Pair]]) -> Metrics:
-        temperature, most = self.recipe.rollout.temperature, self.recipe.train.micro_batch_tokens
+        temperature = self.recipe.rollout.temperature
         count = sum(map(len, pages))
         losses, rewards, logprobs = [], [], []
         for pairs in processes.mine(pages):
             prompt = self.policy.prompt(pairs[0].page)
-            batches = cut_examples([(pair.chosen, pair.rejected) for pair in pairs], self.policy.pad_id, most)
-            refs = self._reference_totals(prompt, batches)
+            batches = self.cut(pairs)
+            refs = self.reference_totals(prompt, pairs, batches)
             reading = Reading(self.policy, prompt, grad=True)
             for batch, ref in zip(batches, refs, strict=True):
                 own = totals(reading, batch, temperature, average=self.average)
@@ -182,13 +185,14 @@ class PairLearner(Learner[Pair]):
             "logprobs/rejected": likelihoods[1],
         }
 
-    def _reference_totals(self, prompt: Prompt, batches: Sequence[Together]) -> list[Tensor]:
-        if self.reference is None:
-            return [torch.zeros(batch.rows.shape, device=self.policy.device) for batch in batches]
-        with self.reference.policy() as frozen:
-            reading = Reading(frozen, prompt)
-            temperature = self.recipe.rollout.temperature
-            return [totals(reading, batch, temperature, average=self.average) for batch in batches]
+    def cut(self, pairs: Sequence[Pair]) -> list[Together]:
+        """What is scored together of a page's pairs."""
+        completions = [(pair.chosen, pair.rejected) for pair in pairs]
+        return cut_examples(completions, self.policy.pad_id, self.recipe.train.micro_batch_tokens)
+
+    @abstractmethod
+    def reference_totals(self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[Together]) -> list[Tensor]:
+        """What the reference says of a page's pairs, as `totals` does for each batch of them."""
 
 
 class Dpo(PairLearner):
@@ -196,8 +200,34 @@ class Dpo(PairLearner):
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         super().__init__(policy, recipe)
-        self.reference = Reference(policy)
+        self.reference = Reference(policy) if recipe.dpo.reference == "live" else None
+        self._said: dict[tuple[str, tuple[int, ...]], float] = {}
+        """By page and token ids, what the policy said before training; without a live reference."""
         self.average = recipe.dpo.length_average
+
+    def begin(self, pages: Sequence[Sequence[Pair]]) -> None:
+        if self.reference is not None:
+            return
+        said: list[tuple[tuple[str, tuple[int, ...]], float]] = []
+        for pairs in tqdm(processes.mine(pages), desc="reference", unit="page", leave=False):
+            prompt = self.policy.prompt(pairs[0].page)
+            batches = self.cut(pairs)
+            for batch, values in zip(batches, self._totals(self.policy, prompt, batches), strict=True):
+                for i, own in zip(batch.examples, values.tolist(), strict=True):
+                    said += zip(_keys(pairs[i]), own, strict=True)
+        self._said = dict(processes.gather(said))
+
+    def reference_totals(self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[Together]) -> list[Tensor]:
+        if self.reference is not None:
+            with self.reference.policy() as frozen:
+                return self._totals(frozen, prompt, batches)
+        said = [[[self._said[key] for key in _keys(pairs[i])] for i in batch.examples] for batch in batches]
+        return [torch.tensor(own, device=self.policy.device) for own in said]
+
+    @torch.no_grad()
+    def _totals(self, policy: Policy, prompt: Prompt, batches: Sequence[Together]) -> list[Tensor]:
+        reading, temperature = Reading(policy, prompt), self.recipe.rollout.temperature
+        return [totals(reading, batch, temperature, average=self.average) for batch in batches]
 
     def losses(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
         dpo = self.recipe.dpo
@@ -208,10 +238,17 @@ class Dpo(PairLearner):
         return implicit_rewards(logprobs, ref_logprobs, beta=self.recipe.dpo.beta)
 
 
+def _keys(pair: Pair) -> list[tuple[str, tuple[int, ...]]]:
+    return [(pair.page.id, tuple(completion.token_ids)) for completion in (pair.chosen, pair.rejected)]
+
+
 class Orpo(PairLearner):
     """Odds Ratio Preference Optimization (arXiv 2403.07691): likelihood of the chosen, and no reference."""
 
     average = True
+
+    def reference_totals(self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[Together]) -> list[Tensor]:
+        return [torch.zeros(batch.rows.shape, device=self.policy.device) for batch in batches]
 
     def losses(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
         chosen, rejected = logprobs.unbind(1)
@@ -390,15 +427,15 @@ class Stored(Generic[Example]):
         self._writer = Writer(learner.policy)
         recipe = learner.recipe
         self._max_tokens = recipe.rollout.max_tokens
-        self._batches: Iterator[list[list[Example]]] = epochs(
-            of_pages(examples), recipe.rollout.pages_per_step, recipe.train.seed
-        )
+        pages = [[self._written(example) for example in page] for page in of_pages(examples)]
+        learner.begin(pages)
+        self._batches: Iterator[list[list[Example]]] = epochs(pages, recipe.rollout.pages_per_step, recipe.train.seed)
 
     def start(self, done: int) -> None:
         self._batches = islice(self._batches, done, None)
 
     def take(self, step: int) -> Taken[Example]:
-        return Taken([self._written(example) for page in next(self._batches) for example in page], None)
+        return Taken([example for page in next(self._batches) for example in page], None)
 
     def settle(self) -> None:
         self._engine.sync(self._learner.policy)

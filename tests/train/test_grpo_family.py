@@ -26,7 +26,7 @@ from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import pad_rows
 from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of
 from ocr_rl.trainers.loop import run_steps
-from ocr_rl.trainers.rollouts import Rollouts
+from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics
 
 
 def plain_logprobs(policy, group):
@@ -167,8 +167,8 @@ def test_a_reference_that_moves_is_the_policy_of_the_last_renewal(tmp_path):
 # Dynamic sampling.
 
 
-def draw(pages, flat, refill, steps=1, start=0, wanted=2):
-    """Pages of each step's groups, and how many batches were drawn by then; groups of `flat` pages are turned away."""
+def take(pages, flat, refill, steps=1, start=0, wanted=2):
+    """Each step's batch; groups of `flat` pages are turned away."""
     policy = make_policy()
     recipe = make_recipe(rollout_pages_per_step=wanted, rollout_max_tokens=3)
     recipe = replace(recipe, train=replace(recipe.train, steps=start + steps))
@@ -176,8 +176,12 @@ def draw(pages, flat, refill, steps=1, start=0, wanted=2):
     scorer = Scorer(Rewarder(RUBRIC, pages), 0)
     rollouts = Rollouts(policy, TransformersEngine(policy), pages, scorer, recipe, keep, refill)
     rollouts.start(start)
-    batches = [rollouts.take(step) for step in range(1, steps + 1)]
-    return [([group.group.page.id for group in batch.groups], batch.drawn) for batch in batches]
+    return [rollouts.take(step) for step in range(1, steps + 1)]
+
+
+def draw(*args, **options):
+    """Pages of each step's groups, and how many batches were drawn by then."""
+    return [([group.group.page.id for group in batch.groups], batch.drawn) for batch in take(*args, **options)]
 
 
 def test_groups_without_spread_are_replaced_from_further_batches():
@@ -187,6 +191,16 @@ def test_groups_without_spread_are_replaced_from_further_batches():
     ((ids, drawn),) = draw(pages, flat, refill=5)
     assert ids == [plain[0][1], plain[1][0]]
     assert drawn == 2
+
+
+def test_what_is_turned_away_was_sampled_all_the_same():
+    """Three batches of two pages and four completions each, of which one group is kept, or two."""
+    pages = [make_page(i, text="ab") for i in range(6)]
+    (batch,) = take(pages, {page.id for page in pages}, refill=2)
+    assert (batch.cost.pages, batch.cost.completions) == (6, 6 * len(batch.groups[0].rewards))
+    kept = sum(len(c.token_ids) for group in batch.groups for c in group.group.completions)
+    assert batch.cost.tokens > kept
+    assert rollout_metrics(batch, learn_s=1.0)["sampled_tokens"] == batch.cost.tokens
 
 
 def test_refilling_ends_and_a_step_goes_on_with_the_groups_it_has():

@@ -36,7 +36,7 @@ from ocr_rl.tensors import pad_rows
 from ocr_rl.trainers import grpo as grpo_module
 from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of, micro_batches
 from ocr_rl.trainers.loop import TrainingStopped, epochs, guarded_step, learning_rate, make_optimizer, run_steps
-from ocr_rl.trainers.rollouts import Batch, rollout_metrics
+from ocr_rl.trainers.rollouts import Batch, Cost, rollout_metrics
 from ocr_rl.types import Group
 from ocr_verifiers import Rubric
 
@@ -444,6 +444,10 @@ CONTRACT = {
     "lr",
     "tokens_per_s",
     "refused",
+    "pages",
+    "completions",
+    "sampled_tokens",
+    "peak_memory_mib",
     "mismatch/kl",
     "mismatch/max",
     "mismatch/ess",
@@ -518,7 +522,7 @@ def test_a_run_writes_what_its_folder_promises(tmp_path):
     rows = metrics_of(run)
     assert [row["step"] for row in rows] == [1, 2, 3]
     for row in rows:
-        times = {f"time/{part}" for part in ("wait", "sync", "generate", "score", "learn")}
+        times = {f"time/{part}" for part in ("wait", "sync", "generate", "score", "learn", "compute")}
         assert row.keys() - times == CONTRACT | PARTS
         assert row["pass_rate"] is None  # no page has tests
         assert row["kl"] is None  # beta is 0
@@ -544,7 +548,8 @@ def test_metrics_of_a_batch_are_its_counts():
     groups = [group(pages[0], "ab", "ac"), group(pages[1], "ab", "", finished=False)]
     scored = Rewarder(RUBRIC, pages).score_groups(groups)
     refused = [(make_page(2), "too many tokens")]
-    batch = Batch(scored, refused, generate_s=1.0, score_s=0.5, wait_s=1.75, sync_s=0.25)
+    cost = Cost(pages=5, completions=8, tokens=20)
+    batch = Batch(scored, refused, generate_s=1.0, score_s=0.5, wait_s=1.75, sync_s=0.25, cost=cost)
     metrics = rollout_metrics(batch, learn_s=2.25)
     assert metrics == {
         "reward": pytest.approx(2 / 4),
@@ -558,6 +563,9 @@ def test_metrics_of_a_batch_are_its_counts():
         "truncated_fraction": 2 / 4,
         "tokens_per_s": 8 / 4,
         "refused": 1,
+        "pages": 5,
+        "completions": 8,
+        "sampled_tokens": 20,
         "time/wait": 1.75,
         "time/sync": 0.25,
         "time/generate": 1.0,
@@ -579,7 +587,10 @@ def test_the_pass_rate_is_pooled_over_tests():
 @pytest.mark.parametrize("options", [{}, {"grpo_beta": 0.1, "grpo_inner_epochs": 2}])
 def test_two_runs_with_one_seed_are_identical(tmp_path, options):
     def timeless(run):
-        return [{k: v for k, v in row.items() if not k.startswith(("time", "tokens_per_s"))} for row in metrics_of(run)]
+        return [
+            {k: v for k, v in row.items() if not k.startswith(("time", "tokens_per_s", "peak_memory"))}
+            for row in metrics_of(run)
+        ]
 
     (first, a), (again, b), (other, _) = (
         run_training(tmp_path, str(i), train_seed=seed, **options) for i, seed in enumerate((5, 5, 6))

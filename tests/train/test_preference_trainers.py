@@ -132,6 +132,20 @@ def test_the_gradient_of_dpo_is_that_of_its_equation(policy, kind):
     check(learner, PAIRS, total, 2e-5 if kind == "ipo" else 1e-5)  # a square has gradients of several units
 
 
+def test_a_precomputed_reference_says_what_a_live_one_does(policy):
+    """Two pairs of one page among them; asked for one by one and in another order than it was told them."""
+    learner = LEARNERS["dpo"](policy, make_recipe(dpo_reference="precomputed", train_micro_batch_tokens=12))
+    live = LEARNERS["dpo"](policy, make_recipe())
+    learner.begin(of_pages(PAIRS))
+    move(policy)
+    for examples in (PAIRS, PAIRS[::-1], PAIRS[1:2]):
+        metrics = live.accumulate(of_pages(examples))
+        expected = gradients(policy)
+        assert learner.accumulate(of_pages(examples)) == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+        assert_all_close(gradients(policy), expected, 1e-6)
+    assert learner.reference is None
+
+
 def test_averaged_margins_are_of_log_probabilities_per_token(policy):
     learner, start = moved(policy, "dpo", dpo_beta=0.3, dpo_loss="ipo", dpo_length_average=True)
     total = torch.zeros(())
@@ -563,7 +577,7 @@ def test_a_run_writes_what_its_folder_promises(tmp_path):
 @pytest.mark.parametrize("algorithm", ["dpo", "kto"])
 def test_two_runs_with_one_seed_are_identical(tmp_path, algorithm):
     (first, a), (again, b) = (run_training(tmp_path, algorithm, str(i), train_seed=5) for i in range(2))
-    clock = ("time", "tokens_per_s")
+    clock = ("time", "tokens_per_s", "peak_memory")
     assert [{k: v for k, v in row.items() if not k.startswith(clock)} for row in metrics_of(first)] == [
         {k: v for k, v in row.items() if not k.startswith(clock)} for row in metrics_of(again)
     ]
@@ -579,11 +593,23 @@ def labels_file(place):  # noqa: F811
     return place / "labels.jsonl"
 
 
-@pytest.mark.parametrize("kind", ["dpo", "dpo with lora", "kto from a file"])
-def test_a_run_killed_and_resumed_equals_one_that_was_not(place, fresh, labels_file, kind):  # noqa: F811
+@pytest.fixture
+def pairs_file(place):  # noqa: F811
+    """Of all eight pages, two pairs each."""
+    pages = [replace(make_page(i), id=f"page{i}.png") for i in range(8)]
+    scored = [ScoredGroup(group(page, "ab", "k", "lb"), (), [1.0, 0.0, 0.1]) for page in pages]
+    found = pairs_of_groups(scored, "best-of-n", 0.1, 8)
+    (place / "pairs.jsonl").write_text("".join(json.dumps(pair_row(one)) + "\n" for one in found))
+    return place / "pairs.jsonl"
+
+
+@pytest.mark.parametrize("kind", ["dpo", "dpo with lora", "dpo from a file", "kto from a file"])
+def test_a_run_killed_and_resumed_equals_one_that_was_not(place, fresh, labels_file, pairs_file, kind):  # noqa: F811
     options = ["--set=algorithm=dpo", "--set=pairs.margin=0.01"]
     if kind == "dpo with lora":
         options.append("--set=model.lora_rank=4")
+    if kind == "dpo from a file":
+        options += [f"--set=pairs.path={pairs_file}", "--set=dpo.reference=precomputed"]
     if kind == "kto from a file":
         options = ["--set=algorithm=kto", f"--set=pairs.path={labels_file}"]
     whole = place / kind.replace(" ", "-")

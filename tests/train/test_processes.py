@@ -52,7 +52,7 @@ class Update:
         self.learner = learner
         if away_from_reference:  # there every margin is 0, and z and the KL too
             with torch.no_grad():
-                learner.policy.head.weight.mul_(1.1)
+                learner.policy.head.weight.mul_(0.9)
         groups = learner.optimizer.param_groups
         learner.optimizer = torch.optim.SGD(
             [{"params": group["params"], "rate_factor": group.get("rate_factor", 1.0)} for group in groups], lr=0.0
@@ -195,6 +195,9 @@ def exchanges():
     }
 
 
+LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
+
+
 def refusals():
     told = []
     for refused in (recipe(rollout_ahead=True), recipe(vllm_server="http://there:8000")):
@@ -254,6 +257,17 @@ def test_only_a_batch_without_spread_changes_nothing():
     """So that equal changes are no equal nothings."""
     still = [name for name in CASES | TWICE if outcome(name)[0].abs().max() < 1e-3]
     assert still == ["grpo with nothing worth learning"]
+
+
+def test_the_reference_of_kto_is_above_0_where_it_is_compared():
+    """Below, it would be 0 whatever the pages."""
+    assert outcome("kto")[1]["kl"] > 0.05
+
+
+def test_what_a_process_starts_is_none_of_those_that_were_launched(of_two):
+    """vLLM's process would wait for the launcher's."""
+    for _, told in of_two:
+        assert told["environment"] == []
 
 
 def test_each_process_samples_its_share_and_all_hold_the_groups_in_page_order(of_two):
@@ -402,6 +416,7 @@ def all_cases(folder):
         told["sampled groups"] = sampled_groups()
         told["exchanges"] = exchanges()
         told["refusals"] = refusals()
+        told["environment"] = [name for name in os.environ if name.startswith(LAUNCHER)]
         save_file(
             {name: change for name, (change, _) in made.items()}, folder / f"changes{processes.rank()}.safetensors"
         )

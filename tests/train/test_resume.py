@@ -126,7 +126,7 @@ def before_touching(part, time=1):
 def metrics_of(run):
     """Its lines, without what depends on the clock."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    clock = ("time_s", "time/", "tokens_per_s")
+    clock = ("time_s", "time/", "tokens_per_s", "peak_memory")
     return [{key: value for key, value in json.loads(line).items() if not key.startswith(clock)} for line in lines]
 
 

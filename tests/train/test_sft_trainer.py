@@ -169,8 +169,8 @@ def test_the_policy_learns_to_write_the_text(tmp_path):
     assert rows[0]["loss"] > 2
     assert rows[-1]["loss"] < 0.1
     assert rows[0].keys() == {
-        "step", "time_s", "loss", "entropy", "tokens", "truncated_fraction", "grad_norm", "lr", "tokens_per_s",
-        "time/learn",
+        "step", "time_s", "loss", "entropy", "pages", "tokens", "truncated_fraction", "grad_norm", "lr", "tokens_per_s",
+        "time/learn", "time/compute", "peak_memory_mib",
     }  # fmt: skip
     written = TransformersEngine(policy).generate([make_page(9)], Sampling(1, 0.0, 5), seed=0)[0].completions[0]
     assert (written.text, written.finished) == ("ab", True)
