@@ -54,11 +54,11 @@ def cost(cell: Cell) -> dict[str, float]:
 
 
 def models_held(recipe: Recipe) -> list[str]:
-    """Whose weights are in memory during training; an adapter's base model is held once."""
+    """Whose weights are in memory during training; a reference is a copy of those that are trained."""
     algorithm = recipe.algorithm
     held = ["policy"]
     beta = {"grpo": recipe.grpo.beta, "ppo": recipe.ppo.beta}.get(algorithm, 0.0)
-    if algorithm in ("dpo", "kto") or (beta and not recipe.model.lora_rank):
+    if algorithm in ("dpo", "kto") or beta:
         held.append("reference")
     if algorithm == "ppo":
         held.append("critic" if recipe.ppo.critic == "separate" else "value head")

@@ -332,12 +332,6 @@ class Policy:
         text: str = self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
         return text
 
-    @contextmanager
-    def as_reference(self) -> Iterator[Policy]:
-        """The policy with its LoRA adapter switched off: the reference without a copy of the weights."""
-        with self.model.disable_adapter(), torch.no_grad():
-            yield self
-
     def copy(self) -> Policy:
         """A policy of its own with the same weights."""
         other = copy.copy(self)

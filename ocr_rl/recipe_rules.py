@@ -98,10 +98,10 @@ def _grpo_rules(recipe: Recipe) -> Rules:
         (grpo.refill >= 0, "grpo.refill", grpo.refill, "0 or more"),
         (grpo.reference_every >= 0, "grpo.reference_every", grpo.reference_every, "0 or more"),
         (
-            not grpo.reference_every or (grpo.beta > 0 and not recipe.model.lora_rank),
+            not grpo.reference_every or grpo.beta > 0,
             "grpo.reference_every",
             grpo.reference_every,
-            "0, or grpo.beta above 0 and model.lora_rank 0: with an adapter the base model is the reference",
+            "0, or grpo.beta above 0: without a KL term there is no reference",
         ),
         (
             grpo.advantage != "decoupled" or grpo.kl_in == "loss",

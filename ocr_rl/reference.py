@@ -1,4 +1,4 @@
-"""The policy as a run began, which preference losses hold the policy to."""
+"""The policy as a run began, which KL terms and preference losses hold the policy to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from ocr_rl.policy import Policy
 
@@ -18,7 +19,9 @@ class Reference:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._start = [parameter.detach().clone() for parameter in policy.trainable_parameters()]
+        self.weights = nn.ParameterList(
+            nn.Parameter(parameter.detach().clone(), requires_grad=False) for parameter in policy.trainable_parameters()
+        )
 
     @contextmanager
     def policy(self) -> Iterator[Policy]:
@@ -30,6 +33,11 @@ class Reference:
         finally:
             self._swap()
 
+    def renew(self) -> None:
+        """Let the policy as it is now be the reference."""
+        for parameter, other in zip(self._policy.trainable_parameters(), self.weights, strict=True):
+            other.data.copy_(parameter.data)
+
     def _swap(self) -> None:
-        for parameter, other in zip(self._policy.trainable_parameters(), self._start, strict=True):
+        for parameter, other in zip(self._policy.trainable_parameters(), self.weights, strict=True):
             parameter.data, other.data = other.data, parameter.data

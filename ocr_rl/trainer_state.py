@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ocr_rl import __version__
+from ocr_rl import __version__, processes
 from ocr_rl.config import Recipe, to_toml
 from ocr_rl.policy import Policy, disk_errors
 from ocr_rl.resume import RECIPE
@@ -156,6 +156,7 @@ def environment() -> dict[str, Any]:
         "transformers": transformers.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
+        "processes": processes.count(),
     }
 
 

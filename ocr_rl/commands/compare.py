@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -85,6 +86,9 @@ def compare(
     ocr-rl compare --recipe grpo,dpo --seeds 0 --budget completions=1024 --rates own --out quick/
     ocr-rl compare --recipe grpo,mine.toml --data scans/ --model org/vlm --budget minutes=60 --out scans-compared/
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("compare starts its runs itself; give the command without a launcher, and --jobs for several")
+
     from ocr_rl.cells import Plan, chosen_reference, load_recipes
     from ocr_rl.config import as_overrides, check_model_path
     from ocr_rl.pages import parse_filters

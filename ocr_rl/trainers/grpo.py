@@ -28,6 +28,7 @@ from ocr_rl.config import GrpoConfig, Recipe
 from ocr_rl.losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.mismatch import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.policy import Policy
+from ocr_rl.reference import Reference
 from ocr_rl.rewards import ScoredGroup, gated_parts
 from ocr_rl.rollout import Engine
 from ocr_rl.scoring_pool import Scorer
@@ -40,7 +41,6 @@ from ocr_rl.trainers.micro_batches import (
     Reading,
     by_update,
     cut,
-    reference_copy,
     reference_logprobs,
 )
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
@@ -146,9 +146,9 @@ class Learner:
         self.policy, self.recipe = policy, recipe
         self.parameters = policy.trainable_parameters()
         self.optimizer = make_optimizer(self.parameters, recipe.train)
-        self.reference = reference_copy(policy) if recipe.grpo.beta > 0 else None
+        self.reference = Reference(policy) if recipe.grpo.beta > 0 else None
         moves = self.reference if recipe.grpo.reference_every else None
-        self.extras = Extras(frozen={} if moves is None else {"reference": moves.model})
+        self.extras = Extras(frozen={} if moves is None else {"reference": moves.weights})
         self.beta = recipe.grpo.beta if recipe.grpo.kl_in == "loss" else 0.0
         """Of the KL term in the loss."""
         self.sums = torch.zeros(5, device=policy.device)
@@ -216,14 +216,14 @@ class Learner:
     def _backward(self, task: PageTask[GroupBatch], counts: StepCounts) -> None:
         """Add the gradient of one page's completions, the page read once for all of them."""
         policy, grpo, rollout, device = self.policy, self.recipe.grpo, self.recipe.rollout, self.policy.device
+        refs: Sequence[Tensor | None] = [None] * len(task.batches)
+        if self.reference is not None:
+            refs = reference_logprobs(self.reference, task.prompt, task.batches, rollout.temperature)
         reading = Reading(policy, task.prompt, grad=True)
-        for batch in task.batches:
+        for batch, ref in zip(task.batches, refs, strict=True):
             scores = reading.score(batch.ids, batch.mask, rollout.temperature)
             mask, advantages = batch.mask.to(device), batch.advantages.to(device)
             old = batch.old_logprobs.to(device) if batch.old_logprobs is not None else scores.logprobs.detach()
-            ref = None
-            if grpo.beta:
-                ref = reference_logprobs(policy, self.reference, task.prompt, batch, rollout.temperature)
             sampling = batch.sampling_logprobs.to(device)
             weights = sampling_weights(old, sampling, mask, rollout.correction, rollout.correction_cap)
             loss = grpo_loss(
@@ -262,15 +262,17 @@ class Learner:
 
     def kl_penalties(self, scored: Sequence[ScoredGroup]) -> Tensor:
         """beta times the estimated KL of each completion to the reference, (P, G)."""
+        assert self.reference is not None
         grpo, policy, temperature = self.recipe.grpo, self.policy, self.recipe.rollout.temperature
         penalties = torch.zeros(len(scored), len(scored[0].rewards))
         for i, group in processes.mine(list(enumerate(scored))):
             prompt = policy.prompt(group.group.page)
+            batches = cut(group.group.completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
+            refs = reference_logprobs(self.reference, prompt, batches, temperature)
             with torch.no_grad():
                 reading = Reading(policy, prompt)
-                for batch in cut(group.group.completions, policy.pad_id, self.recipe.train.micro_batch_tokens):
+                for batch, ref in zip(batches, refs, strict=True):
                     own = reading.score(batch.ids, batch.mask, temperature).logprobs
-                    ref = reference_logprobs(policy, self.reference, prompt, batch, temperature)
                     kl = torch.where(batch.mask.to(policy.device), kl_estimate(own, ref, grpo.kl), 0.0)
                     penalties[i, list(batch.rows)] = grpo.beta * kl.sum(1).cpu()
         processes.sum_over(penalties)
@@ -278,7 +280,7 @@ class Learner:
 
     def renew_reference(self) -> None:
         assert self.reference is not None
-        self.reference.model.load_state_dict(self.policy.model.state_dict())
+        self.reference.renew()
 
     @torch.no_grad()
     def _with_old_logprobs(self, task: PageTask[GroupBatch] | None) -> PageTask[GroupBatch] | None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import torch
 from torch import Tensor
 
 from ocr_rl.policy import Policy, Prompt, TokenScores
+from ocr_rl.reference import Reference
 from ocr_rl.tensors import pad_rows
 from ocr_rl.types import Completion
 
@@ -84,17 +84,10 @@ class Reading:
             self.state.backward()
 
 
-def reference_copy(policy: Policy) -> Policy | None:
-    """A frozen copy of the policy as it is now; None with LoRA, where the base model is the reference."""
-    return policy.frozen_copy() if policy.base is policy.model else None
-
-
-@torch.no_grad()
 def reference_logprobs(
-    policy: Policy, reference: Policy | None, prompt: Prompt, batch: MicroBatch, temperature: float
-) -> Tensor:
-    """(B, T) by the starting policy: `reference`, from `reference_copy`, which was called then."""
-    if reference is not None:
-        return reference.score(reference.read(prompt), batch.ids, batch.mask, temperature).logprobs
-    with policy.as_reference() as base:
-        return base.score(base.read(prompt), batch.ids, batch.mask, temperature).logprobs
+    reference: Reference, prompt: Prompt, batches: Sequence[MicroBatch], temperature: float
+) -> list[Tensor]:
+    """Of each batch (B, T) by the reference, which reads the page once. Not while a gradient is under way."""
+    with reference.policy() as frozen:
+        reading = Reading(frozen, prompt)
+        return [reading.score(batch.ids, batch.mask, temperature).logprobs for batch in batches]

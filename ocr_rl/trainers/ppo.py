@@ -23,13 +23,14 @@ from ocr_rl.heads import ScalarHead
 from ocr_rl.losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.mismatch import mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.policy import Policy, Prompt, TokenScores
+from ocr_rl.reference import Reference
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import masked_sum
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
-from ocr_rl.trainers.micro_batches import MicroBatch, Reading, by_update, cut, reference_copy, reference_logprobs
+from ocr_rl.trainers.micro_batches import MicroBatch, Reading, by_update, cut, reference_logprobs
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 from ocr_rl.value_losses import explained_variance, value_clip_fraction, value_loss
@@ -159,7 +160,7 @@ class Learner:
         self.optimizer = make_optimizer(policy.trainable_parameters(), recipe.train)
         self.optimizer.add_param_group({"params": own, "rate_factor": recipe.ppo.critic_rate})
         self.parameters = policy.trainable_parameters() + own
-        self.reference = reference_copy(policy) if recipe.ppo.beta > 0 else None
+        self.reference = Reference(policy) if recipe.ppo.beta > 0 else None
         self.sums = torch.zeros(6, device=policy.device)
 
     @torch.no_grad()
@@ -180,15 +181,16 @@ class Learner:
         prompt = policy.prompt(group.group.page)
         reading = Reading(policy, prompt)
         critics = self.critic.reading(reading)
+        cut_up = cut(completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
+        refs: Sequence[Tensor | None] = [None] * len(cut_up)
+        if self.reference is not None:
+            refs = [ref.cpu() for ref in reference_logprobs(self.reference, prompt, cut_up, rollout.temperature)]
         batches = []
-        for batch in cut(completions, policy.pad_id, self.recipe.train.micro_batch_tokens):
+        for batch, ref in zip(cut_up, refs, strict=True):
             scores = reading.score(batch.ids, batch.mask, rollout.temperature)
             logprobs, mask = scores.logprobs.cpu(), batch.mask
             values = torch.where(mask, self.critic.values(critics, scores, batch).cpu(), 0.0)
-            ref, kl = None, torch.zeros_like(logprobs)
-            if ppo.beta:
-                ref = reference_logprobs(policy, self.reference, prompt, batch, rollout.temperature).cpu()
-                kl = kl_estimate(logprobs, ref, ppo.kl)
+            kl = torch.zeros_like(logprobs) if ref is None else kl_estimate(logprobs, ref, ppo.kl)
             coefficient = self.extras.numbers["kl_coefficient"] if ppo.kl_in == "reward" else 0.0
             per_token = token_rewards(rewards[batch.rows], kl, mask, coefficient)
             advantages = generalized_advantages(per_token, values, mask, gamma=ppo.gamma, lam=ppo.lam)

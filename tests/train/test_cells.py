@@ -152,7 +152,6 @@ def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_pat
         ("dpo", [], ["policy", "reference"]),
         ("kto", ["model.lora_rank=4"], ["policy", "reference"]),
         ("rloo", [], ["policy", "reference"]),
-        ("rloo", ["model.lora_rank=4"], ["policy"]),
         ("ppo", [], ["policy", "value head"]),
         ("ppo", ["ppo.critic=separate", "ppo.beta=0.1"], ["policy", "reference", "critic"]),
         ("grpo", ["reward.model=judge/"], ["policy", "reward model"]),

@@ -323,14 +323,15 @@ def test_the_kl_to_the_starting_policy_starts_at_zero_and_grows(policy, estimato
     assert estimator == "k1" or all(m["kl"] > 0 for m in later)
 
 
-def test_with_lora_the_base_model_is_the_reference(saved):
+def test_with_lora_the_adapter_that_the_run_began_with_is_the_reference(saved, tmp_path):
+    """A fresh one, which is the base model, and then one that has learned."""
     torch.manual_seed(0)
-    policy = Policy.load(ModelConfig(path=str(saved), lora_rank=4))
-    learner = Learner(policy, make_recipe(grpo_beta=0.01))
-    assert learner.reference is None
-    first, *later = update(policy, make_recipe(grpo_beta=0.01), rate=1e-1, steps=3)
-    assert first["kl"] == pytest.approx(0, abs=1e-6)
-    assert later[-1]["kl"] > 1e-4
+    for config in (ModelConfig(path=str(saved), lora_rank=4), ModelConfig(path=str(tmp_path / "adapter"))):
+        policy = Policy.load(config)
+        first, *later = update(policy, make_recipe(grpo_beta=0.01), rate=1e-1, steps=3)
+        assert first["kl"] == pytest.approx(0, abs=1e-6)
+        assert later[-1]["kl"] > 1e-4
+        policy.save(tmp_path / "adapter")
 
 
 def test_without_a_kl_term_no_reference_is_kept(policy):
