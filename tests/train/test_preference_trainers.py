@@ -182,10 +182,9 @@ def test_the_gradient_of_kto_is_that_of_its_equation(policy, sign, balance):
     learner, start = moved(policy, "kto", kto_beta=0.3, kto_desirable_weight=2.0, kto_balance=balance)
     if sign < 0:  # the two change places
         here, there = weights(policy), weights(start)
+        learner.reference.renew()
         policy.model.load_state_dict(there)
         start.model.load_state_dict(here)
-        learner.reference = Reference(start)
-        learner.reference._policy, learner.reference._start = policy, [p.clone() for p in start.model.parameters()]
 
     @torch.no_grad()
     def log_ratio(page, text):
