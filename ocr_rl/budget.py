@@ -50,7 +50,7 @@ class Budget:
 def compute_clock(on_gpu: bool) -> float:
     """Seconds of computing up to now: differences of it count.
 
-    CPU seconds of this process and of those it has started and that still run; with a GPU, seconds of the clock.
+    CPU seconds of this process and of those it has started; with a GPU, seconds of the clock.
     """
     if on_gpu:
         return time.monotonic()
@@ -63,5 +63,5 @@ def compute_clock(on_gpu: bool) -> float:
             used = process.cpu_times()
         except psutil.NoSuchProcess:  # ended in between
             continue
-        seconds += used.user + used.system
+        seconds += used.user + used.system + used.children_user + used.children_system
     return seconds

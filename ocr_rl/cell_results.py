@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -13,6 +13,9 @@ from ocr_rl.cells import Cell
 from ocr_rl.config import Recipe
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.types import Page
+
+if TYPE_CHECKING:
+    from ocr_rl.policy import Policy
 
 DRIFT_PAGES = 100
 """Test pages on which entropy and KL are measured, at most."""
@@ -88,20 +91,32 @@ def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measured_drift(cells: Sequence[Cell], pages: Sequence[Page]) -> dict[Path, dict[str, float]]:
-    """Entropy and KL to the start of each run's last checkpoint, by its folder; measured once, in eval/drift.json."""
+    """Entropy and KL to the start of each run's last checkpoint, by its folder; measured once, in eval/drift.json.
+
+    Raises:
+        ValueError: a run has lost its checkpoint.
+    """
     found: dict[Path, dict[str, float]] = {}
     start = None
     for cell in tqdm(cells, desc="entropy and KL", unit="run", leave=False):
         run = RunFolder(cell.path)
         own = run.read_eval("drift")
         if own is None:
-            from ocr_rl.drift import drift
             from ocr_rl.policy import Policy
 
-            model = cell.recipe.model
-            start = start or Policy.load(model)
-            policy = Policy.load(replace(model, path=str(run.checkpoints()[-1]), lora_rank=0))
-            own = drift(policy, start, pages[:DRIFT_PAGES], cell.recipe.rollout.max_tokens)
+            start = start or Policy.load(cell.recipe.model)
+            own = _drift(cell, start, pages[:DRIFT_PAGES])
             run.write_eval("drift", own)
         found[cell.path] = own
     return found
+
+
+def _drift(cell: Cell, start: Policy, pages: Sequence[Page]) -> dict[str, float]:
+    from ocr_rl.drift import drift
+    from ocr_rl.policy import Policy
+
+    checkpoints = RunFolder(cell.path).checkpoints()
+    if not checkpoints:
+        raise ValueError(f"{cell.path} has lost its checkpoint; delete {cell.told} and {cell.path} to run it anew")
+    policy = Policy.load(replace(cell.recipe.model, path=str(checkpoints[-1]), lora_rank=0))
+    return drift(policy, start, pages, cell.recipe.rollout.max_tokens)

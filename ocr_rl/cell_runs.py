@@ -24,14 +24,12 @@ def is_done(cell: Cell) -> bool:
     Raises:
         ValueError: its folder holds a run by another recipe.
     """
-    if not cell.told.exists():
-        return False
-    asked = load_recipe(str(cell.told))
-    if asked != cell.recipe:
-        raise ValueError(
-            f"{cell.told}: {_difference(asked, cell.recipe)}. Give another --out, or delete "
-            f"{cell.told} and {cell.path} to run it anew"
-        )
+    for file in (cell.told, cell.path / "resolved.toml"):
+        if file.exists() and (asked := load_recipe(str(file))) != cell.recipe:
+            raise ValueError(
+                f"{file}: {_difference(asked, cell.recipe)}. Give another --out, or delete "
+                f"{cell.told} and {cell.path} to run it anew"
+            )
     if cell.stopped.exists():
         return True
     return (cell.path / "resolved.toml").exists() and find_start(RunFolder.open(cell.path)) is None
@@ -75,6 +73,7 @@ def _train(cell: Cell, threads: int | None, begun: Callable[[Cell], None]) -> No
     what = ["--resume", str(cell.path)] if going else [str(cell.told), "--out", str(cell.path)]
     limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with open(cell.log, "ab") as log:
+        before = log.tell()
         code = subprocess.run(
             [sys.executable, "-m", "ocr_rl.cli", "train", *what],
             stdin=subprocess.DEVNULL,
@@ -83,8 +82,7 @@ def _train(cell: Cell, threads: int | None, begun: Callable[[Cell], None]) -> No
             env={**os.environ, **limits},
             check=False,
         ).returncode
-    said = cell.log.read_text(encoding="utf-8", errors="replace")
-    message = said.rpartition("\nError: ")[2].strip() if "\nError: " in said else ""
+    message = error_in(cell.log.read_bytes()[before:].decode("utf-8", "replace"))
     if code == 1 and message.startswith("step "):
         write_atomically(cell.stopped, message.splitlines()[0] + "\n")
     elif code == 2 and message:
@@ -92,3 +90,10 @@ def _train(cell: Cell, threads: int | None, begun: Callable[[Cell], None]) -> No
     elif code or not is_done(cell):
         ending = f"was killed by signal {-code}" if code < 0 else f"ended early (exit code {code})"
         raise CellLost(f"{cell.label}, {cell.name} {ending}: see {cell.log}. The same command goes on with it")
+
+
+def error_in(output: str) -> str:
+    """The last message of a command that failed; empty without one. Progress bars end in a carriage return."""
+    lines = output.replace("\r", "\n").splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("Error: ")]
+    return "\n".join(lines[starts[-1] :]).removeprefix("Error: ").strip() if starts else ""

@@ -1,7 +1,7 @@
 """The cells of a comparison: which runs there are, by which recipes, and where they lie.
 
 OUT/pages/                         the rendered collection, where the recipes name no dataset
-OUT/tuning/RECIPE/rate_1e-4/       a run for each learning rate, evaluated on the tuning pages
+OUT/tuning/RECIPE/rate_0.0001/      a run for each learning rate, evaluated on the tuning pages
 OUT/runs/RECIPE/seed_0/            a run for each seed at the rate that was best there, evaluated on the test pages
 OUT/.../*.toml, *.log              beside each run: the recipe that it was told, and what it printed
 OUT/compare.json, compare.html     what came of it
@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ocr_rl.config import BudgetConfig, Recipe, load_recipe
-from ocr_rl.recipe_rules import check
+from ocr_rl.config import BudgetConfig, DataConfig, Recipe, load_recipe
+from ocr_rl.recipe_rules import check, samples
 
 Half = Literal["tuning", "test"]
 LIMITS = ("pages", "completions", "minutes")
@@ -51,7 +51,7 @@ class Cell:
     label: str
     """Of its recipe."""
     name: str
-    """seed_0, or rate_1e-4 of a tuning run."""
+    """seed_0, or rate_0.0001 of a tuning run."""
     recipe: Recipe
     path: Path
 
@@ -121,17 +121,23 @@ def _shared(recipe: Recipe) -> dict[str, object]:
     }
     for key in ("reward.model", "reward.model_weight", "reward.permute", "reward.processes"):
         del shared[key]  # what a recipe learns from may differ, what it is evaluated by may not
-    return shared | {"rollout.max_tokens": recipe.rollout.max_tokens}
-
-
-def samples(recipe: Recipe) -> bool:
-    """Whether it learns from completions that it samples."""
-    return recipe.algorithm != "sft" and not recipe.pairs.path
+    evaluation = {"rollout.max_tokens": recipe.rollout.max_tokens, "train.eval_pages": recipe.train.eval_pages}
+    return shared | evaluation
 
 
 def own_budget(plan: Plan, recipe: Recipe) -> bool:
     """Whether the budget says what a recipe may spend; else it gets the compute of the reference."""
     return plan.limit == "minutes" or samples(recipe)
+
+
+def refuse_other_pages(plan: Plan) -> None:
+    """Raises ValueError if OUT/pages was rendered for runs with another [render]."""
+    render = plan.recipes[plan.reference].render
+    for file in sorted(plan.out.glob("*/*/*.toml")):
+        if load_recipe(str(file)).render != render:
+            raise ValueError(
+                f"{file} has another [render] than these recipes, and its pages are there; give another --out"
+            )
 
 
 def tuning_cell(plan: Plan, label: str, rate: float, seconds: float | None = None) -> Cell:
@@ -164,9 +170,10 @@ def _cell_recipe(plan: Plan, recipe: Recipe, share: float, seconds: float | None
         budget = BudgetConfig(seconds=60 * amount)
     else:
         budget = BudgetConfig(**{plan.limit: max(1, round(amount))})
+    data = recipe.data if recipe.data.path else DataConfig(str(plan.out / "pages"), prompt=recipe.data.prompt)
     return replace(
         recipe,
-        data=replace(recipe.data, path=recipe.data.path or str(plan.out / "pages"), evaluate=evaluate),
+        data=replace(data, validation=recipe.data.validation, evaluate=evaluate),
         train=replace(recipe.train, steps=0, keep_checkpoints=1),
         budget=budget,
     )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from ocr_rl.cell_results import cost, curve, evaluated, measured_drift, models_held, why_stopped
-from ocr_rl.cell_runs import run_cells
+from ocr_rl.cell_runs import is_done, run_cells
 from ocr_rl.cells import Cell, Plan, final_cell, own_budget, tuning_cell
 from ocr_rl.evaluate import read_predictions
 from ocr_rl.outcome import ranked
@@ -54,6 +54,10 @@ def run_phase(
     given = [(label, x) for x in which for label in plan.recipes if (label, x) not in alone]
     with tqdm(total=len(alone) + len(given), desc=what, unit="run", disable=not which) as bar:
 
+        def train(cells: Sequence[Cell]) -> None:
+            bar.update(sum(map(is_done, cells)))
+            run_cells(cells, jobs, begun, ended)
+
         def begun(cell: Cell) -> None:
             bar.set_postfix_str(f"{cell.label} {cell.name}")
 
@@ -62,22 +66,21 @@ def run_phase(
             tqdm.write(told(cell))
 
         cells = {(label, x): make(label, x, None) for label, x in alone}
-        run_cells(list(cells.values()), jobs, begun, ended)
+        train(list(cells.values()))
         if given:
             seconds = reference_seconds({x: cells[plan.reference, x] for x in which})
             more = {(label, x): make(label, x, seconds[x]) for label, x in given}
-            run_cells(list(more.values()), jobs, begun, ended)
+            train(list(more.values()))
             cells |= more
     return cells
 
 
 def reference_seconds(cells: Mapping[Which, Cell]) -> dict[Which, float]:
-    """Compute seconds that the reference's runs have used. One that was stopped counts as the mean of the others."""
+    """Compute seconds that the reference's runs have used. One that was stopped counts as the lowest seed, or rate."""
     seconds = {x: cost(cell)["compute_s"] for x, cell in cells.items() if not cell.stopped.exists()}
     if not seconds:
         raise ValueError(f"no run of the reference came to its end: see {next(iter(cells.values())).stopped}")
-    mean = sum(seconds.values()) / len(seconds)
-    return {x: round(seconds.get(x, mean), 1) for x in cells}
+    return {x: round(seconds.get(x, seconds[min(seconds)]), 1) for x in cells}
 
 
 def told(cell: Cell) -> str:

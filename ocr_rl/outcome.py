@@ -26,7 +26,8 @@ def outcome(compared: Mapping[str, Any]) -> list[str]:
     """Who came out first, who cannot be told from the reference, and who is no better than the start, in sentences.
 
     Two are told apart by a p-value under ALPHA, corrected after Holm for the recipes that are compared, together with
-    an interval of their difference that leaves out 0: the p-value knows nothing of other seeds.
+    an interval of their difference that leaves out 0: the p-value knows nothing of other seeds. Against the start each
+    recipe's own p-value counts, which is not corrected.
     """
     recipes: Recipes = compared["recipes"]
     lead = measured(compared)[0]

@@ -206,6 +206,8 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which nobody else has to be lost for
+            raise
         _world.over = True
         why = str(error).partition("\n")[0]
         raise ConnectionError(f"process {_world.rank} of this run has lost another, which was killed: {why}") from error

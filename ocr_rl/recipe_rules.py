@@ -217,16 +217,21 @@ def _train_rules(recipe: Recipe) -> Rules:
     ]
 
 
+def samples(recipe: Recipe) -> bool:
+    """Whether it learns from completions that it samples."""
+    return recipe.algorithm != "sft" and not (recipe.pairs.path and recipe.algorithm in ("dpo", "orpo", "kto"))
+
+
 def _budget_rules(recipe: Recipe) -> Rules:
     budget = recipe.budget
     return [
         (budget.pages >= 0, "budget.pages", budget.pages, "0 or more"),
         (budget.completions >= 0, "budget.completions", budget.completions, "0 or more"),
         (
-            not budget.completions or recipe.algorithm != "sft",
+            not budget.completions or samples(recipe),
             "budget.completions",
             budget.completions,
-            "0: the algorithm sft samples none; give budget.pages or budget.seconds",
+            f"0: {recipe.algorithm} samples none here; give budget.pages or budget.seconds",
         ),
         (budget.seconds >= 0, "budget.seconds", budget.seconds, "0 or more"),
         (budget.evaluations >= 0, "budget.evaluations", budget.evaluations, "0 or more"),

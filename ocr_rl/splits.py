@@ -63,9 +63,10 @@ def split_pages(pages: Sequence[Page], validation: float | int, seed: int) -> tu
 
 
 def tuning_and_test(held_out: Sequence[Page]) -> tuple[list[Page], list[Page]]:
-    """Two halves of the held-out pages: to choose settings on, and to report. No document is in both.
+    """Two halves of the held-out pages: to choose settings on, and to report.
 
-    If the pages state their `split` and some of them are `test` pages and some are not, that decides; else a document
+    If the pages state their `split` and some of them are `test` pages and some are not, that decides, documents or not;
+    else no document is in both: a document
     is a test document if the hash of HALVES_SEED and document, read as a number in [0, 1), lies below one half.
     """
     stated = [page.metadata.get("split") == "test" for page in held_out]

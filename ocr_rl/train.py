@@ -213,7 +213,12 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
             start,
         )
         measured = method.measure()
-    after = evaluate(job)
+    try:
+        after = evaluate(job)
+    except FloatingPointError as error:
+        raise TrainingStopped(
+            f"step {len(folder.logged())}: {error}: its update broke the weights. Try a lower train.learning_rate"
+        ) from None
     folder.write_eval("after", {**after, **measured})
     say(table({"before": before, "after": after}))
     if measured:

@@ -103,7 +103,7 @@ def test_curves_go_from_the_start_to_the_end(told):
     assert {"reward", "reward/similarity", "entropy"} <= set(rows[1])
 
 
-def test_drift_of_the_start_is_none_and_training_moves(told):
+def test_training_moves_the_policy_from_its_start(told):
     for label in ("grpo", "sft"):
         assert told["recipes"][label]["drift"]["kl"] > 0
         assert told["recipes"][label]["drift"]["entropy"] > 0
@@ -118,7 +118,7 @@ def test_the_table_and_the_page_say_the_same(compared, told):
         assert value in page
 
 
-def test_the_same_command_runs_nothing_again_and_one_more_seed_adds_its_runs(compared, told):
+def test_the_same_command_runs_nothing_again(compared, told):
     out, _ = compared
     before = {file: file.stat().st_mtime_ns for file in out.rglob("metrics.jsonl")}
     done = run(*arguments(out), *SMALL)

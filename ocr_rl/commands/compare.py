@@ -51,7 +51,11 @@ OWN = "own"
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a value of every recipe.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of all runs and of the results.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time, sharing the cores."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs at a time, sharing the cores; 1 where they would share a GPU.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be run, and stop.")
 @user_errors
@@ -78,18 +82,18 @@ def compare(
 
     Each recipe is tried at each learning rate on one half of the held-out pages; at the best of them it is trained
     with every seed and evaluated on the other half, on which nothing was chosen. All begin with the same policy and
-    see the same collection. The same command goes on where it was stopped, and further recipes or seeds add to what
-    is there.
+    see the same collection. The same command goes on where it was stopped; with further recipes or seeds beside the
+    old ones it runs what is missing.
 
     \b
     ocr-rl compare --recipe sft,grpo,rloo,ppo,dpo,kto --out compared/
     ocr-rl compare --recipe grpo,dpo --seeds 0 --budget completions=1024 --rates own --out quick/
     ocr-rl compare --recipe grpo,mine.toml --data scans/ --model org/vlm --budget minutes=60 --out scans-compared/
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ:
         raise ValueError("compare starts its runs itself; give the command without a launcher, and --jobs for several")
 
-    from ocr_rl.cells import Plan, chosen_reference, load_recipes
+    from ocr_rl.cells import Plan, chosen_reference, final_cell, load_recipes, refuse_other_pages
     from ocr_rl.config import as_overrides, check_model_path
     from ocr_rl.pages import parse_filters
 
@@ -116,12 +120,15 @@ def compare(
     )
     first = loaded[plan.reference]
     check_model_path(first.model.path)
+    for label, recipe in loaded.items():
+        final_cell(plan, label, recipe.train.learning_rate, plan.seeds[0], 1.0)  # a mistake in it is told now
+    refuse_other_pages(plan)
 
     from ocr_rl import compare as comparing
     from ocr_rl.cell_runs import CellLost
     from ocr_rl.outcome import outcome
     from ocr_rl.report_comparison import comparison_report
-    from ocr_rl.run_folder import write_atomically
+    from ocr_rl.run_folder import RunFolder, write_atomically
     from ocr_rl.train import collect_pages
 
     if dry_run:
@@ -129,8 +136,9 @@ def compare(
         return
     out.mkdir(parents=True, exist_ok=True)
     try:
-        pages = collect_pages(first.data, first.render, out / "pages")
-        compared = comparing.compare(plan, pages, jobs)
+        with RunFolder(out).locked():
+            pages = collect_pages(first.data, first.render, out / "pages")
+            compared = comparing.compare(plan, pages, jobs)
     except CellLost as error:
         fail(str(error), code=1)
     except KeyboardInterrupt:
@@ -151,7 +159,7 @@ def parse_budget(text: str) -> tuple[str, float]:
         value = float(amount)
     except ValueError:
         value = 0.0
-    if limit not in LIMITS or not value > 0:
+    if limit not in LIMITS or not 0 < value < float("inf"):
         raise ValueError(f"--budget {text}: write one of {', '.join(f'{name}=N' for name in LIMITS)}, N above 0")
     return limit, value
 

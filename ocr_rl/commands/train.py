@@ -156,7 +156,7 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
                 from ocr_rl.report_run import close_with_report
 
                 close_with_report(folder, click.echo)
-            say(f"{path} is finished; --steps N makes it longer")
+            say(f"{path} is finished; --steps N, or a larger budget, makes it longer")
             return
         recipe = start.recipe
         check_model_path(recipe.model.path)
@@ -191,5 +191,6 @@ def say(message: str) -> None:
 def stopped(stop: Exception, folder: RunFolder) -> None:
     from ocr_rl import processes
 
+    processes.tell(stop)
     if processes.first():
         fail(f"{stop}\nrun folder: {folder.path}", code=1)

@@ -124,14 +124,15 @@ def run_steps(
             best.publish()
         return step
 
-    step = done
+    step = last_update = done
     with stop_after_step() as asked_to_stop, Log(run, train, done) as log, closing(method):
         try:
             while not budget.used_up:
                 step += 1
-                began = compute_clock(on_gpu)
+                began, updates = compute_clock(on_gpu), updates_made(method.optimizer)
                 torch.manual_seed(step_seed(step, train.seed))
                 result = method.step(step, learning_rate(step, train))
+                last_update = step
                 metrics = dict(result.metrics)
                 metrics |= resources(max(0.0, compute_clock(on_gpu) - began), on_gpu)
                 halfway = budget.spend(metrics)
@@ -150,18 +151,25 @@ def run_steps(
                     break
         except (TrainingStopped, EngineFailed) as stop:
             processes.tell(stop)
-            if saved < step - 1:
+            if saved < step - 1 and updates_made(method.optimizer) == updates:
                 checkpoint(step - 1)
-            raise TrainingStopped(f"step {step}: {stop}") from None
-        except FloatingPointError as error:  # the step before broke the weights: they are not worth saving
+            where = f"the engine failed in step {step}" if isinstance(stop, EngineFailed) else f"step {step}"
+            raise TrainingStopped(f"{where}: {stop}") from None
+        except FloatingPointError as error:  # the weights are broken, and not worth saving
             processes.tell(error)
             raise TrainingStopped(
-                f"step {step}: {error}: the update of step {step - 1} broke the weights. "
+                f"step {step}: {error}: the update of step {last_update} broke the weights. "
                 "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
             ) from None
         if saved < step:
             checkpoint(step)
         method.settle()
+
+
+def updates_made(optimizer: torch.optim.Optimizer) -> float:
+    """Steps of the optimiser until now: a batch that stops after the first of its updates has changed the weights."""
+    state: dict[str, Any] = next(iter(optimizer.state.values()), {})
+    return float(state.get("step", 0))
 
 
 def resources(seconds: float, on_gpu: bool) -> dict[str, float]:

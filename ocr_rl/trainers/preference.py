@@ -209,7 +209,9 @@ class Dpo(PairLearner):
         if self.reference is not None:
             return
         said: list[tuple[tuple[str, tuple[int, ...]], float]] = []
-        for pairs in tqdm(processes.mine(pages), desc="reference", unit="page", leave=False):
+        for pairs in tqdm(
+            processes.mine(pages), desc="reference", unit="page", leave=False, disable=not processes.first()
+        ):
             prompt = self.policy.prompt(pairs[0].page)
             batches = self.cut(pairs)
             for batch, values in zip(batches, self._totals(self.policy, prompt, batches), strict=True):

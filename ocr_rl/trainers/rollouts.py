@@ -74,7 +74,7 @@ class Rollouts:
         self.drawn = 0
         self.sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
         self._pages = epochs(pages, rollout.pages_per_step, recipe.train.seed)
-        self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps, rollout.ahead)
+        self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps or sys.maxsize, rollout.ahead)
 
     def start(self, drawn: int) -> None:
         """Go on after so many batches of pages."""
@@ -118,7 +118,7 @@ class Rollouts:
             if self.keep is None or len(kept) >= wanted:
                 break
         rolled = RolledOut(
-            kept[:wanted] or draws[0].groups,  # with nothing to learn from there is still something to report
+            kept[:wanted] or next((one.groups for one in draws if one.groups), []),  # those are reported all the same
             [refused for one in draws for refused in one.refused],
             sum(one.generate_s for one in draws),
             sum(one.score_s for one in draws),

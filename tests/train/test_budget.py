@@ -79,10 +79,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(costs, cut, evaluations)
     [
         (["budget.pages=-1"], r"^budget.pages is -1; write 0 or more"),
         (["budget.pages=9", "train.schedule=linear"], r"^train.schedule is linear; write constant: .* may end the run"),
-        (
-            ["algorithm=sft", "budget.completions=9"],
-            r"^budget.completions is 9; write 0: the algorithm sft samples none",
-        ),
+        (["algorithm=sft", "budget.completions=9"], r"^budget.completions is 9; write 0: sft samples none here"),
+        (["algorithm=kto", "pairs.path=a", "budget.completions=9"], r"write 0: kto samples none here"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_is_refused(overrides, message):

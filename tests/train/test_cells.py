@@ -1,13 +1,25 @@
 """The runs of a comparison: equal in all but what is compared."""
 
+import json
+import shutil
 from dataclasses import asdict, replace
 
 import pytest
 
-from ocr_rl.cell_results import models_held
-from ocr_rl.cell_runs import is_done
-from ocr_rl.cells import Plan, chosen_reference, final_cell, load_recipes, own_budget, tuning_cell
+from ocr_rl.cell_results import models_held, why_stopped
+from ocr_rl.cell_runs import error_in, is_done, run_cells
+from ocr_rl.cells import (
+    Plan,
+    chosen_reference,
+    final_cell,
+    load_recipes,
+    own_budget,
+    refuse_other_pages,
+    tuning_cell,
+)
+from ocr_rl.compare import reference_seconds
 from ocr_rl.config import BudgetConfig, to_toml
+from ocr_rl.run_folder import RunFolder
 
 
 def plan(tmp_path, names=("grpo", "sft", "dpo"), **changes):
@@ -159,3 +171,56 @@ def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_pat
 )
 def test_the_models_in_memory_are_counted(name, overrides, held):
     assert models_held(load_recipes([name], overrides)[name]) == held
+
+
+def test_what_a_command_failed_with_is_its_last_message():
+    """It may be the first line, or follow a progress bar, and have lines of its own."""
+    assert error_in("Error: no such recipe\n") == "no such recipe"
+    assert error_in("12%|# | 3/24\rError: step 4: the gradient norm is nan\nrun folder: a\n") == (
+        "step 4: the gradient norm is nan\nrun folder: a"
+    )
+    assert error_in("Error: one\nmore\nError: two\n") == "two"
+    assert error_in("Traceback\nValueError: Error: x\n") == ""
+
+
+def test_a_run_that_diverges_is_a_result_and_one_that_cannot_begin_is_a_mistake(tmp_path, pages):
+    """Weights that the only update breaks; then a page to train on without a text."""
+    data = tmp_path / "data"
+    shutil.copytree(pages, data)
+    told = plan(tmp_path / "out", recipes=load_recipes(["sft"], [f"data.path={data}", "data.validation=0.5"]))
+    cell = final_cell(told, "sft", 1e30, 0, 0.01)
+    run_cells([cell], 1, lambda cell: None, lambda cell: None)
+    assert why_stopped(cell).startswith("step 1: the policy's logits are not finite: its update broke the weights")
+    assert is_done(cell)
+
+    rows = [json.loads(line) for line in (data / "metadata.jsonl").read_text().splitlines()]
+    (data / "metadata.jsonl").write_text("".join(json.dumps(row | {"text": None}) + "\n" for row in rows))
+    cell = final_cell(told, "sft", 1e-4, 1, 0.01)
+    with pytest.raises(ValueError, match=r"^sft, seed_1: \d of \d pages to train on have no text"):
+        run_cells([cell], 1, lambda cell: None, lambda cell: None)
+    assert not cell.stopped.exists()
+
+
+def test_a_reference_that_stopped_lends_what_its_lowest_seed_used(tmp_path):
+    told = plan(tmp_path)
+    cells = {seed: final_cell(told, "grpo", 1e-4, seed) for seed in (2, 0, 1)}
+    for seed, cell in cells.items():
+        run = RunFolder.create(cell.path, "")
+        run.log({"step": 1, "time/compute": 10.0 + seed, "peak_memory_mib": 1})
+    cells[1].stopped.write_text("step 2: the loss is nan\n")
+    assert reference_seconds(cells) == {2: 12.0, 0: 10.0, 1: 10.0}
+    for cell in cells.values():
+        cell.stopped.write_text("step 2: the loss is nan\n")
+    with pytest.raises(ValueError, match="no run of the reference came to its end"):
+        reference_seconds(cells)
+
+
+def test_pages_that_were_rendered_otherwise_are_not_taken(tmp_path):
+    told = plan(tmp_path)
+    cell = final_cell(told, "grpo", 1e-4, 0)
+    cell.path.parent.mkdir(parents=True)
+    cell.told.write_text(to_toml(cell.recipe))
+    refuse_other_pages(told)
+    other = plan(tmp_path, recipes=load_recipes(["grpo"], ["render.style=scan"]))
+    with pytest.raises(ValueError, match=r"seed_0.toml has another \[render\] than these recipes"):
+        refuse_other_pages(other)

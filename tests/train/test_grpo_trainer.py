@@ -658,6 +658,23 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize(("broken", "saved"), [(5, ["step_000002"]), (6, [])])
+def test_a_step_that_stops_between_two_updates_saves_nothing_of_itself(tmp_path, monkeypatch, broken, saved):
+    """Two updates a step: the fifth is the first of step 3, before which the weights are those of step 2."""
+    calls = []
+
+    def guarded(optimizer, parameters, *rest):
+        calls.append(1)
+        if len(calls) == broken:
+            parameters[0].grad[...] = math.nan
+        return guarded_step(optimizer, parameters, *rest)
+
+    monkeypatch.setattr(grpo_module, "guarded_step", guarded)
+    with pytest.raises(TrainingStopped, match=r"^step 3: the gradient norm is nan"):
+        run_training(tmp_path, train_steps=5, grpo_updates_per_batch=2)
+    assert [path.name for path in RunFolder(tmp_path / "run").checkpoints()] == saved
+
+
 def test_evaluations_and_checkpoints_come_when_asked_for(tmp_path):
     run, _ = run_training(
         tmp_path,
