@@ -171,10 +171,14 @@ class RunFolder:
             _discard(folder)
         os.replace(partial, folder)
         _to_disk(folder.parent)
+        self.prune(step, keep, spare)
+        return folder
+
+    def prune(self, step: int, keep: int, spare: int | None = None) -> None:
+        """Delete the checkpoints up to a step, but not the newest `keep` of them, nor that of the step `spare`."""
         for old in [path for path in self.checkpoints() if step_of(path) <= step][:-keep]:
             if step_of(old) != spare:
                 _discard(old)
-        return folder
 
     def write_best(self, best: Mapping[str, Any] | None) -> None:
         """Name the best checkpoint, which is complete: {step, metric, value}; None for none."""
@@ -260,6 +264,9 @@ class Onlooker(RunFolder):
 
     def write_checkpoint(self, step: int, save: Callable[[Path], None], keep: int, spare: int | None = None) -> Path:
         return self.checkpoint(step)
+
+    def prune(self, step: int, keep: int, spare: int | None = None) -> None:
+        pass
 
     def write_best(self, best: Mapping[str, Any] | None) -> None:
         pass

@@ -110,6 +110,7 @@ def run_steps(
         processes.of_first(lambda: run.rewind(done, to_toml(recipe)))
     method.start(done)
     best = BestStep(run, train.keep_best)
+    run.prune(done, train.keep_checkpoints, spare=best.step)  # a run that was killed may have had no time to
     budget = Budget(recipe, [logged.metrics for logged in run.logged()])
     on_gpu = policy.device.type == "cuda"
     saved = done

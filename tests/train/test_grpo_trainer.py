@@ -221,7 +221,7 @@ def test_an_engine_that_is_gone_stops_the_run_with_the_last_step_saved(tmp_path)
     def fail(_):
         raise EngineFailed("the engine died 4 times")
 
-    with pytest.raises(TrainingStopped, match=r"^step 3: the engine died 4 times"):
+    with pytest.raises(TrainingStopped, match=r"^the engine failed in step 3: the engine died 4 times"):
         run_training(tmp_path, engine=lambda p: Interfering(p, 3, fail), train_steps=5)
     run = RunFolder(tmp_path / "run")
     assert run.checkpoints()[-1].name == "step_000002"

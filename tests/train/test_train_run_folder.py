@@ -188,3 +188,10 @@ def test_a_run_that_never_begins_gives_the_old_one_back(old):
 def test_a_first_run_that_never_begins_leaves_nothing(tmp_path):
     RunFolder.create(tmp_path / "run", "").abandon()
     assert names(tmp_path) == []
+
+
+def test_old_checkpoints_that_a_kill_left_behind_are_pruned(run):
+    for step in (1, 2, 3, 4):
+        run.write_checkpoint(step, save(), keep=9)
+    run.prune(3, keep=1, spare=1)  # the run goes on from step 3; step 4 is damaged, and no business of this
+    assert [path.name for path in run.checkpoints()] == ["step_000001", "step_000003", "step_000004"]
