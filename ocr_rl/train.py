@@ -39,7 +39,7 @@ from ocr_rl.run_folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.trainer_state import environment, environment_changes
-from ocr_rl.trainers import grpo, ppo, preference, reward_model, sft
+from ocr_rl.trainers import grpo, ppo, preference, preference_learners, reward_model, sft
 from ocr_rl.trainers.loop import Method, TrainingStopped, peak_memory, run_steps
 from ocr_rl.types import Page
 
@@ -102,7 +102,7 @@ def check_processes(recipe: Recipe) -> None:
 
 def stored_examples(recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]) -> Sequence[Pair | Labelled] | None:
     """Those of the file that the recipe names for its algorithm. Raises ValueError for a file that is none."""
-    if not recipe.pairs.path or recipe.algorithm not in preference.LEARNERS:
+    if not recipe.pairs.path or recipe.algorithm not in preference_learners.LEARNERS:
         return None
     read = read_labels if recipe.algorithm == "kto" else read_pairs
     return read(Path(recipe.pairs.path), train, pages)
@@ -251,7 +251,7 @@ def make_method(job: Job, scorer: Scorer) -> Method:
         case "sft":
             return sft.Sft(policy, engine, job.train, recipe)
         case "dpo" | "orpo" | "kto":
-            learner = preference.LEARNERS[recipe.algorithm](policy, recipe)
+            learner = preference_learners.LEARNERS[recipe.algorithm](policy, recipe)
             if job.examples is not None:
                 return preference.Preference.stored(learner, engine, job.examples)
             return preference.Preference.fresh(learner, engine, job.train, scorer)
@@ -272,7 +272,7 @@ def one_gradient(job: Job, scored: Sequence[ScoredGroup]) -> None:
         case "sft":
             sft.Sft(job.policy, job.engine, job.train, recipe).accumulate([group.group.page for group in scored])
         case "dpo" | "orpo" | "kto":
-            preferred = preference.LEARNERS[recipe.algorithm](job.policy, recipe)
+            preferred = preference_learners.LEARNERS[recipe.algorithm](job.policy, recipe)
             pages = preference.of_pages(preferred.choose(apart))
             preferred.begin(pages)
             preferred.accumulate(pages)

@@ -101,7 +101,7 @@ def test_several_processes_cost_one_nothing():
     assert users == {"ocr_rl.processes"}
 
 
-SHARED = {f"ocr_rl.trainers.{name}" for name in ("ahead", "loop", "micro_batches", "rollouts")}
+SHARED = {f"ocr_rl.trainers.{name}" for name in ("ahead", "loop", "micro_batches", "preference_learners", "rollouts")}
 """What trainers are built from; each of the others is an algorithm."""
 
 

@@ -37,7 +37,8 @@ from ocr_rl.rollout import Sampling, TransformersEngine
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.trainers.loop import run_steps
-from ocr_rl.trainers.preference import LEARNERS, Dpo, Kto, Preference, cut_examples, of_pages
+from ocr_rl.trainers.preference import Preference, of_pages
+from ocr_rl.trainers.preference_learners import LEARNERS, Dpo, Kto, cut_examples
 from ocr_verifiers import Rubric
 
 PAGES = pages_of_different_sizes()

@@ -25,7 +25,7 @@ from ocr_rl.rollout import EngineFailed, Sampling, TransformersEngine
 from ocr_rl.run_folder import Onlooker, RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import check_processes
-from ocr_rl.trainers import grpo, ppo, preference, reward_model
+from ocr_rl.trainers import grpo, ppo, preference, preference_learners, reward_model
 from ocr_rl.trainers.rollouts import roll_out
 from ocr_rl.trainers.sft import Sft
 from ocr_verifiers import Rubric
@@ -82,7 +82,7 @@ def learn_sft(policy, pages, recipe):
 
 
 def learn_preferences(policy, pages, recipe):
-    learner = preference.LEARNERS[recipe.algorithm](policy, recipe)
+    learner = preference_learners.LEARNERS[recipe.algorithm](policy, recipe)
     update = Update(learner, away_from_reference=True)
     return update.made(learner.update(preference.of_pages(learner.choose(scored(pages))), RATE))
 
