@@ -217,7 +217,7 @@ def _portable(error: BaseException) -> BaseException:
     """As it is, if another process can read it; otherwise a RuntimeError that tells of it."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # whatever an error of someone else's class does when it is copied, its message gets through
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.add_note(f"in process {_world.rank}")
     return error

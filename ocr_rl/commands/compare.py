@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ocr_rl.commands.options import dataset_options, fail, parse_columns, user_errors
+from ocr_rl.commands.options import data_overrides, dataset_options, fail, user_errors
 
 OWN = "own"
 """In place of rates: each recipe keeps its own."""
@@ -94,17 +94,11 @@ def compare(
         raise ValueError("compare starts its runs itself; give the command without a launcher, and --jobs for several")
 
     from ocr_rl.cells import Plan, chosen_reference, final_cell, load_recipes, refuse_other_pages
-    from ocr_rl.config import as_overrides, check_model_path
-    from ocr_rl.pages import parse_filters
+    from ocr_rl.config import check_model_path
 
-    told = {
-        "data.path": data,
-        "data.split": split,
-        "model.path": model,
-        **{f"data.columns.{role}": name for role, name in parse_columns(columns).items()},
-        **{f"data.where.{key}": values for key, values in parse_filters(where).items()},
-    }
-    loaded = load_recipes(_listed("--recipe", recipes, str), [*overrides, *as_overrides(told)])
+    loaded = load_recipes(
+        _listed("--recipe", recipes, str), [*overrides, *data_overrides(data, split, model, columns, where)]
+    )
     limit, amount = parse_budget(budget)
     plan = Plan(
         out=out,

@@ -77,6 +77,23 @@ def dataset_options(command: Callable[..., None]) -> Callable[..., None]:
     return where(columns(split(command)))
 
 
+def data_overrides(
+    data: str | None, split: str | None, model: str | None, columns: Iterable[str], where: Iterable[str]
+) -> tuple[str, ...]:
+    """The options of a recipe's pages and model as what --set takes; those that were not given are left out."""
+    from ocr_rl.config import as_overrides
+    from ocr_rl.pages import parse_filters
+
+    values: dict[str, Any] = {
+        "data.path": data,
+        "data.split": split,
+        "model.path": model,
+        **{f"data.columns.{role}": name for role, name in parse_columns(columns).items()},
+        **{f"data.where.{key}": values for key, values in parse_filters(list(where)).items()},
+    }
+    return tuple(as_overrides(values))
+
+
 def folder_exists(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
     """A file that cannot be written later is a mistake now."""
     if path is not None and not path.parent.is_dir():

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ocr_rl.commands.options import (
+    data_overrides,
     dataset_options,
     fail,
-    parse_columns,
     user_errors,
 )
 
@@ -66,9 +66,11 @@ def train(
     torchrun --nproc-per-node 8 -m ocr_rl.cli train my.toml --out runs/a
     """
     from ocr_rl import processes
+    from ocr_rl.config import as_overrides
 
     with processes.together():
-        overrides += shorts(data, split, model, steps, seed, engine, columns, where)
+        overrides += data_overrides(data, split, model, columns, where)
+        overrides += tuple(as_overrides({"train.steps": steps, "train.seed": seed, "rollout.engine": engine}))
         if resume is None:
             new_run(recipe or "grpo", overrides, out, dry_run, overwrite)
             return
@@ -76,33 +78,6 @@ def train(
         for name in [name for name, value in given.items() if value]:
             raise ValueError(f"--resume RUN goes on in RUN by its own recipe; leave out {name}")
         resume_run(resume, overrides)
-
-
-def shorts(
-    data: str | None,
-    split: str | None,
-    model: str | None,
-    steps: int | None,
-    seed: int | None,
-    engine: str | None,
-    columns: Sequence[str],
-    where: Sequence[str],
-) -> tuple[str, ...]:
-    """The options that stand for a --set, as such."""
-    from ocr_rl.config import as_overrides
-    from ocr_rl.pages import parse_filters
-
-    values: dict[str, Any] = {
-        "data.path": data,
-        "data.split": split,
-        "model.path": model,
-        "train.steps": steps,
-        "train.seed": seed,
-        "rollout.engine": engine,
-        **{f"data.columns.{role}": name for role, name in parse_columns(columns).items()},
-        **{f"data.where.{key}": values for key, values in parse_filters(where).items()},
-    }
-    return tuple(as_overrides(values))
 
 
 def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bool, overwrite: bool) -> None:
