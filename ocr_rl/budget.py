@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ocr_rl.config import Recipe
+from ocr_rl.config.schema import Recipe
 
 
 class Budget:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ocr_rl.cells import Cell
-from ocr_rl.config import Recipe
+from ocr_rl.config.schema import Recipe
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.types import Page
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ocr_rl.cells import Cell
-from ocr_rl.config import load_recipe, to_toml
+from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.resume import find_start
 from ocr_rl.run_folder import RunFolder, write_atomically
 

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ocr_rl.config import BudgetConfig, DataConfig, Recipe, load_recipe
-from ocr_rl.recipe_rules import check, samples
+from ocr_rl.config.loader import load_recipe
+from ocr_rl.config.schema import BudgetConfig, DataConfig, Recipe
+from ocr_rl.config.validation import check, samples
 
 Half = Literal["tuning", "test"]
 LIMITS = ("pages", "completions", "minutes")

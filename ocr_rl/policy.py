@@ -31,7 +31,7 @@ from ocr_rl.pixels import PixelBudget
 from ocr_rl.tensors import entropy, token_logprobs
 
 if TYPE_CHECKING:
-    from ocr_rl.config import ModelConfig
+    from ocr_rl.config.schema import ModelConfig
     from ocr_rl.types import Page
 
 TINY = Path(__file__).parent / "tiny"

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ocr_rl.config import Recipe, load_recipe
+from ocr_rl.config.loader import load_recipe
+from ocr_rl.config.schema import Recipe
 from ocr_rl.pages import load_pages
 from ocr_rl.report_curves import Point, curve, number
 from ocr_rl.report_html import (

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ocr_rl.budget import Budget
-from ocr_rl.config import Recipe, load_recipe
+from ocr_rl.config.loader import load_recipe
+from ocr_rl.config.schema import Recipe
 from ocr_rl.run_folder import RunFolder, step_of
 
 RECIPE = Path("trainer", "recipe.toml")

@@ -15,7 +15,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from ocr_rl.config import ModelConfig
+from ocr_rl.config.schema import ModelConfig
 from ocr_rl.heads import ScalarHead
 from ocr_rl.policy import Policy
 from ocr_rl.rewards import Rewarder, ScoredGroup, scored_group

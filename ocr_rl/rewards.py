@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from random import Random
 
-from ocr_rl.config import RewardConfig
+from ocr_rl.config.schema import RewardConfig
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
 from ocr_verifiers.parallel import KnownPage

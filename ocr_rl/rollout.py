@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 from tqdm import tqdm
 
+from ocr_rl.errors import EngineFailed
 from ocr_rl.images import ImageError
 from ocr_rl.policy import AppendingLayer, Policy, PromptState, cache_of
-from ocr_rl.types import Completion, EngineFailed, Group, Page
+from ocr_rl.types import Completion, Group, Page
 
 __all__ = ["Engine", "EngineFailed", "Refused", "Sampled", "Sampling", "TransformersEngine"]
 

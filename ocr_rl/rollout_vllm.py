@@ -24,8 +24,9 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 from ocr_rl.engine_probe import PROBE, TOLERANCES, complaint
+from ocr_rl.errors import EngineFailed
 from ocr_rl.policy import Policy
-from ocr_rl.rollout import Engine, EngineFailed, Refused, Sampled, Sampling
+from ocr_rl.rollout import Engine, Refused, Sampled, Sampling
 from ocr_rl.types import Completion, FinishReason, Page
 from ocr_rl.vllm_process import Ask, Differs, Row, Setup, Turned, Worker, WorkerLost, last_lines
 from ocr_rl.vllm_weights import CudaWeights, SharedWeights

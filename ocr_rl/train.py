@@ -18,9 +18,11 @@ import torch
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from ocr_rl import processes
-from ocr_rl.config import DataConfig, ModelConfig, Recipe, RenderConfig, to_toml
+from ocr_rl import distributed
+from ocr_rl.config.loader import to_toml
+from ocr_rl.config.schema import DataConfig, ModelConfig, Recipe, RenderConfig
 from ocr_rl.engines import chosen_engine, make_engine
+from ocr_rl.errors import EngineFailed
 from ocr_rl.evaluate import transcribe
 from ocr_rl.evaluation_summary import evaluation
 from ocr_rl.evaluation_table import table
@@ -34,7 +36,7 @@ from ocr_rl.report_run import close_with_report
 from ocr_rl.resume import Start
 from ocr_rl.reward_model import JudgedScorer, RewardModel
 from ocr_rl.rewards import Rewarder, ScoredGroup, make_rubric
-from ocr_rl.rollout import Engine, EngineFailed, Sampling
+from ocr_rl.rollout import Engine, Sampling
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.splits import SPLIT_SEED, split_pages, tuning_and_test
@@ -65,11 +67,11 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
 
     Raises ValueError for anything in the recipe or the pages that would stop the run later.
     """
-    if processes.count() > 1:
+    if distributed.count() > 1:
         check_processes(recipe)
-    if not processes.first():
+    if not distributed.first():
         disable_progress_bar()
-        log = log and log.with_stem(f"{log.stem}-{processes.rank()}")
+        log = log and log.with_stem(f"{log.stem}-{distributed.rank()}")
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
@@ -97,7 +99,7 @@ def check_processes(recipe: Recipe) -> None:
         ("vllm.server", recipe.vllm.server, 'nothing (""): each process has an engine of its own'),
     ):
         if value:
-            raise ValueError(f"{key} is {value}, and {processes.count()} processes train together; write {want}")
+            raise ValueError(f"{key} is {value}, and {distributed.count()} processes train together; write {want}")
 
 
 def stored_examples(recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]) -> Sequence[Pair | Labelled] | None:
@@ -146,7 +148,7 @@ def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[
         raise ValueError(f'render.style is "{render.style}"; write one of {", ".join(STYLES)}')
     lines, characters = render.lines, render.characters
     layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
-    processes.of_first(partial(_render, render, layout, folder))
+    distributed.of_first(partial(_render, render, layout, folder))
     return load_pages(folder, prompt=data.prompt)
 
 
@@ -189,7 +191,7 @@ def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: 
 
 def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start | None) -> None:
     say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
-    before = processes.of_first(lambda: folder.read_eval("before"))
+    before = distributed.of_first(lambda: folder.read_eval("before"))
     if before is None:
         before = evaluate(job)
         folder.write_eval("before", before)
@@ -228,7 +230,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
         )
     if (best := folder.best()) is not None:
         say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
-    if processes.first():
+    if distributed.first():
         close_with_report(folder, say, [*job.train, *job.held_out])
     say(f"run folder: {folder.path}")
 
@@ -299,10 +301,10 @@ def evaluate(job: Job) -> dict[str, Any]:
 
     Each process transcribes its share; all score the whole.
     """
-    own = processes.mine(job.held_out)
-    with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not processes.first()) as bar:
+    own = distributed.mine(job.held_out)
+    with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not distributed.first()) as bar:
         completions = transcribe(job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n))
-    return evaluation(score_pages(job.held_out, processes.gather(completions), job.rewarder))
+    return evaluation(score_pages(job.held_out, distributed.gather(completions), job.rewarder))
 
 
 def curve_point(evaluated: Mapping[str, Any]) -> dict[str, Any]:

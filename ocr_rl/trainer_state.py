@@ -25,8 +25,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ocr_rl import __version__, processes
-from ocr_rl.config import Recipe, to_toml
+from ocr_rl import __version__, distributed
+from ocr_rl.config.loader import to_toml
+from ocr_rl.config.schema import Recipe
 from ocr_rl.policy import Policy, disk_errors
 from ocr_rl.resume import RECIPE
 from ocr_rl.types import Page
@@ -156,7 +157,7 @@ def environment() -> dict[str, Any]:
         "transformers": transformers.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
-        "processes": processes.count(),
+        "processes": distributed.count(),
     }
 
 

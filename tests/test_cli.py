@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ocr_rl import __version__
 from ocr_rl.cli import main
-from ocr_rl.config import recipe_names
+from ocr_rl.config.loader import recipe_names
 
 
 @pytest.fixture(autouse=True)

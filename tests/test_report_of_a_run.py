@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from html_tree import Tree
 
 from ocr_rl.cli import main
-from ocr_rl.config import load_recipe, to_toml
+from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.evaluation_summary import evaluation
 from ocr_rl.page_results import score_pages
 from ocr_rl.pages import load_pages

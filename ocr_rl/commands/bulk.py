@@ -74,7 +74,7 @@ def failed_pages(count: int, where: str = "") -> None:
 @contextmanager
 def interruptions(told: Callable[[], str] = lambda: "") -> Iterator[None]:
     """Ctrl-C and an engine that fails for good are one message, to which `told` adds."""
-    from ocr_rl.types import EngineFailed
+    from ocr_rl.errors import EngineFailed
 
     try:
         yield

@@ -94,7 +94,7 @@ def compare(
         raise ValueError("compare starts its runs itself; give the command without a launcher, and --jobs for several")
 
     from ocr_rl.cells import Plan, chosen_reference, final_cell, load_recipes, refuse_other_pages
-    from ocr_rl.config import check_model_path
+    from ocr_rl.config.loader import check_model_path
 
     loaded = load_recipes(
         _listed("--recipe", recipes, str), [*overrides, *data_overrides(data, split, model, columns, where)]

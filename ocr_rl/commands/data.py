@@ -7,13 +7,7 @@ from pathlib import Path
 
 import click
 
-from ocr_rl.commands.options import (
-    dataset_options,
-    json_option,
-    parse_columns,
-    progress,
-    user_errors,
-)
+from ocr_rl.commands.options import dataset_options, json_option, parse_columns, progress, user_errors
 
 
 @click.group()

@@ -90,7 +90,7 @@ def evaluate(
     other = against_file(against) if against is not None else None
 
     from ocr_rl.comparison import compare
-    from ocr_rl.config import RewardConfig
+    from ocr_rl.config.schema import RewardConfig
     from ocr_rl.evaluate import read_predictions, sample, summarize_samples, transcribe
     from ocr_rl.evaluation_summary import evaluation
     from ocr_rl.evaluation_table import breakdown, comparison_table, table
@@ -159,7 +159,7 @@ def evaluate(
 
 def against_file(other: str) -> Path | None:
     """The file that --against names; None for a model. Raises ValueError for neither."""
-    from ocr_rl.config import check_model_path
+    from ocr_rl.config.loader import check_model_path
 
     path = Path(other)
     if path.is_file():

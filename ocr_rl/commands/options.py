@@ -44,7 +44,7 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
         except ValueError as error:
             fail(str(error))
         except Exception as error:
-            from ocr_rl.types import EngineFailed
+            from ocr_rl.errors import EngineFailed
 
             if not isinstance(error, EngineFailed):
                 raise
@@ -81,7 +81,7 @@ def data_overrides(
     data: str | None, split: str | None, model: str | None, columns: Iterable[str], where: Iterable[str]
 ) -> tuple[str, ...]:
     """The options of a recipe's pages and model as what --set takes; those that were not given are left out."""
-    from ocr_rl.config import as_overrides
+    from ocr_rl.config.loader import as_overrides
     from ocr_rl.pages import parse_filters
 
     values: dict[str, Any] = {
@@ -161,7 +161,8 @@ engine_option = click.option(
 
 def load_engine(model: str, max_pixels: int, trust_remote_code: bool, engine: str = "auto") -> Engine:
     """An engine for this model; close it."""
-    from ocr_rl.config import ModelConfig, RolloutConfig, check_model_path
+    from ocr_rl.config.loader import check_model_path
+    from ocr_rl.config.schema import ModelConfig, RolloutConfig
 
     check_model_path(model)
 

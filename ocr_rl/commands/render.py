@@ -7,10 +7,7 @@ from typing import Any
 
 import click
 
-from ocr_rl.commands.options import (
-    progress,
-    user_errors,
-)
+from ocr_rl.commands.options import progress, user_errors
 
 
 @click.command()

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import click
 
-from ocr_rl.commands.options import (
-    html_option,
-    user_errors,
-)
+from ocr_rl.commands.options import html_option, user_errors
 
 
 @click.command()

@@ -89,11 +89,11 @@ def rollout(
     ocr-rl rollout org/vlm --data scans/ --where language=en --group-size 16 --out groups.jsonl
     ocr-rl rollout runs/a/checkpoints/step_000060 --data scans/ --no-score --out groups.jsonl
     """
-    from ocr_rl.config import check_model_path
+    from ocr_rl.config.loader import check_model_path
 
     check_model_path(model)
 
-    from ocr_rl.config import RewardConfig
+    from ocr_rl.config.schema import RewardConfig
     from ocr_rl.pages import load_pages, parse_filters
     from ocr_rl.rewards import Rewarder, check_scorable, make_rubric
 

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ocr_rl.commands.options import (
-    data_overrides,
-    dataset_options,
-    fail,
-    user_errors,
-)
+from ocr_rl.commands.options import data_overrides, dataset_options, fail, user_errors
 
 if TYPE_CHECKING:
     from ocr_rl.run_folder import RunFolder
@@ -65,10 +60,10 @@ def train(
     ocr-rl train --resume runs/paper
     torchrun --nproc-per-node 8 -m ocr_rl.cli train my.toml --out runs/a
     """
-    from ocr_rl import processes
-    from ocr_rl.config import as_overrides
+    from ocr_rl import distributed
+    from ocr_rl.config.loader import as_overrides
 
-    with processes.together():
+    with distributed.together():
         overrides += data_overrides(data, split, model, columns, where)
         overrides += tuple(as_overrides({"train.steps": steps, "train.seed": seed, "rollout.engine": engine}))
         if resume is None:
@@ -81,12 +76,12 @@ def train(
 
 
 def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bool, overwrite: bool) -> None:
-    from ocr_rl import processes
-    from ocr_rl.config import check_model_path, load_recipe
+    from ocr_rl import distributed
+    from ocr_rl.config.loader import check_model_path, load_recipe
 
     loaded = load_recipe(recipe, list(overrides))
     check_model_path(loaded.model.path)
-    if dry_run and processes.count() > 1:
+    if dry_run and distributed.count() > 1:
         raise ValueError("--dry-run tells of one process; leave out the launcher")
     out = out or Path("runs") / f"{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
@@ -100,12 +95,12 @@ def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bo
             pages = training.collect_pages(loaded.data, loaded.render, Path(scratch) / "pages")
             training.dry_run(training.prepare(loaded, pages))
         return
-    folder = seen_by(processes.of_first(lambda: training.write_recipe(loaded, out, overwrite)))
+    folder = seen_by(distributed.of_first(lambda: training.write_recipe(loaded, out, overwrite)))
     with folder.locked():
         try:
             pages = training.collect_pages(loaded.data, loaded.render, folder.path / "pages")
             job = training.prepare(loaded, pages, say, log=folder.path / "vllm.log")
-            processes.wait()
+            distributed.wait()
         except BaseException:
             folder.abandon()
             raise
@@ -118,16 +113,16 @@ def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bo
 
 def resume_run(path: Path, overrides: Sequence[str]) -> None:
     """The rest of an interrupted run. A finished one says so."""
-    from ocr_rl import processes
-    from ocr_rl.config import check_model_path
+    from ocr_rl import distributed
+    from ocr_rl.config.loader import check_model_path
     from ocr_rl.resume import find_start
     from ocr_rl.run_folder import RunFolder
 
     folder = seen_by(RunFolder.open(path))
     with folder.locked():
-        start = processes.of_first(lambda: find_start(folder, overrides))
+        start = distributed.of_first(lambda: find_start(folder, overrides))
         if start is None:
-            if processes.first() and not (path / "report.html").exists():  # killed before it was written
+            if distributed.first() and not (path / "report.html").exists():  # killed before it was written
                 from ocr_rl.report_run import close_with_report
 
                 close_with_report(folder, click.echo)
@@ -150,22 +145,22 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
 
 def seen_by(folder: RunFolder) -> RunFolder:
     """As this process may use it: the first one writes."""
-    from ocr_rl import processes
+    from ocr_rl import distributed
     from ocr_rl.run_folder import Onlooker
 
-    return folder if processes.first() else Onlooker(folder.path)
+    return folder if distributed.first() else Onlooker(folder.path)
 
 
 def say(message: str) -> None:
-    from ocr_rl import processes
+    from ocr_rl import distributed
 
-    if processes.first():
+    if distributed.first():
         click.echo(message)
 
 
 def stopped(stop: Exception, folder: RunFolder) -> None:
-    from ocr_rl import processes
+    from ocr_rl import distributed
 
-    processes.tell(stop)
-    if processes.first():
+    distributed.tell(stop)
+    if distributed.first():
         fail(f"{stop}\nrun folder: {folder.path}", code=1)

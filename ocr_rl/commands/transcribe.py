@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ocr_rl.commands.bulk import (
-    Pages,
-    data_settings,
-    failed_pages,
-    interruptions,
-    model_settings,
-    run_into,
-)
+from ocr_rl.commands.bulk import Pages, data_settings, failed_pages, interruptions, model_settings, run_into
 from ocr_rl.commands.options import engine_option, load_engine, model_options, user_errors
 
 if TYPE_CHECKING:
@@ -65,7 +58,7 @@ def transcribe(
     ocr-rl transcribe book.pdf --model org/vlm --out transcribed/
     ocr-rl transcribe scans/ --model runs/a/checkpoints/step_000060 --out scans.jsonl
     """
-    from ocr_rl.config import check_model_path
+    from ocr_rl.config.loader import check_model_path
     from ocr_rl.page_walk import Unread, walk_pages
 
     check_model_path(model)

@@ -16,7 +16,7 @@ from operator import add
 import torch
 from torch import Tensor
 
-from ocr_rl import processes
+from ocr_rl import distributed
 from ocr_rl.advantages import (
     GroupAdvantages,
     batch_advantages,
@@ -24,7 +24,7 @@ from ocr_rl.advantages import (
     group_advantages,
     leave_one_out_advantages,
 )
-from ocr_rl.config import GrpoConfig, Recipe
+from ocr_rl.config.schema import GrpoConfig, Recipe
 from ocr_rl.losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.mismatch import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.policy import Policy
@@ -35,14 +35,7 @@ from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import masked_sum
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
-from ocr_rl.trainers.micro_batches import (
-    MicroBatch,
-    PageTask,
-    Reading,
-    by_update,
-    cut,
-    reference_logprobs,
-)
+from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, by_update, cut, reference_logprobs
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 
@@ -174,8 +167,8 @@ class Learner:
                 mine = slice(part, None, grpo.updates_per_batch)
                 self.accumulate(scored[mine], tasks[mine])
                 norm = guarded_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
-        processes.sum_over(self.sums)
-        mismatch = processes.gather([_on_cpu(reduce(add, self.mismatch))] if self.mismatch else [])
+        distributed.sum_over(self.sums)
+        mismatch = distributed.gather([_on_cpu(reduce(add, self.mismatch))] if self.mismatch else [])
         loss, kl, entropy, clipped, tokens = self.sums.tolist()
         return {
             "loss": loss / (grpo.inner_epochs * grpo.updates_per_batch),
@@ -193,7 +186,7 @@ class Learner:
         """What each page has to learn; None for a page without, and for one of another process."""
         grpo, most = self.recipe.grpo, self.recipe.train.micro_batch_tokens
         order = by_update(len(scored), grpo.updates_per_batch)
-        mine = processes.mine([i for i in order if spread[i] or self.beta])
+        mine = distributed.mine([i for i in order if spread[i] or self.beta])
         return [
             PageTask(
                 self.policy.prompt(scored[i].group.page),
@@ -265,7 +258,7 @@ class Learner:
         assert self.reference is not None
         grpo, policy, temperature = self.recipe.grpo, self.policy, self.recipe.rollout.temperature
         penalties = torch.zeros(len(scored), len(scored[0].rewards))
-        for i, group in processes.mine(list(enumerate(scored))):
+        for i, group in distributed.mine(list(enumerate(scored))):
             prompt = policy.prompt(group.group.page)
             batches = cut(group.group.completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
             refs = reference_logprobs(self.reference, prompt, batches, temperature)
@@ -275,7 +268,7 @@ class Learner:
                     own = reading.score(batch.ids, batch.mask, temperature).logprobs
                     kl = torch.where(batch.mask.to(policy.device), kl_estimate(own, ref, grpo.kl), 0.0)
                     penalties[i, list(batch.rows)] = grpo.beta * kl.sum(1).cpu()
-        processes.sum_over(penalties)
+        distributed.sum_over(penalties)
         return penalties
 
     def renew_reference(self) -> None:

@@ -19,13 +19,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from ocr_rl import processes
+from ocr_rl import distributed
 from ocr_rl.best_step import BestStep
 from ocr_rl.budget import Budget, compute_clock
-from ocr_rl.config import Recipe, TrainConfig, to_toml
+from ocr_rl.config.loader import to_toml
+from ocr_rl.config.schema import Recipe, TrainConfig
+from ocr_rl.errors import EngineFailed
 from ocr_rl.policy import Policy
 from ocr_rl.resume import Start
-from ocr_rl.rollout import EngineFailed
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.trainer_state import NOTHING, Extras, load_checkpoint, save_checkpoint
 from ocr_rl.types import Page
@@ -107,7 +108,7 @@ def run_steps(
     if start is not None:
         if start.checkpoint is not None:
             load_checkpoint(start.checkpoint, policy, method.optimizer, pages, done, method.extras)
-        processes.of_first(lambda: run.rewind(done, to_toml(recipe)))
+        distributed.of_first(lambda: run.rewind(done, to_toml(recipe)))
     method.start(done)
     best = BestStep(run, train.keep_best)
     run.prune(done, train.keep_checkpoints, spare=best.step)  # a run that was killed may have had no time to
@@ -148,16 +149,16 @@ def run_steps(
                 log.step(step, metrics)
                 if best.offer(step, metrics) or (train.checkpoint_every and step % train.checkpoint_every == 0):
                     saved = checkpoint(step)
-                if processes.any_of(bool(asked_to_stop)):
+                if distributed.any_of(bool(asked_to_stop)):
                     break
         except (TrainingStopped, EngineFailed) as stop:
-            processes.tell(stop)
+            distributed.tell(stop)
             if saved < step - 1 and updates_made(method.optimizer) == updates:
                 checkpoint(step - 1)
             where = f"the engine failed in step {step}" if isinstance(stop, EngineFailed) else f"step {step}"
             raise TrainingStopped(f"{where}: {stop}") from None
         except FloatingPointError as error:  # the weights are broken, and not worth saving
-            processes.tell(error)
+            distributed.tell(error)
             raise TrainingStopped(
                 f"step {step}: {error}: the update of step {last_update} broke the weights. "
                 "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
@@ -175,7 +176,7 @@ def updates_made(optimizer: torch.optim.Optimizer) -> float:
 
 def resources(seconds: float, on_gpu: bool) -> dict[str, float]:
     """What a step took: CPU seconds of all processes, seconds of the clock with GPUs; the most memory of one."""
-    spent = processes.gather([(seconds, peak_memory(on_gpu))])
+    spent = distributed.gather([(seconds, peak_memory(on_gpu))])
     times = [seconds for seconds, _ in spent]
     return {
         "time/compute": round(max(times) if on_gpu else sum(times), 3),
@@ -225,7 +226,7 @@ def guarded_step(
     Raises:
         TrainingStopped: the gradient is not finite; the weights are left as they were.
     """
-    processes.sum_gradients(parameters)
+    distributed.sum_gradients(parameters)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
@@ -266,13 +267,13 @@ def stop_after_step() -> Iterator[list[bool]]:
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
         nonlocal at
-        if asked and processes.count() > 1 and time.monotonic() - at < ECHO_S:
+        if asked and distributed.count() > 1 and time.monotonic() - at < ECHO_S:
             return
         if asked:
             raise KeyboardInterrupt
         asked.append(True)
         at = time.monotonic()
-        if processes.first():
+        if distributed.first():
             tqdm.write("stopping after this step; Ctrl-C again to stop now", file=sys.stderr)
 
     before = signal.signal(signal.SIGINT, ask)
@@ -291,11 +292,11 @@ class Log:
     def __init__(self, run: RunFolder, config: TrainConfig, done: int = 0) -> None:
         seconds = run.logged()[done - 1].metrics["time_s"] if done else 0.0
         self.run, self.began = run, time.monotonic() - seconds
-        quiet = not processes.first()
+        quiet = not distributed.first()
         self.bar = tqdm(total=config.steps or None, initial=done, unit="step", dynamic_ncols=True, disable=quiet)
         self.tensorboard: Any = None
         self.wandb: Any = None
-        if config.tensorboard and processes.first():
+        if config.tensorboard and distributed.first():
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
@@ -305,7 +306,7 @@ class Log:
                     str(run.path / "tensorboard"),
                     purge_step=done + 1,  # hides what an interrupted run wrote after its checkpoint
                 )
-        if config.wandb and processes.first():
+        if config.wandb and distributed.first():
             import wandb
 
             self.wandb = wandb.init(project="ocr-rl", name=run.path.name, dir=str(run.path))

@@ -16,9 +16,9 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from ocr_rl import processes
+from ocr_rl import distributed
 from ocr_rl.advantages import generalized_advantages, missing_end_penalty, token_rewards, whiten
-from ocr_rl.config import PpoConfig, Recipe
+from ocr_rl.config.schema import PpoConfig, Recipe
 from ocr_rl.heads import ScalarHead
 from ocr_rl.losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.mismatch import mismatch_metrics, mismatch_sums, sampling_weights
@@ -167,8 +167,8 @@ class Learner:
     def experience(self, scored: Sequence[ScoredGroup]) -> Experience:
         """What policy, reference and critic say of the completions before the first update."""
         order = by_update(len(scored), self.recipe.ppo.updates_per_batch)
-        own = {i: self._look(scored[i]) for i in processes.mine(order)}
-        found = processes.gather([seen.batches for seen in own.values()])
+        own = {i: self._look(scored[i]) for i in distributed.mine(order)}
+        found = distributed.gather([seen.batches for seen in own.values()])
         others = {i: Seen(None, batches) for i, batches in zip(order, found, strict=True)}
         experience = [(others | own)[i] for i in range(len(scored))]
         return whitened(experience) if self.recipe.ppo.whiten else experience
@@ -223,7 +223,7 @@ class Learner:
                 if mine:  # there are fewer pages than updates where the engine refused some
                     self.accumulate(mine, critic_only=critic_only)
                     norm = guarded_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
-        processes.sum_over(self.sums)
+        distributed.sum_over(self.sums)
         policy, value, entropy, clipped, value_clipped, tokens = self.sums.tolist()
         updates = ppo.inner_epochs * ppo.updates_per_batch
         kl = told.pop("kl_per_completion")

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ocr_rl import processes
-from ocr_rl.config import Recipe
+from ocr_rl import distributed
+from ocr_rl.config.schema import Recipe
 from ocr_rl.policy import Policy, Prompt
 from ocr_rl.preference_losses import (
     dpo_loss,
@@ -145,7 +145,7 @@ class PairLearner(Learner[Pair]):
         temperature = self.recipe.rollout.temperature
         count = sum(map(len, pages))
         losses, rewards, logprobs = [], [], []
-        for pairs in processes.mine(pages):
+        for pairs in distributed.mine(pages):
             prompt = self.policy.prompt(pairs[0].page)
             batches = self.cut(pairs)
             refs = self.reference_totals(prompt, pairs, batches)
@@ -198,14 +198,14 @@ class Dpo(PairLearner):
             return
         said: list[tuple[tuple[str, tuple[int, ...]], float]] = []
         for pairs in tqdm(
-            processes.mine(pages), desc="reference", unit="page", leave=False, disable=not processes.first()
+            distributed.mine(pages), desc="reference", unit="page", leave=False, disable=not distributed.first()
         ):
             prompt = self.policy.prompt(pairs[0].page)
             batches = self.cut(pairs)
             for batch, values in zip(batches, self._totals(self.policy, prompt, batches), strict=True):
                 for i, own in zip(batch.examples, values.tolist(), strict=True):
                     said += zip(_keys(pairs[i]), own, strict=True)
-        self._said = dict(processes.gather(said))
+        self._said = dict(distributed.gather(said))
 
     def reference_totals(self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[Together]) -> list[Tensor]:
         if self.reference is not None:
@@ -274,9 +274,9 @@ class Kto(Learner[Labelled]):
             cut_examples([(label.completion,) for label in labels], self.policy.pad_id, most) for labels in pages
         ]
         strangers = [*batches[1:], *batches[:1]] if len(batches) > 1 else [[]]
-        own_pages, batches = processes.mine(pages), processes.mine(batches)
+        own_pages, batches = distributed.mine(pages), distributed.mine(batches)
         prompts = [self.policy.prompt(labels[0].page) for labels in own_pages]
-        refs, z = self._references(prompts, batches, processes.mine(strangers))
+        refs, z = self._references(prompts, batches, distributed.mine(strangers))
         weight, other_weight = self.weights(desirable, count - desirable)
         losses, rewards, goods, logprobs = [], [], [], []
         for prompt, labels, own_batches, own_refs in zip(prompts, own_pages, batches, refs, strict=True):
@@ -352,7 +352,7 @@ class Kto(Learner[Labelled]):
 
 def _over_processes(parts: Sequence[Tensor]) -> Tensor:
     """Those of all processes in one, on the CPU; empty without any."""
-    gathered = processes.gather([part.cpu() for part in parts])
+    gathered = distributed.gather([part.cpu() for part in parts])
     return torch.cat(gathered) if gathered else torch.zeros(0)
 
 

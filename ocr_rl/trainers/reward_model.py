@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from ocr_rl import processes
-from ocr_rl.config import Recipe
+from ocr_rl import distributed
+from ocr_rl.config.schema import Recipe
 from ocr_rl.heads import ScalarHead
 from ocr_rl.policy import Policy
 from ocr_rl.preference_losses import reward_model_loss
@@ -113,7 +113,7 @@ class Learner:
                 total += loss.item()
                 margins.append((chosen - rejected).item())
             reading.backward()
-        return sum(processes.gather([total])), processes.gather(margins)
+        return sum(distributed.gather([total])), distributed.gather(margins)
 
     @torch.no_grad()
     def agreement(self, pairs: Sequence[Pair]) -> dict[str, float | None]:
@@ -123,7 +123,7 @@ class Learner:
             for pair in own:
                 chosen, rejected = self._scores(reading, pair)
                 margins.append((chosen - rejected).item())
-        return _told(processes.gather(margins))
+        return _told(distributed.gather(margins))
 
     def _scores(self, reading: Reading, pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
         ids, mask = padded([pair.chosen, pair.rejected], self.model.policy.pad_id)
@@ -133,7 +133,7 @@ class Learner:
 
 def _own_pages(pairs: Sequence[Pair]) -> list[tuple[Page, list[Pair]]]:
     """The pages that this process reads, with their pairs."""
-    return processes.mine([(page, list(own)) for page, own in groupby(pairs, key=lambda pair: pair.page)])
+    return distributed.mine([(page, list(own)) for page, own in groupby(pairs, key=lambda pair: pair.page)])
 
 
 def _told(margins: Sequence[float]) -> dict[str, float | None]:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ocr_rl import processes
-from ocr_rl.config import Recipe
+from ocr_rl import distributed
+from ocr_rl.config.schema import Recipe
 from ocr_rl.policy import Policy
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine, Sampling
@@ -92,7 +92,7 @@ class Rollouts:
         rolled, drawn, cost = self._schedule.take(step)
         wait_s = time.monotonic() - began
         batch = Batch(**vars(rolled), wait_s=wait_s, sync_s=self._schedule.sync_s, drawn=drawn, cost=cost)
-        for page, why in batch.refused if processes.first() else ():
+        for page, why in batch.refused if distributed.first() else ():
             tqdm.write(f"{page.id}: left out: {why}", file=sys.stderr)
         if not batch.groups:
             raise TrainingStopped(f"the engine read none of the batch's {len(batch.refused)} pages")
@@ -135,15 +135,15 @@ def roll_out(
 
     What is drawn depends on how many processes there are.
     """
-    seed += processes.rank() * SEEDS_APART
-    own = processes.mine(pages)
+    seed += distributed.rank() * SEEDS_APART
+    own = distributed.mine(pages)
     rolled = scorer.roll_out(engine, own, sampling, seed, Random(f"permute:{seed}") if permute else None)
-    if processes.count() == 1:
+    if distributed.count() == 1:
         return rolled
     reasons = {page.id: why for page, why in rolled.refused}
     groups = iter(rolled.groups)
-    told = processes.gather([reasons[page.id] if page.id in reasons else _Told.of(next(groups)) for page in own])
-    times = processes.gather([(rolled.generate_s, rolled.score_s)])
+    told = distributed.gather([reasons[page.id] if page.id in reasons else _Told.of(next(groups)) for page in own])
+    times = distributed.gather([(rolled.generate_s, rolled.score_s)])
     return RolledOut(
         [one.about(page) for page, one in zip(pages, told, strict=True) if isinstance(one, _Told)],
         [(page, one) for page, one in zip(pages, told, strict=True) if isinstance(one, str)],

@@ -12,8 +12,8 @@ from itertools import islice
 
 import torch
 
-from ocr_rl import processes
-from ocr_rl.config import Recipe
+from ocr_rl import distributed
+from ocr_rl.config.schema import Recipe
 from ocr_rl.policy import Policy
 from ocr_rl.rollout import Engine
 from ocr_rl.tensors import masked_sum, pad_rows
@@ -66,7 +66,7 @@ class Sft(Method):
         texts = [self.writer.completion(page.text or "", True, most) for page in pages]
         tokens = sum(len(text.token_ids) for text in texts)
         sums = torch.zeros(2, device=device)
-        for page, text in processes.mine(list(zip(pages, texts, strict=True))):
+        for page, text in distributed.mine(list(zip(pages, texts, strict=True))):
             ids, mask = pad_rows([list(text.token_ids)], self.policy.pad_id)
             reading = Reading(self.policy, self.policy.prompt(page), grad=True)
             scores = reading.score(ids, mask, temperature=1.0)
@@ -74,7 +74,7 @@ class Sft(Method):
             loss.backward()  # type: ignore[no-untyped-call]
             reading.backward()
             sums += torch.stack([loss.detach(), scores.entropy.sum() / tokens])
-        processes.sum_over(sums)
+        distributed.sum_over(sums)
         loss_sum, entropy = sums.tolist()
         cut = sum(not text.finished for text in texts)
         return {

@@ -25,7 +25,8 @@ import torch
 import transformers
 from trl_trainer import make_trl_trainer
 
-from ocr_rl.config import Recipe, load_recipe, to_toml
+from ocr_rl.config.loader import load_recipe, to_toml
+from ocr_rl.config.schema import Recipe
 from ocr_rl.evaluate import transcribe
 from ocr_rl.page_results import score_pages
 from ocr_rl.rollout import TransformersEngine

@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 
-from ocr_rl.config import GrpoConfig, ModelConfig, Recipe, RewardConfig, RolloutConfig, TrainConfig
+from ocr_rl.config.schema import GrpoConfig, ModelConfig, Recipe, RewardConfig, RolloutConfig, TrainConfig
 from ocr_rl.policy import Policy
 from ocr_rl.render import STYLES, Layout, render_page
 from ocr_rl.rewards import Rewarder, ScoredGroup, make_rubric

@@ -10,7 +10,7 @@ import datasets
 import transformers
 import trl
 
-from ocr_rl.config import Recipe
+from ocr_rl.config.schema import Recipe
 from ocr_rl.policy import Policy
 from ocr_rl.rewards import Rewarder
 from ocr_rl.types import Completion, Page

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from ocr_rl.config import ModelConfig
+from ocr_rl.config.schema import ModelConfig
 from ocr_rl.pages import load_pages
 from ocr_rl.policy import Policy
 from ocr_rl.render import STYLES, Layout, render_collection

@@ -9,9 +9,9 @@ from test_grpo_trainer import RUBRIC, metrics_of
 from tiny_models import make_page, make_policy, make_recipe, weights
 
 from ocr_rl.best_step import BestStep
-from ocr_rl.config import ModelConfig
+from ocr_rl.config.schema import ModelConfig
+from ocr_rl.config.validation import check
 from ocr_rl.policy import Policy
-from ocr_rl.recipe_rules import check
 from ocr_rl.rewards import Rewarder
 from ocr_rl.rollout import TransformersEngine
 from ocr_rl.run_folder import RunFolder

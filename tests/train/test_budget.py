@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_rl.budget import Budget, compute_clock
-from ocr_rl.config import load_recipe
+from ocr_rl.config.loader import load_recipe
 
 
 def recipe(*overrides):

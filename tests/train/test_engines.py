@@ -8,7 +8,7 @@ import torch
 from tiny_models import make_policy
 
 from ocr_rl import rollout_vllm
-from ocr_rl.config import RolloutConfig
+from ocr_rl.config.schema import RolloutConfig
 from ocr_rl.engines import chosen_engine, make_engine
 from ocr_rl.rollout import TransformersEngine
 

@@ -17,7 +17,7 @@ from test_grpo_trainer import (
 )
 from tiny_models import PAD, assert_all_close, gradients, make_page, make_policy, make_recipe, weights
 
-from ocr_rl.config import GrpoConfig
+from ocr_rl.config.schema import GrpoConfig
 from ocr_rl.losses import kl_estimate
 from ocr_rl.rewards import Rewarder, ScoredGroup, gated_parts
 from ocr_rl.rollout import TransformersEngine

@@ -25,11 +25,12 @@ from tiny_models import (
     weights,
 )
 
-from ocr_rl.config import ModelConfig, TrainConfig
+from ocr_rl.config.schema import ModelConfig, TrainConfig
+from ocr_rl.errors import EngineFailed
 from ocr_rl.losses import StepCounts, grpo_loss
 from ocr_rl.policy import Policy
 from ocr_rl.rewards import Rewarder, ScoredGroup
-from ocr_rl.rollout import EngineFailed, Refused, Sampling, TransformersEngine
+from ocr_rl.rollout import Refused, Sampling, TransformersEngine
 from ocr_rl.run_folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.tensors import pad_rows

@@ -31,7 +31,7 @@ from tiny_models import (
 )
 
 from ocr_rl import policy as policy_module
-from ocr_rl.config import ModelConfig
+from ocr_rl.config.schema import ModelConfig
 from ocr_rl.policy import Policy
 from ocr_rl.reference import Reference
 from ocr_rl.tensors import pad_rows

@@ -20,9 +20,9 @@ from tiny_models import (
     weights,
 )
 
-from ocr_rl.config import ModelConfig, Recipe
+from ocr_rl.config.schema import ModelConfig, Recipe
+from ocr_rl.config.validation import check
 from ocr_rl.policy import Policy
-from ocr_rl.recipe_rules import check
 from ocr_rl.rewards import Rewarder, ScoredGroup
 from ocr_rl.rollout import Sampling, TransformersEngine
 from ocr_rl.run_folder import RunFolder

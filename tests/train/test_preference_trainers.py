@@ -27,7 +27,8 @@ from tiny_models import (
 )
 from torch.nn.functional import logsigmoid
 
-from ocr_rl.config import ModelConfig, load_recipe
+from ocr_rl.config.loader import load_recipe
+from ocr_rl.config.schema import ModelConfig
 from ocr_rl.policy import Policy
 from ocr_rl.preference_files import label_row, pair_row
 from ocr_rl.preferences import Labelled, Pair, labels_of_groups, pairs_of_groups

@@ -17,11 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import group, make_page, make_policy, make_recipe, pages_of_different_sizes
 
-from ocr_rl import processes
+from ocr_rl import distributed
 from ocr_rl.cli import main
+from ocr_rl.errors import EngineFailed
 from ocr_rl.images import ImageError
 from ocr_rl.rewards import Rewarder, ScoredGroup
-from ocr_rl.rollout import EngineFailed, Sampling, TransformersEngine
+from ocr_rl.rollout import Sampling, TransformersEngine
 from ocr_rl.run_folder import Onlooker, RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import check_processes
@@ -177,19 +178,19 @@ def sampled_groups():
 
 
 def exchanges():
-    rank = processes.rank()
+    rank = distributed.rank()
     weight, other = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(1))
     if rank == 0:
         weight.grad = torch.tensor([1.0, 2.0])
-    processes.sum_gradients([weight, other])
+    distributed.sum_gradients([weight, other])
     total = torch.tensor([rank + 1.0])
-    processes.sum_over(total)
+    distributed.sum_over(total)
     return {
-        "mine": processes.mine(list("abcde")),
-        "gathered": processes.gather([letter.upper() for letter in processes.mine(list("abcde"))]),
-        "none": processes.gather([]),
-        "of_first": processes.of_first(lambda: f"of {processes.rank()}"),
-        "any": [processes.any_of(False), processes.any_of(rank == processes.count() - 1)],
+        "mine": distributed.mine(list("abcde")),
+        "gathered": distributed.gather([letter.upper() for letter in distributed.mine(list("abcde"))]),
+        "none": distributed.gather([]),
+        "of_first": distributed.of_first(lambda: f"of {distributed.rank()}"),
+        "any": [distributed.any_of(False), distributed.any_of(rank == distributed.count() - 1)],
         "sum": total.tolist(),
         "gradients": [weight.grad.tolist(), other.grad],
     }
@@ -325,9 +326,9 @@ def test_what_is_made_for_one_process_is_refused(of_two):
 @pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "4"}])
 def test_without_a_launcher_of_several_nothing_is_loaded_for_them(environment):
     """A scheduler's WORLD_SIZE alone says nothing of this process."""
-    code = "import sys\nfrom ocr_rl import processes\nwith processes.together(): print(processes.count())"
+    code = "import sys\nfrom ocr_rl import distributed\nwith distributed.together(): print(distributed.count())"
     code += "\nprint([name for name in ('torch', 'accelerate') if name in sys.modules])"
-    bare = {name: value for name, value in os.environ.items() if name not in processes.LAUNCHED.split()}
+    bare = {name: value for name, value in os.environ.items() if name not in distributed.LAUNCHED.split()}
     run = subprocess.run([sys.executable, "-c", code], env=bare | environment, capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("1\n[]\n", "")
 
@@ -397,7 +398,7 @@ def trouble_in_the_last_process(what, at):
     original = grpo.Grpo.step
 
     def step(self, number, rate):
-        if number == at and processes.rank() == processes.count() - 1:
+        if number == at and distributed.rank() == distributed.count() - 1:
             if what == "EngineFailed":
                 raise EngineFailed("the engine is gone")
             os.kill(os.getpid(), signal.SIGINT)
@@ -408,7 +409,7 @@ def trouble_in_the_last_process(what, at):
 
 def all_cases(folder):
     torch.set_num_threads(1)
-    with processes.together():
+    with distributed.together():
         made = {name: outcome(name) for name in CASES | TWICE}
         told = {name: metrics for name, (_, metrics) in made.items()}
         told["groups of five pages"] = groups_of_five_pages()
@@ -417,9 +418,9 @@ def all_cases(folder):
         told["refusals"] = refusals()
         told["environment"] = [name for name in os.environ if name.startswith(LAUNCHER)]
         save_file(
-            {name: change for name, (change, _) in made.items()}, folder / f"changes{processes.rank()}.safetensors"
+            {name: change for name, (change, _) in made.items()}, folder / f"changes{distributed.rank()}.safetensors"
         )
-        (folder / f"told{processes.rank()}.json").write_text(json.dumps(told))
+        (folder / f"told{distributed.rank()}.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from click.testing import CliRunner
 from tiny_models import make_page, weights
 
 from ocr_rl.cli import main
-from ocr_rl.config import DataConfig, ModelConfig, RenderConfig, load_recipe
+from ocr_rl.config.loader import load_recipe
+from ocr_rl.config.schema import DataConfig, ModelConfig, RenderConfig
 from ocr_rl.policy import Policy
 from ocr_rl.resume import find_start
 from ocr_rl.run_folder import RunFolder

@@ -21,11 +21,11 @@ from tiny_models import (
     weights,
 )
 
-from ocr_rl.config import ModelConfig, RewardModelConfig
+from ocr_rl.config.schema import ModelConfig, RewardModelConfig
+from ocr_rl.config.validation import check
 from ocr_rl.heads import ScalarHead
 from ocr_rl.policy import Policy
 from ocr_rl.preferences import Pair
-from ocr_rl.recipe_rules import check
 from ocr_rl.reward_model import HEAD, JudgedScorer, RewardModel
 from ocr_rl.rewards import Rewarder, ScoredGroup
 from ocr_rl.rollout import Sampling, TransformersEngine

@@ -24,7 +24,7 @@ from tiny_models import (
 )
 from transformers import GenerationConfig
 
-from ocr_rl.config import ModelConfig
+from ocr_rl.config.schema import ModelConfig
 from ocr_rl.policy import AppendingLayer, Policy, cache_of
 from ocr_rl.rollout import Refused, Sampling, TransformersEngine
 from ocr_rl.tensors import pad_rows

@@ -20,7 +20,7 @@ from tiny_models import (
     weights,
 )
 
-from ocr_rl.config import ModelConfig
+from ocr_rl.config.schema import ModelConfig
 from ocr_rl.policy import Policy
 from ocr_rl.rollout import Sampling, TransformersEngine
 from ocr_rl.run_folder import RunFolder

@@ -6,7 +6,8 @@ import tomllib
 
 import pytest
 
-from ocr_rl.config import RECIPES, DpoConfig, GrpoConfig, Recipe, load_recipe, recipe_names, to_toml
+from ocr_rl.config.loader import RECIPES, load_recipe, recipe_names, to_toml
+from ocr_rl.config.schema import DpoConfig, GrpoConfig, Recipe
 
 
 def write(tmp_path, text, name="my.toml"):

@@ -24,7 +24,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from ocr_rl.config import GrpoConfig, Recipe, RolloutConfig, TrainConfig
+from ocr_rl.config.schema import GrpoConfig, Recipe, RolloutConfig, TrainConfig
 from ocr_rl.policy import Policy
 from ocr_rl.types import Completion, Group, Page
 

@@ -8,19 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers.metrics import (
-    bleu,
-    corpus_bleu,
-    diff_ratio,
-    key_values,
-    match_paragraphs,
-    numbers,
-    numbers_exact,
-    paragraph_count,
-    paragraphs,
-    reading_order,
-    written_fields,
-)
+from ocr_verifiers.metrics import bleu, diff_ratio, key_values, numbers, paragraphs, reading_order
+from ocr_verifiers.metrics.bleu import corpus_bleu
+from ocr_verifiers.metrics.key_values import written_fields
+from ocr_verifiers.metrics.numbers import numbers_exact
+from ocr_verifiers.metrics.paragraphs import paragraph_count
+from ocr_verifiers.metrics.reading_order import match_paragraphs
 
 PAGE = "The first paragraph.\n\nA second one, longer.\n\nThen the third.\n\nAnd a fourth to end."
 

@@ -14,7 +14,8 @@ import pytest
 from tiny_models import make_page
 
 from ocr_rl import rollout_vllm
-from ocr_rl.rollout import EngineFailed, Refused, Sampled, Sampling
+from ocr_rl.errors import EngineFailed
+from ocr_rl.rollout import Refused, Sampled, Sampling
 from ocr_rl.rollout_vllm import VllmEngine
 
 PAGES = [make_page(i, prompt="ab" * (i % 5)) for i in range(20)]

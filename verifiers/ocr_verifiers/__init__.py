@@ -7,14 +7,7 @@ from ocr_verifiers.judge import run_test
 from ocr_verifiers.normalize import NORMALIZATIONS, graphemes, normalize
 from ocr_verifiers.page import PreparedPage
 from ocr_verifiers.parallel import ScoringPool
-from ocr_verifiers.records import (
-    RecordError,
-    UnitTest,
-    load_tests,
-    parse_test,
-    read_jsonl,
-    write_json_atomic,
-)
+from ocr_verifiers.records import RecordError, UnitTest, load_tests, parse_test, read_jsonl, write_json_atomic
 from ocr_verifiers.repetition import repeats
 from ocr_verifiers.rubric import PreparedReference, Rubric, Score, load_rubric
 from ocr_verifiers.table_similarity import tables_similarity, teds

@@ -20,14 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ocr_verifiers.bootstrap import (
-    Counts,
-    Interval,
-    bootstrap_scores,
-    interval,
-    permutation_p,
-    score_difference,
-)
+from ocr_verifiers.bootstrap import Counts, Interval, bootstrap_scores, interval, permutation_p, score_difference
 from ocr_verifiers.judge import Compat
 from ocr_verifiers.names import suggestion
 from ocr_verifiers.records import BaselineTest, RecordError, UnitTest, read_tests

@@ -10,15 +10,7 @@ from typing import Literal, NamedTuple
 from rapidfuzz import fuzz
 
 from ocr_verifiers.normalize import quotes, strict
-from ocr_verifiers.records import (
-    FootnoteTest,
-    FormatTest,
-    MathTest,
-    OrderTest,
-    TableTest,
-    TextTest,
-    UnitTest,
-)
+from ocr_verifiers.records import FootnoteTest, FormatTest, MathTest, OrderTest, TableTest, TextTest, UnitTest
 from ocr_verifiers.search import first_match
 
 Tone = Literal["good", "near", "bad"]

@@ -69,7 +69,7 @@ class PreparedPage:
     @cached_property
     def olmocr(self) -> str:
         """The text, front matter included, as `compat="olmocr"` compares it."""
-        from ocr_verifiers.olmocr.normalize import normalize  # here: olmOCR's checks import this module
+        from ocr_verifiers.olmocr.normalize import normalize
 
         return normalize(self.text)
 
@@ -81,7 +81,7 @@ class PreparedPage:
     @cached_property
     def olmocr_spans(self) -> Mapping[str, tuple[str, ...]]:
         """What is a heading, bold or in italics for `compat="olmocr"`, by format."""
-        from ocr_verifiers.olmocr.formatting import formatted_spans  # here: as above
+        from ocr_verifiers.olmocr.formatting import formatted_spans
 
         return formatted_spans(self.text)
 
@@ -103,7 +103,7 @@ class PreparedPage:
     @cached_property
     def olmocr_markdown_tables(self) -> Tables:
         """The tables of lines with pipes that olmOCR finds."""
-        from ocr_verifiers.olmocr.table_parsing import markdown_tables  # its package needs this module
+        from ocr_verifiers.olmocr.table_parsing import markdown_tables
 
         return markdown_tables(self.text)
 

@@ -274,7 +274,7 @@ def _searched(text: str, compat: str | None) -> str:
     """What a search of that mode would look for."""
     if compat is None:
         return strict(text)
-    from ocr_verifiers.olmocr.normalize import query  # here: olmOCR's checks import this module
+    from ocr_verifiers.olmocr.normalize import query
 
     return query(text)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ocr_rl.types import EngineFailed
+from ocr_rl.errors import EngineFailed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

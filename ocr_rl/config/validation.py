@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocr_rl.config import Recipe
+    from ocr_rl.config.schema import Recipe
 
 Rules = list[tuple[bool, str, object, str]]
 """Whether it holds, the key, its value, and what to write instead."""

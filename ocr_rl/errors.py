@@ -1,0 +1,7 @@
+"""Errors that stop a command with a message of their own, raised and caught across folders."""
+
+from __future__ import annotations
+
+
+class EngineFailed(Exception):
+    """The engine that generates is gone and does not come back. The message says what happened and what to try."""
