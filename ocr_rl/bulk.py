@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ocr_rl.page_walk import Unread
+from ocr_rl.data.unlabelled import Unread
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine, Refused, Sampling
 from ocr_rl.scoring_pool import OpenGroup, Scorer

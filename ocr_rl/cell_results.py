@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from ocr_rl.cells import Cell
 from ocr_rl.config.schema import Recipe
-from ocr_rl.run_folder import RunFolder
+from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Page
 
 if TYPE_CHECKING:
-    from ocr_rl.policy import Policy
+    from ocr_rl.models.policy import Policy
 
 DRIFT_PAGES = 100
 """Test pages on which entropy and KL are measured, at most."""
@@ -102,7 +102,7 @@ def measured_drift(cells: Sequence[Cell], pages: Sequence[Page]) -> dict[Path, d
         run = RunFolder(cell.path)
         own = run.read_eval("drift")
         if own is None:
-            from ocr_rl.policy import Policy
+            from ocr_rl.models.policy import Policy
 
             start = start or Policy.load(cell.recipe.model)
             own = _drift(cell, start, pages[:DRIFT_PAGES])
@@ -113,7 +113,7 @@ def measured_drift(cells: Sequence[Cell], pages: Sequence[Page]) -> dict[Path, d
 
 def _drift(cell: Cell, start: Policy, pages: Sequence[Page]) -> dict[str, float]:
     from ocr_rl.drift import drift
-    from ocr_rl.policy import Policy
+    from ocr_rl.models.policy import Policy
 
     checkpoints = RunFolder(cell.path).checkpoints()
     if not checkpoints:

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ocr_rl.cells import Cell
 from ocr_rl.config.loader import load_recipe, to_toml
-from ocr_rl.resume import find_start
-from ocr_rl.run_folder import RunFolder, write_atomically
+from ocr_rl.runs.atomic import write_atomically
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.resume import find_start
 
 
 class CellLost(Exception):

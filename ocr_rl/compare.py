@@ -13,14 +13,15 @@ from tqdm import tqdm
 from ocr_rl.cell_results import cost, curve, evaluated, measured_drift, models_held, why_stopped
 from ocr_rl.cell_runs import is_done, run_cells
 from ocr_rl.cells import Cell, Plan, final_cell, own_budget, tuning_cell
+from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.evaluate import read_predictions
 from ocr_rl.outcome import ranked
 from ocr_rl.page_results import PageResult, score_pages
 from ocr_rl.ranking import Runs, differences, holm, most_different_pages, summary
 from ocr_rl.report_run import environment
 from ocr_rl.rewards import Rewarder, make_rubric
-from ocr_rl.run_folder import RunFolder, write_atomically
-from ocr_rl.splits import SPLIT_SEED, split_pages, tuning_and_test
+from ocr_rl.runs.atomic import write_atomically
+from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Page
 
 CHOSEN_BY = "reward"

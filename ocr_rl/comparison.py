@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ocr_rl.data.splits import document_of
 from ocr_rl.evaluation_summary import RATES, Rate, document_counts, kind_rates, middle, quotient, resampled_sums
 from ocr_rl.page_results import PageResult
-from ocr_rl.splits import document_of
 from ocr_verifiers.bootstrap import permutation_p
 
 PERMUTATIONS = 10_000

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from ocr_rl.losses import kl_estimate
-from ocr_rl.policy import Policy
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
+from ocr_rl.objectives.policy_losses import kl_estimate
 from ocr_rl.rollout import Sampling, TransformersEngine
-from ocr_rl.tensors import pad_rows
 from ocr_rl.types import Page
 
 

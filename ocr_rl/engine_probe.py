@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ocr_rl.policy import Policy
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
 from ocr_rl.rollout import Sampling
-from ocr_rl.tensors import pad_rows
 from ocr_rl.types import Completion, Page
 
 PROBE = Sampling(group_size=1, temperature=1.0, max_tokens=16)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ocr_rl.config.schema import RolloutConfig, VllmConfig
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.rollout import Engine, TransformersEngine
 from ocr_rl.rollout_vllm import VllmEngine, vllm_installed
 

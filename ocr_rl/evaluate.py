@@ -37,7 +37,7 @@ def sample(
 ) -> list[Group]:
     """`samples` transcriptions of each page, in page order. Raises ValueError for a page that cannot be read."""
     from ocr_rl.bulk import in_order
-    from ocr_rl.page_walk import Unread
+    from ocr_rl.data.unlabelled import Unread
     from ocr_rl.rollout import Sampling
 
     sampling = Sampling(group_size=samples, temperature=temperature, max_tokens=max_tokens)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ocr_rl.data.loading import metadata_values
+from ocr_rl.data.splits import document_of
 from ocr_rl.page_results import PageResult
-from ocr_rl.pages import metadata_values
-from ocr_rl.splits import document_of
 
 RESAMPLES = 2000
 """Draws of documents behind an interval."""

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from ocr_rl.images import ImageFile
+from ocr_rl.data.images import ImageFile
+from ocr_rl.data.problems import Place, Problem, json_lines
 from ocr_rl.preferences import Labelled, Pair
-from ocr_rl.problems import Place, Problem, json_lines
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.types import Completion, Group, Page
 

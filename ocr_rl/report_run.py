@@ -9,7 +9,7 @@ from typing import Any
 
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import Recipe
-from ocr_rl.pages import load_pages
+from ocr_rl.data.loading import load_pages
 from ocr_rl.report_curves import Point, curve, number
 from ocr_rl.report_html import (
     LEGEND,
@@ -26,8 +26,9 @@ from ocr_rl.report_html import (
     table,
     text,
 )
-from ocr_rl.resume import RECIPE
-from ocr_rl.run_folder import RunFolder, write_atomically
+from ocr_rl.runs.atomic import write_atomically
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.resume import RECIPE
 from ocr_rl.types import Page
 
 SHOWN = 4

@@ -19,9 +19,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 from tqdm import tqdm
 
+from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
-from ocr_rl.images import ImageError
-from ocr_rl.policy import AppendingLayer, Policy, PromptState, cache_of
+from ocr_rl.models.kv_cache import AppendingLayer, cache_of
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt import PromptState
 from ocr_rl.types import Completion, Group, Page
 
 __all__ = ["Engine", "EngineFailed", "Refused", "Sampled", "Sampling", "TransformersEngine"]

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 from ocr_rl.engine_probe import PROBE, TOLERANCES, complaint
 from ocr_rl.errors import EngineFailed
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.rollout import Engine, Refused, Sampled, Sampling
 from ocr_rl.types import Completion, FinishReason, Page
 from ocr_rl.vllm_server import (

@@ -28,8 +28,9 @@ from torch import nn
 from ocr_rl import __version__, distributed
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import Recipe
-from ocr_rl.policy import Policy, disk_errors
-from ocr_rl.resume import RECIPE
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.safetensors_io import disk_errors
+from ocr_rl.runs.resume import RECIPE
 from ocr_rl.types import Page
 
 OPTIMIZER = Path("trainer", "optimizer.safetensors")

@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.vllm_weights import checkpoint_tensors
 
 VERSION = "0.32"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 
 BUFFER_BYTES = 2**28
 """Of the buffer on a GPU that the weights pass through, unless one tensor alone is larger."""

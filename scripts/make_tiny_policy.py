@@ -2,8 +2,8 @@
 
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 60
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 30          # again: resumes
-    python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/tiny --level 14    # goes on from what ships
-    python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/tiny  # bfloat16, ready to ship
+    python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/models/tiny --level 14    # goes on from what ships
+    python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/models/tiny  # bfloat16, ready to ship
 
 The only hard part is the plateau before the model looks at the image at all: it learns a character language
 model first and stays there. What shortens it:
@@ -42,9 +42,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from ocr_rl.pixels import PixelBudget
-from ocr_rl.render import Layout, Style, render_page
-from ocr_rl.typefaces import ALPHABET
+from ocr_rl.data.synthetic.render import Layout, Style, render_page
+from ocr_rl.data.synthetic.typefaces import ALPHABET
+from ocr_rl.models.pixels import PixelBudget
 
 BUDGET = PixelBudget(multiple=16, longest_edge=640)
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "<image_break>", "<image_end>"]
@@ -381,7 +381,7 @@ def export(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/tiny")
+    parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/models/tiny")
     parser.add_argument("--export", type=Path, help="write the policy here instead of training")
     parser.add_argument("--vision", type=int, nargs=2, default=(128, 3), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=(192, 4), metavar=("WIDTH", "LAYERS"))

@@ -45,7 +45,7 @@ def oracle() -> Callable[[str], dict]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """Six rendered pages, for tests of commands."""
-    from ocr_rl.render import STYLES, Layout, render_collection
+    from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
 
     folder = tmp_path_factory.mktemp("data") / "pages"
     render_collection(folder, 6, seed=0, layouts=[Layout()], style=STYLES["clean"])

@@ -296,8 +296,8 @@ def test_half_of_every_page_is_half_of_its_characters(pages):
 
 
 def test_eval_takes_the_held_out_pages_that_training_holds_out(pages):
-    from ocr_rl.pages import load_pages
-    from ocr_rl.splits import SPLIT_SEED, split_pages
+    from ocr_rl.data.loading import load_pages
+    from ocr_rl.data.splits import SPLIT_SEED, split_pages
 
     _, held_out = split_pages(load_pages(pages), 0.5, SPLIT_SEED)
     rows = [{"id": page.id, "text": page.text} for page in held_out]

@@ -142,7 +142,7 @@ def test_trl_reads_pairs_and_labels_with_their_images(groups, tmp_path, pages):
     from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
     from trl.trainer.kto_trainer import DataCollatorForVisionUnpairedPreference
 
-    from ocr_rl.policy import TINY
+    from ocr_rl.models.policy import TINY
 
     processor = AutoProcessor.from_pretrained(TINY)
     processor.chat_template = (  # the embedded policy's own has no answers in it

@@ -143,7 +143,7 @@ def saved_model(tmp_path):
     """The embedded policy in a folder of its own."""
     import ocr_rl
 
-    return Path(shutil.copytree(Path(ocr_rl.__file__).parent / "tiny", tmp_path / "model"))
+    return Path(shutil.copytree(Path(ocr_rl.__file__).parent / "models" / "tiny", tmp_path / "model"))
 
 
 def test_pages_that_are_new_at_the_end_are_added_and_in_between_refused(pages):

@@ -7,11 +7,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from ocr_rl import words
-from ocr_rl.data_check import check_dataset
-from ocr_rl.pages import load_pages
-from ocr_rl.render import STYLES, Layout, render_collection, render_page
-from ocr_rl.typefaces import ALPHABET, FACES, face_alphabet, load_face
+from ocr_rl.data.check import check_dataset
+from ocr_rl.data.loading import load_pages
+from ocr_rl.data.synthetic import words
+from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection, render_page
+from ocr_rl.data.synthetic.typefaces import ALPHABET, FACES, face_alphabet, load_face
 from ocr_verifiers import Rubric, parse_test
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"

@@ -6,8 +6,8 @@ import re
 import pytest
 from html_tree import Tree
 
+from ocr_rl.data.loading import load_pages
 from ocr_rl.outcome import outcome, parts_that_fell
-from ocr_rl.pages import load_pages
 from ocr_rl.report_comparison import comparison_report
 
 ENDS = {

@@ -16,7 +16,7 @@ from ocr_rl.commands.options import fail
 
 if TYPE_CHECKING:
     from ocr_rl.bulk import Result
-    from ocr_rl.page_walk import Unread
+    from ocr_rl.data.unlabelled import Unread
     from ocr_rl.rollout import Engine
     from ocr_rl.types import Page
 
@@ -38,7 +38,7 @@ def run_into(
 
     Without any the engine is not loaded. The exit code is 1 if a row holds an error, whenever it was written.
     """
-    from ocr_rl.row_file import RowFile
+    from ocr_rl.runs.jsonl_file import RowFile
 
     waiting = iter(pages)
     waiting = chain([next(waiting)], waiting)  # having no pages is told before there is a file

@@ -122,7 +122,8 @@ def compare(
     from ocr_rl.cell_runs import CellLost
     from ocr_rl.outcome import outcome
     from ocr_rl.report_comparison import comparison_report
-    from ocr_rl.run_folder import RunFolder, write_atomically
+    from ocr_rl.runs.atomic import write_atomically
+    from ocr_rl.runs.folder import RunFolder
     from ocr_rl.train import collect_pages
 
     if dry_run:

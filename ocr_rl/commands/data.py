@@ -48,8 +48,8 @@ def check(
     ocr-rl data check scans/
     ocr-rl data check scans/ --where level=line --json report.json
     """
-    from ocr_rl.data_check import check_dataset
-    from ocr_rl.pages import parse_filters
+    from ocr_rl.data.check import check_dataset
+    from ocr_rl.data.loading import parse_filters
 
     report = check_dataset(
         path,

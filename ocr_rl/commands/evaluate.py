@@ -91,13 +91,13 @@ def evaluate(
 
     from ocr_rl.comparison import compare
     from ocr_rl.config.schema import RewardConfig
+    from ocr_rl.data.loading import load_pages, parse_filters
+    from ocr_rl.data.splits import SPLIT_SEED, split_pages
     from ocr_rl.evaluate import read_predictions, sample, summarize_samples, transcribe
     from ocr_rl.evaluation_summary import evaluation
     from ocr_rl.evaluation_table import breakdown, comparison_table, table
     from ocr_rl.page_results import score_pages, score_samples
-    from ocr_rl.pages import load_pages, parse_filters
     from ocr_rl.rewards import Rewarder, make_rubric
-    from ocr_rl.splits import SPLIT_SEED, split_pages
 
     pages = load_pages(
         data, where=parse_filters(where), prompt=prompt, columns=parse_columns(columns), split=split or "train"
@@ -152,7 +152,7 @@ def evaluate(
         write_json_atomic(json_path, evaluated)
     if html_path is not None:
         from ocr_rl.report_evaluation import evaluation_report
-        from ocr_rl.run_folder import write_atomically
+        from ocr_rl.runs.atomic import write_atomically
 
         write_atomically(html_path, evaluation_report(evaluated, Path(model or str(predictions)).name, pages))
 

@@ -82,7 +82,7 @@ def data_overrides(
 ) -> tuple[str, ...]:
     """The options of a recipe's pages and model as what --set takes; those that were not given are left out."""
     from ocr_rl.config.loader import as_overrides
-    from ocr_rl.pages import parse_filters
+    from ocr_rl.data.loading import parse_filters
 
     values: dict[str, Any] = {
         "data.path": data,
@@ -167,7 +167,7 @@ def load_engine(model: str, max_pixels: int, trust_remote_code: bool, engine: st
     check_model_path(model)
 
     from ocr_rl.engines import chosen_engine, make_engine
-    from ocr_rl.policy import Policy
+    from ocr_rl.models.policy import Policy
 
     chosen_engine(engine)
     policy = Policy.load(ModelConfig(path=model, max_pixels=max_pixels, trust_remote_code=trust_remote_code))

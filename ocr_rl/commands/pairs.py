@@ -99,7 +99,7 @@ def pairs(
     _refuse(data is None, "is about a dataset; add --data", where=where, column=columns, split=split, prompt=prompt)
     _refuse(choose != "margin", "is a bound for --choose margin; leave it out", most=most)
 
-    from ocr_rl.pages import load_pages, parse_filters
+    from ocr_rl.data.loading import load_pages, parse_filters
     from ocr_rl.preference_files import image_path, label_row, pair_row, read_groups
     from ocr_rl.preferences import Choose, labels_of_groups, largest_margin, pairs_of_groups
 

@@ -58,7 +58,7 @@ def render(
     ocr-rl render pages/ --style carbon --layout lines --layout columns --headers 0.5 --seed 7
     ocr-rl render lines/ --lines 1 1 --characters 40 72
     """
-    from ocr_rl.render import STYLES, Layout, render_collection
+    from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
 
     if style not in STYLES:
         raise ValueError(f'--style is "{style}"; write one of {", ".join(STYLES)}')

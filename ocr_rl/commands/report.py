@@ -24,7 +24,8 @@ def report(run: Path, html_path: Path | None) -> None:
     ocr-rl report runs/a --html a.html
     """
     from ocr_rl.report_run import run_report
-    from ocr_rl.run_folder import RunFolder, write_atomically
+    from ocr_rl.runs.atomic import write_atomically
+    from ocr_rl.runs.folder import RunFolder
 
     out = html_path or run / "report.html"
     write_atomically(out, run_report(RunFolder.open(run)))

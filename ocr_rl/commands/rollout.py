@@ -94,7 +94,7 @@ def rollout(
     check_model_path(model)
 
     from ocr_rl.config.schema import RewardConfig
-    from ocr_rl.pages import load_pages, parse_filters
+    from ocr_rl.data.loading import load_pages, parse_filters
     from ocr_rl.rewards import Rewarder, check_scorable, make_rubric
 
     filters, names = parse_filters(where), parse_columns(columns)
@@ -104,7 +104,7 @@ def rollout(
         check_scorable(rubric, pages)
 
     from ocr_rl.bulk import group_row, in_order, page_row
-    from ocr_rl.page_walk import Unread
+    from ocr_rl.data.unlabelled import Unread
     from ocr_rl.rollout import Sampling
     from ocr_rl.scoring_pool import Scorer
 

@@ -12,7 +12,7 @@ import click
 from ocr_rl.commands.options import data_overrides, dataset_options, fail, user_errors
 
 if TYPE_CHECKING:
-    from ocr_rl.run_folder import RunFolder
+    from ocr_rl.runs.folder import RunFolder
 
 
 @click.command()
@@ -115,8 +115,8 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
     """The rest of an interrupted run. A finished one says so."""
     from ocr_rl import distributed
     from ocr_rl.config.loader import check_model_path
-    from ocr_rl.resume import find_start
-    from ocr_rl.run_folder import RunFolder
+    from ocr_rl.runs.folder import RunFolder
+    from ocr_rl.runs.resume import find_start
 
     folder = seen_by(RunFolder.open(path))
     with folder.locked():
@@ -146,7 +146,7 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
 def seen_by(folder: RunFolder) -> RunFolder:
     """As this process may use it: the first one writes."""
     from ocr_rl import distributed
-    from ocr_rl.run_folder import Onlooker
+    from ocr_rl.runs.folder import Onlooker
 
     return folder if distributed.first() else Onlooker(folder.path)
 

@@ -59,7 +59,7 @@ def transcribe(
     ocr-rl transcribe scans/ --model runs/a/checkpoints/step_000060 --out scans.jsonl
     """
     from ocr_rl.config.loader import check_model_path
-    from ocr_rl.page_walk import Unread, walk_pages
+    from ocr_rl.data.unlabelled import Unread, walk_pages
 
     check_model_path(model)
     pages = walk_pages(source, prompt)
@@ -109,7 +109,7 @@ def transcribe(
 
 def print_all(results: Iterable[Result], max_tokens: int, alone: bool) -> int:
     """The transcriptions on stdout, under headings unless there is but one page; how many could not be read."""
-    from ocr_rl.page_walk import Unread
+    from ocr_rl.data.unlabelled import Unread
 
     failed = 0
     for result in results:
@@ -134,7 +134,7 @@ def only(result: ScoredGroup | Group) -> tuple[str, Completion]:
 
 def write_text(folder: Path, page_id: str, text: str) -> str:
     """Write the page's .md file, on disk when its name is returned."""
-    from ocr_rl.run_folder import write_atomically
+    from ocr_rl.runs.atomic import write_atomically
 
     name = page_id.replace("#", "_pg") + ".md"
     (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.rollout import Engine
 
 Batch = TypeVar("Batch")

@@ -17,22 +17,22 @@ import torch
 from torch import Tensor
 
 from ocr_rl import distributed
-from ocr_rl.advantages import (
+from ocr_rl.config.schema import GrpoConfig, Recipe
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.reference import Reference
+from ocr_rl.objectives.advantages import (
     GroupAdvantages,
     batch_advantages,
     decoupled_advantages,
     group_advantages,
     leave_one_out_advantages,
 )
-from ocr_rl.config.schema import GrpoConfig, Recipe
-from ocr_rl.losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
-from ocr_rl.mismatch import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
-from ocr_rl.policy import Policy
-from ocr_rl.reference import Reference
+from ocr_rl.objectives.masking import masked_sum
+from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
+from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.rewards import ScoredGroup, gated_parts
 from ocr_rl.rollout import Engine
 from ocr_rl.scoring_pool import Scorer
-from ocr_rl.tensors import masked_sum
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, by_update, cut, reference_logprobs

@@ -20,15 +20,16 @@ from torch import nn
 from tqdm import tqdm
 
 from ocr_rl import distributed
-from ocr_rl.best_step import BestStep
-from ocr_rl.budget import Budget, compute_clock
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import Recipe, TrainConfig
 from ocr_rl.errors import EngineFailed
-from ocr_rl.policy import Policy
-from ocr_rl.resume import Start
-from ocr_rl.run_folder import RunFolder
+from ocr_rl.models.policy import Policy
+from ocr_rl.runs.best_step import BestStep
+from ocr_rl.runs.budget import Budget
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.resume import Start
 from ocr_rl.trainer_state import NOTHING, Extras, load_checkpoint, save_checkpoint
+from ocr_rl.training.resources import compute_clock
 from ocr_rl.types import Page
 
 Item = TypeVar("Item")

@@ -8,9 +8,10 @@ from typing import Generic, TypeVar
 
 from torch import Tensor
 
-from ocr_rl.policy import Policy, Prompt, TokenScores
-from ocr_rl.reference import Reference
-from ocr_rl.tensors import pad_rows
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt import Prompt, TokenScores
+from ocr_rl.models.reference import Reference
 from ocr_rl.types import Completion
 
 

@@ -17,23 +17,24 @@ import torch
 from torch import Tensor, nn
 
 from ocr_rl import distributed
-from ocr_rl.advantages import generalized_advantages, missing_end_penalty, token_rewards, whiten
 from ocr_rl.config.schema import PpoConfig, Recipe
-from ocr_rl.heads import ScalarHead
-from ocr_rl.losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
-from ocr_rl.mismatch import mismatch_metrics, mismatch_sums, sampling_weights
-from ocr_rl.policy import Policy, Prompt, TokenScores
-from ocr_rl.reference import Reference
+from ocr_rl.models.heads import ScalarHead
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt import Prompt, TokenScores
+from ocr_rl.models.reference import Reference
+from ocr_rl.objectives.masking import masked_sum
+from ocr_rl.objectives.off_policy import mismatch_metrics, mismatch_sums, sampling_weights
+from ocr_rl.objectives.policy_losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
+from ocr_rl.objectives.returns import generalized_advantages, missing_end_penalty, token_rewards, whiten
+from ocr_rl.objectives.value_losses import explained_variance, value_clip_fraction, value_loss
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine
 from ocr_rl.scoring_pool import Scorer
-from ocr_rl.tensors import masked_sum
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import MicroBatch, Reading, by_update, cut, reference_logprobs
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Page
-from ocr_rl.value_losses import explained_variance, value_clip_fraction, value_loss
 
 
 class Ppo(Method):

@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol
 import torch
 from torch import Tensor
 
+from ocr_rl.models.text_encoder import Writer
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine
 from ocr_rl.scoring_pool import Scorer
@@ -26,7 +27,6 @@ from ocr_rl.trainers.loop import Method, StepResult, epochs
 from ocr_rl.trainers.preference_learners import Example, Learner
 from ocr_rl.trainers.rollouts import Batch, Rollouts, rollout_metrics, rollout_rows
 from ocr_rl.types import Completion, Page
-from ocr_rl.writing import Writer
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,11 @@ from tqdm import tqdm
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
-from ocr_rl.policy import Policy, Prompt
-from ocr_rl.preference_losses import (
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt import Prompt
+from ocr_rl.models.reference import Reference
+from ocr_rl.objectives.preference_losses import (
     dpo_loss,
     implicit_rewards,
     kto_loss,
@@ -29,9 +32,7 @@ from ocr_rl.preference_losses import (
     sequence_logprobs,
 )
 from ocr_rl.preferences import Labelled, Pair, labels_of_groups, pairs_of_groups
-from ocr_rl.reference import Reference
 from ocr_rl.rewards import ScoredGroup
-from ocr_rl.tensors import pad_rows
 from ocr_rl.trainers.loop import guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import Reading
 from ocr_rl.types import Completion

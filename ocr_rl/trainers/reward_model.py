@@ -15,11 +15,11 @@ import torch
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
-from ocr_rl.heads import ScalarHead
-from ocr_rl.policy import Policy
-from ocr_rl.preference_losses import reward_model_loss
+from ocr_rl.models.heads import ScalarHead
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.reward_model import HEAD, RewardModel, padded
+from ocr_rl.objectives.preference_losses import reward_model_loss
 from ocr_rl.preferences import Choose, Pair, pairs_of_groups
-from ocr_rl.reward_model import HEAD, RewardModel, padded
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine, Sampling
 from ocr_rl.scoring_pool import Scorer

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.rewards import ScoredGroup
 from ocr_rl.rollout import Engine, Sampling
 from ocr_rl.scoring_pool import RolledOut, Scorer

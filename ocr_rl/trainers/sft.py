@@ -14,13 +14,14 @@ import torch
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
-from ocr_rl.policy import Policy
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.text_encoder import Writer
+from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.rollout import Engine
-from ocr_rl.tensors import masked_sum, pad_rows
 from ocr_rl.trainers.loop import Method, StepResult, epochs, guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import Reading
 from ocr_rl.types import Page
-from ocr_rl.writing import Writer
 
 NAMED = 5
 """Pages that an error names."""

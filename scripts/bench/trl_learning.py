@@ -30,7 +30,7 @@ from ocr_rl.config.schema import Recipe
 from ocr_rl.evaluate import transcribe
 from ocr_rl.page_results import score_pages
 from ocr_rl.rollout import TransformersEngine
-from ocr_rl.run_folder import RunFolder
+from ocr_rl.runs.folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import Job, collect_pages, prepare
 from ocr_rl.trainers.grpo import Grpo

@@ -11,7 +11,7 @@ import transformers
 import trl
 
 from ocr_rl.config.schema import Recipe
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.rewards import Rewarder
 from ocr_rl.types import Completion, Page
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocr_rl import images
-from ocr_rl.data_check import DataReport, check_dataset
-from ocr_rl.pages import load_pages
-from ocr_rl.problems import Problem
-from ocr_rl.splits import document_of, split_pages
+from ocr_rl.data import images
+from ocr_rl.data.check import DataReport, check_dataset
+from ocr_rl.data.loading import load_pages
+from ocr_rl.data.problems import Problem
+from ocr_rl.data.splits import document_of, split_pages
 
 
 def draw(path, size=(20, 30), seed=0):

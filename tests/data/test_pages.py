@@ -12,8 +12,8 @@ import huggingface_hub
 import pytest
 from PIL import Image
 
-from ocr_rl.page_walk import walk_pages
-from ocr_rl.pages import load_pages, parse_filters
+from ocr_rl.data.loading import load_pages, parse_filters
+from ocr_rl.data.unlabelled import walk_pages
 
 PRESENT = {"pdf": "a.png", "page": 1, "id": "a_1", "type": "present", "text": "Dear Sir"}
 LETTER = {"file_name": "a.png", "text": "Dear Sir,\nthank you."}

@@ -10,20 +10,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ocr_rl.advantages import (
+from ocr_rl.objectives.advantages import (
     batch_advantages,
     decoupled_advantages,
-    generalized_advantages,
     group_advantages,
-    kl_penalised_rewards,
     leave_one_out_advantages,
+)
+from ocr_rl.objectives.policy_losses import StepCounts, grpo_loss, kl_estimate
+from ocr_rl.objectives.returns import (
+    generalized_advantages,
+    kl_penalised_rewards,
     missing_end_penalty,
     n_step_returns,
     rewards_to_go,
     token_rewards,
     whiten,
 )
-from ocr_rl.losses import StepCounts, grpo_loss, kl_estimate
 
 EPS = 1e-4
 rewards_of_groups = arrays(

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_rl.budget import Budget, compute_clock
 from ocr_rl.config.loader import load_recipe
+from ocr_rl.runs.budget import Budget
+from ocr_rl.training.resources import compute_clock
 
 
 def recipe(*overrides):

@@ -16,10 +16,10 @@ from PIL import Image
 from tiny_models import make_page, make_policy
 
 from ocr_rl.bulk import group_row, in_order
-from ocr_rl.page_walk import Unread, walk_pages
+from ocr_rl.data.unlabelled import Unread, walk_pages
 from ocr_rl.rewards import Rewarder
 from ocr_rl.rollout import Engine, Refused, Sampled, Sampling, TransformersEngine
-from ocr_rl.row_file import RowFile
+from ocr_rl.runs.jsonl_file import RowFile
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Rubric, read_groups, score_groups

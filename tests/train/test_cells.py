@@ -12,7 +12,7 @@ from ocr_rl.cells import Plan, chosen_reference, final_cell, load_recipes, own_b
 from ocr_rl.compare import reference_seconds
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import BudgetConfig
-from ocr_rl.run_folder import RunFolder
+from ocr_rl.runs.folder import RunFolder
 
 
 def plan(tmp_path, names=("grpo", "sft", "dpo"), **changes):

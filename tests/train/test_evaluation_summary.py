@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scored_pages import page, results
 
+from ocr_rl.data.loading import load_pages
 from ocr_rl.evaluate import read_predictions
 from ocr_rl.evaluation_summary import RESAMPLES, by_kind, by_metadata, evaluation, resampled_sums, summarize
-from ocr_rl.pages import load_pages
 
 
 def test_rates_pool_counts_over_pages():

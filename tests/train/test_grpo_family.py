@@ -18,12 +18,12 @@ from test_grpo_trainer import (
 from tiny_models import PAD, assert_all_close, gradients, make_page, make_policy, make_recipe, weights
 
 from ocr_rl.config.schema import GrpoConfig
-from ocr_rl.losses import kl_estimate
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.objectives.policy_losses import kl_estimate
 from ocr_rl.rewards import Rewarder, ScoredGroup, gated_parts
 from ocr_rl.rollout import TransformersEngine
-from ocr_rl.run_folder import RunFolder
+from ocr_rl.runs.folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
-from ocr_rl.tensors import pad_rows
 from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of
 from ocr_rl.trainers.loop import run_steps
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics

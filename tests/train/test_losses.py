@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from token_batches import batch, counts_of, rows_of, wider, with_junk
 
-from ocr_rl.losses import (
+from ocr_rl.objectives.policy_losses import (
     StepCounts,
     adapted_kl_coefficient,
     aggregate,

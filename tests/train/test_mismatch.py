@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from token_batches import batch, counts_of, rows_of, wider, with_junk
 
-from ocr_rl.losses import grpo_loss
-from ocr_rl.mismatch import mismatch_metrics, mismatch_sums, sampling_weights
+from ocr_rl.objectives.off_policy import mismatch_metrics, mismatch_sums, sampling_weights
+from ocr_rl.objectives.policy_losses import grpo_loss
 
 KINDS = ("none", "token", "sequence_mask")
 LOG2 = math.log(2)

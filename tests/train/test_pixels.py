@@ -10,8 +10,8 @@ from transformers import PixtralImageProcessorPil, Qwen2VLImageProcessorPil
 from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_output_image_size
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from ocr_rl.pixels import PixelBudget
-from ocr_rl.policy import pixel_budget
+from ocr_rl.models.loading import pixel_budget
+from ocr_rl.models.pixels import PixelBudget
 
 page_sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000)).filter(lambda s: max(s) <= 40 * min(s))
 

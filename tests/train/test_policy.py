@@ -30,11 +30,11 @@ from tiny_models import (
     weights,
 )
 
-from ocr_rl import policy as policy_module
 from ocr_rl.config.schema import ModelConfig
-from ocr_rl.policy import Policy
-from ocr_rl.reference import Reference
-from ocr_rl.tensors import pad_rows
+from ocr_rl.models import policy as policy_module
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.reference import Reference
 
 TEXTS = ["abc", "", "ad\nfghi", "k"]
 

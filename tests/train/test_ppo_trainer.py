@@ -22,12 +22,12 @@ from tiny_models import (
 
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.validation import check
-from ocr_rl.policy import Policy
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
 from ocr_rl.rewards import Rewarder, ScoredGroup
 from ocr_rl.rollout import Sampling, TransformersEngine
-from ocr_rl.run_folder import RunFolder
+from ocr_rl.runs.folder import RunFolder
 from ocr_rl.scoring_pool import Scorer
-from ocr_rl.tensors import pad_rows
 from ocr_rl.trainers import ppo as ppo_module
 from ocr_rl.trainers.loop import run_steps
 from ocr_rl.trainers.ppo import Learner, Ppo, over_batch

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import logsigmoid
 
-from ocr_rl.preference_losses import (
+from ocr_rl.objectives.preference_losses import (
     dpo_loss,
     implicit_rewards,
     kto_loss,

@@ -19,11 +19,11 @@ from tiny_models import group, make_page, make_policy, make_recipe, pages_of_dif
 
 from ocr_rl import distributed
 from ocr_rl.cli import main
+from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
-from ocr_rl.images import ImageError
 from ocr_rl.rewards import Rewarder, ScoredGroup
 from ocr_rl.rollout import Sampling, TransformersEngine
-from ocr_rl.run_folder import Onlooker, RunFolder
+from ocr_rl.runs.folder import Onlooker, RunFolder
 from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import check_processes
 from ocr_rl.trainers import grpo, ppo, preference, preference_learners, reward_model

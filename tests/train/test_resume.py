@@ -24,9 +24,9 @@ from tiny_models import make_page, weights
 from ocr_rl.cli import main
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import DataConfig, ModelConfig, RenderConfig
-from ocr_rl.policy import Policy
-from ocr_rl.resume import find_start
-from ocr_rl.run_folder import RunFolder
+from ocr_rl.models.policy import Policy
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.resume import find_start
 from ocr_rl.train import collect_pages
 
 STEPS = 6

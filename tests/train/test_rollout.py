@@ -25,9 +25,10 @@ from tiny_models import (
 from transformers import GenerationConfig
 
 from ocr_rl.config.schema import ModelConfig
-from ocr_rl.policy import AppendingLayer, Policy, cache_of
+from ocr_rl.models.kv_cache import AppendingLayer, cache_of
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
 from ocr_rl.rollout import Refused, Sampling, TransformersEngine
-from ocr_rl.tensors import pad_rows
 
 HOSTILE = {
     "do_sample": True,

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from ocr_rl.run_folder import RunFolder, write_atomically
+from ocr_rl.runs.atomic import write_atomically
+from ocr_rl.runs.folder import RunFolder
 
 
 def save(content="weights"):

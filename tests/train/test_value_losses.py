@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from token_batches import rows_of, wider, with_junk
 
-from ocr_rl.value_losses import explained_variance, value_clip_fraction, value_loss
+from ocr_rl.objectives.value_losses import explained_variance, value_clip_fraction, value_loss
 
 
 def batch(seed, rows=4, width=6):

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from ocr_rl.config.schema import GrpoConfig, Recipe, RolloutConfig, TrainConfig
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.types import Completion, Group, Page
 
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "<break>", "<end>", "<video>", "<stop>"]

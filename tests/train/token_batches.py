@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from ocr_rl.losses import StepCounts
+from ocr_rl.objectives.policy_losses import StepCounts
 
 
 def batch(seed, rows=4, width=6):

@@ -6,7 +6,7 @@ import torch
 from tiny_models import make_model, make_processor
 from transformers import LightOnOcrForConditionalGeneration
 
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 
 
 def make_policy(seed: int = 0, tied: bool = False, **options) -> Policy:

@@ -2,7 +2,7 @@
 
 import torch
 
-from ocr_rl.tensors import pad_rows
+from ocr_rl.models.padding import pad_rows
 
 
 def worst_difference(policy, groups, temperature=1.0):

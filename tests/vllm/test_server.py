@@ -23,9 +23,9 @@ from tiny_models import BREAK, END, EOS, IMAGE, make_page
 
 from ocr_rl import rollout_server, vllm_server
 from ocr_rl.config.schema import ModelConfig
+from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
-from ocr_rl.images import ImageError
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.rollout import Refused, Sampled, Sampling, TransformersEngine
 from ocr_rl.rollout_server import ServerEngine
 from ocr_rl.vllm_server import KEY_VARIABLE, PolicySource, VllmServer, Wanted, serve_command

@@ -10,8 +10,8 @@ import torch
 from scored import completions, worst_difference
 from tiny_models import BREAK, END, EOS, IMAGE, STOP, VOCABULARY, make_page
 
+from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
-from ocr_rl.images import ImageError
 from ocr_rl.rollout import Refused, Sampled, Sampling, TransformersEngine
 
 PAGES = [make_page(i, size, prompt="ab" * i) for i, size in enumerate([(48, 32), (64, 64), (32, 64), (20, 70)])]

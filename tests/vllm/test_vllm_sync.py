@@ -9,7 +9,7 @@ from tiny_models import make_page, weights
 from ocr_rl import rollout_vllm
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.errors import EngineFailed
-from ocr_rl.policy import Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.rollout import Sampling
 from ocr_rl.rollout_vllm import VllmEngine
 from ocr_rl.vllm_weights import checkpoint_tensors

@@ -1,0 +1,1 @@
+"""Datasets of page images: reading, checking and splitting them."""

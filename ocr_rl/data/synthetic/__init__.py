@@ -1,0 +1,1 @@
+"""Invented pages: text, typefaces and rendering."""
