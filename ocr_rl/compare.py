@@ -19,7 +19,7 @@ from ocr_rl.outcome import ranked
 from ocr_rl.page_results import PageResult, score_pages
 from ocr_rl.ranking import Runs, differences, holm, most_different_pages, summary
 from ocr_rl.report_run import environment
-from ocr_rl.rewards import Rewarder, make_rubric
+from ocr_rl.rewards.rewarder import Rewarder, make_rubric
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Page

@@ -9,7 +9,8 @@ import torch
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
 from ocr_rl.objectives.policy_losses import kl_estimate
-from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Page
 
 

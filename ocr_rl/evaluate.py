@@ -13,7 +13,7 @@ from ocr_rl.types import Completion, FinishReason, Group, Page
 from ocr_verifiers import read_jsonl
 
 if TYPE_CHECKING:
-    from ocr_rl.rollout import Engine
+    from ocr_rl.rollouts.engine import Engine
 
 Report = Callable[[int], object]
 """Told how many pages are done."""
@@ -36,9 +36,9 @@ def sample(
     report: Report = lambda done: None,
 ) -> list[Group]:
     """`samples` transcriptions of each page, in page order. Raises ValueError for a page that cannot be read."""
-    from ocr_rl.bulk import in_order
     from ocr_rl.data.unlabelled import Unread
-    from ocr_rl.rollout import Sampling
+    from ocr_rl.rollouts.engine import Sampling
+    from ocr_rl.rollouts.ordered import in_order
 
     sampling = Sampling(group_size=samples, temperature=temperature, max_tokens=max_tokens)
     groups: list[Group] = []

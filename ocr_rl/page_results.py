@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocr_rl.data.splits import document_of
-from ocr_rl.rewards import Rewarder
+from ocr_rl.rewards.rewarder import Rewarder
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score
 

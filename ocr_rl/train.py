@@ -24,7 +24,6 @@ from ocr_rl.config.schema import DataConfig, ModelConfig, Recipe, RenderConfig
 from ocr_rl.data.loading import load_pages
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
-from ocr_rl.engines import chosen_engine, make_engine
 from ocr_rl.errors import EngineFailed
 from ocr_rl.evaluate import transcribe
 from ocr_rl.evaluation_summary import evaluation
@@ -32,15 +31,16 @@ from ocr_rl.evaluation_table import table
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.page_results import score_pages
-from ocr_rl.preference_files import read_labels, read_pairs
-from ocr_rl.preferences import Labelled, Pair
 from ocr_rl.report_run import close_with_report
-from ocr_rl.rewards import Rewarder, ScoredGroup, make_rubric
-from ocr_rl.rollout import Engine, Sampling
+from ocr_rl.rewards.preference_files import read_labels, read_pairs
+from ocr_rl.rewards.preferences import Labelled, Pair
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, make_rubric
+from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.reward_model_scorer import JudgedScorer
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.selection import chosen_engine, make_engine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import Start
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.trainer_state import environment, environment_changes
 from ocr_rl.trainers import grpo, ppo, preference, preference_learners, reward_model, sft
 from ocr_rl.trainers.loop import Method, TrainingStopped, peak_memory, run_steps

@@ -2,7 +2,7 @@
 
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 60
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 30          # again: resumes
-    python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/models/tiny --level 14    # goes on from what ships
+    python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/models/tiny --level 14  # continue
     python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/models/tiny  # bfloat16, ready to ship
 
 The only hard part is the plateau before the model looks at the image at all: it learns a character language

@@ -14,7 +14,7 @@ from ocr_rl.evaluation_summary import evaluation
 from ocr_rl.page_results import score_pages
 from ocr_rl.report_html import diff
 from ocr_rl.report_run import close_with_report, duration, run_report
-from ocr_rl.rewards import Rewarder
+from ocr_rl.rewards.rewarder import Rewarder
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Completion
 from ocr_verifiers import Rubric

@@ -15,9 +15,9 @@ import click
 from ocr_rl.commands.options import fail
 
 if TYPE_CHECKING:
-    from ocr_rl.bulk import Result
     from ocr_rl.data.unlabelled import Unread
-    from ocr_rl.rollout import Engine
+    from ocr_rl.rollouts.engine import Engine
+    from ocr_rl.rollouts.ordered import Result
     from ocr_rl.types import Page
 
 Pages = Iterable["Page | Unread"]

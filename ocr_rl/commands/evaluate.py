@@ -97,7 +97,7 @@ def evaluate(
     from ocr_rl.evaluation_summary import evaluation
     from ocr_rl.evaluation_table import breakdown, comparison_table, table
     from ocr_rl.page_results import score_pages, score_samples
-    from ocr_rl.rewards import Rewarder, make_rubric
+    from ocr_rl.rewards.rewarder import Rewarder, make_rubric
 
     pages = load_pages(
         data, where=parse_filters(where), prompt=prompt, columns=parse_columns(columns), split=split or "train"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from ocr_rl.rollout import Engine
+    from ocr_rl.rollouts.engine import Engine
 
 EXTRAS = {
     "data": ("datasets", "matplotlib", "PIL", "pypdfium2", "reportlab"),
@@ -166,8 +166,8 @@ def load_engine(model: str, max_pixels: int, trust_remote_code: bool, engine: st
 
     check_model_path(model)
 
-    from ocr_rl.engines import chosen_engine, make_engine
     from ocr_rl.models.policy import Policy
+    from ocr_rl.rollouts.selection import chosen_engine, make_engine
 
     chosen_engine(engine)
     policy = Policy.load(ModelConfig(path=model, max_pixels=max_pixels, trust_remote_code=trust_remote_code))

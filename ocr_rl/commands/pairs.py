@@ -100,8 +100,9 @@ def pairs(
     _refuse(choose != "margin", "is a bound for --choose margin; leave it out", most=most)
 
     from ocr_rl.data.loading import load_pages, parse_filters
-    from ocr_rl.preference_files import image_path, label_row, pair_row, read_groups
-    from ocr_rl.preferences import Choose, labels_of_groups, largest_margin, pairs_of_groups
+    from ocr_rl.rewards.group_files import read_groups
+    from ocr_rl.rewards.preference_files import image_path, label_row, pair_row
+    from ocr_rl.rewards.preferences import Choose, labels_of_groups, largest_margin, pairs_of_groups
 
     pages: dict[str, Page] | None = None
     if data is not None:

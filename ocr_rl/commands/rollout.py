@@ -22,8 +22,8 @@ from ocr_rl.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from ocr_rl.bulk import Result
-    from ocr_rl.rollout import Engine
+    from ocr_rl.rollouts.engine import Engine
+    from ocr_rl.rollouts.ordered import Result
 
 
 @click.command()
@@ -95,7 +95,7 @@ def rollout(
 
     from ocr_rl.config.schema import RewardConfig
     from ocr_rl.data.loading import load_pages, parse_filters
-    from ocr_rl.rewards import Rewarder, check_scorable, make_rubric
+    from ocr_rl.rewards.rewarder import Rewarder, check_scorable, make_rubric
 
     filters, names = parse_filters(where), parse_columns(columns)
     pages = load_pages(data, where=filters, prompt=prompt, columns=names, split=split or "train")[:limit]
@@ -103,10 +103,11 @@ def rollout(
     if not no_score:
         check_scorable(rubric, pages)
 
-    from ocr_rl.bulk import group_row, in_order, page_row
     from ocr_rl.data.unlabelled import Unread
-    from ocr_rl.rollout import Sampling
-    from ocr_rl.scoring_pool import Scorer
+    from ocr_rl.rewards.group_files import group_row, page_row
+    from ocr_rl.rollouts.engine import Sampling
+    from ocr_rl.rollouts.ordered import in_order
+    from ocr_rl.rollouts.scoring import Scorer
 
     sampling = Sampling(group_size, temperature, max_tokens)
     settings = {

@@ -15,9 +15,9 @@ from ocr_rl.commands.bulk import Pages, data_settings, failed_pages, interruptio
 from ocr_rl.commands.options import engine_option, load_engine, model_options, user_errors
 
 if TYPE_CHECKING:
-    from ocr_rl.bulk import Result
-    from ocr_rl.rewards import ScoredGroup
-    from ocr_rl.rollout import Engine
+    from ocr_rl.rewards.rewarder import ScoredGroup
+    from ocr_rl.rollouts.engine import Engine
+    from ocr_rl.rollouts.ordered import Result
     from ocr_rl.types import Completion, Group
 
 
@@ -67,8 +67,8 @@ def transcribe(
     load = partial(load_engine, model, max_pixels, trust_remote_code, engine)
 
     def results(loaded: Engine, rest: Pages, _there: int = 0) -> Generator[Result, None, None]:
-        from ocr_rl.bulk import in_order
-        from ocr_rl.rollout import Sampling
+        from ocr_rl.rollouts.engine import Sampling
+        from ocr_rl.rollouts.ordered import in_order
 
         return in_order(loaded, rest, Sampling(1, 0.0, max_tokens), seed=0)
 

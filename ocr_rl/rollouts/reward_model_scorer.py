@@ -8,9 +8,9 @@ from dataclasses import replace
 from random import Random
 
 from ocr_rl.models.reward_model import RewardModel
-from ocr_rl.rewards import Rewarder, ScoredGroup, scored_group
-from ocr_rl.rollout import Engine, Sampling
-from ocr_rl.scoring_pool import RolledOut, Scorer
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, scored_group
+from ocr_rl.rollouts.engine import Engine, Sampling
+from ocr_rl.rollouts.scoring import RolledOut, Scorer
 from ocr_rl.types import Page
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 from ocr_rl.models.policy import Policy
-from ocr_rl.rollout import Engine
+from ocr_rl.rollouts.engine import Engine
 
 Batch = TypeVar("Batch")
 

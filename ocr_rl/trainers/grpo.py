@@ -30,9 +30,9 @@ from ocr_rl.objectives.advantages import (
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
-from ocr_rl.rewards import ScoredGroup, gated_parts
-from ocr_rl.rollout import Engine
-from ocr_rl.scoring_pool import Scorer
+from ocr_rl.rewards.rewarder import ScoredGroup, gated_parts
+from ocr_rl.rollouts.engine import Engine
+from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, by_update, cut, reference_logprobs

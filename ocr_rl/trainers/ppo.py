@@ -27,9 +27,9 @@ from ocr_rl.objectives.off_policy import mismatch_metrics, mismatch_sums, sampli
 from ocr_rl.objectives.policy_losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.objectives.returns import generalized_advantages, missing_end_penalty, token_rewards, whiten
 from ocr_rl.objectives.value_losses import explained_variance, value_clip_fraction, value_loss
-from ocr_rl.rewards import ScoredGroup
-from ocr_rl.rollout import Engine
-from ocr_rl.scoring_pool import Scorer
+from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rollouts.engine import Engine
+from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import MicroBatch, Reading, by_update, cut, reference_logprobs

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from ocr_rl.models.text_encoder import Writer
-from ocr_rl.rewards import ScoredGroup
-from ocr_rl.rollout import Engine
-from ocr_rl.scoring_pool import Scorer
+from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rollouts.engine import Engine
+from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, epochs
 from ocr_rl.trainers.preference_learners import Example, Learner

@@ -31,8 +31,8 @@ from ocr_rl.objectives.preference_losses import (
     reward_margin,
     sequence_logprobs,
 )
-from ocr_rl.preferences import Labelled, Pair, labels_of_groups, pairs_of_groups
-from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rewards.preferences import Labelled, Pair, labels_of_groups, pairs_of_groups
+from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.trainers.loop import guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import Reading
 from ocr_rl.types import Completion

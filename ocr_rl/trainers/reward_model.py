@@ -19,10 +19,10 @@ from ocr_rl.models.heads import ScalarHead
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import HEAD, RewardModel, padded
 from ocr_rl.objectives.preference_losses import reward_model_loss
-from ocr_rl.preferences import Choose, Pair, pairs_of_groups
-from ocr_rl.rewards import ScoredGroup
-from ocr_rl.rollout import Engine, Sampling
-from ocr_rl.scoring_pool import Scorer
+from ocr_rl.rewards.preferences import Choose, Pair, pairs_of_groups
+from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rollouts.engine import Engine, Sampling
+from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.trainer_state import Extras
 from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import Reading

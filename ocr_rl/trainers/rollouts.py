@@ -17,9 +17,9 @@ from tqdm import tqdm
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.policy import Policy
-from ocr_rl.rewards import ScoredGroup
-from ocr_rl.rollout import Engine, Sampling
-from ocr_rl.scoring_pool import RolledOut, Scorer
+from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rollouts.engine import Engine, Sampling
+from ocr_rl.rollouts.scoring import RolledOut, Scorer
 from ocr_rl.trainers.ahead import Schedule
 from ocr_rl.trainers.loop import TrainingStopped, epochs, step_seed
 from ocr_rl.types import Completion, Group, Page

@@ -18,7 +18,7 @@ from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import Writer
 from ocr_rl.objectives.masking import masked_sum
-from ocr_rl.rollout import Engine
+from ocr_rl.rollouts.engine import Engine
 from ocr_rl.trainers.loop import Method, StepResult, epochs, guarded_step, make_optimizer
 from ocr_rl.trainers.micro_batches import Reading
 from ocr_rl.types import Page

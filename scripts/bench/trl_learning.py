@@ -29,9 +29,9 @@ from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.config.schema import Recipe
 from ocr_rl.evaluate import transcribe
 from ocr_rl.page_results import score_pages
-from ocr_rl.rollout import TransformersEngine
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import Job, collect_pages, prepare
 from ocr_rl.trainers.grpo import Grpo
 from ocr_rl.trainers.loop import epochs, run_steps

@@ -35,8 +35,9 @@ import torch
 from ocr_rl.config.schema import GrpoConfig, ModelConfig, Recipe, RewardConfig, RolloutConfig, TrainConfig
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_page
 from ocr_rl.models.policy import Policy
-from ocr_rl.rewards import Rewarder, ScoredGroup, make_rubric
-from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, make_rubric
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.trainers.grpo import Learner, advantages_of
 from ocr_rl.types import Group, Page
 

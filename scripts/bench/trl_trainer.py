@@ -12,7 +12,7 @@ import trl
 
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.policy import Policy
-from ocr_rl.rewards import Rewarder
+from ocr_rl.rewards.rewarder import Rewarder
 from ocr_rl.types import Completion, Page
 
 

@@ -1,7 +1,7 @@
 """Pages without an image, and transcriptions of them, scored."""
 
 from ocr_rl.page_results import PageResult, score_pages
-from ocr_rl.rewards import Rewarder
+from ocr_rl.rewards.rewarder import Rewarder
 from ocr_rl.types import Completion, Page
 from ocr_verifiers import Rubric
 

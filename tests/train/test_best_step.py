@@ -11,11 +11,11 @@ from tiny_models import make_page, make_policy, make_recipe, weights
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.policy import Policy
-from ocr_rl.rewards import Rewarder
-from ocr_rl.rollout import TransformersEngine
+from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import check_keep_best
 from ocr_rl.trainers.grpo import Grpo
 from ocr_rl.trainers.loop import run_steps

@@ -15,12 +15,14 @@ from odd_rubrics import Odd
 from PIL import Image
 from tiny_models import make_page, make_policy
 
-from ocr_rl.bulk import group_row, in_order
 from ocr_rl.data.unlabelled import Unread, walk_pages
-from ocr_rl.rewards import Rewarder
-from ocr_rl.rollout import Engine, Refused, Sampled, Sampling, TransformersEngine
+from ocr_rl.rewards.group_files import group_row
+from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
+from ocr_rl.rollouts.ordered import in_order
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.jsonl_file import RowFile
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Rubric, read_groups, score_groups
 

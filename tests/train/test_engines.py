@@ -7,10 +7,10 @@ import pytest
 import torch
 from tiny_models import make_policy
 
-from ocr_rl import rollout_vllm
 from ocr_rl.config.schema import RolloutConfig
-from ocr_rl.engines import chosen_engine, make_engine
-from ocr_rl.rollout import TransformersEngine
+from ocr_rl.rollouts.selection import chosen_engine, make_engine
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.rollouts.vllm import engine as rollout_vllm
 
 
 @pytest.fixture

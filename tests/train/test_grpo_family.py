@@ -20,10 +20,10 @@ from tiny_models import PAD, assert_all_close, gradients, make_page, make_policy
 from ocr_rl.config.schema import GrpoConfig
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.objectives.policy_losses import kl_estimate
-from ocr_rl.rewards import Rewarder, ScoredGroup, gated_parts
-from ocr_rl.rollout import TransformersEngine
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, gated_parts
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of
 from ocr_rl.trainers.loop import run_steps
 from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics

@@ -30,10 +30,11 @@ from ocr_rl.errors import EngineFailed
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
 from ocr_rl.objectives.policy_losses import StepCounts, grpo_loss
-from ocr_rl.rewards import Rewarder, ScoredGroup
-from ocr_rl.rollout import Refused, Sampling, TransformersEngine
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rollouts.engine import Refused, Sampling
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.trainers import grpo as grpo_module
 from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of, micro_batches
 from ocr_rl.trainers.loop import TrainingStopped, epochs, guarded_step, learning_rate, make_optimizer, run_steps

@@ -24,10 +24,11 @@ from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
-from ocr_rl.rewards import Rewarder, ScoredGroup
-from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.trainers import ppo as ppo_module
 from ocr_rl.trainers.loop import run_steps
 from ocr_rl.trainers.ppo import Learner, Ppo, over_batch

@@ -31,12 +31,13 @@ from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reference import Reference
-from ocr_rl.preference_files import label_row, pair_row
-from ocr_rl.preferences import Labelled, Pair, labels_of_groups, pairs_of_groups
-from ocr_rl.rewards import Rewarder, ScoredGroup
-from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.rewards.preference_files import label_row, pair_row
+from ocr_rl.rewards.preferences import Labelled, Pair, labels_of_groups, pairs_of_groups
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.trainers.loop import run_steps
 from ocr_rl.trainers.preference import Preference, of_pages
 from ocr_rl.trainers.preference_learners import LEARNERS, Dpo, Kto, cut_examples

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import make_page
 
-from ocr_rl.preference_files import label_row, pair_row, read_groups, read_labels, read_pairs
-from ocr_rl.preferences import labels_of_groups, largest_margin, pairs_of_groups
-from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rewards.group_files import read_groups
+from ocr_rl.rewards.preference_files import label_row, pair_row, read_labels, read_pairs
+from ocr_rl.rewards.preferences import labels_of_groups, largest_margin, pairs_of_groups
+from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.types import Completion, Group
 
 CHOICES = ("best-worst", "margin", "best-of-n")
@@ -271,7 +272,7 @@ def test_what_is_no_scored_group_is_told_with_its_place(tmp_path, change, told):
 
 def test_a_page_of_a_pdf_gets_an_image_file_of_its_own(tmp_path):
     """A name with a slash or two stays in the folder."""
-    from ocr_rl.preference_files import image_path
+    from ocr_rl.rewards.preference_files import image_path
 
     path = image_path(replace(PAGES[0], id="../a/b.pdf#1"), tmp_path / "images")
     assert path.parent == tmp_path / "images"

@@ -21,10 +21,11 @@ from ocr_rl import distributed
 from ocr_rl.cli import main
 from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
-from ocr_rl.rewards import Rewarder, ScoredGroup
-from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import Onlooker, RunFolder
-from ocr_rl.scoring_pool import Scorer
 from ocr_rl.train import check_processes
 from ocr_rl.trainers import grpo, ppo, preference, preference_learners, reward_model
 from ocr_rl.trainers.rollouts import roll_out

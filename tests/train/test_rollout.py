@@ -28,7 +28,8 @@ from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.kv_cache import AppendingLayer, cache_of
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
-from ocr_rl.rollout import Refused, Sampling, TransformersEngine
+from ocr_rl.rollouts.engine import Refused, Sampling
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 
 HOSTILE = {
     "do_sample": True,

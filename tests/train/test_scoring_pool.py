@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from odd_rubrics import Odd
 from tiny_models import make_page, make_policy
 
-from ocr_rl.rewards import Rewarder
-from ocr_rl.rollout import Engine, Refused, Sampled, Sampling, TransformersEngine
-from ocr_rl.scoring_pool import Scorer
+from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
+from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Completion, Page
 from ocr_verifiers import Rubric
 

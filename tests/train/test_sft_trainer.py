@@ -23,7 +23,8 @@ from tiny_models import (
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import Writer, end_id
-from ocr_rl.rollout import Sampling, TransformersEngine
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.trainers.loop import run_steps
 from ocr_rl.trainers.sft import Sft, require_texts

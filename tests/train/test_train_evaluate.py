@@ -14,8 +14,8 @@ from ocr_rl.evaluate import read_predictions, sample, summarize_samples, transcr
 from ocr_rl.evaluation_summary import evaluation, summarize
 from ocr_rl.evaluation_table import breakdown, table
 from ocr_rl.page_results import PageResult, score_pages, score_samples
-from ocr_rl.rewards import Rewarder
-from ocr_rl.rollout import TransformersEngine
+from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Completion, Group
 
 

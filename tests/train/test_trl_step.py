@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_models import EOS, gradients, make_page, make_policy, make_recipe
 
-from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.trainers.grpo import Learner, advantages_of
 from ocr_rl.types import Completion, Group
 

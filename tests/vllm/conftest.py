@@ -12,7 +12,7 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # what the worker inherits
 sys.path.append(str(Path(__file__).resolve().parents[1] / "train"))
 
-from ocr_rl.rollout_vllm import VllmEngine, vllm_installed
+from ocr_rl.rollouts.vllm.engine import VllmEngine, vllm_installed
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -21,14 +21,18 @@ from models import make_policy
 from scored import completions, worst_difference
 from tiny_models import BREAK, END, EOS, IMAGE, make_page
 
-from ocr_rl import rollout_server, vllm_server
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
 from ocr_rl.models.policy import Policy
-from ocr_rl.rollout import Refused, Sampled, Sampling, TransformersEngine
-from ocr_rl.rollout_server import ServerEngine
-from ocr_rl.vllm_server import KEY_VARIABLE, PolicySource, VllmServer, Wanted, serve_command
+from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.rollouts.vllm import server_client as vllm_server
+from ocr_rl.rollouts.vllm import server_engine as rollout_server
+from ocr_rl.rollouts.vllm.server_client import KEY_VARIABLE, VllmServer
+from ocr_rl.rollouts.vllm.server_engine import ServerEngine
+from ocr_rl.rollouts.vllm.server_setup import Wanted, serve_command
+from ocr_rl.rollouts.vllm.server_weights import PolicySource
 
 PAGES = [make_page(i, size, prompt="ab" * i) for i, size in enumerate([(48, 32), (64, 64), (32, 64), (20, 70)])]
 LONG = [make_page(i, (64, 64), prompt="abc" * 60) for i in range(4)]

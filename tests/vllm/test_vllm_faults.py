@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from tiny_models import make_page
 
-from ocr_rl import rollout_vllm
 from ocr_rl.errors import EngineFailed
-from ocr_rl.rollout import Refused, Sampled, Sampling
-from ocr_rl.rollout_vllm import VllmEngine
+from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
+from ocr_rl.rollouts.vllm import engine as rollout_vllm
+from ocr_rl.rollouts.vllm.engine import VllmEngine
 
 PAGES = [make_page(i, prompt="ab" * (i % 5)) for i in range(20)]
 SAMPLING = Sampling(4, 1.0, 40)

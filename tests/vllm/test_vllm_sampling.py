@@ -12,7 +12,8 @@ from tiny_models import BREAK, END, EOS, IMAGE, STOP, VOCABULARY, make_page
 
 from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
-from ocr_rl.rollout import Refused, Sampled, Sampling, TransformersEngine
+from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 
 PAGES = [make_page(i, size, prompt="ab" * i) for i, size in enumerate([(48, 32), (64, 64), (32, 64), (20, 70)])]
 

@@ -6,13 +6,13 @@ from models import make_policy
 from scored import completions, worst_difference
 from tiny_models import make_page, weights
 
-from ocr_rl import rollout_vllm
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.errors import EngineFailed
 from ocr_rl.models.policy import Policy
-from ocr_rl.rollout import Sampling
-from ocr_rl.rollout_vllm import VllmEngine
-from ocr_rl.vllm_weights import checkpoint_tensors
+from ocr_rl.models.weight_export import checkpoint_tensors
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.vllm import engine as rollout_vllm
+from ocr_rl.rollouts.vllm.engine import VllmEngine
 
 SAMPLING = Sampling(4, 1.0, 8)
 PAGES = [make_page(i, (64, 64), prompt="abc" * 60) for i in range(4)]

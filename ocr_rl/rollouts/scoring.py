@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ocr_rl.rewards import Rewarder, ScoredGroup, scored_group
+from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, scored_group
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score, ScoringPool
 from ocr_verifiers.parallel import KnownPage
 
 if TYPE_CHECKING:
-    from ocr_rl.rollout import Engine, Sampling
+    from ocr_rl.rollouts.engine import Engine, Sampling
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Scorer:
             ValueError: a page cannot be scored, or not in time.
             RuntimeError: a bug in a verifier, or a completion that ended a process twice.
         """
-        from ocr_rl.rollout import Refused
+        from ocr_rl.rollouts.engine import Refused
 
         began = time.monotonic()
         here = 0.0

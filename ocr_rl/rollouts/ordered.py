@@ -5,16 +5,14 @@ Memory holds the pages that are under way and those that ended before an earlier
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ocr_rl.data.unlabelled import Unread
-from ocr_rl.rewards import ScoredGroup
-from ocr_rl.rollout import Engine, Refused, Sampling
-from ocr_rl.scoring_pool import OpenGroup, Scorer
+from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rollouts.engine import Engine, Refused, Sampling
+from ocr_rl.rollouts.scoring import OpenGroup, Scorer
 from ocr_rl.types import Group, Page
 
 Result = ScoredGroup | Group | Unread
@@ -74,36 +72,3 @@ def in_order(
             yield first()
     while waiting:
         yield first()
-
-
-def group_row(group: ScoredGroup | Group) -> dict[str, Any]:
-    """A line that `ocr-verify groups` reads, with what the engine and the rubric said of each completion."""
-    scored = group if isinstance(group, ScoredGroup) else None
-    group = group.group if isinstance(group, ScoredGroup) else group
-    completions = group.completions
-    row = page_row(group.page) | {
-        "completions": [c.text for c in completions],
-        "finished": [c.finished for c in completions],
-        "finish_reasons": [c.finish_reason for c in completions],
-        "tokens": [len(c.token_ids) for c in completions],
-        "sum_logprobs": [_finite(math.fsum(c.sampling_logprobs)) for c in completions],
-    }
-    if scored is not None:
-        row["rewards"] = list(scored.rewards)
-        row["parts"] = [dict(score.parts) for score in scored.scores]
-    return row
-
-
-def page_row(page: Page) -> dict[str, Any]:
-    """What `ocr-verify groups` wants to know of a page."""
-    row: dict[str, Any] = {"id": page.id}
-    if page.text is not None:
-        row["reference"] = page.text
-    if page.tests:
-        row["tests"] = [dict(test) for test in page.tests]
-    return row
-
-
-def _finite(number: float) -> float | None:
-    """JSON has no infinities."""
-    return number if math.isfinite(number) else None

@@ -1,12 +1,4 @@
-"""The process that vLLM runs in, seen from the trainer, and what the two say to each other.
-
-The trainer sends `Setup`, and then
-    ("load", buffer), ("pieces", list) ..., ("loaded", caches)    the weights, and the caches to drop after them
-    "begin", Ask ..., ("end", stream)                             pages, and that no more of them is wanted
-    "sleep"                                                       give memory back until the next load
-The worker says "ready", "taken" after each list of pieces, "loaded", ("ended", stream), "asleep", and the messages
-below. Both speak over one socket pair; nothing is read from disk.
-"""
+"""Starting, watching and stopping the process that runs vLLM."""
 
 from __future__ import annotations
 
@@ -17,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
@@ -32,85 +23,6 @@ class WorkerLost(Exception):
     """The worker died or said nothing for too long; it is killed by now."""
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What the engine is started with."""
-
-    folder: str
-    """Config, tokenizer and processor; no weights."""
-    dtype: str
-    device: str
-    max_model_len: int
-    rows: int
-    """Completions decoded at a time."""
-    kv_cache_gib: float
-    """0: as much as `memory_share` leaves."""
-    memory_share: float
-    eager: bool
-    sleep: bool
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A page to transcribe, once for each seed."""
-
-    stream: int
-    page: int
-    image: bytes
-    """RGB, fitted."""
-    size: tuple[int, int]
-    """Width and height in pixels."""
-    prompt_ids: Sequence[int]
-    """As the tokenizer gives them: an image is one token."""
-    expanded_ids: Sequence[int]
-    """As the trainer reads them; the engine has to arrive at the same."""
-    rows: Sequence[tuple[int, int]]
-    """Rows of the group that are wanted, and their seeds."""
-    temperature: float
-    max_tokens: int
-    end_ids: Sequence[int]
-    suppressed_ids: Sequence[int]
-    stop_repetition: tuple[int, int] | None
-    """A pattern's greatest length, and how often it comes."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A completion that has ended."""
-
-    stream: int
-    page: int
-    row: int
-    token_ids: Sequence[int]
-    logprobs: Sequence[float]
-    reason: str
-    """vLLM's: stop, length or repetition."""
-
-
-@dataclass(frozen=True)
-class Turned:
-    """A page that the engine cannot take."""
-
-    stream: int
-    page: int
-    why: str
-
-
-@dataclass(frozen=True)
-class Differs:
-    """The engine's prompt is not the trainer's: their lengths."""
-
-    stream: int
-    page: int
-    engine: int
-    trainer: int
-
-
-@dataclass(frozen=True)
-class Beat:
-    """Still at work."""
-
-
 class Worker:
     """A running worker process. `log` receives whatever vLLM prints."""
 
@@ -120,7 +32,7 @@ class Worker:
         self._sending = threading.Lock()
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ocr_rl.vllm_worker", str(theirs.fileno()), *map(str, descriptors)],
+                [sys.executable, "-m", "ocr_rl.rollouts.vllm.worker", str(theirs.fileno()), *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

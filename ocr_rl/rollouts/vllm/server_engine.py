@@ -22,24 +22,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, NamedTuple
 
-from ocr_rl.engine_probe import PROBE, TOLERANCES, complaint
 from ocr_rl.errors import EngineFailed
 from ocr_rl.models.policy import Policy
-from ocr_rl.rollout import Engine, Refused, Sampled, Sampling
+from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
+from ocr_rl.rollouts.logprob_check import PROBE, TOLERANCES, complaint
+from ocr_rl.rollouts.vllm.server_client import CACHES, Calls, ServerError, ServerGone, VllmServer
+from ocr_rl.rollouts.vllm.server_setup import Wanted, check, model_name, serve_command
+from ocr_rl.rollouts.vllm.server_weights import FolderWeights, NcclWeights
 from ocr_rl.types import Completion, FinishReason, Page
-from ocr_rl.vllm_server import (
-    CACHES,
-    Calls,
-    FolderWeights,
-    NcclWeights,
-    ServerError,
-    ServerGone,
-    VllmServer,
-    Wanted,
-    check,
-    model_name,
-    serve_command,
-)
 
 READ_AHEAD = 8
 """Pages that are asked for before there is room for their rows."""

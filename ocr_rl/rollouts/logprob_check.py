@@ -6,7 +6,7 @@ import torch
 
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
-from ocr_rl.rollout import Sampling
+from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.types import Completion, Page
 
 PROBE = Sampling(group_size=1, temperature=1.0, max_tokens=16)

@@ -1,4 +1,4 @@
-"""The engine that samples with vLLM, in a process of its own (`vllm_worker`), from the trainer's current weights.
+"""The engine that samples with vLLM, in a process of its own (`worker`), from the trainer's current weights.
 
 What it samples is what `TransformersEngine` samples: the same prompt tokens (compared for every page), the same
 distribution (end tokens, suppressed tokens and temperature are the policy's; nothing comes from the checkpoint's
@@ -23,13 +23,14 @@ from importlib.util import find_spec
 from multiprocessing import Pipe
 from pathlib import Path
 
-from ocr_rl.engine_probe import PROBE, TOLERANCES, complaint
 from ocr_rl.errors import EngineFailed
 from ocr_rl.models.policy import Policy
-from ocr_rl.rollout import Engine, Refused, Sampled, Sampling
+from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
+from ocr_rl.rollouts.logprob_check import PROBE, TOLERANCES, complaint
+from ocr_rl.rollouts.vllm.protocol import Ask, Differs, Row, Setup, Turned
+from ocr_rl.rollouts.vllm.weights import CudaWeights, SharedWeights
+from ocr_rl.rollouts.vllm.worker_process import Worker, WorkerLost, last_lines
 from ocr_rl.types import Completion, FinishReason, Page
-from ocr_rl.vllm_process import Ask, Differs, Row, Setup, Turned, Worker, WorkerLost, last_lines
-from ocr_rl.vllm_weights import CudaWeights, SharedWeights
 
 CACHES = ("prefix", "encoder", "multimodal")
 """What vLLM remembers of pages that it has read, and must forget with the weights."""

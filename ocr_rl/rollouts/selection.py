@@ -10,8 +10,9 @@ import torch
 
 from ocr_rl.config.schema import RolloutConfig, VllmConfig
 from ocr_rl.models.policy import Policy
-from ocr_rl.rollout import Engine, TransformersEngine
-from ocr_rl.rollout_vllm import VllmEngine, vllm_installed
+from ocr_rl.rollouts.engine import Engine
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.rollouts.vllm.engine import VllmEngine, vllm_installed
 
 
 def chosen_engine(name: str, server: str = "") -> str:
@@ -64,7 +65,7 @@ def make_engine(
         "tolerance": vllm.tolerance or None,
     }
     if vllm.server:
-        from ocr_rl.rollout_server import ServerEngine
+        from ocr_rl.rollouts.vllm.server_engine import ServerEngine
 
         folder = Path(vllm.transfer_folder) if vllm.transfer_folder else None
         return ServerEngine(policy, vllm.server, transfer=vllm.transfer, folder=folder, **options)

@@ -1,4 +1,4 @@
-"""The process in which vLLM runs, `python -m ocr_rl.vllm_worker`.
+"""The process in which vLLM runs, `python -m ocr_rl.rollouts.vllm.worker`.
 
 `rollout_vllm` starts it and speaks with it as `vllm_process` says. vLLM's engine core runs inside this process, and a
 thread receives pages and preprocesses them while the engine works on others. It ends when its parent does.
@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ocr_rl.vllm_process import Ask, Beat, Differs, Row, Setup, Turned
-from ocr_rl.vllm_weights import Piece, mapped
+from ocr_rl.rollouts.vllm.protocol import Ask, Beat, Differs, Row, Setup, Turned
+from ocr_rl.rollouts.vllm.weights import Piece, mapped
 
 BEAT_SECONDS = 1.0
 """Longest silence of a worker that is well, apart from a single long step."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
 
-from ocr_rl.rewards import ScoredGroup
+from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.types import Completion, Page
 
 Choose = Literal["best-worst", "margin", "best-of-n"]
