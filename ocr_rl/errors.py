@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class EngineFailed(Exception):
     """The engine that generates is gone and does not come back. The message says what happened and what to try."""
+
+
+class TrainingStopped(Exception):
+    """Training cannot go on; what was saved is intact. The message says what happened and what to try."""

@@ -19,12 +19,16 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from ocr_rl import distributed
+from ocr_rl.algorithms import grpo, ppo, reward_model, sft
+from ocr_rl.algorithms.preference.registry import LEARNERS
+from ocr_rl.algorithms.preference.sources import of_pages
+from ocr_rl.algorithms.preference.trainer import Preference
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import DataConfig, ModelConfig, Recipe, RenderConfig
 from ocr_rl.data.loading import load_pages
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineFailed, TrainingStopped
 from ocr_rl.evaluate import transcribe
 from ocr_rl.evaluation_summary import evaluation
 from ocr_rl.evaluation_table import table
@@ -41,9 +45,10 @@ from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.selection import chosen_engine, make_engine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import Start
-from ocr_rl.trainer_state import environment, environment_changes
-from ocr_rl.trainers import grpo, ppo, preference, preference_learners, reward_model, sft
-from ocr_rl.trainers.loop import Method, TrainingStopped, peak_memory, run_steps
+from ocr_rl.training.base import Method
+from ocr_rl.training.checkpoint import environment, environment_changes
+from ocr_rl.training.loop import run_steps
+from ocr_rl.training.resources import peak_memory
 from ocr_rl.types import Page
 
 
@@ -105,7 +110,7 @@ def check_processes(recipe: Recipe) -> None:
 
 def stored_examples(recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]) -> Sequence[Pair | Labelled] | None:
     """Those of the file that the recipe names for its algorithm. Raises ValueError for a file that is none."""
-    if not recipe.pairs.path or recipe.algorithm not in preference_learners.LEARNERS:
+    if not recipe.pairs.path or recipe.algorithm not in LEARNERS:
         return None
     read = read_labels if recipe.algorithm == "kto" else read_pairs
     return read(Path(recipe.pairs.path), train, pages)
@@ -254,10 +259,10 @@ def make_method(job: Job, scorer: Scorer) -> Method:
         case "sft":
             return sft.Sft(policy, engine, job.train, recipe)
         case "dpo" | "orpo" | "kto":
-            learner = preference_learners.LEARNERS[recipe.algorithm](policy, recipe)
+            learner = LEARNERS[recipe.algorithm](policy, recipe)
             if job.examples is not None:
-                return preference.Preference.stored(learner, engine, job.examples)
-            return preference.Preference.fresh(learner, engine, job.train, scorer)
+                return Preference.stored(learner, engine, job.examples)
+            return Preference.fresh(learner, engine, job.train, scorer)
     return grpo.Grpo(policy, engine, job.train, scorer, recipe)
 
 
@@ -275,8 +280,8 @@ def one_gradient(job: Job, scored: Sequence[ScoredGroup]) -> None:
         case "sft":
             sft.Sft(job.policy, job.engine, job.train, recipe).accumulate([group.group.page for group in scored])
         case "dpo" | "orpo" | "kto":
-            preferred = preference_learners.LEARNERS[recipe.algorithm](job.policy, recipe)
-            pages = preference.of_pages(preferred.choose(apart))
+            preferred = LEARNERS[recipe.algorithm](job.policy, recipe)
+            pages = of_pages(preferred.choose(apart))
             preferred.begin(pages)
             preferred.accumulate(pages)
         case _:

@@ -88,7 +88,7 @@ def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bo
     import tempfile
 
     from ocr_rl import train as training
-    from ocr_rl.trainers.loop import TrainingStopped
+    from ocr_rl.errors import TrainingStopped
 
     if dry_run:
         with tempfile.TemporaryDirectory() as scratch:
@@ -132,7 +132,7 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
         check_model_path(recipe.model.path)
 
         from ocr_rl import train as training
-        from ocr_rl.trainers.loop import TrainingStopped
+        from ocr_rl.errors import TrainingStopped
 
         pages = training.collect_pages(recipe.data, recipe.render, path / "pages")
         job = training.prepare(recipe, pages, say, log=path / "vllm.log")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
+
+import torch
+
+from ocr_rl import distributed
 
 
 def compute_clock(on_gpu: bool) -> float:
@@ -23,3 +29,20 @@ def compute_clock(on_gpu: bool) -> float:
             continue
         seconds += used.user + used.system + used.children_user + used.children_system
     return seconds
+
+
+def resources(seconds: float, on_gpu: bool) -> dict[str, float]:
+    """What a step took: CPU seconds of all processes, seconds of the clock with GPUs; the most memory of one."""
+    spent = distributed.gather([(seconds, peak_memory(on_gpu))])
+    times = [seconds for seconds, _ in spent]
+    return {
+        "time/compute": round(max(times) if on_gpu else sum(times), 3),
+        "peak_memory_mib": max(memory for _, memory in spent),
+    }
+
+
+def peak_memory(on_gpu: bool) -> int:
+    """MiB that this process has held at most: of the GPU's memory, where there is one."""
+    if on_gpu:
+        return torch.cuda.max_memory_allocated() >> 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)

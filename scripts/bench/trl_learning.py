@@ -25,6 +25,7 @@ import torch
 import transformers
 from trl_trainer import make_trl_trainer
 
+from ocr_rl.algorithms.grpo import Grpo
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.config.schema import Recipe
 from ocr_rl.evaluate import transcribe
@@ -33,8 +34,8 @@ from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.train import Job, collect_pages, prepare
-from ocr_rl.trainers.grpo import Grpo
-from ocr_rl.trainers.loop import epochs, run_steps
+from ocr_rl.training.batching import epochs
+from ocr_rl.training.loop import run_steps
 from ocr_rl.types import Page
 
 

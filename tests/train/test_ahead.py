@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ocr_rl.trainers.ahead import Schedule
+from ocr_rl.training.schedule import Schedule
 
 
 class Weights:

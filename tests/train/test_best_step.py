@@ -8,6 +8,7 @@ import torch
 from test_grpo_trainer import RUBRIC, metrics_of
 from tiny_models import make_page, make_policy, make_recipe, weights
 
+from ocr_rl.algorithms.grpo import Grpo
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.policy import Policy
@@ -17,8 +18,7 @@ from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.train import check_keep_best
-from ocr_rl.trainers.grpo import Grpo
-from ocr_rl.trainers.loop import run_steps
+from ocr_rl.training.loop import run_steps
 
 
 def train(tmp_path, values, metric="cer", keep_best=True):

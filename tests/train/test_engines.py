@@ -10,7 +10,7 @@ from tiny_models import make_policy
 from ocr_rl.config.schema import RolloutConfig
 from ocr_rl.rollouts.selection import chosen_engine, make_engine
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
-from ocr_rl.rollouts.vllm import engine as rollout_vllm
+from ocr_rl.rollouts.vllm import engine as vllm_engine
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         real = importlib.util.find_spec
         found = SimpleNamespace(origin="vllm/__init__.py" if vllm == "yes" else None) if vllm != "no" else None
-        monkeypatch.setattr(rollout_vllm, "find_spec", lambda name: found if name == "vllm" else real(name))
+        monkeypatch.setattr(vllm_engine, "find_spec", lambda name: found if name == "vllm" else real(name))
 
     return has
 

@@ -17,6 +17,7 @@ from test_grpo_trainer import (
 )
 from tiny_models import PAD, assert_all_close, gradients, make_page, make_policy, make_recipe, weights
 
+from ocr_rl.algorithms.grpo import Grpo, Learner, advantages_of
 from ocr_rl.config.schema import GrpoConfig
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.objectives.policy_losses import kl_estimate
@@ -24,9 +25,9 @@ from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, gated_parts
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of
-from ocr_rl.trainers.loop import run_steps
-from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics
+from ocr_rl.training.loop import run_steps
+from ocr_rl.training.rollout_batches import Rollouts
+from ocr_rl.training.rollout_metrics import rollout_metrics
 
 
 def plain_logprobs(policy, group):

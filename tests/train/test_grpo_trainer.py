@@ -25,8 +25,10 @@ from tiny_models import (
     weights,
 )
 
+from ocr_rl.algorithms import grpo as grpo_module
+from ocr_rl.algorithms.grpo import Grpo, Learner, advantages_of, micro_batches
 from ocr_rl.config.schema import ModelConfig, TrainConfig
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineFailed, TrainingStopped
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
 from ocr_rl.objectives.policy_losses import StepCounts, grpo_loss
@@ -35,10 +37,10 @@ from ocr_rl.rollouts.engine import Refused, Sampling
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.trainers import grpo as grpo_module
-from ocr_rl.trainers.grpo import Grpo, Learner, advantages_of, micro_batches
-from ocr_rl.trainers.loop import TrainingStopped, epochs, guarded_step, learning_rate, make_optimizer, run_steps
-from ocr_rl.trainers.rollouts import Batch, Cost, rollout_metrics
+from ocr_rl.training.batching import epochs
+from ocr_rl.training.loop import run_steps
+from ocr_rl.training.optimizer import guarded_step, learning_rate, make_optimizer
+from ocr_rl.training.rollout_metrics import Batch, Cost, rollout_metrics
 from ocr_rl.types import Group
 from ocr_verifiers import Rubric
 

@@ -6,7 +6,7 @@ from tiny_models import PAD, make_page, make_policy, tokens
 
 from ocr_rl.models.heads import ScalarHead
 from ocr_rl.models.padding import pad_rows
-from ocr_rl.trainers.micro_batches import Reading
+from ocr_rl.models.page_reader import Reading
 
 IDS, MASK = pad_rows([tokens("abcd"), tokens("be")], PAD)
 

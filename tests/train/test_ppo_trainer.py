@@ -20,6 +20,8 @@ from tiny_models import (
     weights,
 )
 
+from ocr_rl.algorithms import ppo as ppo_module
+from ocr_rl.algorithms.ppo import Learner, Ppo, over_batch
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
@@ -29,9 +31,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.trainers import ppo as ppo_module
-from ocr_rl.trainers.loop import run_steps
-from ocr_rl.trainers.ppo import Learner, Ppo, over_batch
+from ocr_rl.training.loop import run_steps
 from ocr_rl.types import Group
 from ocr_verifiers import Rubric
 

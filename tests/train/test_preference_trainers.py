@@ -27,6 +27,12 @@ from tiny_models import (
 )
 from torch.nn.functional import logsigmoid
 
+from ocr_rl.algorithms.preference.dpo import Dpo
+from ocr_rl.algorithms.preference.kto import Kto
+from ocr_rl.algorithms.preference.packing import cut_examples
+from ocr_rl.algorithms.preference.registry import LEARNERS
+from ocr_rl.algorithms.preference.sources import of_pages
+from ocr_rl.algorithms.preference.trainer import Preference
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
@@ -38,9 +44,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.trainers.loop import run_steps
-from ocr_rl.trainers.preference import Preference, of_pages
-from ocr_rl.trainers.preference_learners import LEARNERS, Dpo, Kto, cut_examples
+from ocr_rl.training.loop import run_steps
 from ocr_verifiers import Rubric
 
 PAGES = pages_of_different_sizes()

@@ -18,6 +18,10 @@ from safetensors.torch import load_file, save_file
 from tiny_models import group, make_page, make_policy, make_recipe, pages_of_different_sizes
 
 from ocr_rl import distributed
+from ocr_rl.algorithms import grpo, ppo, reward_model
+from ocr_rl.algorithms.preference.registry import LEARNERS
+from ocr_rl.algorithms.preference.sources import of_pages
+from ocr_rl.algorithms.sft import Sft
 from ocr_rl.cli import main
 from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
@@ -27,9 +31,7 @@ from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import Onlooker, RunFolder
 from ocr_rl.train import check_processes
-from ocr_rl.trainers import grpo, ppo, preference, preference_learners, reward_model
-from ocr_rl.trainers.rollouts import roll_out
-from ocr_rl.trainers.sft import Sft
+from ocr_rl.training.shared_rollout import roll_out
 from ocr_verifiers import Rubric
 
 TEXTS = [["abc", "", "adfghi", "k"], ["l", "bb", "abcdef", "abcab"], ["kk", "abd", "hij", "c"]]
@@ -84,9 +86,9 @@ def learn_sft(policy, pages, recipe):
 
 
 def learn_preferences(policy, pages, recipe):
-    learner = preference_learners.LEARNERS[recipe.algorithm](policy, recipe)
+    learner = LEARNERS[recipe.algorithm](policy, recipe)
     update = Update(learner, away_from_reference=True)
-    return update.made(learner.update(preference.of_pages(learner.choose(scored(pages))), RATE))
+    return update.made(learner.update(of_pages(learner.choose(scored(pages))), RATE))
 
 
 def learn_ppo(policy, pages, recipe):

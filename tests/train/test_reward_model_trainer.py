@@ -21,6 +21,7 @@ from tiny_models import (
     weights,
 )
 
+from ocr_rl.algorithms.reward_model import BradleyTerry, Learner
 from ocr_rl.config.schema import ModelConfig, RewardModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.heads import ScalarHead
@@ -34,8 +35,7 @@ from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.train import load_judge
-from ocr_rl.trainers.loop import run_steps
-from ocr_rl.trainers.reward_model import BradleyTerry, Learner
+from ocr_rl.training.loop import run_steps
 from ocr_verifiers import Rubric
 
 RUBRIC = Rubric(weights={"similarity": 1.0}, gates={"end": 0.5})

@@ -20,14 +20,14 @@ from tiny_models import (
     weights,
 )
 
+from ocr_rl.algorithms.sft import Sft, require_texts
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import Writer, end_id
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.trainers.loop import run_steps
-from ocr_rl.trainers.sft import Sft, require_texts
+from ocr_rl.training.loop import run_steps
 
 TEXTS = ["abc", "", "adfghi", "kl"]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny_models import EOS, gradients, make_page, make_policy, make_recipe
 
+from ocr_rl.algorithms.grpo import Learner, advantages_of
 from ocr_rl.rewards.rewarder import ScoredGroup
-from ocr_rl.trainers.grpo import Learner, advantages_of
 from ocr_rl.types import Completion, Group
 
 PAGES = [make_page(0, (48, 32), "ab"), make_page(1, (64, 64), "c")]

@@ -27,8 +27,7 @@ from ocr_rl.errors import EngineFailed
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
-from ocr_rl.rollouts.vllm import server_client as vllm_server
-from ocr_rl.rollouts.vllm import server_engine as rollout_server
+from ocr_rl.rollouts.vllm import server_client, server_engine, server_weights
 from ocr_rl.rollouts.vllm.server_client import KEY_VARIABLE, VllmServer
 from ocr_rl.rollouts.vllm.server_engine import ServerEngine
 from ocr_rl.rollouts.vllm.server_setup import Wanted, serve_command
@@ -90,7 +89,7 @@ class Server:
             try:
                 VllmServer(self.url).get("/health")
                 return
-            except vllm_server.ServerGone:
+            except server_client.ServerGone:
                 time.sleep(0.2)
         raise AssertionError(self.log.read_text()[-3000:])
 
@@ -318,7 +317,7 @@ def test_after_every_update_of_tower_and_language_model_log_probabilities_are_th
         update(policy)
         assert all(not p.equal(old) for p, old in zip(policy.trainable_parameters(), before, strict=True) if p.ndim > 1)
         assert worst_difference(policy, groups) > 1e-3, "the update changed nothing"
-        monkeypatch.setattr(vllm_server, "SHARD_BYTES", 10_000 if files > 1 else 2**30)
+        monkeypatch.setattr(server_weights, "SHARD_BYTES", 10_000 if files > 1 else 2**30)
         engine.sync(policy)
         assert (len(list(engine._weights._written.iterdir())) == 1) == (files == 1)
         assert [engine._weights._written] == list(engine._weights.folder.iterdir()), "old weights were not removed"
@@ -327,7 +326,7 @@ def test_after_every_update_of_tower_and_language_model_log_probabilities_are_th
 
 def test_a_prefix_cache_that_was_not_reset_is_found_at_once(engine, policy, monkeypatch):
     engine.generate(LONG, SAMPLING, seed=0)
-    monkeypatch.setattr(rollout_server, "CACHES", ("/reset_encoder_cache", "/reset_mm_cache"))
+    monkeypatch.setattr(server_engine, "CACHES", ("/reset_encoder_cache", "/reset_mm_cache"))
     for _ in range(3):
         update(policy)
     with pytest.raises(EngineFailed, match=r"log probabilities are .* off the trainer's .*prefix cache"):
@@ -343,14 +342,14 @@ def test_weights_that_never_arrive_are_found_at_once(engine, policy, monkeypatch
 
 
 def test_before_any_page_is_known_the_first_row_is_compared(connect, monkeypatch):
-    monkeypatch.setattr(vllm_server.FolderWeights, "send", lambda *_: None)
+    monkeypatch.setattr(server_weights.FolderWeights, "send", lambda *_: None)
     engine = connect(make_policy(seed=5))
     with pytest.raises(EngineFailed, match=r"page\d: the engine's log probabilities are .* off the trainer's"):
         next(engine.stream(PAGES, SAMPLING, seed=0))
 
 
 def test_weights_that_the_server_cannot_load_are_an_error_that_names_them(engine, policy, monkeypatch):
-    monkeypatch.setattr(vllm_server, "save", lambda tensors: b"not safetensors")
+    monkeypatch.setattr(server_weights, "save", lambda tensors: b"not safetensors")
     with pytest.raises(EngineFailed, match=r"the server cannot load .*, which it must see under the same path"):
         engine.sync(policy)
 
@@ -420,7 +419,7 @@ def test_after_broken_connections_every_row_comes_once_and_as_if_nothing_had_hap
     with bad_line(server, []) as (url, left):
         engine = connect(policy, url)
         engine.generate(PAGES[:1], SAMPLING, seed=0)
-        monkeypatch.setattr(rollout_server, "ATTEMPTS", 8)  # whichever page the bad connections fall to
+        monkeypatch.setattr(server_engine, "ATTEMPTS", 8)  # whichever page the bad connections fall to
         left += [0, 500, 5000, 4000, 3000, 5000, 4500]
         events = list(engine.stream(PAGES, SAMPLING, seed=3))
         assert not left
@@ -436,7 +435,7 @@ def test_a_server_with_other_weights_gets_ours_again_in_the_middle_of_things(ser
     link = VllmServer(server.url)
     model = {"weights_path": str(server.log.parent / "model")}
     link.post("/collective_rpc", {"method": "reload_weights", "kwargs": model})
-    for route in vllm_server.CACHES:
+    for route in server_client.CACHES:
         link.post(route)
     link.post("/update_weight_version", {"new_version": "default"})
     groups = engine.generate(PAGES, SAMPLING, seed=0)
@@ -460,7 +459,7 @@ def test_two_trainers_on_one_server_are_told_so(connect, policy, monkeypatch):
 
 
 def test_a_server_that_hangs_is_lost_and_one_that_goes_on_is_used_again(server, connect, policy, monkeypatch):
-    monkeypatch.setattr(rollout_server, "HEALTH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(server_engine, "HEALTH_TIMEOUT_S", 0.5)
     engine = connect(policy, timeout_s=1, patience_s=1)
     engine.generate(PAGES, SAMPLING, seed=0)
     server.send(signal.SIGSTOP)

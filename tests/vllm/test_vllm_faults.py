@@ -15,7 +15,6 @@ from tiny_models import make_page
 
 from ocr_rl.errors import EngineFailed
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
-from ocr_rl.rollouts.vllm import engine as rollout_vllm
 from ocr_rl.rollouts.vllm.engine import VllmEngine
 
 PAGES = [make_page(i, prompt="ab" * (i % 5)) for i in range(20)]
@@ -106,7 +105,7 @@ def test_a_worker_that_always_dies_is_given_up_and_one_that_starts_again_is_take
 
 
 def test_an_engine_that_cannot_start_says_what_vllm_said(policy, tmp_path, monkeypatch):
-    monkeypatch.setitem(rollout_vllm.ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING", "perhaps")
+    monkeypatch.setitem(vllm_engine.ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING", "perhaps")
     with pytest.raises(EngineFailed, match=r"(?s)exit code 1.*vLLM's last lines:.*perhaps"):
         VllmEngine(policy, rows=4, log=tmp_path / "vllm.log")
 
@@ -132,7 +131,7 @@ def test_the_worker_ends_with_a_trainer_that_is_killed(tmp_path):
         import sys, time
         sys.path[:0] = {[str(Path(__file__).parent), *(p for p in sys.path if p.endswith("train"))]!r}
         from models import make_policy
-        from ocr_rl.rollout_vllm import VllmEngine
+        from ocr_rl.rollouts.vllm.engine import VllmEngine
         engine = VllmEngine(make_policy(), rows=4, kv_cache_gib=0.05)
         print(engine._workers[0].process.pid, engine._setup.folder, flush=True)
         time.sleep(600)

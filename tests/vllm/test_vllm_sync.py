@@ -11,7 +11,7 @@ from ocr_rl.errors import EngineFailed
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.weight_export import checkpoint_tensors
 from ocr_rl.rollouts.engine import Sampling
-from ocr_rl.rollouts.vllm import engine as rollout_vllm
+from ocr_rl.rollouts.vllm import engine as vllm_engine
 from ocr_rl.rollouts.vllm.engine import VllmEngine
 
 SAMPLING = Sampling(4, 1.0, 8)
@@ -58,7 +58,7 @@ def test_log_probabilities_of_the_old_weights_are_another_matter(engine, policy)
 
 def test_a_prefix_cache_that_was_not_reset_is_found_at_once(engine, policy, monkeypatch):
     engine.generate(PAGES, SAMPLING, seed=0)
-    monkeypatch.setattr(rollout_vllm, "CACHES", ("encoder", "multimodal"))
+    monkeypatch.setattr(vllm_engine, "CACHES", ("encoder", "multimodal"))
     for _ in range(3):
         update(policy, rate=0.1)
     with pytest.raises(EngineFailed, match=r"log probabilities are .* off the trainer's .*prefix cache"):
@@ -69,7 +69,7 @@ def test_with_an_encoder_cache_that_was_not_reset_no_row_comes_from_old_weights(
     """vLLM forgets half of that cache and dies when it is asked for the page again: at the sync, not in a stream."""
     engine.generate(PAGES, SAMPLING, seed=0)
     worker = engine._workers[0]
-    monkeypatch.setattr(rollout_vllm, "CACHES", ("prefix", "multimodal"))
+    monkeypatch.setattr(vllm_engine, "CACHES", ("prefix", "multimodal"))
     update(policy, rate=0.1)
     engine.sync(policy)
     assert worker.process.poll() is not None

@@ -15,12 +15,14 @@ import torch
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.page_reader import Reading
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import Writer
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.rollouts.engine import Engine
-from ocr_rl.trainers.loop import Method, StepResult, epochs, guarded_step, make_optimizer
-from ocr_rl.trainers.micro_batches import Reading
+from ocr_rl.training.base import Method, StepResult
+from ocr_rl.training.batching import epochs
+from ocr_rl.training.optimizer import guarded_step, make_optimizer
 from ocr_rl.types import Page
 
 NAMED = 5

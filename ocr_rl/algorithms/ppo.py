@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ocr_rl import distributed
 from ocr_rl.config.schema import PpoConfig, Recipe
 from ocr_rl.models.heads import ScalarHead
+from ocr_rl.models.page_reader import Reading
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt, TokenScores
 from ocr_rl.models.reference import Reference
@@ -30,10 +31,11 @@ from ocr_rl.objectives.value_losses import explained_variance, value_clip_fracti
 from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.trainer_state import Extras
-from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
-from ocr_rl.trainers.micro_batches import MicroBatch, Reading, by_update, cut, reference_logprobs
-from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
+from ocr_rl.training.base import Extras, Method, StepResult
+from ocr_rl.training.micro_batches import MicroBatch, by_update, cut, reference_logprobs
+from ocr_rl.training.optimizer import guarded_step, make_optimizer
+from ocr_rl.training.rollout_batches import Rollouts
+from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 
 

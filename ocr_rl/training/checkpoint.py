@@ -17,13 +17,11 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from ocr_rl import __version__, distributed
 from ocr_rl.config.loader import to_toml
@@ -31,38 +29,12 @@ from ocr_rl.config.schema import Recipe
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.safetensors_io import disk_errors
 from ocr_rl.runs.resume import RECIPE
+from ocr_rl.training.base import NOTHING, Extras
 from ocr_rl.types import Page
 
 OPTIMIZER = Path("trainer", "optimizer.safetensors")
 MODULES = Path("trainer", "modules.safetensors")
 STATE = Path("trainer", "state.json")
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What an algorithm has beside policy and optimiser that a resumed run needs."""
-
-    modules: Mapping[str, nn.Module] = field(default_factory=dict)
-    """By name; those of their weights that train are saved."""
-    numbers: dict[str, float] = field(default_factory=dict)
-    frozen: Mapping[str, nn.Module] = field(default_factory=dict)
-    """By name; saved whole, though nothing of them trains."""
-
-    def saved(self) -> dict[str, torch.Tensor]:
-        """Weights by name, to be read from and copied into."""
-        frozen = {f"{m}.{name}": t for m, owner in self.frozen.items() for name, t in owner.state_dict().items()}
-        return {**self.trained(), **frozen}
-
-    def trained(self) -> dict[str, nn.Parameter]:
-        return {
-            f"{module}.{name}": parameter
-            for module, owner in self.modules.items()
-            for name, parameter in owner.named_parameters()
-            if parameter.requires_grad
-        }
-
-
-NOTHING = Extras()
 
 
 def save_checkpoint(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import GrpoConfig, Recipe
+from ocr_rl.models.page_reader import Reading
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reference import Reference
 from ocr_rl.objectives.advantages import (
@@ -33,10 +34,11 @@ from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss
 from ocr_rl.rewards.rewarder import ScoredGroup, gated_parts
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.trainer_state import Extras
-from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
-from ocr_rl.trainers.micro_batches import MicroBatch, PageTask, Reading, by_update, cut, reference_logprobs
-from ocr_rl.trainers.rollouts import Rollouts, rollout_metrics, rollout_rows
+from ocr_rl.training.base import Extras, Method, StepResult
+from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
+from ocr_rl.training.optimizer import guarded_step, make_optimizer
+from ocr_rl.training.rollout_batches import Rollouts
+from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 
 

@@ -16,6 +16,7 @@ import torch
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.heads import ScalarHead
+from ocr_rl.models.page_reader import Reading
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import HEAD, RewardModel, padded
 from ocr_rl.objectives.preference_losses import reward_model_loss
@@ -23,10 +24,11 @@ from ocr_rl.rewards.preferences import Choose, Pair, pairs_of_groups
 from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.trainer_state import Extras
-from ocr_rl.trainers.loop import Method, StepResult, guarded_step, make_optimizer
-from ocr_rl.trainers.micro_batches import Reading
-from ocr_rl.trainers.rollouts import Rollouts, roll_out, rollout_metrics
+from ocr_rl.training.base import Extras, Method, StepResult
+from ocr_rl.training.optimizer import guarded_step, make_optimizer
+from ocr_rl.training.rollout_batches import Rollouts
+from ocr_rl.training.rollout_metrics import rollout_metrics
+from ocr_rl.training.shared_rollout import roll_out
 from ocr_rl.types import Page
 
 
