@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-LOWER_IS_BETTER = ("cer", "cer_capped", "wer")
+RATES = ("cer", "cer_capped", "wer", "exact", "similarity", "pass_rate", "truncated", "reward")
+"""In the order that tables show them; `evaluation.rates` says how each is computed."""
+
+LOWER_IS_BETTER = frozenset({"cer", "cer_capped", "wer", "truncated"})

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ocr_rl import __version__
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 from ocr_rl.config.loader import recipe_names
 
 

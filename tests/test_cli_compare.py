@@ -10,7 +10,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 
 SMALL = (
     "--set=render.pages=40 --set=data.validation=0.5 --set=rollout.pages_per_step=2 --set=rollout.group_size=4 "

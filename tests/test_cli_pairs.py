@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 
 
 def run(*arguments):

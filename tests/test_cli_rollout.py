@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from kills import run_with_kills
 from PIL import Image
 
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 from ocr_verifiers.cli import main as verify
 
 

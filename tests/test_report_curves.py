@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ocr_rl.report_curves import SMOOTHED_FROM, Point, axis_ticks, curve, number, running_mean
+from ocr_rl.reporting.charts.axes import SMOOTHED_FROM, Point, axis_ticks, number, running_mean
+from ocr_rl.reporting.charts.curve import curve
 
 FINITE = st.floats(-1e9, 1e9, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-9)
 

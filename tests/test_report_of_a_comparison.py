@@ -6,9 +6,9 @@ import re
 import pytest
 from html_tree import Tree
 
+from ocr_rl.comparison.outcome import outcome, parts_that_fell
 from ocr_rl.data.loading import load_pages
-from ocr_rl.outcome import outcome, parts_that_fell
-from ocr_rl.report_comparison import comparison_report
+from ocr_rl.reporting.comparison_report import comparison_report
 
 ENDS = {
     "grpo": 0.106, "sft": 0.162, "ppo": 0.131, "dpo": 0.19, "ipo": 0.2, "kto": 0.101, "orpo": 0.175, "rloo": 0.11,

@@ -6,14 +6,14 @@ import pytest
 from click.testing import CliRunner
 from html_tree import Tree
 
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.data.loading import load_pages
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
-from ocr_rl.evaluation_summary import evaluation
-from ocr_rl.page_results import score_pages
-from ocr_rl.report_html import diff
-from ocr_rl.report_run import close_with_report, duration, run_report
+from ocr_rl.evaluation.results import score_pages
+from ocr_rl.evaluation.summary import evaluation
+from ocr_rl.reporting.html import diff
+from ocr_rl.reporting.run_report import close_with_report, duration, run_report
 from ocr_rl.rewards.rewarder import Rewarder
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Completion

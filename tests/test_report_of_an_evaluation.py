@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from html_tree import Tree
 
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 
 
 @pytest.fixture(autouse=True)

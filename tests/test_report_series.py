@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ocr_rl
 import ocr_verifiers
-from ocr_rl.report_series import (
+from ocr_rl.reporting.charts.series import (
     LONGEST_LABEL,
     LOOKS,
     MOST_MARKERS,
@@ -57,7 +57,7 @@ def markers(svg):
 
 def colours(css, after=""):
     """The variables of a style sheet, of the first block that follows `after`."""
-    text = "".join((Path(package.__file__).parent / "report.css").read_text() for package in css)
+    text = "".join((Path(folder) / "report.css").read_text() for folder in css)
     blocks = re.findall(re.escape(after) + r"\s*:root \{(.*?)\}", text, re.DOTALL)
     return dict(re.findall(r"(--[\w-]+):\s*(#\w+)", "".join(blocks)))
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ocr_rl.runs.folder import RunFolder
 from ocr_rl.metric_names import LOWER_IS_BETTER
-
+from ocr_rl.runs.folder import RunFolder
 
 
 class BestStep:

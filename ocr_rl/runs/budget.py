@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,5 +44,3 @@ class Budget:
 
     def _stretch(self) -> int:
         return int(self.progress * (self._evaluations + 1))
-
-

@@ -26,7 +26,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from ocr_rl.runs.atomic import addressed, _to_disk, write_atomically
+
+from ocr_rl.runs.atomic import _to_disk, addressed, write_atomically
 
 MANIFEST = Path("trainer", "files.json")
 """In a checkpoint: its files and their sizes in bytes."""
@@ -285,8 +286,6 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: is damaged; it should hold a JSON object") from None
 
 
-
-
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
@@ -298,9 +297,5 @@ def _discard(checkpoint: Path) -> None:
     shutil.rmtree(doomed)
 
 
-
-
 def _replaced(path: Path) -> Path:
     return path.parent / (path.name + ".replaced")
-
-

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.runs.budget import Budget
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import Recipe
+from ocr_rl.runs.budget import Budget
 from ocr_rl.runs.folder import RunFolder, step_of
 
 RECIPE = Path("trainer", "recipe.toml")

@@ -28,12 +28,13 @@ from trl_trainer import make_trl_trainer
 from ocr_rl.algorithms.grpo import Grpo
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.config.schema import Recipe
-from ocr_rl.evaluate import transcribe
-from ocr_rl.page_results import score_pages
+from ocr_rl.evaluation.results import score_pages
+from ocr_rl.evaluation.transcribe import transcribe
+from ocr_rl.pipeline.job import Job, prepare
+from ocr_rl.pipeline.pages import collect_pages
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.train import Job, collect_pages, prepare
 from ocr_rl.training.batching import epochs
 from ocr_rl.training.loop import run_steps
 from ocr_rl.types import Page

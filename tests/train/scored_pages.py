@@ -1,6 +1,6 @@
 """Pages without an image, and transcriptions of them, scored."""
 
-from ocr_rl.page_results import PageResult, score_pages
+from ocr_rl.evaluation.results import PageResult, score_pages
 from ocr_rl.rewards.rewarder import Rewarder
 from ocr_rl.types import Completion, Page
 from ocr_verifiers import Rubric

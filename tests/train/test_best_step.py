@@ -12,12 +12,12 @@ from ocr_rl.algorithms.grpo import Grpo
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.policy import Policy
+from ocr_rl.pipeline.job import check_keep_best
 from ocr_rl.rewards.rewarder import Rewarder
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.train import check_keep_best
 from ocr_rl.training.loop import run_steps
 
 

@@ -6,10 +6,18 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from ocr_rl.cell_results import models_held, why_stopped
-from ocr_rl.cell_runs import error_in, is_done, run_cells
-from ocr_rl.cells import Plan, chosen_reference, final_cell, load_recipes, own_budget, refuse_other_pages, tuning_cell
-from ocr_rl.compare import reference_seconds
+from ocr_rl.comparison.experiment import reference_seconds
+from ocr_rl.comparison.plan import (
+    Plan,
+    chosen_reference,
+    final_cell,
+    load_recipes,
+    own_budget,
+    refuse_other_pages,
+    tuning_cell,
+)
+from ocr_rl.comparison.trial_results import models_held, why_stopped
+from ocr_rl.comparison.trial_runs import error_in, is_done, run_cells
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import BudgetConfig
 from ocr_rl.runs.folder import RunFolder

@@ -6,8 +6,8 @@ import re
 import pytest
 from scored_pages import page, results
 
-from ocr_rl.comparison import SHOWN, compare
-from ocr_rl.evaluation_table import comparison_table
+from ocr_rl.evaluation.paired import SHOWN, compare
+from ocr_rl.reporting.text_tables import comparison_table
 
 
 def system(*edits, length=10, doc=None, **metadata):

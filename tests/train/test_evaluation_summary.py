@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scored_pages import page, results
 
 from ocr_rl.data.loading import load_pages
-from ocr_rl.evaluate import read_predictions
-from ocr_rl.evaluation_summary import RESAMPLES, by_kind, by_metadata, evaluation, resampled_sums, summarize
+from ocr_rl.evaluation.bootstrap import RESAMPLES, resampled_sums
+from ocr_rl.evaluation.predictions import read_predictions
+from ocr_rl.evaluation.summary import by_kind, by_metadata, evaluation, summarize
 
 
 def test_rates_pool_counts_over_pages():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 
 pytestmark = pytest.mark.slow
 

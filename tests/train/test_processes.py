@@ -22,15 +22,15 @@ from ocr_rl.algorithms import grpo, ppo, reward_model
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.sources import of_pages
 from ocr_rl.algorithms.sft import Sft
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
+from ocr_rl.pipeline.job import check_processes
 from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import Onlooker, RunFolder
-from ocr_rl.train import check_processes
 from ocr_rl.training.shared_rollout import roll_out
 from ocr_verifiers import Rubric
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scored_pages import page, results
 
-from ocr_rl.comparison import compare
-from ocr_rl.evaluation_summary import RATES, summarize
-from ocr_rl.ranking import COMPARED, differences, holm, most_different_pages, summary
+from ocr_rl.comparison.significance import COMPARED, differences, holm, most_different_pages, summary
+from ocr_rl.evaluation.paired import compare
+from ocr_rl.evaluation.rates import RATES
+from ocr_rl.evaluation.summary import summarize
 
 
 def run(*edits, length=10):

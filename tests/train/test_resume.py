@@ -21,13 +21,13 @@ import tiny_models
 from click.testing import CliRunner
 from tiny_models import make_page, weights
 
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import DataConfig, ModelConfig, RenderConfig
 from ocr_rl.models.policy import Policy
+from ocr_rl.pipeline.pages import collect_pages
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import find_start
-from ocr_rl.train import collect_pages
 
 STEPS = 6
 SETTINGS = {

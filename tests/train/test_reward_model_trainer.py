@@ -27,6 +27,7 @@ from ocr_rl.config.validation import check
 from ocr_rl.models.heads import ScalarHead
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import HEAD, RewardModel
+from ocr_rl.pipeline.job import load_judge
 from ocr_rl.rewards.preferences import Pair
 from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
@@ -34,7 +35,6 @@ from ocr_rl.rollouts.reward_model_scorer import JudgedScorer
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.train import load_judge
 from ocr_rl.training.loop import run_steps
 from ocr_verifiers import Rubric
 

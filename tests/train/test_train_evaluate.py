@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from scored_pages import RUBRIC, page, results
 from tiny_models import make_page, make_policy
 
-from ocr_rl.evaluate import read_predictions, sample, summarize_samples, transcribe
-from ocr_rl.evaluation_summary import evaluation, summarize
-from ocr_rl.evaluation_table import breakdown, table
-from ocr_rl.page_results import PageResult, score_pages, score_samples
+from ocr_rl.evaluation.predictions import read_predictions
+from ocr_rl.evaluation.results import PageResult, score_pages, score_samples
+from ocr_rl.evaluation.summary import evaluation, summarize, summarize_samples
+from ocr_rl.evaluation.transcribe import sample, transcribe
+from ocr_rl.reporting.text_tables import breakdown, evaluation_table
 from ocr_rl.rewards.rewarder import Rewarder
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Completion, Group
@@ -31,7 +32,7 @@ def test_a_row_of_an_evaluation_says_what_failed():
 
 def test_a_table_shows_evaluations_side_by_side():
     summary = summarize(results((page("a"), "abxx"), (page("b"), "abxx")))
-    text = table({"before": summary, "after": summary})
+    text = evaluation_table({"before": summary, "after": summary})
     assert "0.500 [0.500, 0.500]" in text
     assert "before: 2 pages of 2 documents, after: 2 pages of 2 documents" in text
 
@@ -180,13 +181,13 @@ def test_sources_and_languages_are_shown_where_there_are_several():
 
 def test_kinds_of_tests_have_rows_under_the_pass_rate_where_there_are_several():
     both = evaluation(results((page("a", tests=["abcd"], absent=["abcd"]), "abcd")))
-    text = table({"before": both, "after": both})
+    text = evaluation_table({"before": both, "after": both})
     assert re.search(r"^pass_rate .*\n  absent +0\.000 .*\n  present +1\.000 .*\ntruncated", text, re.MULTILINE)
-    assert "present" not in table({"x": evaluation(results((page("a", tests=["abcd"]), "abcd")))})
+    assert "present" not in evaluation_table({"x": evaluation(results((page("a", tests=["abcd"]), "abcd")))})
 
 
 def test_a_rate_that_no_page_allows_is_a_dash():
-    text = table({"x": evaluation(results((replace(page("a", tests=["ab"]), text=None), "ab")))})
+    text = evaluation_table({"x": evaluation(results((replace(page("a", tests=["ab"]), text=None), "ab")))})
     assert re.search(r"^cer +-$", text, re.MULTILINE)
 
 

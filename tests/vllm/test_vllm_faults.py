@@ -15,6 +15,7 @@ from tiny_models import make_page
 
 from ocr_rl.errors import EngineFailed
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
+from ocr_rl.rollouts.vllm import engine
 from ocr_rl.rollouts.vllm.engine import VllmEngine
 
 PAGES = [make_page(i, prompt="ab" * (i % 5)) for i in range(20)]
@@ -105,7 +106,7 @@ def test_a_worker_that_always_dies_is_given_up_and_one_that_starts_again_is_take
 
 
 def test_an_engine_that_cannot_start_says_what_vllm_said(policy, tmp_path, monkeypatch):
-    monkeypatch.setitem(vllm_engine.ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING", "perhaps")
+    monkeypatch.setitem(engine.ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING", "perhaps")
     with pytest.raises(EngineFailed, match=r"(?s)exit code 1.*vLLM's last lines:.*perhaps"):
         VllmEngine(policy, rows=4, log=tmp_path / "vllm.log")
 

@@ -16,11 +16,7 @@ from ocr_rl.models.page_reader import Reading
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.reference import Reference
-from ocr_rl.objectives.preference_losses import (
-    dpo_loss,
-    implicit_rewards,
-    log_ratio_margin,
-)
+from ocr_rl.objectives.preference_losses import dpo_loss, implicit_rewards, log_ratio_margin
 from ocr_rl.rewards.preferences import Pair
 
 

@@ -15,11 +15,7 @@ from ocr_rl.models.page_reader import Reading
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.reference import Reference
-from ocr_rl.objectives.preference_losses import (
-    implicit_rewards,
-    kto_loss,
-    kto_reference,
-)
+from ocr_rl.objectives.preference_losses import implicit_rewards, kto_loss, kto_reference
 from ocr_rl.rewards.preferences import Labelled, labels_of_groups
 from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.types import Completion

@@ -18,10 +18,7 @@ from ocr_rl.config.schema import Recipe
 from ocr_rl.models.page_reader import Reading
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
-from ocr_rl.objectives.preference_losses import (
-    reward_accuracy,
-    reward_margin,
-)
+from ocr_rl.objectives.preference_losses import reward_accuracy, reward_margin
 from ocr_rl.rewards.preferences import Labelled, Pair, pairs_of_groups
 from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.training.optimizer import guarded_step, make_optimizer

@@ -10,9 +10,7 @@ from torch import Tensor
 from ocr_rl.algorithms.preference.learner import PairLearner
 from ocr_rl.algorithms.preference.packing import Together
 from ocr_rl.models.prompt import Prompt
-from ocr_rl.objectives.preference_losses import (
-    orpo_loss,
-)
+from ocr_rl.objectives.preference_losses import orpo_loss
 from ocr_rl.rewards.preferences import Pair
 
 

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.page_reader import Reading
-from ocr_rl.objectives.preference_losses import (
-    sequence_logprobs,
-)
+from ocr_rl.objectives.preference_losses import sequence_logprobs
 from ocr_rl.types import Completion
 
 
