@@ -11,7 +11,7 @@ written to `findings/`, the first few of each sort: the bytes, and the record, t
 
 Findings: an exception (from `parse_test` any but a RecordError), a failure without a reason or a reason of more than
 1,000 characters, another verdict for a fresh page, and more CPU time than LEAST_SECONDS + SECONDS_PER_KB for each
-1,024 characters of text and record. Math may take ENGINE_SECONDS more: see `ocr_verifiers.katex`.
+1,024 characters of text and record. Math may take ENGINE_SECONDS more: see `ocr_verifiers.markup.katex`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ import atheris
 
 with atheris.instrument_imports(include=["ocr_verifiers"], enable_loader_override=False):
     from ocr_verifiers import PreparedPage, RecordError, parse_test, run_test
-    from ocr_verifiers.mathml import contains, printed
-    from ocr_verifiers.olmocr import CHECKS
-    from ocr_verifiers.olmocr.layout import layout
-    from ocr_verifiers.olmocr.math import contains as olmocr_contains
+    from ocr_verifiers.markup.mathml import contains, printed
+    from ocr_verifiers.unit_tests.olmocr.layout import layout
+    from ocr_verifiers.unit_tests.olmocr.math import contains as olmocr_contains
+    from ocr_verifiers.unit_tests.olmocr.registry import CHECKS
 
 LEAST_SECONDS = 0.05
 SECONDS_PER_KB = 0.005

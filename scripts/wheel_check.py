@@ -29,8 +29,8 @@ PACKAGED = (
     "ocr_rl/models/tiny/tokenizer.json",
     "ocr_rl/models/tiny/tokenizer_config.json",
     "ocr_verifiers/py.typed",
-    "ocr_verifiers/report.css",
-    "ocr_verifiers/report.js",
+    "ocr_verifiers/bench/report.css",
+    "ocr_verifiers/bench/report.js",
 )
 
 

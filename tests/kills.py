@@ -11,8 +11,8 @@ from pathlib import Path
 LOOP = """
 import json, os, random, signal, sys, time
 import torch, transformers, PIL.Image
-import ocr_rl.bulk, ocr_rl.commands.transcribe, ocr_rl.page_walk, ocr_rl.row_file
-from ocr_rl.cli import main
+import ocr_rl.cli.transcribe, ocr_rl.data.unlabelled, ocr_rl.rollouts.ordered, ocr_rl.runs.jsonl_file
+from ocr_rl.cli.main import main
 
 arguments, out, kills = json.loads(sys.argv[1])
 torch.set_num_threads(1)

@@ -58,7 +58,7 @@ def predictions_of(pages, change=lambda text: text):
 def test_help_and_version_load_no_torch_and_no_numpy():
     code = """
 import sys
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 try:
     main(["--help"])
 except SystemExit:
@@ -78,7 +78,7 @@ def test_scoring_predictions_checking_data_and_rendering_load_no_torch(pages):
     ]
     code = f"""
 import sys
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 for command in {commands!r}:
     main(command, standalone_mode=False)
 print([m for m in ("torch", "transformers") if m in sys.modules])
@@ -109,7 +109,7 @@ import importlib.util, sys
 sys.modules[{module!r}] = None
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name == {module!r} else find_spec(name, package)
-from ocr_rl.cli import main
+from ocr_rl.cli.main import main
 main({command!r})
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -241,7 +241,7 @@ def test_a_folder_that_holds_no_model_is_told_with_what_to_give(pages):
 
 
 def test_wandb_is_missed_before_the_run_begins(pages, monkeypatch):
-    monkeypatch.setattr("ocr_rl.train.find_spec", lambda name: None)
+    monkeypatch.setattr("ocr_rl.pipeline.job.find_spec", lambda name: None)
     told = refused("train", "--data", pages, "--out", "run", "--set", "train.wandb=true")
     assert told == "train.wandb is true, but wandb is not installed: pip install wandb"
 

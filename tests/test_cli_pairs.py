@@ -125,7 +125,7 @@ def test_a_mistake_in_the_groups_leaves_an_older_file_alone(groups, tmp_path):
 
 def test_scores_of_the_verifiers_make_pairs_of_unscored_groups(tmp_path):
     """The second completion is the better one."""
-    from ocr_verifiers.cli import main as verify
+    from ocr_verifiers.cli.main import main as verify
 
     groups, scores, out = tmp_path / "groups.jsonl", tmp_path / "scores.jsonl", tmp_path / "pairs.jsonl"
     groups.write_text(json.dumps({"id": "p", "reference": "Dear Sir", "completions": ["x", "Dear Sir"]}) + "\n")
@@ -193,7 +193,7 @@ def test_the_help_has_examples_and_pairs_need_no_torch(groups, tmp_path):
         "ocr-rl pairs groups.jsonl --out pairs.jsonl --choose margin --margin 0.2 --data scans/" in run("--help").output
     )
     code = (
-        "import sys; from ocr_rl.cli import main\n"
+        "import sys; from ocr_rl.cli.main import main\n"
         f"main(['pairs', {str(groups)!r}, '--out', {str(tmp_path / 'p.jsonl')!r}], standalone_mode=False)\n"
         "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
     )

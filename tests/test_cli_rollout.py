@@ -9,7 +9,7 @@ from kills import run_with_kills
 from PIL import Image
 
 from ocr_rl.cli.main import main
-from ocr_verifiers.cli import main as verify
+from ocr_verifiers.cli.main import main as verify
 
 
 @pytest.fixture(autouse=True)

@@ -113,7 +113,7 @@ def test_a_page_that_cannot_be_read_is_told_and_the_others_are_transcribed(pages
 def test_a_finished_run_does_nothing_and_loads_no_model(pages, monkeypatch):
     run(pages / "images", "--out", "out.jsonl")
     before = Path("out.jsonl").read_bytes()
-    monkeypatch.setattr("ocr_rl.policy.Policy.load", None)
+    monkeypatch.setattr("ocr_rl.models.policy.Policy.load", None)
     again = run(pages / "images", "--out", "out.jsonl")
     assert again.exit_code == 0
     assert again.stderr == "6 pages are in out.jsonl already\n"

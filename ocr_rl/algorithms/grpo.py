@@ -2,7 +2,7 @@
 
 Group Relative Policy Optimization (DeepSeekMath, arXiv 2402.03300). What it is not: it has no critic, no KL term
 unless beta > 0, and it never trains on a group whose completions all score the same. DAPO, Dr. GRPO, GSPO, CISPO, GDPO,
-RLOO and REINFORCE are choices in [grpo]; `ocr_rl.losses.grpo_loss` says which.
+RLOO and REINFORCE are choices in [grpo]; `ocr_rl.objectives.policy_losses.grpo_loss` says which.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from ocr_rl.evaluation.bootstrap import (
 from ocr_rl.evaluation.paired import PERMUTATIONS
 from ocr_rl.evaluation.rates import RATES, Rate, kind_rates
 from ocr_rl.evaluation.results import PageResult
-from ocr_verifiers.bootstrap import permutation_p
+from ocr_verifiers.resampling import permutation_p
 
 Runs = Sequence[Sequence[PageResult]]
 """Of each seed, the results of the same pages."""

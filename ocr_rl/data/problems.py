@@ -14,7 +14,8 @@ from typing import Any
 
 from ocr_rl.data.images import ImageError
 from ocr_rl.types import Page
-from ocr_verifiers.records import RecordError, parse_test
+from ocr_verifiers.files.jsonl import RecordError
+from ocr_verifiers.unit_tests.records import parse_test
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ocr_rl.data.splits import document_of
 from ocr_rl.evaluation.bootstrap import document_counts, middle, quotient, resampled_sums
 from ocr_rl.evaluation.rates import RATES, Rate, kind_rates
 from ocr_rl.evaluation.results import PageResult
-from ocr_verifiers.bootstrap import permutation_p
+from ocr_verifiers.resampling import permutation_p
 
 PERMUTATIONS = 10_000
 """Random swaps behind a p-value."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from ocr_rl.metric_names import RATES
 from ocr_rl.types import Page
-from ocr_verifiers.edit_distance import Span
-from ocr_verifiers.normalize import nfc
-from ocr_verifiers.page_images import LONGEST_SIDE
-from ocr_verifiers.text_diff import text_diff, visible
+from ocr_verifiers.bench.page_images import LONGEST_SIDE
+from ocr_verifiers.text.diff import text_diff, visible
+from ocr_verifiers.text.edit_distance import Span
+from ocr_verifiers.text.normalize import nfc
 
 LONGEST_TEXT = 6_000
 """Characters of a diff that are shown; the rest is counted."""
@@ -42,7 +42,7 @@ _HEAD = """<!DOCTYPE html>
 
 def document(title: str, about: str, sections: Iterable[str]) -> str:
     """The whole file. `title` and `about` are text, sections are HTML."""
-    sheets = [files(package) / "report.css" for package in ("ocr_verifiers", "ocr_rl.reporting")]
+    sheets = [files(package) / "report.css" for package in ("ocr_verifiers.bench", "ocr_rl.reporting")]
     css = "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
     return _HEAD.format(title=text(title), about=text(about), css=css) + "".join(sections) + "</body>\n</html>\n"
 

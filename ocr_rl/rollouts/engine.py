@@ -1,4 +1,4 @@
-"""Engines that turn pages into groups of completions: what one is, and the one that runs on transformers.
+"""Engines turn pages into groups of completions: what an engine is, and what it samples.
 
 What is sampled is what `Sampling` says and nothing else: of a checkpoint's generation settings only the end and
 padding tokens are used. The distribution is softmax(logits / temperature) over all tokens but special image
@@ -11,12 +11,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm import tqdm
 
-from ocr_rl.models.policy import Policy
 from ocr_rl.types import Completion, Group, Page
+
+if TYPE_CHECKING:
+    from ocr_rl.models.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Completions are scored while others are still being generated, in processes beside the trainer's.
 
 The scores are those of `Rewarder.score_groups`, whatever the order in which completions come and processes answer.
-What becomes of a verifier that hangs or crashes, `ocr_verifiers.parallel` says.
+What becomes of a verifier that hangs or crashes, `ocr_verifiers.rewards.scoring_pool` says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, scored_group
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score, ScoringPool
-from ocr_verifiers.parallel import KnownPage
+from ocr_verifiers.rewards.scoring_pool import KnownPage
 
 if TYPE_CHECKING:
     from ocr_rl.rollouts.engine import Engine, Sampling

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
-from ocr_verifiers import olmocr as compat_mode
-from ocr_verifiers.checks import CHECKS
-from ocr_verifiers.edit_distance import char_edits
+from ocr_verifiers.text.edit_distance import char_edits
+from ocr_verifiers.unit_tests import olmocr as compat_mode
+from ocr_verifiers.unit_tests.checks.registry import CHECKS
 
 Result = TypeVar("Result")
 PEER = "olmocr==0.4.27"

@@ -63,7 +63,7 @@ def folder(tmp_path):
 
 def test_importing_the_readers_loads_neither_pillow_nor_datasets():
     code = (
-        "import sys, ocr_rl.data_check, ocr_rl.pages, ocr_rl.splits;"
+        "import sys, ocr_rl.data.check, ocr_rl.data.loading, ocr_rl.data.splits;"
         "print({'torch', 'PIL', 'datasets', 'pypdfium2'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from ocr_verifiers import Rubric, parse_test
 from ocr_verifiers.adapters import compute_score, trl_reward, verl_compute_score
-from ocr_verifiers.groups import OLMOCR
+from ocr_verifiers.rewards.groups import OLMOCR
 
 ABC = {"pdf": "a.pdf", "page": 1, "id": "1", "type": "present", "text": "abc"}
 NO_D = {"pdf": "a.pdf", "page": 1, "id": "2", "type": "absent", "text": "d"}

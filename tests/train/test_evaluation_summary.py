@@ -204,7 +204,7 @@ def test_draws_are_of_whole_documents_and_as_many_as_there_are():
 def test_many_documents_are_drawn_in_pieces_with_the_same_result(monkeypatch):
     counts = np.random.default_rng(0).random((50, 3))
     whole = resampled_sums(counts, seed=1)
-    monkeypatch.setattr("ocr_rl.evaluation_summary._CHUNK", 700)
+    monkeypatch.setattr("ocr_rl.evaluation.bootstrap._CHUNK", 700)
     np.testing.assert_allclose(resampled_sums(counts, seed=1), whole, rtol=1e-12)
 
 

@@ -564,7 +564,7 @@ def test_rendered_pages_are_drawn_once(tmp_path):
 def test_a_collection_that_was_half_drawn_is_drawn_again(tmp_path, monkeypatch):
     render = RenderConfig(pages=3)
     with monkeypatch.context() as patch:
-        patch.setattr("ocr_rl.render._impress", lambda *_: 1 / 0)
+        patch.setattr("ocr_rl.data.synthetic.render._impress", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             collect_pages(DataConfig(), render, tmp_path / "pages")
     assert not (tmp_path / "pages").exists()

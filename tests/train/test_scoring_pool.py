@@ -121,7 +121,7 @@ def test_a_page_is_prepared_once_in_a_process_and_stays_prepared(tmp_path):
 
 def test_a_process_forgets_the_page_that_was_used_longest_ago(tmp_path, monkeypatch):
     """With room for two: page 2 takes the place of page 1, which is prepared again; page 0 was used since."""
-    monkeypatch.setattr("ocr_verifiers.parallel.PAGES_KEPT", 2)
+    monkeypatch.setattr("ocr_verifiers.rewards.scoring_pool.PAGES_KEPT", 2)
     known = pages()
     with Scorer(Rewarder(Odd(folder=str(tmp_path)), ()), 1) as scorer:
         for number in (0, 1, 0, 2, 0, 1):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_verifiers import read_jsonl
-from ocr_verifiers.bench import Outcome, read_bench, score_page, sum_up
-from ocr_verifiers.bootstrap import bootstrap_scores, interval, permutation_p, score_difference
-from ocr_verifiers.cli import main
-from ocr_verifiers.verdict import PASS, fail
+from ocr_verifiers.bench.scoring import Outcome, read_bench, score_page, sum_up
+from ocr_verifiers.cli.main import main
+from ocr_verifiers.resampling import bootstrap_scores, interval, permutation_p, score_difference
+from ocr_verifiers.unit_tests.verdict import PASS, fail
 
 PROSE = "The quick brown fox jumps over the lazy dog."
 

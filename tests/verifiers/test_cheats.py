@@ -6,14 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 from ocr_verifiers import PreparedPage, Rubric, load_rubric, parse_test
+from ocr_verifiers.authoring.make_tests import Rarity, make_page_tests
 from ocr_verifiers.cheats.pages import PROMPT, cheated_pages
 from ocr_verifiers.cheats.policies import CHEATS, completions
 from ocr_verifiers.cheats.table import BOUND, HONEST, Earned, cheat_table, markdown
-from ocr_verifiers.cli import main
-from ocr_verifiers.coherence import asked_for, coherence
-from ocr_verifiers.make_tests import Rarity, make_page_tests
-from ocr_verifiers.records import read_jsonl
-from ocr_verifiers.repetition import MAX_REPEATS
+from ocr_verifiers.cli.main import main
+from ocr_verifiers.files.jsonl import read_jsonl
+from ocr_verifiers.rewards.coherence import asked_for, coherence
+from ocr_verifiers.text.repetition import MAX_REPEATS
 
 README = Path(__file__).parents[2] / "verifiers" / "README.md"
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_verifiers.cli import main
-from ocr_verifiers.text_diff import diff_lines, shown_lines, text_diff
+from ocr_verifiers.cli.main import main
+from ocr_verifiers.text.diff import diff_lines, shown_lines, text_diff
 
 TEXT = st.text(st.sampled_from("ab \n\r\u2028é\ud800"), max_size=30)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
-from ocr_verifiers.footnote_markers import find_markers
+from ocr_verifiers.markup.footnotes import find_markers
 
 
 def footnote(page, marker, before=None, after=None, **fields):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
-from ocr_verifiers.formatted_spans import formatted_texts
+from ocr_verifiers.markup.formatting import formatted_texts
 
 
 def formatting(page, text, kind, **fields):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers import PreparedPage, Rubric, parse_test, run_test
-from ocr_verifiers.front_matter import front_matter_score, split_front_matter
+from ocr_verifiers.markup.front_matter import front_matter_score, split_front_matter
 
 FIELDS = {
     "primary_language": "en",

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import ocr_verifiers
 from ocr_verifiers import Rubric, parse_test
-from ocr_verifiers.cli import main
+from ocr_verifiers.cli.main import main
 
 
 def unit_test(kind, number="1", **fields):

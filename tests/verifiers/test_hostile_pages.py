@@ -11,11 +11,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import PreparedPage, RecordError, katex, parse_test, run_test
-from ocr_verifiers.katex import installed, render, render_all
-from ocr_verifiers.normalize import nfc
-from ocr_verifiers.olmocr.layout import Layout, matches
-from ocr_verifiers.table_similarity import tables_similarity
+from ocr_verifiers import PreparedPage, RecordError, parse_test, run_test
+from ocr_verifiers.markup import katex
+from ocr_verifiers.markup.katex import installed, render, render_all
+from ocr_verifiers.metrics.teds import tables_similarity
+from ocr_verifiers.text.normalize import nfc
+from ocr_verifiers.unit_tests.olmocr.layout import Layout, matches
 
 MODES = (None, "olmocr")
 KB, MB = 1 << 10, 1 << 20

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_verifiers import parse_test
-from ocr_verifiers.cli import main
-from ocr_verifiers.lint import Numbered, degenerate_passes, lint_page
+from ocr_verifiers.authoring.lint import Numbered, degenerate_passes, lint_page
+from ocr_verifiers.cli.main import main
 
 BLANK = {"type": "baseline", "max_length": 10}
 

@@ -9,11 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
-from ocr_verifiers.cli import main
-from ocr_verifiers.make_tests import Limits, Rarity, make_page_tests
-from ocr_verifiers.page_rows import page_of
-from ocr_verifiers.records import KINDS, read_tests
-from ocr_verifiers.reference_parts import footnotes, numbers, sentences, words
+from ocr_verifiers.authoring.make_tests import Limits, Rarity, make_page_tests
+from ocr_verifiers.authoring.reference_parts import footnotes, numbers, sentences, words
+from ocr_verifiers.cli.main import main
+from ocr_verifiers.files.page_rows import page_of
+from ocr_verifiers.unit_tests.records import KINDS, read_tests
 
 PAGE = """# The harbour of Ostend
 
@@ -159,7 +159,7 @@ def test_prose_between_dollar_signs_and_single_letters_are_no_formulas_to_ask_fo
 
 
 def test_without_the_javascript_engine_formulas_are_left_out_with_the_remedy(monkeypatch):
-    monkeypatch.setattr("ocr_verifiers.katex.installed", lambda: False)
+    monkeypatch.setattr("ocr_verifiers.markup.katex.installed", lambda: False)
     page = made("\\(n^2 + 3n\\)")
     assert not [record for record in page.records if record["type"] == "math"]
     assert page.left_out["math", "math tests need a JavaScript engine: pip install 'ocr-rl[math]'"] == 1

@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import pytest
 
-from ocr_verifiers import PreparedPage, katex, parse_test, run_test
-from ocr_verifiers.katex import render
+from ocr_verifiers import PreparedPage, parse_test, run_test
+from ocr_verifiers.markup import katex
+from ocr_verifiers.markup.katex import render
 
 pytest.importorskip("py_mini_racer")
 
@@ -92,7 +93,7 @@ def test_worker_processes_start_engines_of_their_own(method):
 def test_a_render_works_where_an_event_loop_runs_and_the_interpreter_ends_after_it():
     code = """
 import asyncio
-from ocr_verifiers.katex import render
+from ocr_verifiers.markup.katex import render
 
 async def main():
     print(render("x").mathml)
@@ -110,7 +111,7 @@ def test_importing_the_package_does_not_import_the_engine():
 
 
 def test_the_bundle_is_the_published_one():
-    folder = files("ocr_verifiers.katex")
+    folder = files("ocr_verifiers.markup.katex")
     digest = hashlib.sha256(folder.joinpath("katex.min.js").read_bytes()).hexdigest()
     assert digest in folder.joinpath("README.md").read_text(encoding="utf-8")
     assert digest == "863811e2baa0849c77bc92d26d44f4d0a4843c2a8ab52c462017dea57316e4d8"

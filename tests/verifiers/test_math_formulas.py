@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_verifiers.formulas import find_formulas, olmocr_formulas, plain
+from ocr_verifiers.markup.formulas import find_formulas, plain
+from ocr_verifiers.markup.olmocr.formulas import olmocr_formulas
 
 
 def found(text):

@@ -3,8 +3,8 @@
 import pytest
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
-from ocr_verifiers.olmocr.layout import Layout, layout, matches
-from ocr_verifiers.olmocr.math import contains
+from ocr_verifiers.unit_tests.olmocr.layout import Layout, layout, matches
+from ocr_verifiers.unit_tests.olmocr.math import contains
 
 pytest.importorskip("py_mini_racer")
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import PreparedPage, RecordError, katex, parse_test, run_test
-from ocr_verifiers.mathml import contains, printed
+from ocr_verifiers import PreparedPage, RecordError, parse_test, run_test
+from ocr_verifiers.markup import katex
+from ocr_verifiers.markup.mathml import contains, printed
 
 pytest.importorskip("py_mini_racer")
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers import PreparedPage, RecordError, parse_test, run_test
-from ocr_verifiers.olmocr.normalize import normalize
+from ocr_verifiers.text.olmocr import normalize
 
 
 def verdict(page, compat="olmocr", **record):

@@ -6,8 +6,8 @@ from fuzzysearch.levenshtein import LevenshteinSearch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers.olmocr.near_matches import consolidated, starts
-from ocr_verifiers.search import Match
+from ocr_verifiers.text.fuzzy_search import Match
+from ocr_verifiers.unit_tests.olmocr.near_matches import consolidated, starts
 
 
 def places(pattern, text, edits):

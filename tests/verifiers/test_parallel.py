@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import ocr_verifiers
 from ocr_verifiers import Rubric, parse_test
-from ocr_verifiers.groups import OLMOCR, Group, score_groups
-from ocr_verifiers.parallel import CHUNK, ScoringPool
+from ocr_verifiers.rewards.groups import OLMOCR, Group, score_groups
+from ocr_verifiers.rewards.scoring_pool import CHUNK, ScoringPool
 
 TESTS = tuple(
     parse_test({"pdf": "a.pdf", "page": 1, "id": text, "type": kind, "text": text}, "here")
@@ -192,8 +192,8 @@ def test_the_main_module_is_not_run_again(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "print('once')\n"
-        "from ocr_verifiers import Rubric\nfrom ocr_verifiers.groups import Group\n"
-        "from ocr_verifiers.parallel import ScoringPool\n"
+        "from ocr_verifiers import Rubric\nfrom ocr_verifiers.rewards.groups import Group\n"
+        "from ocr_verifiers.rewards.scoring_pool import ScoringPool\n"
         "pool = ScoringPool(Rubric(), 2, 60)\n"
         "((_, (score,)),) = pool.score_groups([Group('', 1, 'x', (), ('x',), (True,))])\n"
         "print(score.reward)\n"

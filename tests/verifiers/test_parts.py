@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import Verdict, katex, parse_test
-from ocr_verifiers.formats import take_apart
-from ocr_verifiers.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison
+from ocr_verifiers import Verdict, parse_test
+from ocr_verifiers.markup import katex
+from ocr_verifiers.markup.formats import take_apart
+from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison
 
 
 def compared(name, reference, completion, unit="codepoint"):

@@ -9,10 +9,10 @@ from html_tree import Tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_verifiers.cli import main
-from ocr_verifiers.highlights import Highlight, best_match, find_highlights, segments
-from ocr_verifiers.page_images import page_image
-from ocr_verifiers.records import parse_test
+from ocr_verifiers.bench.highlights import Highlight, best_match, find_highlights, segments
+from ocr_verifiers.bench.page_images import page_image
+from ocr_verifiers.cli.main import main
+from ocr_verifiers.unit_tests.records import parse_test
 
 EVIL = "</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>&lt;\u0000\u202e"
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import table_similarity
-from ocr_verifiers.table_similarity import tables_similarity, teds
-from ocr_verifiers.tables import Budget, Cell, Grid
+from ocr_verifiers.markup.grid import Budget, Cell, Grid
+from ocr_verifiers.metrics import teds as table_similarity
+from ocr_verifiers.metrics.teds import tables_similarity, teds
 
 BASE = "<table><tr><td>uv</td><td>c</td></tr><tr><td>d</td><td>e</td></tr></table>"
 

@@ -1,7 +1,7 @@
 """table in the mode `olmocr`: the tree that its HTML parser makes, and what it decides on it."""
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
-from ocr_verifiers.olmocr.html_tree import read_html
+from ocr_verifiers.markup.olmocr.html_tree import read_html
 
 
 def table(page, cell, **fields):

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
-from ocr_verifiers.checks import CHECKS
-from ocr_verifiers.olmocr import CHECKS as OLMOCR_CHECKS
-from ocr_verifiers.records import KINDS
+from ocr_verifiers.unit_tests.checks.registry import CHECKS
+from ocr_verifiers.unit_tests.olmocr.registry import CHECKS as OLMOCR_CHECKS
+from ocr_verifiers.unit_tests.records import KINDS
 
 
 def verdict(page, **record):

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import ocr_verifiers
-from ocr_verifiers.cli import main
+from ocr_verifiers.cli.main import main
 
 REFERENCES = [
     {"file_name": "a.png", "text": "one two", "source": "letters"},

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import NORMALIZATIONS, graphemes, normalize
-from ocr_verifiers.normalize import markdown, quotes, strict, whitespace
+from ocr_verifiers import NORMALIZATIONS, graphemes
+from ocr_verifiers.text import normalize
+from ocr_verifiers.text.normalize import markdown, quotes, strict, whitespace
 
 
 def test_nfc_composes_a_letter_and_its_accent():

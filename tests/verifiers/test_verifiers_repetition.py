@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers import repeats
-from ocr_verifiers.repetition import find_loops
+from ocr_verifiers.text.repetition import find_loops
 
 SENTENCE = "The same sentence again. "  # 25 characters
 

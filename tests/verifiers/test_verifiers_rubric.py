@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers import EditCounts, Rubric, load_rubric, parse_test
-from ocr_verifiers.groups import OLMOCR
-from ocr_verifiers.rubric import PARTS, rubric_names
+from ocr_verifiers.rewards.groups import OLMOCR
+from ocr_verifiers.rewards.rubric import PARTS, rubric_names
 
 
 def unit_test(**record):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
-from ocr_verifiers.search import Match, allowed_edits, contains, first_match, last_match, near_ends
+from ocr_verifiers.text.fuzzy_search import Match, allowed_edits, contains, first_match, last_match, near_ends
 
 LETTERS = st.text(alphabet="ab", min_size=1, max_size=10)
 

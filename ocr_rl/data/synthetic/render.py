@@ -1,7 +1,7 @@
 """Invented documents as page images, with their text and unit tests. Deterministic by seed.
 
 A `Layout` says what is on a page, a `Style` how it looks; `render_page` draws one page from both and a
-seed, `render_collection` writes many in the layout that `ocr_rl.pages` reads.
+seed, `render_collection` writes many in the layout that `ocr_rl.data.loading` reads.
 """
 
 from __future__ import annotations

@@ -17,9 +17,17 @@ from html import escape
 from random import Random
 
 from ocr_verifiers.cheats.pages import CheatedPage
-from ocr_verifiers.normalize import graphemes
-from ocr_verifiers.records import FootnoteTest, FormatTest, MathTest, OrderTest, TableTest, TextTest, UnitTest
-from ocr_verifiers.table_parsing import find_tables
+from ocr_verifiers.markup.table_parsing import find_tables
+from ocr_verifiers.text.normalize import graphemes
+from ocr_verifiers.unit_tests.records import (
+    FootnoteTest,
+    FormatTest,
+    MathTest,
+    OrderTest,
+    TableTest,
+    TextTest,
+    UnitTest,
+)
 
 
 @dataclass(frozen=True)
