@@ -13,7 +13,8 @@ import ocr_verifiers
 
 ROOMS = {
     "ocr_rl": {
-        "cli": "pipeline reporting comparison evaluation rollouts rewards data models runs config distributed types errors",
+        "cli": "pipeline reporting comparison evaluation rollouts rewards data models runs config distributed "
+        "types errors",
         "pipeline": "reporting algorithms training evaluation rollouts rewards data models runs config "
         "distributed metric_names types errors",
         "reporting": "comparison data runs config metric_names types",

@@ -124,8 +124,9 @@ class VllmWorker:
         return True
 
     def _add(self, ask: Ask, rendered: Any) -> None:
-        from vllm import SamplingParams
         from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
+
+        from vllm import SamplingParams
 
         if isinstance(rendered, str):
             self._tell(Turned(ask.stream, ask.page, rendered))
@@ -226,8 +227,9 @@ class VllmWorker:
 
 def make_engine(setup: Setup) -> Any:
     """vLLM's engine with random weights; the trainer's follow."""
-    from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
+
+    from vllm import EngineArgs
 
     arguments: dict[str, Any] = {
         "model": setup.folder,
