@@ -21,7 +21,7 @@ from ocr_rl import distributed
 from ocr_rl.algorithms import grpo, ppo, reward_model
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.sources import of_pages
-from ocr_rl.algorithms.sft import Sft
+from ocr_rl.algorithms.sft import SftTrainer
 from ocr_rl.cli.main import main
 from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineFailed
@@ -71,7 +71,7 @@ class Update:
 
 
 def learn_grpo(policy, pages, recipe):
-    learner = grpo.Learner(policy, recipe)
+    learner = grpo.GrpoLearner(policy, recipe)
     update = Update(learner, away_from_reference=recipe.grpo.beta > 0)
     groups = scored(pages)
     penalties = learner.kl_penalties(groups) if recipe.grpo.kl_in == "reward" else None
@@ -79,10 +79,10 @@ def learn_grpo(policy, pages, recipe):
 
 
 def learn_sft(policy, pages, recipe):
-    method = Sft(policy, TransformersEngine(policy), PAGES[:pages], recipe)
-    update = Update(method)
-    method.start(0)
-    return update.made(method.step(1, RATE).metrics)
+    trainer = SftTrainer(policy, TransformersEngine(policy), PAGES[:pages], recipe)
+    update = Update(trainer)
+    trainer.start(0)
+    return update.made(trainer.step(1, RATE).metrics)
 
 
 def learn_preferences(policy, pages, recipe):
@@ -92,7 +92,7 @@ def learn_preferences(policy, pages, recipe):
 
 
 def learn_ppo(policy, pages, recipe):
-    learner = ppo.Learner(policy, recipe)
+    learner = ppo.PpoLearner(policy, recipe)
     update = Update(learner, away_from_reference=True)
     experience = learner.experience(scored(pages))
     metrics = learner.update(experience, RATE)
@@ -101,7 +101,7 @@ def learn_ppo(policy, pages, recipe):
 
 
 def learn_reward_model(policy, pages, recipe):
-    learner = reward_model.Learner(policy, recipe)
+    learner = reward_model.RewardModelLearner(policy, recipe)
     update = Update(learner)
     pairs = learner.pairs(scored(pages))
     before = {f"before/{name}": value for name, value in learner.agreement(pairs).items()}
@@ -398,7 +398,7 @@ def test_a_run_of_two_processes_is_complete_goes_on_and_ends_as_one(tmp_path):
 
 def trouble_in_the_last_process(what, at):
     """At the beginning of step `at`."""
-    original = grpo.Grpo.step
+    original = grpo.GrpoTrainer.step
 
     def step(self, number, rate):
         if number == at and distributed.rank() == distributed.count() - 1:
@@ -407,7 +407,7 @@ def trouble_in_the_last_process(what, at):
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, number, rate)
 
-    grpo.Grpo.step = step
+    grpo.GrpoTrainer.step = step
 
 
 def all_cases(folder):

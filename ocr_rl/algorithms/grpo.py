@@ -34,7 +34,7 @@ from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss
 from ocr_rl.rewards.rewarder import ScoredGroup, gated_parts
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.training.base import Extras, Method, StepResult
+from ocr_rl.training.base import Extras, StepResult, Trainer
 from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
 from ocr_rl.training.optimizer import guarded_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
@@ -42,13 +42,13 @@ from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 
 
-class Grpo(Method):
+class GrpoTrainer(Trainer):
     """Groups sampled by `engine`, scored by `scorer`, learned from once they are all there."""
 
     def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
         grpo = recipe.grpo
         self.recipe = recipe
-        self.learner = Learner(policy, recipe)
+        self.learner = GrpoLearner(policy, recipe)
         self.optimizer, self.extras = self.learner.optimizer, self.learner.extras
         keep = partial(has_spread, least=grpo.min_group_std) if grpo.refill else None
         self.rollouts = Rollouts(policy, engine, pages, scorer, recipe, keep, grpo.refill)
@@ -134,7 +134,7 @@ def micro_batches(
     ]
 
 
-class Learner:
+class GrpoLearner:
     """The update: scored groups in, weights changed in place, metrics out."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:

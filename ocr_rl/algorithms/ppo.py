@@ -31,7 +31,7 @@ from ocr_rl.objectives.value_losses import explained_variance, value_clip_fracti
 from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.training.base import Extras, Method, StepResult
+from ocr_rl.training.base import Extras, StepResult, Trainer
 from ocr_rl.training.micro_batches import MicroBatch, by_update, cut, reference_logprobs
 from ocr_rl.training.optimizer import guarded_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
@@ -39,11 +39,11 @@ from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 
 
-class Ppo(Method):
+class PpoTrainer(Trainer):
     """Completions sampled by `engine`, scored by `scorer`, learned from once they are all there."""
 
     def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
-        self.learner = Learner(policy, recipe)
+        self.learner = PpoLearner(policy, recipe)
         self.optimizer, self.extras = self.learner.optimizer, self.learner.extras
         self.rollouts = Rollouts(policy, engine, pages, scorer, recipe)
 
@@ -152,7 +152,7 @@ class Critic:
         return values
 
 
-class Learner:
+class PpoLearner:
     """The update: scored groups in, weights of policy and critic changed in place, metrics out."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:

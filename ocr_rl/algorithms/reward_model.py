@@ -24,7 +24,7 @@ from ocr_rl.rewards.preferences import Choose, Pair, pairs_of_groups
 from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.training.base import Extras, Method, StepResult
+from ocr_rl.training.base import Extras, StepResult, Trainer
 from ocr_rl.training.optimizer import guarded_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics
@@ -32,7 +32,7 @@ from ocr_rl.training.shared_rollout import roll_out
 from ocr_rl.types import Page
 
 
-class BradleyTerry(Method):
+class RewardModelTrainer(Trainer):
     """Pairs from completions sampled by `engine` and scored by `scorer`; measured on those of `held_out`."""
 
     def __init__(
@@ -45,7 +45,7 @@ class BradleyTerry(Method):
         recipe: Recipe,
     ) -> None:
         self.engine, self.scorer, self.recipe, self.held_out = engine, scorer, recipe, held_out
-        self.learner = Learner(policy, recipe)
+        self.learner = RewardModelLearner(policy, recipe)
         self.optimizer, self.extras = self.learner.optimizer, self.learner.extras
         self.rollouts = Rollouts(policy.frozen_copy(), engine, pages, scorer, recipe)
         self._held_out_pairs: list[Pair] | None = None
@@ -79,7 +79,7 @@ class BradleyTerry(Method):
         self.rollouts.close()
 
 
-class Learner:
+class RewardModelLearner:
     """Pairs in, weights of trunk and head changed in place, metrics out. A backward pass holds one pair."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:

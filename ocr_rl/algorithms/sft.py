@@ -20,7 +20,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import Writer
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.rollouts.engine import Engine
-from ocr_rl.training.base import Method, StepResult
+from ocr_rl.training.base import StepResult, Trainer
 from ocr_rl.training.batching import epochs
 from ocr_rl.training.optimizer import guarded_step, make_optimizer
 from ocr_rl.types import Page
@@ -40,7 +40,7 @@ def require_texts(pages: Sequence[Page]) -> None:
         )
 
 
-class Sft(Method):
+class SftTrainer(Trainer):
     """Pages with their references; `engine` only evaluates."""
 
     def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], recipe: Recipe) -> None:

@@ -26,13 +26,13 @@ def one_gradient(job: Job, scored: Sequence[ScoredGroup]) -> None:
     apart = [replace(group, rewards=[float(i) for i in range(len(group.rewards))]) for group in scored]
     match recipe.algorithm:
         case "ppo":
-            actor = ppo.Learner(job.policy, recipe)
+            actor = ppo.PpoLearner(job.policy, recipe)
             actor.accumulate(actor.experience(scored))
         case "reward-model":
-            judge = reward_model.Learner(job.policy, recipe)
+            judge = reward_model.RewardModelLearner(job.policy, recipe)
             judge.accumulate(judge.pairs(apart))
         case "sft":
-            sft.Sft(job.policy, job.engine, job.train, recipe).accumulate([group.group.page for group in scored])
+            sft.SftTrainer(job.policy, job.engine, job.train, recipe).accumulate([group.group.page for group in scored])
         case "dpo" | "orpo" | "kto":
             preferred = LEARNERS[recipe.algorithm](job.policy, recipe)
             pages = of_pages(preferred.choose(apart))
@@ -40,7 +40,7 @@ def one_gradient(job: Job, scored: Sequence[ScoredGroup]) -> None:
             preferred.accumulate(pages)
         case _:
             advantages, spread = grpo.advantages_of(scored, recipe.grpo)
-            learner = grpo.Learner(job.policy, recipe)
+            learner = grpo.GrpoLearner(job.policy, recipe)
             learner.accumulate(scored, learner.prepare(scored, advantages, torch.ones_like(spread)))
 
 

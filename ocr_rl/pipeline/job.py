@@ -13,7 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 from ocr_rl import distributed
 from ocr_rl.algorithms import grpo, ppo, reward_model, sft
 from ocr_rl.algorithms.preference.registry import LEARNERS
-from ocr_rl.algorithms.preference.trainer import Preference
+from ocr_rl.algorithms.preference.trainer import PreferenceTrainer
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.models.policy import Policy
@@ -25,7 +25,7 @@ from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.reward_model_scorer import JudgedScorer
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.selection import chosen_engine, make_engine
-from ocr_rl.training.base import Method
+from ocr_rl.training.base import Trainer
 from ocr_rl.types import Page
 
 
@@ -130,22 +130,22 @@ def make_scorer(job: Job) -> Scorer:
     return JudgedScorer(job.judge, reward.model_weight, job.rewarder, reward.processes)
 
 
-def make_method(job: Job, scorer: Scorer) -> Method:
+def make_trainer(job: Job, scorer: Scorer) -> Trainer:
     """What recipe.algorithm names."""
     policy, engine, recipe = job.policy, job.engine, job.recipe
     match recipe.algorithm:
         case "ppo":
-            return ppo.Ppo(policy, engine, job.train, scorer, recipe)
+            return ppo.PpoTrainer(policy, engine, job.train, scorer, recipe)
         case "reward-model":
-            return reward_model.BradleyTerry(policy, engine, job.train, job.held_out, scorer, recipe)
+            return reward_model.RewardModelTrainer(policy, engine, job.train, job.held_out, scorer, recipe)
         case "sft":
-            return sft.Sft(policy, engine, job.train, recipe)
+            return sft.SftTrainer(policy, engine, job.train, recipe)
         case "dpo" | "orpo" | "kto":
             learner = LEARNERS[recipe.algorithm](policy, recipe)
             if job.examples is not None:
-                return Preference.stored(learner, engine, job.examples)
-            return Preference.fresh(learner, engine, job.train, scorer)
-    return grpo.Grpo(policy, engine, job.train, scorer, recipe)
+                return PreferenceTrainer.stored(learner, engine, job.examples)
+            return PreferenceTrainer.fresh(learner, engine, job.train, scorer)
+    return grpo.GrpoTrainer(policy, engine, job.train, scorer, recipe)
 
 
 def describe(policy: Policy) -> str:

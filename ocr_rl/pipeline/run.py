@@ -16,7 +16,7 @@ from ocr_rl.errors import EngineFailed, TrainingStopped
 from ocr_rl.evaluation.results import score_pages
 from ocr_rl.evaluation.summary import evaluation
 from ocr_rl.evaluation.transcribe import transcribe
-from ocr_rl.pipeline.job import Job, describe, make_method, make_scorer
+from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
 from ocr_rl.reporting.run_report import close_with_report
 from ocr_rl.reporting.text_tables import evaluation_table
 from ocr_rl.runs.folder import RunFolder
@@ -61,9 +61,9 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
     if start is not None:
         _say_where(start, say)
     with make_scorer(job) as scorer:
-        method = make_method(job, scorer)
+        trainer = make_trainer(job, scorer)
         run_steps(
-            method,
+            trainer,
             job.policy,
             job.train,
             job.recipe,
@@ -71,7 +71,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
             lambda: curve_point(evaluate(job)),
             start,
         )
-        measured = method.measure()
+        measured = trainer.measure()
     try:
         after = evaluate(job)
     except FloatingPointError as error:

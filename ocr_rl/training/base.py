@@ -47,7 +47,7 @@ class StepResult(NamedTuple):
     """Rows for rollouts/step_NNNNNN.jsonl; none: no file."""
 
 
-class Method(ABC):
+class Trainer(ABC):
     """What an algorithm adds to the loop. Made from the policy that the run begins with."""
 
     optimizer: torch.optim.Optimizer

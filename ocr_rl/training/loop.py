@@ -19,7 +19,7 @@ from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.budget import Budget
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import Start
-from ocr_rl.training.base import Method
+from ocr_rl.training.base import Trainer
 from ocr_rl.training.batching import step_seed
 from ocr_rl.training.checkpoint import load_checkpoint, save_checkpoint
 from ocr_rl.training.interrupts import stop_after_step
@@ -32,7 +32,7 @@ Evaluate = Callable[[], Mapping[str, Any]]
 
 
 def run_steps(
-    method: Method,
+    trainer: Trainer,
     policy: Policy,
     pages: Sequence[Page],
     recipe: Recipe,
@@ -54,9 +54,9 @@ def run_steps(
     done = start.step if start is not None else 0
     if start is not None:
         if start.checkpoint is not None:
-            load_checkpoint(start.checkpoint, policy, method.optimizer, pages, done, method.extras)
+            load_checkpoint(start.checkpoint, policy, trainer.optimizer, pages, done, trainer.extras)
         distributed.of_first(lambda: run.rewind(done, to_toml(recipe)))
-    method.start(done)
+    trainer.start(done)
     best = BestStep(run, train.keep_best)
     run.prune(done, train.keep_checkpoints, spare=best.step)  # a run that was killed may have had no time to
     budget = Budget(recipe, [logged.metrics for logged in run.logged()])
@@ -65,8 +65,8 @@ def run_steps(
 
     def checkpoint(step: int) -> int:
         def save(folder: Path) -> None:
-            save_checkpoint(folder, policy, method.optimizer, recipe, pages, step, method.extras)
-            method.save(folder)
+            save_checkpoint(folder, policy, trainer.optimizer, recipe, pages, step, trainer.extras)
+            trainer.save(folder)
 
         run.write_checkpoint(step, save, train.keep_checkpoints, spare=best.step)
         if step == best.step:
@@ -74,13 +74,13 @@ def run_steps(
         return step
 
     step = last_update = done
-    with stop_after_step() as asked_to_stop, Log(run, train, done) as log, closing(method):
+    with stop_after_step() as asked_to_stop, Log(run, train, done) as log, closing(trainer):
         try:
             while not budget.used_up:
                 step += 1
-                began, updates = compute_clock(on_gpu), updates_made(method.optimizer)
+                began, updates = compute_clock(on_gpu), updates_made(trainer.optimizer)
                 torch.manual_seed(step_seed(step, train.seed))
-                result = method.step(step, learning_rate(step, train))
+                result = trainer.step(step, learning_rate(step, train))
                 last_update = step
                 metrics = dict(result.metrics)
                 metrics |= resources(max(0.0, compute_clock(on_gpu) - began), on_gpu)
@@ -89,8 +89,8 @@ def run_steps(
                     run.write_rollouts(step, result.rollouts)
                 if halfway or (train.eval_every and step % train.eval_every == 0):
                     began = time.monotonic()
-                    method.settle()
-                    measured = {**evaluate(), **method.measure()}
+                    trainer.settle()
+                    measured = {**evaluate(), **trainer.measure()}
                     metrics |= {f"eval/{name}": value for name, value in measured.items()}
                     metrics["time/evaluate"] = round(time.monotonic() - began, 3)
                 log.step(step, metrics)
@@ -100,7 +100,7 @@ def run_steps(
                     break
         except (TrainingStopped, EngineFailed) as stop:
             distributed.tell(stop)
-            if saved < step - 1 and updates_made(method.optimizer) == updates:
+            if saved < step - 1 and updates_made(trainer.optimizer) == updates:
                 checkpoint(step - 1)
             where = f"the engine failed in step {step}" if isinstance(stop, EngineFailed) else f"step {step}"
             raise TrainingStopped(f"{where}: {stop}") from None
@@ -112,4 +112,4 @@ def run_steps(
             ) from None
         if saved < step:
             checkpoint(step)
-        method.settle()
+        trainer.settle()

@@ -25,7 +25,7 @@ import torch
 import transformers
 from trl_trainer import make_trl_trainer
 
-from ocr_rl.algorithms.grpo import Grpo
+from ocr_rl.algorithms.grpo import GrpoTrainer
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.config.schema import Recipe
 from ocr_rl.evaluation.results import score_pages
@@ -122,7 +122,7 @@ def train_ours(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
         return {}
 
     run = RunFolder.create(folder, to_toml(recipe))
-    method = Grpo(job.policy, job.engine, job.train, Scorer(job.rewarder, processes=0), recipe)
+    method = GrpoTrainer(job.policy, job.engine, job.train, Scorer(job.rewarder, processes=0), recipe)
     run_steps(method, job.policy, job.train, recipe, run, evaluate)
     if recipe.train.steps not in curve:
         curve[recipe.train.steps] = point(job)

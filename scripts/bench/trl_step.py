@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 
-from ocr_rl.algorithms.grpo import Learner, advantages_of
+from ocr_rl.algorithms.grpo import GrpoLearner, advantages_of
 from ocr_rl.config.schema import GrpoConfig, ModelConfig, Recipe, RewardConfig, RolloutConfig, TrainConfig
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_page
 from ocr_rl.models.policy import Policy
@@ -131,7 +131,7 @@ def run_ours(options: argparse.Namespace) -> dict[str, float]:
     policy, pages, rewarder, recipe = work(options)
     endless = copy.copy(policy)  # the same weights; neither ends nor samples the end token
     endless.end_ids, endless.suppressed_ids = [], (*policy.suppressed_ids, *policy.end_ids)
-    engine, learner = TransformersEngine(endless), Learner(policy, recipe)
+    engine, learner = TransformersEngine(endless), GrpoLearner(policy, recipe)
     sampling = Sampling(recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_tokens)
     clocks, start = [], resident()
     for step in range(recipe.train.steps):
@@ -215,7 +215,7 @@ def run_parity(options: argparse.Namespace) -> dict[str, float]:
         scored.append(ScoredGroup(Group(page, completions), scores, [score.reward for score in scores]))
     advantages, spread = advantages_of(scored, recipe.grpo)
     policy.suppressed_ids = ()  # TRL keeps image tokens in its softmax
-    learner = Learner(policy, recipe)
+    learner = GrpoLearner(policy, recipe)
     learner.accumulate(scored, learner.prepare(scored, advantages, spread))
     expected = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
     found = {name: p.grad for name, p in policy.model.named_parameters()}

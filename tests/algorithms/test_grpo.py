@@ -26,7 +26,7 @@ from helpers.tiny_models import (
     weights,
 )
 from ocr_rl.algorithms import grpo as grpo_module
-from ocr_rl.algorithms.grpo import Learner, advantages_of, micro_batches
+from ocr_rl.algorithms.grpo import GrpoLearner, advantages_of, micro_batches
 from ocr_rl.config.schema import ModelConfig, TrainConfig
 from ocr_rl.errors import EngineFailed, TrainingStopped
 from ocr_rl.models.padding import pad_rows
@@ -309,8 +309,8 @@ def test_with_lora_the_adapter_that_the_run_began_with_is_the_reference(saved, t
 
 
 def test_without_a_kl_term_no_reference_is_kept(policy):
-    assert Learner(policy, make_recipe()).reference is None
-    assert Learner(policy, make_recipe(grpo_beta=0.1)).reference is not None
+    assert GrpoLearner(policy, make_recipe()).reference is None
+    assert GrpoLearner(policy, make_recipe(grpo_beta=0.1)).reference is not None
 
 
 def test_a_large_beta_keeps_the_policy_near_its_start(policy):
@@ -324,7 +324,7 @@ def test_a_large_beta_keeps_the_policy_near_its_start(policy):
 def test_under_a_kl_term_a_group_without_spread_still_has_a_gradient(policy):
     recipe = make_recipe(grpo_beta=1.0)
     scored = scored_groups(rewards=[[0.5] * 4, [0.5] * 4])
-    learner = Learner(policy, recipe)
+    learner = GrpoLearner(policy, recipe)
     with torch.no_grad():
         policy.head.weight.mul_(1.5)  # away from the reference
     learner.accumulate(scored, learner.prepare(scored, *advantages_of(scored, recipe.grpo)))

@@ -17,7 +17,7 @@ from helpers.grpo_steps import (
     update,
 )
 from helpers.tiny_models import PAD, assert_all_close, gradients, make_page, make_policy, make_recipe, weights
-from ocr_rl.algorithms.grpo import Grpo, Learner, advantages_of
+from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer, advantages_of
 from ocr_rl.config.schema import GrpoConfig
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.objectives.policy_losses import kl_estimate
@@ -122,7 +122,7 @@ def test_gates_close_every_part_and_a_part_that_does_not_apply_is_0():
 def test_a_kl_in_the_reward_is_taken_from_each_completion_s_reward(policy, estimator):
     """beta sum_t kl_t by one full forward per completion, of the policy and of its start."""
     recipe = make_recipe(grpo_beta=0.5, grpo_kl=estimator, grpo_kl_in="reward")
-    learner, groups = Learner(policy, recipe), scored_groups()
+    learner, groups = GrpoLearner(policy, recipe), scored_groups()
     start = make_policy("lighton" if "Light" in type(policy.base).__name__ else "qwen")
     with torch.no_grad():
         for parameter in policy.trainable_parameters():
@@ -218,11 +218,11 @@ def test_a_resumed_run_draws_on_after_the_batches_that_were_drawn(tmp_path):
     recipe = make_recipe(train_steps=2, grpo_refill=3, grpo_min_group_std=0.05, train_checkpoint_every=1)
     policy = make_policy()
     run = RunFolder.create(tmp_path / "run", "")
-    method = Grpo(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
-    run_steps(method, policy, pages, recipe, run, dict)
+    trainer = GrpoTrainer(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    run_steps(trainer, policy, pages, recipe, run, dict)
     state = json.loads((run.checkpoints()[-1] / "trainer" / "state.json").read_text())
-    assert state["numbers"]["batches"] == method.rollouts.drawn >= 2
-    again = Grpo(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    assert state["numbers"]["batches"] == trainer.rollouts.drawn >= 2
+    again = GrpoTrainer(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
     again.extras.numbers.update(state["numbers"])
     again.start(2)
-    assert next(again.rollouts._pages)[0].id == next(method.rollouts._pages)[0].id
+    assert next(again.rollouts._pages)[0].id == next(trainer.rollouts._pages)[0].id

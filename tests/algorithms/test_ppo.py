@@ -21,7 +21,7 @@ from helpers.tiny_models import (
     weights,
 )
 from ocr_rl.algorithms import ppo as ppo_module
-from ocr_rl.algorithms.ppo import Learner, Ppo, over_batch
+from ocr_rl.algorithms.ppo import PpoLearner, PpoTrainer, over_batch
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
@@ -61,7 +61,7 @@ def noise(parameters, size, seed):
 
 def moved(policy, recipe):
     """A learner whose policy has left its start and whose critic says something."""
-    learner = Learner(policy, recipe)
+    learner = PpoLearner(policy, recipe)
     noise(policy.model.parameters(), 0.02, seed=1)
     noise(learner.extras.trained().values(), 0.1, seed=2)
     return learner
@@ -201,7 +201,7 @@ def test_the_critic_s_loss_reaches_the_trunk_only_where_they_share_it(policy):
     """With rewards all 0 and V = 0 there is nothing to learn but what a bias of 1 is wrong by."""
     scored = scored_groups([[0.0] * 4] * 2)
     for kind, reaches in (("shared", True), ("detached", False), ("separate", False)):
-        learner = Learner(policy, ppo_recipe(ppo_critic=kind, ppo_lam=0.0))
+        learner = PpoLearner(policy, ppo_recipe(ppo_critic=kind, ppo_lam=0.0))
         experience = learner.experience(scored)
         with torch.no_grad():
             learner.critic.head.output.bias.fill_(1.0)
@@ -235,7 +235,7 @@ def advantages_of(learner, text, reward, finished=True):
 )
 def test_gamma_and_lambda_have_their_limits(policy, gamma, lam, advantages):
     """Three characters and the end token, reward 0.8, a critic that says 0.25 everywhere; returns are A + V."""
-    learner = Learner(policy, ppo_recipe(ppo_gamma=gamma, ppo_lam=lam))
+    learner = PpoLearner(policy, ppo_recipe(ppo_gamma=gamma, ppo_lam=lam))
     with torch.no_grad():
         learner.critic.head.output.bias.fill_(0.25)
     found, returns = advantages_of(learner, "abc", 0.8)
@@ -244,7 +244,7 @@ def test_gamma_and_lambda_have_their_limits(policy, gamma, lam, advantages):
 
 
 def test_a_missing_end_costs_its_penalty(policy):
-    learner = Learner(policy, ppo_recipe(ppo_lam=1.0, ppo_missing_end_penalty=0.3))
+    learner = PpoLearner(policy, ppo_recipe(ppo_lam=1.0, ppo_missing_end_penalty=0.3))
     assert advantages_of(learner, "abc", 0.8)[0][0].item() == pytest.approx(0.8)
     assert advantages_of(learner, "abc", 0.8, finished=False)[0][0].item() == pytest.approx(0.5)
 
@@ -255,7 +255,7 @@ def test_at_ratio_one_the_loss_is_minus_the_mean_advantage(policy):
     Lengths 4, 1, 7, 2 | 2, 3, 7, 5: 31 tokens.
     """
     pairs = [(4, 1.0), (1, 0.2), (7, 0.5), (2, 0.0), (2, 0.3), (3, 0.9), (7, 0.1), (5, 0.4)]
-    learner = Learner(policy, ppo_recipe(ppo_lam=1.0))
+    learner = PpoLearner(policy, ppo_recipe(ppo_lam=1.0))
     metrics = learner.update(learner.experience(scored_groups()), 0.0)
     mean = sum(n * r for n, r in pairs) / 31
     assert metrics["policy_loss"] == pytest.approx(-mean, rel=1e-5)
@@ -323,7 +323,7 @@ def test_what_the_first_look_found_stays_through_all_epochs(policy):
     start, ends = weights(policy), []
     for epochs, looks in ((2, 1), (1, 1), (1, 2)):
         policy.model.load_state_dict(start)
-        learner = Learner(policy, replace(recipe, ppo=replace(recipe.ppo, inner_epochs=epochs)))
+        learner = PpoLearner(policy, replace(recipe, ppo=replace(recipe.ppo, inner_epochs=epochs)))
         experience = learner.experience(scored_groups())
         for time in range(2 // epochs):
             if time and looks == 2:
@@ -336,7 +336,7 @@ def test_what_the_first_look_found_stays_through_all_epochs(policy):
 
 def test_importance_weights_compare_the_engine_with_the_policy_before_the_first_update(policy):
     """Each token was 1 / 1.5 times as likely to the engine: the policy's gradient is 1.5 times as large."""
-    learner = Learner(policy, ppo_recipe(ppo_value_coefficient=0.0))
+    learner = PpoLearner(policy, ppo_recipe(ppo_value_coefficient=0.0))
     scored, elsewhere = scored_groups(), []
     for one in scored:
         ids, mask = pad_rows([list(c.token_ids) for c in one.group.completions], PAD)
@@ -358,7 +358,7 @@ def test_importance_weights_compare_the_engine_with_the_policy_before_the_first_
 def test_the_kl_to_the_starting_policy_starts_at_zero_and_grows(saved, lora):
     torch.manual_seed(0)
     policy = Policy.load(ModelConfig(path=str(saved), lora_rank=4 * lora))
-    learner = Learner(policy, ppo_recipe(ppo_beta=0.01, ppo_kl="k3"))
+    learner = PpoLearner(policy, ppo_recipe(ppo_beta=0.01, ppo_kl="k3"))
     found = [learner.update(learner.experience(scored_groups()), 1e-1 if lora else 1e-2)["kl"] for _ in range(3)]
     assert found[0] == pytest.approx(0, abs=1e-6)
     assert found[-1] > 1e-4
@@ -366,14 +366,14 @@ def test_the_kl_to_the_starting_policy_starts_at_zero_and_grows(saved, lora):
 
 def test_the_coefficient_follows_the_target():
     """At the start the KL is 0: e = -0.2, beta' = 0.98 beta. Far beyond the target: e = 0.2, beta' = 1.02 beta."""
-    learner = Learner(make_policy(), ppo_recipe(ppo_beta=0.5, ppo_kl="k3", ppo_kl_target=1e-3))
+    learner = PpoLearner(make_policy(), ppo_recipe(ppo_beta=0.5, ppo_kl="k3", ppo_kl_target=1e-3))
     rows = [learner.update(learner.experience(scored_groups()), 1e-2) for _ in range(3)]
     assert [row["kl_coefficient"] for row in rows] == pytest.approx([0.5, 0.49, 0.49 * 1.02])
     assert learner.extras.numbers["kl_coefficient"] == pytest.approx(0.49 * 1.02**2)
 
 
 def test_a_fixed_coefficient_stays():
-    learner = Learner(make_policy(), ppo_recipe(ppo_beta=0.5))
+    learner = PpoLearner(make_policy(), ppo_recipe(ppo_beta=0.5))
     for _ in range(2):
         learner.update(learner.experience(scored_groups()), 1e-2)
     assert learner.extras.numbers == {"kl_coefficient": 0.5}
@@ -382,7 +382,7 @@ def test_a_fixed_coefficient_stays():
 def test_a_large_beta_keeps_the_policy_near_its_start():
     ends = []
     for beta in (1e-6, 1.0):
-        learner = Learner(make_policy(), ppo_recipe(ppo_beta=beta, ppo_kl="k3", ppo_kl_in="loss"))
+        learner = PpoLearner(make_policy(), ppo_recipe(ppo_beta=beta, ppo_kl="k3", ppo_kl_in="loss"))
         for _ in range(10):
             metrics = learner.update(learner.experience(scored_groups()), 1e-3)
         ends.append(metrics["kl"])
@@ -398,7 +398,7 @@ def test_the_critic_learns_the_returns_of_a_fixed_policy(kind, rate):
     options = {"ppo_critic": kind, "ppo_critic_rate": rate / 1e-9, "ppo_critic_width": 16, "ppo_inner_epochs": 20}
     recipe = ppo_recipe(ppo_lam=1.0, **options)
     policy, scored = make_policy(), scored_groups()
-    start, learner = weights(policy), Learner(policy, recipe)
+    start, learner = weights(policy), PpoLearner(policy, recipe)
     rows = [learner.update(learner.experience(scored), 1e-9) for _ in range(3)]
     assert rows[0]["explained_variance"] == pytest.approx(0, abs=1e-6)
     assert rows[-1]["explained_variance"] > 0.5
@@ -448,8 +448,8 @@ def run_training(tmp_path, policy=None, **changes):
     pages = [make_page(i, text="ab") for i in range(3)]
     recipe = make_recipe(**{"train_steps": 3} | changes)
     run = RunFolder.create(tmp_path / "run", "")
-    method = Ppo(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
-    run_steps(method, policy, pages, recipe, run, dict)
+    trainer = PpoTrainer(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    run_steps(trainer, policy, pages, recipe, run, dict)
     return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, policy
 
 

@@ -32,7 +32,7 @@ from ocr_rl.algorithms.preference.kto import Kto
 from ocr_rl.algorithms.preference.packing import cut_examples
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.sources import of_pages
-from ocr_rl.algorithms.preference.trainer import Preference
+from ocr_rl.algorithms.preference.trainer import PreferenceTrainer
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
@@ -511,10 +511,10 @@ def run_training(tmp_path, algorithm, name="run", policy=None, examples=None, **
     run = RunFolder.create(tmp_path / name, "")
     learner, engine = LEARNERS[algorithm](policy, recipe), TransformersEngine(policy)
     if examples is None:
-        method = Preference.fresh(learner, engine, pages, Scorer(Rewarder(RUBRIC, pages), 0))
+        trainer = PreferenceTrainer.fresh(learner, engine, pages, Scorer(Rewarder(RUBRIC, pages), 0))
     else:
-        method = Preference.stored(learner, engine, examples)
-    run_steps(method, policy, pages, recipe, run, dict)
+        trainer = PreferenceTrainer.stored(learner, engine, examples)
+    run_steps(trainer, policy, pages, recipe, run, dict)
     return run, policy
 
 

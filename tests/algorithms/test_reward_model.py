@@ -21,7 +21,7 @@ from helpers.tiny_models import (
     pages_of_different_sizes,
     weights,
 )
-from ocr_rl.algorithms.reward_model import BradleyTerry, Learner
+from ocr_rl.algorithms.reward_model import RewardModelLearner, RewardModelTrainer
 from ocr_rl.config.schema import ModelConfig, RewardModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.heads import ScalarHead
@@ -55,7 +55,7 @@ def noisy_head(size, seed=1, width=0):
 
 def moved(policy, recipe):
     """A learner whose head says something."""
-    learner = Learner(policy, recipe)
+    learner = RewardModelLearner(policy, recipe)
     learner.model.head.load_state_dict(noisy_head(policy.hidden_size, width=recipe.reward_model.width).state_dict())
     return learner
 
@@ -135,7 +135,7 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(policy):
 
 def test_a_new_model_knows_nothing(policy):
     """R = 0: the loss is log 2, sigma(R) is one half, and a tie is no agreement."""
-    learner = Learner(policy, recipe_of())
+    learner = RewardModelLearner(policy, recipe_of())
     told = learner.update(some_pairs(), 0.0)
     assert told["loss"] == pytest.approx(math.log(2))
     assert (told["pairs"], told["pair_accuracy"], told["score_margin"]) == (3, 0.0, 0.0)
@@ -143,7 +143,7 @@ def test_a_new_model_knows_nothing(policy):
 
 
 def test_it_prefers_the_better_completion_after_a_few_steps(policy):
-    learner = Learner(policy, recipe_of())
+    learner = RewardModelLearner(policy, recipe_of())
     for _ in range(10):
         told = learner.update(some_pairs(), 3e-3)
     assert told["loss"] < 0.5 * math.log(2)
@@ -155,16 +155,16 @@ def test_it_prefers_the_better_completion_after_a_few_steps(policy):
 def test_pairs_are_the_best_against_the_worst_or_all_that_are_a_margin_apart(policy):
     """Rewards 1, 0.6, 0.55, 0: at margin 0.1, five of six."""
     scored = [ScoredGroup(group(make_page(), "a", "b", "c", "d"), (), [1.0, 0.6, 0.55, 0.0])]
-    best = Learner(policy, recipe_of()).pairs(scored)
+    best = RewardModelLearner(policy, recipe_of()).pairs(scored)
     assert [(p.chosen.text, p.rejected.text) for p in best] == [("a", "d")]
-    assert len(Learner(policy, recipe_of({"pairs_per_page": 9})).pairs(scored)) == 5
-    assert len(Learner(policy, recipe_of({"pairs_per_page": 2})).pairs(scored)) == 2
-    assert Learner(policy, recipe_of({"margin": 1.5})).pairs(scored) == []
+    assert len(RewardModelLearner(policy, recipe_of({"pairs_per_page": 9})).pairs(scored)) == 5
+    assert len(RewardModelLearner(policy, recipe_of({"pairs_per_page": 2})).pairs(scored)) == 2
+    assert RewardModelLearner(policy, recipe_of({"margin": 1.5})).pairs(scored) == []
 
 
 def test_a_step_without_a_pair_changes_nothing(policy):
     before = weights(policy)
-    told = Learner(policy, recipe_of(train_weight_decay=0.1)).update([], 1.0)
+    told = RewardModelLearner(policy, recipe_of(train_weight_decay=0.1)).update([], 1.0)
     assert (told["loss"], told["pairs"], told["pair_accuracy"], told["grad_norm"]) == (0.0, 0, None, 0.0)
     assert_all_close(weights(policy), before, 0.0)
 
@@ -179,14 +179,14 @@ def run_training(tmp_path, **changes):
     recipe = recipe_of(**{"train_steps": 3} | changes)
     run = RunFolder.create(tmp_path / "run", "")
     scorer = Scorer(Rewarder(RUBRIC, [*pages, *held_out]), 0)
-    method = BradleyTerry(policy, TransformersEngine(policy), pages, held_out, scorer, recipe)
-    run_steps(method, policy, pages, recipe, run, dict)
-    return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, method
+    trainer = RewardModelTrainer(policy, TransformersEngine(policy), pages, held_out, scorer, recipe)
+    run_steps(trainer, policy, pages, recipe, run, dict)
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, trainer
 
 
 def test_a_run_comes_to_agree_with_the_rules(tmp_path):
     """On pages that it was not trained on, from one half to most pairs. Completions stay those of the start."""
-    rows, _, method = run_training(
+    rows, _, trainer = run_training(
         tmp_path,
         train_steps=20,
         train_learning_rate=3e-3,
@@ -197,22 +197,22 @@ def test_a_run_comes_to_agree_with_the_rules(tmp_path):
     assert rows[9]["eval/pairs"] == rows[19]["eval/pairs"] > 4
     assert rows[19]["eval/pair_accuracy"] > 0.8
     assert rows[19]["loss"] < rows[0]["loss"]
-    assert method.measure()["pair_accuracy"] == rows[19]["eval/pair_accuracy"]
+    assert trainer.measure()["pair_accuracy"] == rows[19]["eval/pair_accuracy"]
     start = TransformersEngine(make_policy()).generate([make_page(0)], Sampling(4, 1.0, 8), seed=5)
-    method.settle()
-    assert method.engine.generate([make_page(0)], Sampling(4, 1.0, 8), seed=5)[0].completions == start[0].completions
+    trainer.settle()
+    assert trainer.engine.generate([make_page(0)], Sampling(4, 1.0, 8), seed=5)[0].completions == start[0].completions
 
 
 def test_its_folder_loads_again_equal(tmp_path):
-    _, run, method = run_training(tmp_path, train_learning_rate=3e-3)
+    _, run, trainer = run_training(tmp_path, train_learning_rate=3e-3)
     folder = run.checkpoints()[-1]
     assert (folder / HEAD).is_file()
     assert [file.name for file in folder.glob("*.safetensors")] == ["model.safetensors"]
     shutil.rmtree(folder / "trainer")
     again = RewardModel.load(ModelConfig(path=str(folder)))
-    assert_all_close(weights(again.policy), weights(method.learner.model.policy), 0.0)
+    assert_all_close(weights(again.policy), weights(trainer.learner.model.policy), 0.0)
     answers = group(make_page(), "ab", "adfg", "")
-    assert again.rate(answers) == method.learner.model.rate(answers) != [0.5] * 3
+    assert again.rate(answers) == trainer.learner.model.rate(answers) != [0.5] * 3
     assert not any(parameter.requires_grad for parameter in again.policy.model.parameters())
 
 

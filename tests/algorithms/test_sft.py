@@ -21,7 +21,7 @@ from helpers.tiny_models import (
     tokens,
     weights,
 )
-from ocr_rl.algorithms.sft import Sft, require_texts
+from ocr_rl.algorithms.sft import SftTrainer, require_texts
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import Writer, end_id
@@ -38,7 +38,7 @@ def pages_with_texts():
 
 
 def sft(policy, pages=None, **changes):
-    return Sft(policy, TransformersEngine(policy), pages or pages_with_texts(), make_recipe(**changes))
+    return SftTrainer(policy, TransformersEngine(policy), pages or pages_with_texts(), make_recipe(**changes))
 
 
 # What is learned.
@@ -46,11 +46,11 @@ def sft(policy, pages=None, **changes):
 
 def test_the_gradient_is_that_of_cross_entropy_over_all_tokens_of_the_batch(policy):
     """4 + 1 + 7 + 3 tokens, each text with its end; every token weighs 1 / 15."""
-    method, pages = sft(policy), pages_with_texts()
+    trainer, pages = sft(policy), pages_with_texts()
     for page in pages:
         (plain_loss(policy, page, [*tokens(page.text), EOS]) / 15).backward()
     expected = gradients(policy)
-    metrics = method.accumulate(pages)
+    metrics = trainer.accumulate(pages)
     assert_all_close(gradients(policy), expected, 1e-5)
     with torch.no_grad():
         loss = sum(plain_loss(policy, page, [*tokens(page.text), EOS]) for page in pages) / 15
@@ -62,12 +62,12 @@ def test_the_gradient_is_that_of_cross_entropy_over_all_tokens_of_the_batch(poli
 
 def test_a_long_text_is_cut_off_and_has_no_end(policy):
     """At 4 tokens, "adfghi" is "adfg" without an end; "abc" and its end are 4."""
-    method = sft(policy, rollout_max_tokens=4)
+    trainer = sft(policy, rollout_max_tokens=4)
     pages = [pages_with_texts()[i] for i in (0, 2)]
     plain_loss(policy, pages[0], [*tokens("abc"), EOS]).div(8).backward()
     plain_loss(policy, pages[1], tokens("adfg")).div(8).backward()
     expected = gradients(policy)
-    metrics = method.accumulate(pages)
+    metrics = trainer.accumulate(pages)
     assert_all_close(gradients(policy), expected, 1e-5)
     assert metrics["truncated_fraction"] == 1 / 2
 
@@ -153,7 +153,7 @@ def test_the_policy_learns_to_write_the_text(tmp_path):
     pages = [make_page(i, text="ab") for i in range(3)]
     recipe = make_recipe(train_steps=30, train_learning_rate=1e-2)
     run = RunFolder.create(tmp_path / "run", "")
-    run_steps(Sft(policy, TransformersEngine(policy), pages, recipe), policy, pages, recipe, run, dict)
+    run_steps(SftTrainer(policy, TransformersEngine(policy), pages, recipe), policy, pages, recipe, run, dict)
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert rows[0]["loss"] > 2
     assert rows[-1]["loss"] < 0.1

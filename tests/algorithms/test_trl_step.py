@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.tiny_models import EOS, gradients, make_page, make_policy, make_recipe
-from ocr_rl.algorithms.grpo import Learner, advantages_of
+from ocr_rl.algorithms.grpo import GrpoLearner, advantages_of
 from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.types import Completion, Group
 
@@ -110,7 +110,7 @@ def test_advantages_and_the_gradient_of_a_step_are_those_of_trl(parity, trainer_
     loss = trainer._compute_loss(trainer.model, inputs)
     loss.backward()
     expected = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
-    learner = Learner(policy, recipe)
+    learner = GrpoLearner(policy, recipe)
     learner.accumulate(scored, learner.prepare(scored, advantages, spread))
     found = gradients(policy)
     ours = (learner.sums[0], {parameter: found[parameter] for parameter in expected})

@@ -13,7 +13,7 @@ from helpers.tiny_models import (
     pages_of_different_sizes,
 )
 from ocr_rl.algorithms import grpo as grpo_module
-from ocr_rl.algorithms.grpo import Grpo, Learner, advantages_of
+from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer, advantages_of
 from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
 from ocr_rl.rollouts.scoring import Scorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
@@ -38,7 +38,7 @@ def scored_groups(texts=TEXTS, rewards=REWARDS, finished=True):
 def update(policy, recipe, scored=None, rate=1e-3, steps=1):
     """The metrics of each of `steps` updates on the same groups."""
     scored = scored or scored_groups()
-    learner = Learner(policy, recipe)
+    learner = GrpoLearner(policy, recipe)
     return [learner.update(scored, *advantages_of(scored, recipe.grpo), rate) for _ in range(steps)]
 
 
@@ -62,8 +62,8 @@ def run_training(tmp_path, name="run", engine=None, evaluate=dict, pages=None, p
     recipe = make_recipe(**{"train_steps": 3, "train_keep_checkpoints": 2} | changes)
     run = RunFolder.create(tmp_path / name, "")
     engine = engine(policy) if engine else TransformersEngine(policy)
-    method = Grpo(policy, engine, pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
-    run_steps(method, policy, pages, recipe, run, evaluate)
+    trainer = GrpoTrainer(policy, engine, pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    run_steps(trainer, policy, pages, recipe, run, evaluate)
     return run, policy
 
 

@@ -8,7 +8,7 @@ import torch
 
 from helpers.grpo_steps import RUBRIC, metrics_of
 from helpers.tiny_models import make_page, make_policy, make_recipe, weights
-from ocr_rl.algorithms.grpo import Grpo
+from ocr_rl.algorithms.grpo import GrpoTrainer
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.policy import Policy
@@ -38,8 +38,8 @@ def train(tmp_path, values, metric="cer", keep_best=True):
         train_keep_checkpoints=1,
     )
     run = RunFolder.create(tmp_path / "run", "")
-    method = Grpo(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
-    run_steps(method, policy, pages, recipe, run, evaluate)
+    trainer = GrpoTrainer(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    run_steps(trainer, policy, pages, recipe, run, evaluate)
     return run, seen
 
 

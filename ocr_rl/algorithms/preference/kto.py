@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ocr_rl import distributed
-from ocr_rl.algorithms.preference.learner import Learner, Metrics, _mean, _over_processes
+from ocr_rl.algorithms.preference.learner import Metrics, PreferenceLearner, _mean, _over_processes
 from ocr_rl.algorithms.preference.packing import Together, cut_examples, totals
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.page_reader import Reading
@@ -21,7 +21,7 @@ from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.types import Completion
 
 
-class Kto(Learner[Labelled]):
+class Kto(PreferenceLearner[Labelled]):
     """Kahneman-Tversky Optimization (arXiv 2402.01306), of completions that are good or bad by themselves."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:

@@ -34,7 +34,7 @@ Metrics = dict[str, float | None]
 # What is learned.
 
 
-class Learner(ABC, Generic[Example]):
+class PreferenceLearner(ABC, Generic[Example]):
     """Examples in, weights changed in place, metrics out."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
@@ -64,7 +64,7 @@ class Learner(ABC, Generic[Example]):
         return metrics | {"grad_norm": norm, "lr": rate}
 
 
-class PairLearner(Learner[Pair]):
+class PairLearner(PreferenceLearner[Pair]):
     """A loss of the chosen and the rejected completion of a page."""
 
     average = False

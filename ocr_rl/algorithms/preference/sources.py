@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, Protocol
 
-from ocr_rl.algorithms.preference.learner import Example, Learner
+from ocr_rl.algorithms.preference.learner import Example, PreferenceLearner
 from ocr_rl.models.text_encoder import Writer
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.training.batching import epochs
@@ -42,7 +42,7 @@ class Source(Protocol[Example]):
 class Fresh(Generic[Example]):
     """Chosen from groups that the policy of the step has sampled."""
 
-    def __init__(self, learner: Learner[Example], rollouts: Rollouts) -> None:
+    def __init__(self, learner: PreferenceLearner[Example], rollouts: Rollouts) -> None:
         self._learner, self._rollouts = learner, rollouts
 
     def start(self, done: int) -> None:
@@ -62,7 +62,7 @@ class Fresh(Generic[Example]):
 class Stored(Generic[Example]):
     """All examples of rollout.pages_per_step pages at a time, each page once in an epoch."""
 
-    def __init__(self, learner: Learner[Example], engine: Engine, examples: Sequence[Example]) -> None:
+    def __init__(self, learner: PreferenceLearner[Example], engine: Engine, examples: Sequence[Example]) -> None:
         self._learner, self._engine = learner, engine
         self._writer = Writer(learner.policy)
         recipe = learner.recipe

@@ -15,21 +15,23 @@ from typing import Generic
 import torch
 from torch import Tensor
 
-from ocr_rl.algorithms.preference.learner import Example, Learner
+from ocr_rl.algorithms.preference.learner import Example, PreferenceLearner
 from ocr_rl.algorithms.preference.sources import Fresh, Source, Stored, fingerprint, of_pages
 from ocr_rl.rewards.rewarder import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.training.base import Extras, Method, StepResult
+from ocr_rl.training.base import Extras, StepResult, Trainer
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
 
 
-class Preference(Method, Generic[Example]):
+class PreferenceTrainer(Trainer, Generic[Example]):
     """Take examples, learn from them, tell of it."""
 
-    def __init__(self, learner: Learner[Example], source: Source[Example], stored: float | None = None) -> None:
+    def __init__(
+        self, learner: PreferenceLearner[Example], source: Source[Example], stored: float | None = None
+    ) -> None:
         """`stored` tells one file's examples from another's."""
         self.learner, self.source = learner, source
         self.optimizer = learner.optimizer
@@ -38,13 +40,15 @@ class Preference(Method, Generic[Example]):
 
     @classmethod
     def fresh(
-        cls, learner: Learner[Example], engine: Engine, pages: Sequence[Page], scorer: Scorer
-    ) -> Preference[Example]:
+        cls, learner: PreferenceLearner[Example], engine: Engine, pages: Sequence[Page], scorer: Scorer
+    ) -> PreferenceTrainer[Example]:
         """From groups that the policy of the step samples."""
         return cls(learner, Fresh(learner, Rollouts(learner.policy, engine, pages, scorer, learner.recipe)))
 
     @classmethod
-    def stored(cls, learner: Learner[Example], engine: Engine, examples: Sequence[Example]) -> Preference[Example]:
+    def stored(
+        cls, learner: PreferenceLearner[Example], engine: Engine, examples: Sequence[Example]
+    ) -> PreferenceTrainer[Example]:
         """From a file."""
         return cls(learner, Stored(learner, engine, examples), fingerprint(examples))
 
