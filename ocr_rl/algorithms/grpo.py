@@ -70,8 +70,8 @@ class GrpoTrainer(Trainer):
         metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
         return StepResult(metrics, rollout_rows(batch.groups, advantages))
 
-    def settle(self) -> None:
-        self.rollouts.settle()
+    def sync_engine(self) -> None:
+        self.rollouts.sync_engine()
 
     def close(self) -> None:
         self.rollouts.close()

@@ -59,8 +59,8 @@ class PpoTrainer(Trainer):
         metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
         return StepResult(metrics, rollout_rows(batch.groups, mean_advantages(experience)))
 
-    def settle(self) -> None:
-        self.rollouts.settle()
+    def sync_engine(self) -> None:
+        self.rollouts.sync_engine()
 
     def close(self) -> None:
         self.rollouts.close()

@@ -64,7 +64,7 @@ class RewardModelTrainer(Trainer):
         if self._held_out_pairs is None:
             rollout, seed = self.recipe.rollout, self.recipe.train.seed
             sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
-            self.settle()
+            self.sync_engine()
             groups = roll_out(self.scorer, self.engine, self.held_out, sampling, seed).groups
             self._held_out_pairs = self.learner.pairs(groups)
         return self.learner.agreement(self._held_out_pairs)
@@ -72,8 +72,8 @@ class RewardModelTrainer(Trainer):
     def save(self, folder: Path) -> None:
         self.learner.model.head.save(folder / HEAD)
 
-    def settle(self) -> None:
-        self.rollouts.settle()
+    def sync_engine(self) -> None:
+        self.rollouts.sync_engine()
 
     def close(self) -> None:
         self.rollouts.close()

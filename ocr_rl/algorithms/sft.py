@@ -88,5 +88,5 @@ class SftTrainer(Trainer):
             "truncated_fraction": cut / len(pages),
         }
 
-    def settle(self) -> None:
+    def sync_engine(self) -> None:
         self.engine.sync(self.policy)

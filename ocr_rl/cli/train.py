@@ -106,9 +106,9 @@ def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bo
             job = prepare(loaded, pages, say, log=folder.path / "vllm.log")
             distributed.wait()
         except BaseException:
-            folder.abandon()
+            folder.rollback()
             raise
-        folder.settle()
+        folder.commit()
         try:
             run(job, folder, say)
         except TrainingStopped as stop:
@@ -142,7 +142,7 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
 
         pages = collect_pages(recipe.data, recipe.render, path / "pages")
         job = prepare(recipe, pages, say, log=path / "vllm.log")
-        folder.settle()
+        folder.commit()
         try:
             run(job, folder, say, start)
         except TrainingStopped as stop:

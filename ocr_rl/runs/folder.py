@@ -51,7 +51,7 @@ class RunFolder:
     def create(cls, path: Path, resolved: str, *, overwrite: bool = False) -> RunFolder:
         """Start a run. A folder that holds a run is only replaced when told so.
 
-        What it replaces lies beside it until `settle` deletes it or `abandon` brings it back.
+        What it replaces lies beside it until `commit` deletes it or `rollback` brings it back.
 
         Raises:
             ValueError: there is a run, or something else, at `path`.
@@ -93,11 +93,11 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """The run begins: what it replaces goes."""
         shutil.rmtree(_replaced(self.path), ignore_errors=True)
 
-    def abandon(self) -> None:
+    def rollback(self) -> None:
         """The run never began: what it would have replaced comes back."""
         shutil.rmtree(self.path)
         if _replaced(self.path).exists():
@@ -249,10 +249,10 @@ class Onlooker(RunFolder):
     def locked(self) -> Iterator[None]:
         yield
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         pass
 
-    def abandon(self) -> None:
+    def rollback(self) -> None:
         pass
 
     def log(self, metrics: Mapping[str, Any]) -> None:

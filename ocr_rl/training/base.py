@@ -74,7 +74,7 @@ class Trainer(ABC):
     def save(self, folder: Path) -> None:  # noqa: B027
         """Add to a checkpoint what those need who use it."""
 
-    def settle(self) -> None:  # noqa: B027 - not every algorithm generates
+    def sync_engine(self) -> None:  # noqa: B027 - not every algorithm generates
         """Give the engine the policy's current weights."""
 
     def close(self) -> None:  # noqa: B027

@@ -89,7 +89,7 @@ def run_steps(
                     run.write_rollouts(step, result.rollouts)
                 if halfway or (train.eval_every and step % train.eval_every == 0):
                     began = time.monotonic()
-                    trainer.settle()
+                    trainer.sync_engine()
                     measured = {**evaluate(), **trainer.measure()}
                     metrics |= {f"eval/{name}": value for name, value in measured.items()}
                     metrics["time/evaluate"] = round(time.monotonic() - began, 3)
@@ -112,4 +112,4 @@ def run_steps(
             ) from None
         if saved < step:
             checkpoint(step)
-        trainer.settle()
+        trainer.sync_engine()

@@ -67,8 +67,8 @@ class Rollouts:
             raise TrainingStopped(f"the engine read none of the batch's {len(batch.refused)} pages")
         return batch
 
-    def settle(self) -> None:
-        self._schedule.settle()
+    def sync_engine(self) -> None:
+        self._schedule.sync_engine()
 
     def close(self) -> None:
         self._schedule.close()

@@ -34,17 +34,17 @@ class Schedule(Generic[Batch]):
     def take(self, step: int) -> Batch:
         """The batch of a step; steps are asked for in order. Raises what `sample` raises."""
         if self._thread is None:
-            self.settle()
+            self.sync_engine()
             return self.sample(step)
         if self._pending is None:
-            self.settle()
+            self.sync_engine()
             self._pending = self._thread.submit(self.sample, step)
         batch = self._pending.result()
-        self.settle()
+        self.sync_engine()
         self._pending = self._thread.submit(self.sample, step + 1) if step < self.last else None
         return batch
 
-    def settle(self) -> None:
+    def sync_engine(self) -> None:
         """Wait until the engine is idle, and give it the policy's current weights."""
         if self._pending is not None:
             wait([self._pending])

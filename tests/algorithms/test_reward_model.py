@@ -199,7 +199,7 @@ def test_a_run_comes_to_agree_with_the_rules(tmp_path):
     assert rows[19]["loss"] < rows[0]["loss"]
     assert trainer.measure()["pair_accuracy"] == rows[19]["eval/pair_accuracy"]
     start = TransformersEngine(make_policy()).generate([make_page(0)], Sampling(4, 1.0, 8), seed=5)
-    trainer.settle()
+    trainer.sync_engine()
     assert trainer.engine.generate([make_page(0)], Sampling(4, 1.0, 8), seed=5)[0].completions == start[0].completions
 
 

@@ -173,21 +173,21 @@ def old(tmp_path):
 
 def test_a_run_that_begins_replaces_the_old_one(old):
     run = RunFolder.create(old.path, "new = 1", overwrite=True)
-    run.settle()
+    run.commit()
     assert names(old.path.parent) == ["run"]
     assert names(run.path) == ["checkpoints", "eval", "resolved.toml", "rollouts"]
     assert (run.path / "resolved.toml").read_text() == "new = 1"
 
 
 def test_a_run_that_never_begins_gives_the_old_one_back(old):
-    RunFolder.create(old.path, "new = 1", overwrite=True).abandon()
+    RunFolder.create(old.path, "new = 1", overwrite=True).rollback()
     assert names(old.path.parent) == ["run"]
     assert (old.path / "resolved.toml").read_text() == "old = 1"
     assert (old.path / "metrics.jsonl").read_text() == '{"step": 1}\n'
 
 
 def test_a_first_run_that_never_begins_leaves_nothing(tmp_path):
-    RunFolder.create(tmp_path / "run", "").abandon()
+    RunFolder.create(tmp_path / "run", "").rollback()
     assert names(tmp_path) == []
 
 

@@ -38,9 +38,9 @@ def train(ahead, steps, evaluated=()):
         assert schedule.take(step) == step
         policy.updates += 1
         if step in evaluated:
-            schedule.settle()
+            schedule.sync_engine()
             seen.append(engine.has)
-    schedule.settle()
+    schedule.sync_engine()
     schedule.close()
     assert engine.has == steps
     return engine.sampled, seen

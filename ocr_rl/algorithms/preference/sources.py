@@ -33,7 +33,7 @@ class Source(Protocol[Example]):
     def take(self, step: int) -> Taken[Example]:
         """The examples of a step; steps are asked for in order."""
 
-    def settle(self) -> None:
+    def sync_engine(self) -> None:
         """Give the engine the policy's current weights."""
 
     def close(self) -> None: ...
@@ -52,8 +52,8 @@ class Fresh(Generic[Example]):
         batch = self._rollouts.take(step)
         return Taken(self._learner.choose(batch.groups), batch)
 
-    def settle(self) -> None:
-        self._rollouts.settle()
+    def sync_engine(self) -> None:
+        self._rollouts.sync_engine()
 
     def close(self) -> None:
         self._rollouts.close()
@@ -77,7 +77,7 @@ class Stored(Generic[Example]):
     def take(self, step: int) -> Taken[Example]:
         return Taken([example for page in next(self._batches) for example in page], None)
 
-    def settle(self) -> None:
+    def sync_engine(self) -> None:
         self._engine.sync(self._learner.policy)
 
     def close(self) -> None:

@@ -75,8 +75,8 @@ class PreferenceTrainer(Trainer, Generic[Example]):
         rows = rollout_rows(groups, self._advantages(groups, taken.examples))
         return StepResult(metrics | rollout_metrics(taken.batch, seconds), rows)
 
-    def settle(self) -> None:
-        self.source.settle()
+    def sync_engine(self) -> None:
+        self.source.sync_engine()
 
     def close(self) -> None:
         self.source.close()
