@@ -34,7 +34,7 @@ PATIENCE = timedelta(days=7)
 LAUNCHED = "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK GROUP_WORLD_SIZE ROLE_RANK ROLE_WORLD_SIZE ROLE_NAME"
 """What a launcher says in the environment, beside the address (MASTER_*) and its own affairs (TORCHELASTIC_*)."""
 
-TOLD = (ValueError, OSError, ModuleNotFoundError, EngineFailed, SystemExit)
+USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, EngineFailed, SystemExit)
 """Errors that the first process puts in words. Of others every process shows its traceback."""
 
 
@@ -82,7 +82,7 @@ def together() -> Iterator[None]:
             wait()
     except (Exception, SystemExit) as error:
         tell(error)
-        if first() or not isinstance(error, TOLD):
+        if first() or not isinstance(error, USER_ERRORS):
             raise
     finally:
         _leave()

@@ -353,8 +353,8 @@ def test_an_onlooker_writes_nothing(tmp_path):
         onlooker.write_eval("before", {"cer": 0.1})
         onlooker.write_best({"step": 1})
         assert onlooker.write_checkpoint(1, pytest.fail, keep=1) == run.checkpoint(1)
-        onlooker.settle()
-        onlooker.abandon()
+        onlooker.commit()
+        onlooker.rollback()
     assert everything() == before
     assert [logged.metrics for logged in onlooker.logged()] == [{"step": 1}]
     assert onlooker.read_rollouts(1) == [{"page": "a"}]

@@ -217,7 +217,7 @@ class PpoLearner:
         With `critic_only` no weight of the policy changes, those that the critic shares included.
         """
         ppo, train, numbers = self.recipe.ppo, self.recipe.train, self.extras.numbers
-        told = self._told(experience)
+        measured = self._measures(experience)
         self.sums.zero_()
         norm = 0.0
         for _ in range(ppo.inner_epochs):
@@ -229,7 +229,7 @@ class PpoLearner:
         distributed.sum_over(self.sums)
         policy, value, entropy, clipped, value_clipped, tokens = self.sums.tolist()
         updates = ppo.inner_epochs * ppo.updates_per_batch
-        kl = told.pop("kl_per_completion")
+        kl = measured.pop("kl_per_completion")
         if ppo.kl_target and kl is not None:
             numbers["kl_coefficient"] = adapted_kl_coefficient(numbers["kl_coefficient"], kl, ppo.kl_target)
         return {
@@ -241,11 +241,11 @@ class PpoLearner:
             "entropy": entropy / max(tokens, 1),
             "grad_norm": norm,
             "lr": rate,
-            **told,
+            **measured,
         }
 
     @torch.no_grad()
-    def _told(self, experience: Experience) -> dict[str, float | None]:
+    def _measures(self, experience: Experience) -> dict[str, float | None]:
         """What policy and critic were like before the first update."""
         ppo = self.recipe.ppo
         batches = [batch for task in experience for batch in task.batches]

@@ -101,7 +101,7 @@ class RewardModelLearner:
         """One optimiser step on all pairs; without a pair no weight changes."""
         loss, margins = self.accumulate(pairs)
         norm = guarded_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
-        return {"loss": loss, **_told(margins), "grad_norm": norm, "lr": rate}
+        return {"loss": loss, **_pair_metrics(margins), "grad_norm": norm, "lr": rate}
 
     def accumulate(self, pairs: Sequence[Pair]) -> tuple[float, list[float]]:
         """Add up the gradient of the mean loss. Returns that loss, and R_w - R_l of each pair."""
@@ -125,7 +125,7 @@ class RewardModelLearner:
             for pair in own:
                 chosen, rejected = self._scores(reading, pair)
                 margins.append((chosen - rejected).item())
-        return _told(distributed.gather(margins))
+        return _pair_metrics(distributed.gather(margins))
 
     def _scores(self, reading: Reading, pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
         ids, mask = padded([pair.chosen, pair.rejected], self.model.policy.pad_id)
@@ -138,7 +138,7 @@ def _own_pages(pairs: Sequence[Pair]) -> list[tuple[Page, list[Pair]]]:
     return distributed.mine([(page, list(own)) for page, own in groupby(pairs, key=lambda pair: pair.page)])
 
 
-def _told(margins: Sequence[float]) -> dict[str, float | None]:
+def _pair_metrics(margins: Sequence[float]) -> dict[str, float | None]:
     """A tie is not agreement."""
     count = len(margins)
     return {

@@ -72,16 +72,16 @@ def failed_pages(count: int, where: str = "") -> None:
 
 
 @contextmanager
-def interruptions(told: Callable[[], str] = lambda: "") -> Iterator[None]:
-    """Ctrl-C and an engine that fails for good are one message, to which `told` adds."""
+def interruptions(addition: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Ctrl-C and an engine that fails for good are one message, to which `addition` adds."""
     from ocr_rl.errors import EngineFailed
 
     try:
         yield
     except KeyboardInterrupt:
-        fail(f"stopped\n{told()}".strip(), code=130)
+        fail(f"stopped\n{addition()}".strip(), code=130)
     except EngineFailed as error:
-        fail(f"{error}\n{told()}".strip(), code=1)
+        fail(f"{error}\n{addition()}".strip(), code=1)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def run_phase(
 
         def ended(cell: Cell) -> None:
             bar.update()
-            tqdm.write(told(cell))
+            tqdm.write(progress_line(cell))
 
         cells = {(label, x): make(label, x, None) for label, x in alone}
         train(list(cells.values()))
@@ -83,7 +83,7 @@ def reference_seconds(cells: Mapping[Which, Cell]) -> dict[Which, float]:
     return {x: round(seconds.get(x, seconds[min(seconds)]), 1) for x in cells}
 
 
-def told(cell: Cell) -> str:
+def progress_line(cell: Cell) -> str:
     """A line on a run that is over."""
     name = f"{cell.label} {cell.name}"
     if cell.stopped.exists():
@@ -195,9 +195,9 @@ def planned(plan: Plan) -> str:
     ]
     for label, recipe in plan.recipes.items():
         own = own_budget(plan, recipe)
-        told = f"{recipe.rollout.pages_per_step} pages a step" + (f" x {recipe.rollout.group_size}" if own else "")
-        told += "" if own else f", the compute of {plan.reference}"
-        lines.append(f"{label:12}{recipe.algorithm}, {told}; holds {', '.join(models_held(recipe))}")
+        batch = f"{recipe.rollout.pages_per_step} pages a step" + (f" x {recipe.rollout.group_size}" if own else "")
+        batch += "" if own else f", the compute of {plan.reference}"
+        lines.append(f"{label:12}{recipe.algorithm}, {batch}; holds {', '.join(models_held(recipe))}")
     return "\n".join(lines)
 
 

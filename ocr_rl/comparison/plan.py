@@ -57,7 +57,7 @@ class Cell:
     path: Path
 
     @property
-    def told(self) -> Path:
+    def recipe_file(self) -> Path:
         """The recipe as a file."""
         return self.path.with_name(f"{self.name}.toml")
 

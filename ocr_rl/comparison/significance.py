@@ -37,16 +37,16 @@ COMPARED = ("cer", "pass_rate", "exact", "reward")
 def summary(runs: Runs, seed: int = 0) -> dict[str, Any]:
     """RATES of all runs together, `<name>_ci` over seeds and documents, `by_kind`, `n` and `documents`."""
     found = _with_intervals(runs, RATES, seed)
-    told: dict[str, Any] = {}
+    rates: dict[str, Any] = {}
     for name, own in found.items():
-        told |= {name: own and own[0], f"{name}_ci": own and own[1]}
+        rates |= {name: own and own[0], f"{name}_ci": own and own[1]}
     kinds = {
         kind: {"pass_rate": own[0], "pass_rate_ci": own[1]}
         for kind, own in _with_intervals(runs, kind_rates(runs[0]), seed).items()
         if own is not None
     }
     documents = len(document_counts(runs[0], RATES).numerators)
-    return told | {"by_kind": kinds, "n": len(runs[0]), "documents": documents}
+    return rates | {"by_kind": kinds, "n": len(runs[0]), "documents": documents}
 
 
 def differences(runs: Runs, others: Runs, seed: int = 0) -> dict[str, dict[str, Any] | None]:

@@ -117,6 +117,8 @@ def _drift(cell: Cell, start: Policy, pages: Sequence[Page]) -> dict[str, float]
 
     checkpoints = RunFolder(cell.path).checkpoints()
     if not checkpoints:
-        raise ValueError(f"{cell.path} has lost its checkpoint; delete {cell.told} and {cell.path} to run it anew")
+        raise ValueError(
+            f"{cell.path} has lost its checkpoint; delete {cell.recipe_file} and {cell.path} to run it anew"
+        )
     policy = Policy.load(replace(cell.recipe.model, path=str(checkpoints[-1]), lora_rank=0))
     return drift(policy, start, pages, cell.recipe.rollout.max_tokens)

@@ -25,11 +25,11 @@ def is_done(cell: Cell) -> bool:
     Raises:
         ValueError: its folder holds a run by another recipe.
     """
-    for file in (cell.told, cell.path / "resolved.toml"):
+    for file in (cell.recipe_file, cell.path / "resolved.toml"):
         if file.exists() and (asked := load_recipe(str(file))) != cell.recipe:
             raise ValueError(
                 f"{file}: {_difference(asked, cell.recipe)}. Give another --out, or delete "
-                f"{cell.told} and {cell.path} to run it anew"
+                f"{cell.recipe_file} and {cell.path} to run it anew"
             )
     if cell.stopped.exists():
         return True
@@ -69,9 +69,9 @@ def run_cells(cells: Sequence[Cell], jobs: int, begun: Callable[[Cell], None], e
 def _train(cell: Cell, threads: int | None, begun: Callable[[Cell], None]) -> None:
     begun(cell)
     cell.path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(cell.told, to_toml(cell.recipe))
+    write_atomically(cell.recipe_file, to_toml(cell.recipe))
     going = (cell.path / "resolved.toml").exists()
-    what = ["--resume", str(cell.path)] if going else [str(cell.told), "--out", str(cell.path)]
+    what = ["--resume", str(cell.path)] if going else [str(cell.recipe_file), "--out", str(cell.path)]
     limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with open(cell.log, "ab") as log:
         before = log.tell()

@@ -100,8 +100,10 @@ def _told_rewards(row: Row, place: Place, line: tuple[Place, Row] | None) -> lis
     where, score = line
     if score.get("id") != row.get("id"):
         _stop(where.problem("id", f"is {score.get('id')!r}, but {place} is of {row.get('id')!r}"))
-    told = score.get("completions")
-    rewards = [one.get("reward") for one in told if isinstance(one, dict)] if isinstance(told, list) else None
+    completions = score.get("completions")
+    rewards = (
+        [one.get("reward") for one in completions if isinstance(one, dict)] if isinstance(completions, list) else None
+    )
     return _numbers(rewards, where, "completions")
 
 

@@ -114,8 +114,8 @@ def _rows(file: Path, pages: Sequence[Page], others: Sequence[Page]) -> Iterator
 
 def _read_answer(row: Row, key: str, flag: str, place: Place) -> Completion:
     """The one message of a conversation; it was finished unless `flag` says otherwise."""
-    told = row.get(key)
-    message = told[0] if isinstance(told, list) and len(told) == 1 else None
+    messages = row.get(key)
+    message = messages[0] if isinstance(messages, list) and len(messages) == 1 else None
     text = message.get("content") if isinstance(message, dict) else None
     if not isinstance(text, str):
         kinds = "pairs have chosen and rejected, labels (`ocr-rl pairs --labels`, for kto) a completion"

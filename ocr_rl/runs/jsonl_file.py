@@ -43,7 +43,7 @@ class RowFile:
         self._file = open(path, "ab")  # noqa: SIM115 - closed by close
         try:
             self._lock()
-            self._settle(json.loads(json.dumps(settings)))
+            self._check_settings(json.loads(json.dumps(settings)))
         except BaseException:
             self._file.close()
             raise
@@ -112,7 +112,7 @@ class RowFile:
         except BlockingIOError:
             raise ValueError(f"{self.path} is being written by another process; wait for it or stop it") from None
 
-    def _settle(self, settings: Mapping[str, Any]) -> None:
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
         """The settings of a file that has rows must be these; of another they are written down."""
         beside = self._beside
         empty = self._file.tell() == 0

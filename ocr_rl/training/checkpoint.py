@@ -59,8 +59,8 @@ def save_checkpoint(
     _write_tensors(folder, OPTIMIZER, state)
     if saved := extras.saved():
         _write_tensors(folder, MODULES, {name: tensor.detach() for name, tensor in saved.items()})
-    told = {"step": step, "pages": fingerprint(pages), "environment": environment(), "numbers": extras.numbers}
-    (folder / STATE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    state_json = {"step": step, "pages": fingerprint(pages), "environment": environment(), "numbers": extras.numbers}
+    (folder / STATE).write_text(json.dumps(state_json, indent=1) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(

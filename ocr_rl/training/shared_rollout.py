@@ -32,17 +32,19 @@ def roll_out(
         return rolled
     reasons = {page.id: why for page, why in rolled.refused}
     groups = iter(rolled.groups)
-    told = distributed.gather([reasons[page.id] if page.id in reasons else _Told.of(next(groups)) for page in own])
+    gathered = distributed.gather(
+        [reasons[page.id] if page.id in reasons else _PortableGroup.of(next(groups)) for page in own]
+    )
     times = distributed.gather([(rolled.generate_s, rolled.score_s)])
     return RolledOut(
-        [one.about(page) for page, one in zip(pages, told, strict=True) if isinstance(one, _Told)],
-        [(page, one) for page, one in zip(pages, told, strict=True) if isinstance(one, str)],
+        [one.about(page) for page, one in zip(pages, gathered, strict=True) if isinstance(one, _PortableGroup)],
+        [(page, one) for page, one in zip(pages, gathered, strict=True) if isinstance(one, str)],
         max(generate_s for generate_s, _ in times),
         max(score_s for _, score_s in times),
     )
 
 
-class _Told(NamedTuple):
+class _PortableGroup(NamedTuple):
     """A scored group without its page, which the other processes have."""
 
     completions: Sequence[Completion]
@@ -50,7 +52,7 @@ class _Told(NamedTuple):
     rewards: Sequence[float]
 
     @classmethod
-    def of(cls, scored: ScoredGroup) -> _Told:
+    def of(cls, scored: ScoredGroup) -> _PortableGroup:
         return cls(scored.group.completions, scored.scores, scored.rewards)
 
     def about(self, page: Page) -> ScoredGroup:

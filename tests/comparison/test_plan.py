@@ -24,7 +24,7 @@ from ocr_rl.runs.folder import RunFolder
 
 
 def plan(tmp_path, names=("grpo", "sft", "dpo"), **changes):
-    told = {
+    recipe_file = {
         "out": tmp_path,
         "recipes": load_recipes(names, ()),
         "seeds": (0, 1),
@@ -36,15 +36,15 @@ def plan(tmp_path, names=("grpo", "sft", "dpo"), **changes):
         "reference": "grpo",
         "evaluations": 3,
     }
-    return Plan(**{**told, **changes})
+    return Plan(**{**recipe_file, **changes})
 
 
 def test_recipes_differ_from_their_cells_in_budget_rate_seed_and_pages_alone(tmp_path):
-    told = plan(tmp_path)
-    cell = final_cell(told, "dpo", 3e-4, 1)
+    recipe_file = plan(tmp_path)
+    cell = final_cell(recipe_file, "dpo", 3e-4, 1)
     assert cell.path == tmp_path / "runs" / "dpo" / "seed_1"
     assert cell.recipe.budget == BudgetConfig(completions=1000, evaluations=3)
-    own, shipped = asdict(cell.recipe), asdict(told.recipes["dpo"])
+    own, shipped = asdict(cell.recipe), asdict(recipe_file.recipes["dpo"])
     changed = {
         f"{section}.{key}"
         for section, values in own.items()
@@ -73,18 +73,18 @@ def test_rates_are_chosen_on_other_pages_with_another_seed_and_less_to_spend(tmp
 
 
 def test_who_samples_nothing_gets_the_references_seconds(tmp_path):
-    told = plan(tmp_path)
-    assert not own_budget(told, told.recipes["sft"])
-    assert final_cell(told, "sft", 1e-4, 0, 42.5).recipe.budget == BudgetConfig(seconds=42.5, evaluations=3)
+    recipe_file = plan(tmp_path)
+    assert not own_budget(recipe_file, recipe_file.recipes["sft"])
+    assert final_cell(recipe_file, "sft", 1e-4, 0, 42.5).recipe.budget == BudgetConfig(seconds=42.5, evaluations=3)
     stored = load_recipes(["dpo"], ["pairs.path=pairs.jsonl"])["dpo"]
-    assert not own_budget(told, stored)
+    assert not own_budget(recipe_file, stored)
 
 
 def test_minutes_are_a_budget_for_all(tmp_path):
-    told = plan(tmp_path, limit="minutes", amount=2.0)
-    assert own_budget(told, told.recipes["sft"])
-    assert final_cell(told, "sft", 1e-4, 0).recipe.budget.seconds == 120
-    assert tuning_cell(told, "sft", 1e-4).recipe.budget.seconds == 30
+    recipe_file = plan(tmp_path, limit="minutes", amount=2.0)
+    assert own_budget(recipe_file, recipe_file.recipes["sft"])
+    assert final_cell(recipe_file, "sft", 1e-4, 0).recipe.budget.seconds == 120
+    assert tuning_cell(recipe_file, "sft", 1e-4).recipe.budget.seconds == 30
 
 
 def test_a_collection_of_its_own_is_shared_by_all_cells_and_a_dataset_stays(tmp_path):
@@ -142,18 +142,18 @@ def test_the_reference_is_grpo_or_the_first_and_must_have_a_budget_to_give():
 
 
 def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_path):
-    told = plan(tmp_path)
-    cell = final_cell(told, "grpo", 1e-4, 0)
+    recipe_file = plan(tmp_path)
+    cell = final_cell(recipe_file, "grpo", 1e-4, 0)
     assert not is_done(cell)
     cell.path.parent.mkdir(parents=True)
-    cell.told.write_text(to_toml(cell.recipe))
+    cell.recipe_file.write_text(to_toml(cell.recipe))
     assert not is_done(cell)  # begun, and not even a folder came of it
     cell.stopped.write_text("step 3: the gradient norm is nan\n")
     assert is_done(cell)
     with pytest.raises(
         ValueError, match=r"seed_0.toml: budget.completions was 1000 and is now 2000. Give another --out"
     ):
-        is_done(final_cell(replace(told, amount=2000.0), "grpo", 1e-4, 0))
+        is_done(final_cell(replace(recipe_file, amount=2000.0), "grpo", 1e-4, 0))
 
 
 @pytest.mark.parametrize(
@@ -188,23 +188,23 @@ def test_a_run_that_diverges_is_a_result_and_one_that_cannot_begin_is_a_mistake(
     """Weights that the only update breaks; then a page to train on without a text."""
     data = tmp_path / "data"
     shutil.copytree(pages, data)
-    told = plan(tmp_path / "out", recipes=load_recipes(["sft"], [f"data.path={data}", "data.validation=0.5"]))
-    cell = final_cell(told, "sft", 1e30, 0, 0.01)
+    recipe_file = plan(tmp_path / "out", recipes=load_recipes(["sft"], [f"data.path={data}", "data.validation=0.5"]))
+    cell = final_cell(recipe_file, "sft", 1e30, 0, 0.01)
     run_cells([cell], 1, lambda cell: None, lambda cell: None)
     assert why_stopped(cell).startswith("step 1: the policy's logits are not finite: its update broke the weights")
     assert is_done(cell)
 
     rows = [json.loads(line) for line in (data / "metadata.jsonl").read_text().splitlines()]
     (data / "metadata.jsonl").write_text("".join(json.dumps(row | {"text": None}) + "\n" for row in rows))
-    cell = final_cell(told, "sft", 1e-4, 1, 0.01)
+    cell = final_cell(recipe_file, "sft", 1e-4, 1, 0.01)
     with pytest.raises(ValueError, match=r"^sft, seed_1: \d of \d pages to train on have no text"):
         run_cells([cell], 1, lambda cell: None, lambda cell: None)
     assert not cell.stopped.exists()
 
 
 def test_a_reference_that_stopped_lends_what_its_lowest_seed_used(tmp_path):
-    told = plan(tmp_path)
-    cells = {seed: final_cell(told, "grpo", 1e-4, seed) for seed in (2, 0, 1)}
+    recipe_file = plan(tmp_path)
+    cells = {seed: final_cell(recipe_file, "grpo", 1e-4, seed) for seed in (2, 0, 1)}
     for seed, cell in cells.items():
         run = RunFolder.create(cell.path, "")
         run.log({"step": 1, "time/compute": 10.0 + seed, "peak_memory_mib": 1})
@@ -217,11 +217,11 @@ def test_a_reference_that_stopped_lends_what_its_lowest_seed_used(tmp_path):
 
 
 def test_pages_that_were_rendered_otherwise_are_not_taken(tmp_path):
-    told = plan(tmp_path)
-    cell = final_cell(told, "grpo", 1e-4, 0)
+    recipe_file = plan(tmp_path)
+    cell = final_cell(recipe_file, "grpo", 1e-4, 0)
     cell.path.parent.mkdir(parents=True)
-    cell.told.write_text(to_toml(cell.recipe))
-    refuse_other_pages(told)
+    cell.recipe_file.write_text(to_toml(cell.recipe))
+    refuse_other_pages(recipe_file)
     other = plan(tmp_path, recipes=load_recipes(["grpo"], ["render.style=scan"]))
     with pytest.raises(ValueError, match=r"seed_0.toml has another \[render\] than these recipes"):
         refuse_other_pages(other)

@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Told:
+class Finished:
     status: int
     """Of the process: 0, an exit code, or -9."""
     output: str
@@ -73,7 +73,7 @@ def ocr_rl(*arguments, run, kill=None, with_signal=signal.SIGKILL, file_limit=No
             os._exit(code)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     output, touches = json.loads(note.read_text()) if note.exists() else ("", 0)
-    return Told(status, output, touches)
+    return Finished(status, output, touches)
 
 
 def train(run, *more, **options):

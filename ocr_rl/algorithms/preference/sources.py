@@ -97,8 +97,8 @@ def fingerprint(examples: Iterable[Example]) -> float:
     """A whole number, the same for the same examples in the same order."""
     digest = hashlib.sha256()
     for example in examples:
-        told = {name: value for name, value in vars(example).items() if name != "page"}
-        digest.update(f"{example.page.id!r} {told!r}\n".encode("utf-8", "surrogatepass"))
+        content = {name: value for name, value in vars(example).items() if name != "page"}
+        digest.update(f"{example.page.id!r} {content!r}\n".encode("utf-8", "surrogatepass"))
     return float(int.from_bytes(digest.digest()[:6], "big"))
 
 

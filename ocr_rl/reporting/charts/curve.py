@@ -54,7 +54,7 @@ def curve(
         return (f'<path class="{kind}" d="{"".join(runs)}"/>' if runs else "") + "".join(dots)
 
     smooth = len(line) >= SMOOTHED_FROM
-    label = escape(told(name, line, held_out))
+    label = escape(alt_text(name, line, held_out))
     parts = [f'<svg class="curve" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">']
     for tick in ticks:
         parts.append(f'<path class="grid" d="M{_LEFT},{y(tick)} H{width - _RIGHT}"/>')
@@ -72,7 +72,7 @@ def curve(
     return "".join([*parts, "</svg>"])
 
 
-def told(name: str, line: Sequence[Point], held_out: Sequence[Point]) -> str:
+def alt_text(name: str, line: Sequence[Point], held_out: Sequence[Point]) -> str:
     """The curve for those who cannot see it: "cer: 0.3 at step 1, 0.1 at step 60; held out 0.29 at step 0"."""
 
     def ends(points: Sequence[Point]) -> str:

@@ -144,7 +144,7 @@ def plot(
         part = (value - ticks[0]) / (ticks[-1] - ticks[0])
         return round(height - _BOTTOM - part * (height - _TOP - _BOTTOM), 1)
 
-    parts = [_opening(size, told(name, x_name, series)), f'<text class="title" x="0" y="10">{escape(name)}</text>']
+    parts = [_opening(size, alt_text(name, x_name, series)), f'<text class="title" x="0" y="10">{escape(name)}</text>']
     for tick in ticks:
         parts.append(f'<path class="grid" d="M{_LEFT},{y(tick)} H{width - right:g}"/>')
         parts.append(f'<text x="{_LEFT - 5}" y="{y(tick) + 3.5:g}" text-anchor="end">{number(tick)}</text>')
@@ -174,7 +174,7 @@ def plot(
     return "".join([*parts, "</svg>"])
 
 
-def told(name: str, x_name: str, series: Iterable[Series]) -> str:
+def alt_text(name: str, x_name: str, series: Iterable[Series]) -> str:
     """The plot for those who cannot see it: "CER over completions: grpo 0.29 at 0, 0.1 at 6,144; sft ..."."""
     lines = []
     for one in series:

@@ -54,7 +54,7 @@ class VllmWorker:
         """Unfinished requests: stream, page, row."""
         self.open = False
         """Whether the trainer is waiting for rows."""
-        self.told = time.monotonic()
+        self.last_sent = time.monotonic()
         threading.Thread(target=self._receive, daemon=True).start()
 
     def run(self) -> None:
@@ -64,12 +64,12 @@ class VllmWorker:
                 pass
             if self.requests:
                 self._step()
-            if self.open and time.monotonic() - self.told > BEAT_SECONDS:
+            if self.open and time.monotonic() - self.last_sent > BEAT_SECONDS:
                 self._tell(Beat())
 
     def _tell(self, message: object) -> None:
         self.connection.send(message)
-        self.told = time.monotonic()
+        self.last_sent = time.monotonic()
 
     def _receive(self) -> None:
         """Runs in its own thread: mail into the inbox, pages preprocessed on the way."""

@@ -72,8 +72,8 @@ def test_a_running_mean_takes_the_neighbours_that_there_are():
 
 def test_the_curve_is_told_in_words_and_its_name_is_escaped():
     svg = curve('a"<b', points(0.3, 0.2, 0.1), [Point(0, 0.29)])
-    told = 'a"<b: 0.3 at step 1, 0.1 at step 3; held out 0.29 at step 0'
-    assert ElementTree.fromstring(svg).get("aria-label") == told
+    alt_text = 'a"<b: 0.3 at step 1, 0.1 at step 3; held out 0.29 at step 0'
+    assert ElementTree.fromstring(svg).get("aria-label") == alt_text
 
 
 @pytest.mark.parametrize(

@@ -199,8 +199,8 @@ def test_long_names_are_cut_beside_the_line_and_whole_in_the_legend_and_in_words
 def test_a_plot_is_told_in_words_and_names_are_escaped():
     series = [Series('a"<b', 0, exact((0, 0.29), (6144, 0.1))), Series("c", 1, exact((0, 0.5)))]
     svg = plot('C"<', "completions", series)
-    told = 'C"< over completions: a"<b 0.29 at 0, 0.1 at 6,144; c 0.5 at 0'
-    assert ElementTree.fromstring(svg).get("aria-label") == told
+    alt_text = 'C"< over completions: a"<b 0.29 at 0, 0.1 at 6,144; c 0.5 at 0'
+    assert ElementTree.fromstring(svg).get("aria-label") == alt_text
     assert Tree(legend({'a"<b': 0})).all("li")[0]["text"] == 'a"<b'
     assert 'a"<b 0.5' in ElementTree.fromstring(forest("x", [Estimate('a"<b', 0, 0.5, None)])).get("aria-label")
 

@@ -82,8 +82,8 @@ def groups(
             total += sum(score.reward for score in scores)
             late += sum(bool(score.trouble) for score in scores)
     mean = total / completions if completions else None
-    told = f"{pages} groups, {completions} completions, mean reward {'-' if mean is None else f'{mean:.3f}'}"
-    click.echo(told + (f"; {late} took longer than {timeout:g} s" if late else ""), err=out is None)
+    summary = f"{pages} groups, {completions} completions, mean reward {'-' if mean is None else f'{mean:.3f}'}"
+    click.echo(summary + (f"; {late} took longer than {timeout:g} s" if late else ""), err=out is None)
     if fail_under is not None and (mean is None or mean < fail_under):
         sys.exit(1)
 
