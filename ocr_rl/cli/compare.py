@@ -94,7 +94,7 @@ def compare(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ:
         raise ValueError("compare starts its runs itself; give the command without a launcher, and --jobs for several")
 
-    from ocr_rl.comparison.plan import Plan, chosen_reference, final_cell, load_recipes, refuse_other_pages
+    from ocr_rl.comparison.plan import Plan, chosen_reference, final_trial, load_recipes, refuse_other_pages
     from ocr_rl.config.loader import check_model_path
 
     loaded = load_recipes(
@@ -116,13 +116,12 @@ def compare(
     first = loaded[plan.reference]
     check_model_path(first.model.path)
     for label, recipe in loaded.items():
-        final_cell(plan, label, recipe.train.learning_rate, plan.seeds[0], 1.0)  # a mistake in it is told now
+        final_trial(plan, label, recipe.train.learning_rate, plan.seeds[0], 1.0)  # a mistake in it is told now
     refuse_other_pages(plan)
 
-    from ocr_rl.comparison.experiment import compare as run_comparison
-    from ocr_rl.comparison.experiment import planned, write_json
+    from ocr_rl.comparison.experiment import planned, run_experiment, write_json
     from ocr_rl.comparison.outcome import outcome
-    from ocr_rl.comparison.trial_runs import CellLost
+    from ocr_rl.comparison.trial_runs import TrialLost
     from ocr_rl.pipeline.pages import collect_pages
     from ocr_rl.reporting.comparison_report import comparison_report
     from ocr_rl.reporting.text_tables import recipes_table
@@ -136,8 +135,8 @@ def compare(
     try:
         with RunFolder(out).locked():
             pages = collect_pages(first.data, first.render, out / "pages")
-            compared = run_comparison(plan, pages, jobs)
-    except CellLost as error:
+            compared = run_experiment(plan, pages, jobs)
+    except TrialLost as error:
         fail(str(error), code=1)
     except KeyboardInterrupt:
         fail(f"stopped; the same command goes on from what is in {out}", code=130)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from ocr_rl.comparison.plan import Cell, Plan, final_cell, own_budget, tuning_cell
+from ocr_rl.comparison.plan import Plan, Trial, final_trial, own_budget, tuning_trial
 from ocr_rl.comparison.significance import Runs, differences, holm, most_different_pages, summary
 from ocr_rl.comparison.trial_results import cost, curve, evaluated, measured_drift, models_held, why_stopped
-from ocr_rl.comparison.trial_runs import is_done, run_cells
+from ocr_rl.comparison.trial_runs import is_done, run_trials
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.evaluation.predictions import read_predictions
 from ocr_rl.evaluation.results import PageResult, score_pages
@@ -28,24 +28,24 @@ CHOSEN_BY = "reward"
 DIFFERING_PAGES = 5
 Which = TypeVar("Which", int, float)
 """A seed, or a learning rate."""
-Cells = dict[tuple[str, Which], Cell]
+Trials = dict[tuple[str, Which], Trial]
 """By label of the recipe and seed or rate."""
 
 
-def compare(plan: Plan, pages: Sequence[Page], jobs: int) -> dict[str, Any]:
+def run_experiment(plan: Plan, pages: Sequence[Page], jobs: int) -> dict[str, Any]:
     """Run what is not done yet; the contents of compare.json."""
-    tuning = run_phase(plan, "tuning", partial(tuning_cell, plan), plan.rates, jobs)
+    tuning = run_phase(plan, "tuning", partial(tuning_trial, plan), plan.rates, jobs)
     rates = {label: chosen_rate(plan, label, tuning) for label in plan.recipes}
 
-    def final(label: str, seed: int, seconds: float | None) -> Cell:
-        return final_cell(plan, label, rates[label], seed, seconds)
+    def final(label: str, seed: int, seconds: float | None) -> Trial:
+        return final_trial(plan, label, rates[label], seed, seconds)
 
     return results(plan, pages, rates, tuning, run_phase(plan, "training", final, plan.seeds, jobs))
 
 
 def run_phase(
-    plan: Plan, what: str, make: Callable[[str, Which, float | None], Cell], which: Sequence[Which], jobs: int
-) -> Cells[Which]:
+    plan: Plan, what: str, make: Callable[[str, Which, float | None], Trial], which: Sequence[Which], jobs: int
+) -> Trials[Which]:
     """All recipes with the first seed (or rate) come before those with the second.
 
     Recipes without a budget of their own come last: they get the compute seconds of the reference's runs.
@@ -54,50 +54,50 @@ def run_phase(
     given = [(label, x) for x in which for label in plan.recipes if (label, x) not in alone]
     with tqdm(total=len(alone) + len(given), desc=what, unit="run", disable=not which) as bar:
 
-        def train(cells: Sequence[Cell]) -> None:
-            bar.update(sum(map(is_done, cells)))
-            run_cells(cells, jobs, begun, ended)
+        def train(trials: Sequence[Trial]) -> None:
+            bar.update(sum(map(is_done, trials)))
+            run_trials(trials, jobs, begun, ended)
 
-        def begun(cell: Cell) -> None:
-            bar.set_postfix_str(f"{cell.label} {cell.name}")
+        def begun(trial: Trial) -> None:
+            bar.set_postfix_str(f"{trial.label} {trial.name}")
 
-        def ended(cell: Cell) -> None:
+        def ended(trial: Trial) -> None:
             bar.update()
-            tqdm.write(progress_line(cell))
+            tqdm.write(progress_line(trial))
 
-        cells = {(label, x): make(label, x, None) for label, x in alone}
-        train(list(cells.values()))
+        trials = {(label, x): make(label, x, None) for label, x in alone}
+        train(list(trials.values()))
         if given:
-            seconds = reference_seconds({x: cells[plan.reference, x] for x in which})
+            seconds = reference_seconds({x: trials[plan.reference, x] for x in which})
             more = {(label, x): make(label, x, seconds[x]) for label, x in given}
             train(list(more.values()))
-            cells |= more
-    return cells
+            trials |= more
+    return trials
 
 
-def reference_seconds(cells: Mapping[Which, Cell]) -> dict[Which, float]:
+def reference_seconds(trials: Mapping[Which, Trial]) -> dict[Which, float]:
     """Compute seconds that the reference's runs have used. One that was stopped counts as the lowest seed, or rate."""
-    seconds = {x: cost(cell)["compute_s"] for x, cell in cells.items() if not cell.stopped.exists()}
+    seconds = {x: cost(trial)["compute_s"] for x, trial in trials.items() if not trial.stopped.exists()}
     if not seconds:
-        raise ValueError(f"no run of the reference came to its end: see {next(iter(cells.values())).stopped}")
-    return {x: round(seconds.get(x, seconds[min(seconds)]), 1) for x in cells}
+        raise ValueError(f"no run of the reference came to its end: see {next(iter(trials.values())).stopped}")
+    return {x: round(seconds.get(x, seconds[min(seconds)]), 1) for x in trials}
 
 
-def progress_line(cell: Cell) -> str:
+def progress_line(trial: Trial) -> str:
     """A line on a run that is over."""
-    name = f"{cell.label} {cell.name}"
-    if cell.stopped.exists():
-        return f"{name}: {why_stopped(cell)}"
-    before, after = (evaluated(cell, which) for which in ("before", "after"))
+    name = f"{trial.label} {trial.name}"
+    if trial.stopped.exists():
+        return f"{name}: {why_stopped(trial)}"
+    before, after = (evaluated(trial, which) for which in ("before", "after"))
     rates = [
         f"{rate} {before[rate]:.3f} -> {after[rate]:.3f}"
         for rate in ("cer", "pass_rate", "reward")
         if after[rate] is not None
     ]
-    return f"{name}: {', '.join(rates)}; {cost(cell)['compute_s']:.0f} s"
+    return f"{name}: {', '.join(rates)}; {cost(trial)['compute_s']:.0f} s"
 
 
-def chosen_rate(plan: Plan, label: str, tuning: Cells[float]) -> float:
+def chosen_rate(plan: Plan, label: str, tuning: Trials[float]) -> float:
     """The learning rate with the highest reward on the tuning pages, the lower one of equals."""
     if not plan.rates:
         return plan.recipes[label].train.learning_rate
@@ -112,7 +112,7 @@ def chosen_rate(plan: Plan, label: str, tuning: Cells[float]) -> float:
 
 
 def results(
-    plan: Plan, pages: Sequence[Page], rates: Mapping[str, float], tuning: Cells[float], final: Cells[int]
+    plan: Plan, pages: Sequence[Page], rates: Mapping[str, float], tuning: Trials[float], final: Trials[int]
 ) -> dict[str, Any]:
     """What the finished runs show on the test pages. Raises ValueError if the reference has no run that ended."""
     recipe = plan.recipes[plan.reference]
@@ -128,36 +128,36 @@ def results(
         stopped = final[plan.reference, plan.seeds[0]].stopped
         raise ValueError(f"no run of {plan.reference} came to its end: see {stopped}")
 
-    def read(cell: Cell, which: str) -> list[PageResult]:
-        return score_pages(*read_predictions(cell.path / "eval" / f"{which}.json", test), rewarder)
+    def read(trial: Trial, which: str) -> list[PageResult]:
+        return score_pages(*read_predictions(trial.path / "eval" / f"{which}.json", test), rewarder)
 
-    systems: dict[str, Runs] = {label: [read(c, "after") for c in cells] for label, cells in ended.items() if cells}
+    systems: dict[str, Runs] = {label: [read(c, "after") for c in trials] for label, trials in ended.items() if trials}
     start = [read(ended[plan.reference][0], "before")]
     against = {
         label: differences(runs, systems[plan.reference]) for label, runs in systems.items() if label != plan.reference
     }
     correct(list(against.values()))
-    drifts = measured_drift([cell for cells in ended.values() for cell in cells], test)
+    drifts = measured_drift([trial for trials in ended.values() for trial in trials], test)
     rows = {}
     for label, recipe in plan.recipes.items():
-        cells = ended[label]
-        costs = [cost(cell) for cell in cells]
+        trials = ended[label]
+        costs = [cost(trial) for trial in trials]
         rows[label] = {
             "algorithm": recipe.algorithm,
             "rate": rates[label],
             "tuning": {f"{rate:g}": _tuned(tuning[label, rate]) for rate in plan.rates},
             "failed": {str(s): why_stopped(final[label, s]) for s in plan.seeds if final[label, s].stopped.exists()},
-            "final": summary(systems[label]) if cells else None,
-            "gain": differences(systems[label], start) if cells else None,
+            "final": summary(systems[label]) if trials else None,
+            "gain": differences(systems[label], start) if trials else None,
             "against": against.get(label),
-            "seeds": {str(cell.recipe.train.seed): _seed(cell, plan.out) for cell in cells},
+            "seeds": {str(trial.recipe.train.seed): _seed(trial, plan.out) for trial in trials},
             "cost": {name: _mean([own[name] for own in costs]) for name in costs[0]} | {"models": models_held(recipe)}
-            if cells
+            if trials
             else None,
-            "drift": {name: _mean([drifts[c.path][name] for c in cells]) for name in ("entropy", "kl")}
-            if cells
+            "drift": {name: _mean([drifts[c.path][name] for c in trials]) for name in ("entropy", "kl")}
+            if trials
             else None,
-            "curves": {str(cell.recipe.train.seed): curve(cell) for cell in cells},
+            "curves": {str(trial.recipe.train.seed): curve(trial) for trial in trials},
         }
     return {
         "settings": settings(plan),
@@ -209,17 +209,17 @@ def correct(tables: Sequence[Mapping[str, dict[str, Any] | None]]) -> None:
             own["p_holm"] = p
 
 
-def _tuned(cell: Cell) -> dict[str, Any]:
-    if cell.stopped.exists():
-        return dict.fromkeys(("reward", "cer", "pass_rate")) | {"failed": why_stopped(cell)}
-    after = evaluated(cell, "after")
+def _tuned(trial: Trial) -> dict[str, Any]:
+    if trial.stopped.exists():
+        return dict.fromkeys(("reward", "cer", "pass_rate")) | {"failed": why_stopped(trial)}
+    after = evaluated(trial, "after")
     return {name: after[name] for name in ("reward", "cer", "pass_rate")} | {"failed": None}
 
 
-def _seed(cell: Cell, out: Path) -> dict[str, Any]:
-    after = evaluated(cell, "after")
+def _seed(trial: Trial, out: Path) -> dict[str, Any]:
+    after = evaluated(trial, "after")
     rates = {name: after[name] for name in ("cer", "pass_rate", "exact", "reward")}
-    return rates | {"path": cell.path.relative_to(out).as_posix()}
+    return rates | {"path": trial.path.relative_to(out).as_posix()}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -46,7 +46,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One run."""
 
     label: str
@@ -141,24 +141,24 @@ def refuse_other_pages(plan: Plan) -> None:
             )
 
 
-def tuning_cell(plan: Plan, label: str, rate: float, seconds: float | None = None) -> Cell:
+def tuning_trial(plan: Plan, label: str, rate: float, seconds: float | None = None) -> Trial:
     """`seconds` of compute, for a recipe without a budget of its own."""
     name = f"rate_{rate:g}"
     recipe = _cell_recipe(plan, plan.recipes[label], plan.tuning_share, seconds, "tuning")
     train = replace(recipe.train, learning_rate=rate, seed=plan.tuning_seed)
-    return _cell(plan.out / "tuning" / label / name, label, replace(recipe, train=train))
+    return _trial(plan.out / "tuning" / label / name, label, replace(recipe, train=train))
 
 
-def final_cell(plan: Plan, label: str, rate: float, seed: int, seconds: float | None = None) -> Cell:
+def final_trial(plan: Plan, label: str, rate: float, seed: int, seconds: float | None = None) -> Trial:
     name = f"seed_{seed}"
     recipe = _cell_recipe(plan, plan.recipes[label], 1.0, seconds, "test")
     recipe = replace(recipe, budget=replace(recipe.budget, evaluations=plan.evaluations))
     train = replace(recipe.train, learning_rate=rate, seed=seed)
-    return _cell(plan.out / "runs" / label / name, label, replace(recipe, train=train))
+    return _trial(plan.out / "runs" / label / name, label, replace(recipe, train=train))
 
 
-def _cell(path: Path, label: str, recipe: Recipe) -> Cell:
-    return Cell(label, path.name, check(recipe), path)
+def _trial(path: Path, label: str, recipe: Recipe) -> Trial:
+    return Trial(label, path.name, check(recipe), path)
 
 
 def _cell_recipe(plan: Plan, recipe: Recipe, share: float, seconds: float | None, evaluate: Half) -> Recipe:

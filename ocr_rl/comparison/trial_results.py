@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from ocr_rl.comparison.plan import Cell
+from ocr_rl.comparison.plan import Trial
 from ocr_rl.config.schema import Recipe
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Page
@@ -23,25 +23,25 @@ _LOGGED = ("reward", "pass_rate", "cer", "entropy", "kl", "loss", "completion_le
 """Of a step, beside parts of the reward, kinds of tests and evaluations."""
 
 
-def why_stopped(cell: Cell) -> str:
+def why_stopped(trial: Trial) -> str:
     """What its training ran into."""
-    return cell.stopped.read_text(encoding="utf-8").strip()
+    return trial.stopped.read_text(encoding="utf-8").strip()
 
 
-def evaluated(cell: Cell, which: str) -> dict[str, Any]:
+def evaluated(trial: Trial, which: str) -> dict[str, Any]:
     """The run's evaluation `before` or `after` training."""
-    found = RunFolder(cell.path).read_eval(which)
-    assert found is not None, f"{cell.path} has no evaluation {which}"
+    found = RunFolder(trial.path).read_eval(which)
+    assert found is not None, f"{trial.path} has no evaluation {which}"
     return found
 
 
-def metrics(cell: Cell) -> list[dict[str, Any]]:
-    return [dict(step.metrics) for step in RunFolder(cell.path).logged()]
+def metrics(trial: Trial) -> list[dict[str, Any]]:
+    return [dict(step.metrics) for step in RunFolder(trial.path).logged()]
 
 
-def cost(cell: Cell) -> dict[str, float]:
+def cost(trial: Trial) -> dict[str, float]:
     """What a run has used: `compute_s` as budget.seconds counts, `tokens` are those sampled."""
-    rows = metrics(cell)
+    rows = metrics(trial)
 
     def total(name: str) -> float:
         return sum(row.get(name) or 0 for row in rows)
@@ -70,17 +70,17 @@ def models_held(recipe: Recipe) -> list[str]:
     return held
 
 
-def curve(cell: Cell) -> list[dict[str, Any]]:
+def curve(trial: Trial) -> list[dict[str, Any]]:
     """A row for each step, with what was used up to it, and one for the start; evaluations are `eval/<name>`."""
-    rows = [{"step": 0, "completions": 0, "compute_s": 0.0, **_evaluation(evaluated(cell, "before"))}]
+    rows = [{"step": 0, "completions": 0, "compute_s": 0.0, **_evaluation(evaluated(trial, "before"))}]
     completions, seconds = 0, 0.0
-    for row in metrics(cell):
+    for row in metrics(trial):
         completions += row.get("completions") or 0
         seconds += row.get("time/compute") or 0.0
         kept = {k: v for k, v in row.items() if k in _LOGGED or k.startswith(("reward/", "pass_rate/"))}
         kept |= _evaluation({k.removeprefix("eval/"): v for k, v in row.items() if k.startswith("eval/")})
         rows.append({"step": row["step"], "completions": completions, "compute_s": round(seconds, 1), **kept})
-    rows[-1] |= _evaluation(evaluated(cell, "after"))
+    rows[-1] |= _evaluation(evaluated(trial, "after"))
     return rows
 
 
@@ -90,7 +90,7 @@ def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {f"eval/pass_rate/{kind}": own["pass_rate"] for kind, own in found.get("by_kind", {}).items()}
 
 
-def measured_drift(cells: Sequence[Cell], pages: Sequence[Page]) -> dict[Path, dict[str, float]]:
+def measured_drift(trials: Sequence[Trial], pages: Sequence[Page]) -> dict[Path, dict[str, float]]:
     """Entropy and KL to the start of each run's last checkpoint, by its folder; measured once, in eval/drift.json.
 
     Raises:
@@ -98,27 +98,27 @@ def measured_drift(cells: Sequence[Cell], pages: Sequence[Page]) -> dict[Path, d
     """
     found: dict[Path, dict[str, float]] = {}
     start = None
-    for cell in tqdm(cells, desc="entropy and KL", unit="run", leave=False):
-        run = RunFolder(cell.path)
+    for trial in tqdm(trials, desc="entropy and KL", unit="run", leave=False):
+        run = RunFolder(trial.path)
         own = run.read_eval("drift")
         if own is None:
             from ocr_rl.models.policy import Policy
 
-            start = start or Policy.load(cell.recipe.model)
-            own = _drift(cell, start, pages[:DRIFT_PAGES])
+            start = start or Policy.load(trial.recipe.model)
+            own = _drift(trial, start, pages[:DRIFT_PAGES])
             run.write_eval("drift", own)
-        found[cell.path] = own
+        found[trial.path] = own
     return found
 
 
-def _drift(cell: Cell, start: Policy, pages: Sequence[Page]) -> dict[str, float]:
+def _drift(trial: Trial, start: Policy, pages: Sequence[Page]) -> dict[str, float]:
     from ocr_rl.evaluation.drift import drift
     from ocr_rl.models.policy import Policy
 
-    checkpoints = RunFolder(cell.path).checkpoints()
+    checkpoints = RunFolder(trial.path).checkpoints()
     if not checkpoints:
         raise ValueError(
-            f"{cell.path} has lost its checkpoint; delete {cell.recipe_file} and {cell.path} to run it anew"
+            f"{trial.path} has lost its checkpoint; delete {trial.recipe_file} and {trial.path} to run it anew"
         )
-    policy = Policy.load(replace(cell.recipe.model, path=str(checkpoints[-1]), lora_rank=0))
-    return drift(policy, start, pages, cell.recipe.rollout.max_tokens)
+    policy = Policy.load(replace(trial.recipe.model, path=str(checkpoints[-1]), lora_rank=0))
+    return drift(policy, start, pages, trial.recipe.rollout.max_tokens)

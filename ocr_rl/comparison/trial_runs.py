@@ -8,32 +8,32 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from ocr_rl.comparison.plan import Cell
+from ocr_rl.comparison.plan import Trial
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import find_start
 
 
-class CellLost(Exception):
+class TrialLost(Exception):
     """A run was killed or broke. The same command goes on with it."""
 
 
-def is_done(cell: Cell) -> bool:
+def is_done(trial: Trial) -> bool:
     """Trained and evaluated, or stopped by what it ran into.
 
     Raises:
         ValueError: its folder holds a run by another recipe.
     """
-    for file in (cell.recipe_file, cell.path / "resolved.toml"):
-        if file.exists() and (asked := load_recipe(str(file))) != cell.recipe:
+    for file in (trial.recipe_file, trial.path / "resolved.toml"):
+        if file.exists() and (asked := load_recipe(str(file))) != trial.recipe:
             raise ValueError(
-                f"{file}: {_difference(asked, cell.recipe)}. Give another --out, or delete "
-                f"{cell.recipe_file} and {cell.path} to run it anew"
+                f"{file}: {_difference(asked, trial.recipe)}. Give another --out, or delete "
+                f"{trial.recipe_file} and {trial.path} to run it anew"
             )
-    if cell.stopped.exists():
+    if trial.stopped.exists():
         return True
-    return (cell.path / "resolved.toml").exists() and find_start(RunFolder.open(cell.path)) is None
+    return (trial.path / "resolved.toml").exists() and find_start(RunFolder.open(trial.path)) is None
 
 
 def _difference(asked: object, wanted: object, where: str = "") -> str:
@@ -47,18 +47,20 @@ def _difference(asked: object, wanted: object, where: str = "") -> str:
     raise AssertionError("they are equal")
 
 
-def run_cells(cells: Sequence[Cell], jobs: int, begun: Callable[[Cell], None], ended: Callable[[Cell], None]) -> None:
+def run_trials(
+    trials: Sequence[Trial], jobs: int, begun: Callable[[Trial], None], ended: Callable[[Trial], None]
+) -> None:
     """Train those that are not done, `jobs` at a time, in order.
 
     Raises:
         ValueError: a cell could not begin, with what it said.
         CellLost: a cell was killed, or broke on a bug.
     """
-    left = [cell for cell in cells if not is_done(cell)]
+    left = [trial for trial in trials if not is_done(trial)]
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="cell")
     try:
-        trained = {pool.submit(_train, cell, None if jobs == 1 else threads, begun): cell for cell in left}
+        trained = {pool.submit(_train, trial, None if jobs == 1 else threads, begun): trial for trial in left}
         for future in as_completed(trained):
             future.result()
             ended(trained[future])
@@ -66,14 +68,14 @@ def run_cells(cells: Sequence[Cell], jobs: int, begun: Callable[[Cell], None], e
         pool.shutdown(cancel_futures=True)
 
 
-def _train(cell: Cell, threads: int | None, begun: Callable[[Cell], None]) -> None:
-    begun(cell)
-    cell.path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(cell.recipe_file, to_toml(cell.recipe))
-    going = (cell.path / "resolved.toml").exists()
-    what = ["--resume", str(cell.path)] if going else [str(cell.recipe_file), "--out", str(cell.path)]
+def _train(trial: Trial, threads: int | None, begun: Callable[[Trial], None]) -> None:
+    begun(trial)
+    trial.path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(trial.recipe_file, to_toml(trial.recipe))
+    going = (trial.path / "resolved.toml").exists()
+    what = ["--resume", str(trial.path)] if going else [str(trial.recipe_file), "--out", str(trial.path)]
     limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with open(cell.log, "ab") as log:
+    with open(trial.log, "ab") as log:
         before = log.tell()
         code = subprocess.run(
             [sys.executable, "-m", "ocr_rl.cli", "train", *what],
@@ -83,14 +85,14 @@ def _train(cell: Cell, threads: int | None, begun: Callable[[Cell], None]) -> No
             env={**os.environ, **limits},
             check=False,
         ).returncode
-    message = error_in(cell.log.read_bytes()[before:].decode("utf-8", "replace"))
+    message = error_in(trial.log.read_bytes()[before:].decode("utf-8", "replace"))
     if code == 1 and message.startswith("step "):
-        write_atomically(cell.stopped, message.splitlines()[0] + "\n")
+        write_atomically(trial.stopped, message.splitlines()[0] + "\n")
     elif code == 2 and message:
-        raise ValueError(f"{cell.label}, {cell.name}: {message}")
-    elif code or not is_done(cell):
+        raise ValueError(f"{trial.label}, {trial.name}: {message}")
+    elif code or not is_done(trial):
         ending = f"was killed by signal {-code}" if code < 0 else f"ended early (exit code {code})"
-        raise CellLost(f"{cell.label}, {cell.name} {ending}: see {cell.log}. The same command goes on with it")
+        raise TrialLost(f"{trial.label}, {trial.name} {ending}: see {trial.log}. The same command goes on with it")
 
 
 def error_in(output: str) -> str:

@@ -10,14 +10,14 @@ from ocr_rl.comparison.experiment import reference_seconds
 from ocr_rl.comparison.plan import (
     Plan,
     chosen_reference,
-    final_cell,
+    final_trial,
     load_recipes,
     own_budget,
     refuse_other_pages,
-    tuning_cell,
+    tuning_trial,
 )
 from ocr_rl.comparison.trial_results import models_held, why_stopped
-from ocr_rl.comparison.trial_runs import error_in, is_done, run_cells
+from ocr_rl.comparison.trial_runs import error_in, is_done, run_trials
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import BudgetConfig
 from ocr_rl.runs.folder import RunFolder
@@ -41,10 +41,10 @@ def plan(tmp_path, names=("grpo", "sft", "dpo"), **changes):
 
 def test_recipes_differ_from_their_cells_in_budget_rate_seed_and_pages_alone(tmp_path):
     recipe_file = plan(tmp_path)
-    cell = final_cell(recipe_file, "dpo", 3e-4, 1)
-    assert cell.path == tmp_path / "runs" / "dpo" / "seed_1"
-    assert cell.recipe.budget == BudgetConfig(completions=1000, evaluations=3)
-    own, shipped = asdict(cell.recipe), asdict(recipe_file.recipes["dpo"])
+    trial = final_trial(recipe_file, "dpo", 3e-4, 1)
+    assert trial.path == tmp_path / "runs" / "dpo" / "seed_1"
+    assert trial.recipe.budget == BudgetConfig(completions=1000, evaluations=3)
+    own, shipped = asdict(trial.recipe), asdict(recipe_file.recipes["dpo"])
     changed = {
         f"{section}.{key}"
         for section, values in own.items()
@@ -65,17 +65,17 @@ def test_recipes_differ_from_their_cells_in_budget_rate_seed_and_pages_alone(tmp
 
 
 def test_rates_are_chosen_on_other_pages_with_another_seed_and_less_to_spend(tmp_path):
-    cell = tuning_cell(plan(tmp_path), "grpo", 3e-4)
-    assert cell.path == tmp_path / "tuning" / "grpo" / "rate_0.0003"
-    assert (cell.recipe.train.seed, cell.recipe.train.learning_rate) == (1000, 3e-4)
-    assert (cell.recipe.budget.completions, cell.recipe.data.evaluate) == (250, "tuning")
-    assert final_cell(plan(tmp_path), "grpo", 3e-4, 0).recipe.data.evaluate == "test"
+    trial = tuning_trial(plan(tmp_path), "grpo", 3e-4)
+    assert trial.path == tmp_path / "tuning" / "grpo" / "rate_0.0003"
+    assert (trial.recipe.train.seed, trial.recipe.train.learning_rate) == (1000, 3e-4)
+    assert (trial.recipe.budget.completions, trial.recipe.data.evaluate) == (250, "tuning")
+    assert final_trial(plan(tmp_path), "grpo", 3e-4, 0).recipe.data.evaluate == "test"
 
 
 def test_who_samples_nothing_gets_the_references_seconds(tmp_path):
     recipe_file = plan(tmp_path)
     assert not own_budget(recipe_file, recipe_file.recipes["sft"])
-    assert final_cell(recipe_file, "sft", 1e-4, 0, 42.5).recipe.budget == BudgetConfig(seconds=42.5, evaluations=3)
+    assert final_trial(recipe_file, "sft", 1e-4, 0, 42.5).recipe.budget == BudgetConfig(seconds=42.5, evaluations=3)
     stored = load_recipes(["dpo"], ["pairs.path=pairs.jsonl"])["dpo"]
     assert not own_budget(recipe_file, stored)
 
@@ -83,14 +83,14 @@ def test_who_samples_nothing_gets_the_references_seconds(tmp_path):
 def test_minutes_are_a_budget_for_all(tmp_path):
     recipe_file = plan(tmp_path, limit="minutes", amount=2.0)
     assert own_budget(recipe_file, recipe_file.recipes["sft"])
-    assert final_cell(recipe_file, "sft", 1e-4, 0).recipe.budget.seconds == 120
-    assert tuning_cell(recipe_file, "sft", 1e-4).recipe.budget.seconds == 30
+    assert final_trial(recipe_file, "sft", 1e-4, 0).recipe.budget.seconds == 120
+    assert tuning_trial(recipe_file, "sft", 1e-4).recipe.budget.seconds == 30
 
 
 def test_a_collection_of_its_own_is_shared_by_all_cells_and_a_dataset_stays(tmp_path):
-    assert final_cell(plan(tmp_path), "sft", 1e-4, 0, 1.0).recipe.data.path == str(tmp_path / "pages")
+    assert final_trial(plan(tmp_path), "sft", 1e-4, 0, 1.0).recipe.data.path == str(tmp_path / "pages")
     recipes = load_recipes(["grpo"], ["data.path=scans/"])
-    assert final_cell(plan(tmp_path, recipes=recipes), "grpo", 1e-4, 0).recipe.data.path == "scans/"
+    assert final_trial(plan(tmp_path, recipes=recipes), "grpo", 1e-4, 0).recipe.data.path == "scans/"
 
 
 def file(folder, name, text):
@@ -143,17 +143,17 @@ def test_the_reference_is_grpo_or_the_first_and_must_have_a_budget_to_give():
 
 def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_path):
     recipe_file = plan(tmp_path)
-    cell = final_cell(recipe_file, "grpo", 1e-4, 0)
-    assert not is_done(cell)
-    cell.path.parent.mkdir(parents=True)
-    cell.recipe_file.write_text(to_toml(cell.recipe))
-    assert not is_done(cell)  # begun, and not even a folder came of it
-    cell.stopped.write_text("step 3: the gradient norm is nan\n")
-    assert is_done(cell)
+    trial = final_trial(recipe_file, "grpo", 1e-4, 0)
+    assert not is_done(trial)
+    trial.path.parent.mkdir(parents=True)
+    trial.recipe_file.write_text(to_toml(trial.recipe))
+    assert not is_done(trial)  # begun, and not even a folder came of it
+    trial.stopped.write_text("step 3: the gradient norm is nan\n")
+    assert is_done(trial)
     with pytest.raises(
         ValueError, match=r"seed_0.toml: budget.completions was 1000 and is now 2000. Give another --out"
     ):
-        is_done(final_cell(replace(recipe_file, amount=2000.0), "grpo", 1e-4, 0))
+        is_done(final_trial(replace(recipe_file, amount=2000.0), "grpo", 1e-4, 0))
 
 
 @pytest.mark.parametrize(
@@ -189,38 +189,38 @@ def test_a_run_that_diverges_is_a_result_and_one_that_cannot_begin_is_a_mistake(
     data = tmp_path / "data"
     shutil.copytree(pages, data)
     recipe_file = plan(tmp_path / "out", recipes=load_recipes(["sft"], [f"data.path={data}", "data.validation=0.5"]))
-    cell = final_cell(recipe_file, "sft", 1e30, 0, 0.01)
-    run_cells([cell], 1, lambda cell: None, lambda cell: None)
-    assert why_stopped(cell).startswith("step 1: the policy's logits are not finite: its update broke the weights")
-    assert is_done(cell)
+    trial = final_trial(recipe_file, "sft", 1e30, 0, 0.01)
+    run_trials([trial], 1, lambda trial: None, lambda trial: None)
+    assert why_stopped(trial).startswith("step 1: the policy's logits are not finite: its update broke the weights")
+    assert is_done(trial)
 
     rows = [json.loads(line) for line in (data / "metadata.jsonl").read_text().splitlines()]
     (data / "metadata.jsonl").write_text("".join(json.dumps(row | {"text": None}) + "\n" for row in rows))
-    cell = final_cell(recipe_file, "sft", 1e-4, 1, 0.01)
+    trial = final_trial(recipe_file, "sft", 1e-4, 1, 0.01)
     with pytest.raises(ValueError, match=r"^sft, seed_1: \d of \d pages to train on have no text"):
-        run_cells([cell], 1, lambda cell: None, lambda cell: None)
-    assert not cell.stopped.exists()
+        run_trials([trial], 1, lambda trial: None, lambda trial: None)
+    assert not trial.stopped.exists()
 
 
 def test_a_reference_that_stopped_lends_what_its_lowest_seed_used(tmp_path):
     recipe_file = plan(tmp_path)
-    cells = {seed: final_cell(recipe_file, "grpo", 1e-4, seed) for seed in (2, 0, 1)}
-    for seed, cell in cells.items():
-        run = RunFolder.create(cell.path, "")
+    trials = {seed: final_trial(recipe_file, "grpo", 1e-4, seed) for seed in (2, 0, 1)}
+    for seed, trial in trials.items():
+        run = RunFolder.create(trial.path, "")
         run.log({"step": 1, "time/compute": 10.0 + seed, "peak_memory_mib": 1})
-    cells[1].stopped.write_text("step 2: the loss is nan\n")
-    assert reference_seconds(cells) == {2: 12.0, 0: 10.0, 1: 10.0}
-    for cell in cells.values():
-        cell.stopped.write_text("step 2: the loss is nan\n")
+    trials[1].stopped.write_text("step 2: the loss is nan\n")
+    assert reference_seconds(trials) == {2: 12.0, 0: 10.0, 1: 10.0}
+    for trial in trials.values():
+        trial.stopped.write_text("step 2: the loss is nan\n")
     with pytest.raises(ValueError, match="no run of the reference came to its end"):
-        reference_seconds(cells)
+        reference_seconds(trials)
 
 
 def test_pages_that_were_rendered_otherwise_are_not_taken(tmp_path):
     recipe_file = plan(tmp_path)
-    cell = final_cell(recipe_file, "grpo", 1e-4, 0)
-    cell.path.parent.mkdir(parents=True)
-    cell.recipe_file.write_text(to_toml(cell.recipe))
+    trial = final_trial(recipe_file, "grpo", 1e-4, 0)
+    trial.path.parent.mkdir(parents=True)
+    trial.recipe_file.write_text(to_toml(trial.recipe))
     refuse_other_pages(recipe_file)
     other = plan(tmp_path, recipes=load_recipes(["grpo"], ["render.style=scan"]))
     with pytest.raises(ValueError, match=r"seed_0.toml has another \[render\] than these recipes"):
