@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +34,7 @@ PATIENCE = timedelta(days=7)
 LAUNCHED = "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK GROUP_WORLD_SIZE ROLE_RANK ROLE_WORLD_SIZE ROLE_NAME"
 """What a launcher says in the environment, beside the address (MASTER_*) and its own affairs (TORCHELASTIC_*)."""
 
-USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, EngineFailed, SystemExit)
+USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, EngineError, SystemExit)
 """Errors that the first process puts in words. Of others every process shows its traceback."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-class EngineFailed(Exception):
+class EngineError(Exception):
     """The engine that generates is gone and does not come back. The message says what happened and what to try."""
 
 
-class TrainingStopped(Exception):
+class TrainingStoppedError(Exception):
     """Training cannot go on; what was saved is intact. The message says what happened and what to try."""

@@ -24,13 +24,13 @@ from ocr_rl.algorithms.preference.sources import of_pages
 from ocr_rl.algorithms.sft import SftTrainer
 from ocr_rl.cli.main import main
 from ocr_rl.data.images import ImageError
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineError
 from ocr_rl.pipeline.job import check_processes
-from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
-from ocr_rl.runs.folder import Onlooker, RunFolder
+from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
 from ocr_rl.training.shared_rollout import roll_out
 from ocr_verifiers import Rubric
 
@@ -97,7 +97,7 @@ def learn_ppo(policy, pages, recipe):
     experience = learner.experience(scored(pages))
     metrics = learner.update(experience, RATE)
     metrics |= {f"advantage{i}": value for i, value in enumerate(ppo.mean_advantages(experience).flatten().tolist())}
-    return update.made(metrics | {"next_kl_coefficient": learner.extras.numbers["kl_coefficient"]})
+    return update.made(metrics | {"next_kl_coefficient": learner.state.numbers["kl_coefficient"]})
 
 
 def learn_reward_model(policy, pages, recipe):
@@ -162,7 +162,7 @@ def groups_of_five_pages():
     policy = make_policy("lighton")
     pages = [make_page(i, text="abcd") for i in range(5)]
     pages[3] = replace(pages[3], open_image=unreadable)
-    scorer = Scorer(Rewarder(Rubric({"similarity": 1.0}), pages), processes=0)
+    scorer = GroupScorer(RewardFunction(Rubric({"similarity": 1.0}), pages), processes=0)
     rolled = roll_out(scorer, TransformersEngine(policy), pages, Sampling(2, 0.0, 8), seed=0)
     return {
         "completions": [(g.group.page.id, [list(c.token_ids) for c in g.group.completions]) for g in rolled.groups],
@@ -175,7 +175,7 @@ def sampled_groups():
     """What the first two of four pages, which are all the same, are given by chance."""
     policy = make_policy("lighton")
     pages = [make_page(0, text="abcd")] * 4
-    scorer = Scorer(Rewarder(Rubric({"similarity": 1.0}), pages), processes=0)
+    scorer = GroupScorer(RewardFunction(Rubric({"similarity": 1.0}), pages), processes=0)
     rolled = roll_out(scorer, TransformersEngine(policy), pages, Sampling(4, 1.0, 8), seed=0)
     return [[list(c.token_ids) for c in group.group.completions] for group in rolled.groups]
 
@@ -346,7 +346,7 @@ def test_an_onlooker_writes_nothing(tmp_path):
         return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
 
     before = everything()
-    onlooker = Onlooker(run.path)
+    onlooker = ReadOnlyRunFolder(run.path)
     with run.locked(), onlooker.locked():
         onlooker.log({"step": 2})
         onlooker.write_rollouts(2, [{"page": "b"}])
@@ -403,7 +403,7 @@ def trouble_in_the_last_process(what, at):
     def step(self, number, rate):
         if number == at and distributed.rank() == distributed.count() - 1:
             if what == "EngineFailed":
-                raise EngineFailed("the engine is gone")
+                raise EngineError("the engine is gone")
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, number, rate)
 

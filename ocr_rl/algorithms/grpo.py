@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import GrpoConfig, Recipe
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reference import Reference
 from ocr_rl.objectives.advantages import (
@@ -31,12 +31,12 @@ from ocr_rl.objectives.advantages import (
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
-from ocr_rl.rewards.rewarder import ScoredGroup, gated_parts
+from ocr_rl.rewards.reward_function import ScoredGroup, gated_parts
 from ocr_rl.rollouts.engine import Engine
-from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.training.base import Extras, StepResult, Trainer
+from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
-from ocr_rl.training.optimizer import guarded_step, make_optimizer
+from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
@@ -45,21 +45,23 @@ from ocr_rl.types import Page
 class GrpoTrainer(Trainer):
     """Groups sampled by `engine`, scored by `scorer`, learned from once they are all there."""
 
-    def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
+    def __init__(
+        self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: GroupScorer, recipe: Recipe
+    ) -> None:
         grpo = recipe.grpo
         self.recipe = recipe
         self.learner = GrpoLearner(policy, recipe)
-        self.optimizer, self.extras = self.learner.optimizer, self.learner.extras
+        self.optimizer, self.state = self.learner.optimizer, self.learner.state
         keep = partial(has_spread, least=grpo.min_group_std) if grpo.refill else None
         self.rollouts = Rollouts(policy, engine, pages, scorer, recipe, keep, grpo.refill)
 
     def start(self, done: int) -> None:
-        self.rollouts.start(int(self.extras.numbers.get("batches", done)))
+        self.rollouts.start(int(self.state.numbers.get("batches", done)))
 
     def step(self, step: int, rate: float) -> StepResult:
         grpo = self.recipe.grpo
         batch = self.rollouts.take(step)
-        self.extras.numbers["batches"] = batch.drawn
+        self.state.numbers["batches"] = batch.drawn
         began = time.monotonic()
         penalties = self.learner.kl_penalties(batch.groups) if grpo.beta and grpo.kl_in == "reward" else None
         advantages, spread = advantages_of(batch.groups, grpo, self.recipe.reward.weights, penalties)
@@ -143,7 +145,7 @@ class GrpoLearner:
         self.optimizer = make_optimizer(self.parameters, recipe.train)
         self.reference = Reference(policy) if recipe.grpo.beta > 0 else None
         moves = self.reference if recipe.grpo.reference_every else None
-        self.extras = Extras(frozen={} if moves is None else {"reference": moves.weights})
+        self.state = TrainerState(frozen={} if moves is None else {"reference": moves.weights})
         self.beta = recipe.grpo.beta if recipe.grpo.kl_in == "loss" else 0.0
         """Of the KL term in the loss."""
         self.sums = torch.zeros(5, device=policy.device)
@@ -168,7 +170,7 @@ class GrpoLearner:
             for part in range(grpo.updates_per_batch):
                 mine = slice(part, None, grpo.updates_per_batch)
                 self.accumulate(scored[mine], tasks[mine])
-                norm = guarded_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
+                norm = clipped_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
         distributed.sum_over(self.sums)
         mismatch = distributed.gather([_on_cpu(reduce(add, self.mismatch))] if self.mismatch else [])
         loss, kl, entropy, clipped, tokens = self.sums.tolist()
@@ -214,7 +216,7 @@ class GrpoLearner:
         refs: Sequence[Tensor | None] = [None] * len(task.batches)
         if self.reference is not None:
             refs = reference_logprobs(self.reference, task.prompt, task.batches, rollout.temperature)
-        reading = Reading(policy, task.prompt, grad=True)
+        reading = PageReader(policy, task.prompt, grad=True)
         for batch, ref in zip(task.batches, refs, strict=True):
             scores = reading.score(batch.ids, batch.mask, rollout.temperature)
             mask, advantages = batch.mask.to(device), batch.advantages.to(device)
@@ -265,7 +267,7 @@ class GrpoLearner:
             batches = cut(group.group.completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
             refs = reference_logprobs(self.reference, prompt, batches, temperature)
             with torch.no_grad():
-                reading = Reading(policy, prompt)
+                reading = PageReader(policy, prompt)
                 for batch, ref in zip(batches, refs, strict=True):
                     own = reading.score(batch.ids, batch.mask, temperature).logprobs
                     kl = torch.where(batch.mask.to(policy.device), kl_estimate(own, ref, grpo.kl), 0.0)
@@ -282,7 +284,7 @@ class GrpoLearner:
         """With the sampling policy's logprobs, taken before the first step changes it."""
         if task is None:
             return None
-        reading, temperature = Reading(self.policy, task.prompt), self.recipe.rollout.temperature
+        reading, temperature = PageReader(self.policy, task.prompt), self.recipe.rollout.temperature
         old = [reading.score(batch.ids, batch.mask, temperature).logprobs.cpu() for batch in task.batches]
         return replace(task, batches=[replace(b, old_logprobs=o) for b, o in zip(task.batches, old, strict=True)])
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ocr_rl import distributed
 from ocr_rl.config.schema import PpoConfig, Recipe
 from ocr_rl.models.heads import ScalarHead
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt, TokenScores
 from ocr_rl.models.reference import Reference
@@ -28,12 +28,12 @@ from ocr_rl.objectives.off_policy import mismatch_metrics, mismatch_sums, sampli
 from ocr_rl.objectives.policy_losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.objectives.returns import generalized_advantages, missing_end_penalty, token_rewards, whiten
 from ocr_rl.objectives.value_losses import explained_variance, value_clip_fraction, value_loss
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
-from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.training.base import Extras, StepResult, Trainer
+from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.micro_batches import MicroBatch, by_update, cut, reference_logprobs
-from ocr_rl.training.optimizer import guarded_step, make_optimizer
+from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
@@ -42,9 +42,11 @@ from ocr_rl.types import Page
 class PpoTrainer(Trainer):
     """Completions sampled by `engine`, scored by `scorer`, learned from once they are all there."""
 
-    def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: Scorer, recipe: Recipe) -> None:
+    def __init__(
+        self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: GroupScorer, recipe: Recipe
+    ) -> None:
         self.learner = PpoLearner(policy, recipe)
-        self.optimizer, self.extras = self.learner.optimizer, self.learner.extras
+        self.optimizer, self.state = self.learner.optimizer, self.learner.state
         self.rollouts = Rollouts(policy, engine, pages, scorer, recipe)
 
     def start(self, done: int) -> None:
@@ -67,7 +69,7 @@ class PpoTrainer(Trainer):
 
 
 @dataclass(frozen=True)
-class Tokens(MicroBatch):
+class PpoMicroBatch(MicroBatch):
     """What the first look at a rollout found, (B, T) on the CPU; it stays so through all updates."""
 
     old_logprobs: Tensor
@@ -81,25 +83,25 @@ class Tokens(MicroBatch):
 
 
 @dataclass(frozen=True)
-class Seen:
+class PageExperience:
     """A page's completions, as they were found."""
 
     prompt: Prompt | None
     """None: another process learns from the page."""
-    batches: Sequence[Tokens]
+    batches: Sequence[PpoMicroBatch]
 
 
-Experience = list[Seen]
+Experience = list[PageExperience]
 
 
-def over_batch(experience: Experience, of: Callable[[Tokens], Tensor]) -> Tensor:
+def flatten_masked(experience: Experience, of: Callable[[PpoMicroBatch], Tensor]) -> Tensor:
     """What stands at the tokens of the whole batch, in one row (1, N)."""
     return torch.cat([of(batch)[batch.mask] for task in experience for batch in task.batches])[None]
 
 
-def whitened(experience: Experience) -> Experience:
+def whiten_batch(experience: Experience) -> Experience:
     """With advantages of mean 0 and variance 1 over the whole batch."""
-    flat = over_batch(experience, lambda batch: batch.advantages)
+    flat = flatten_masked(experience, lambda batch: batch.advantages)
     rest = whiten(flat, torch.ones_like(flat, dtype=torch.bool))[0]
     tasks = []
     for task in experience:
@@ -134,11 +136,11 @@ class Critic:
         if self.own is not None:
             self.modules["critic_trunk"] = self.own.backbone
 
-    def reading(self, policy_reading: Reading, *, grad: bool = False) -> Reading:
+    def reading(self, policy_reading: PageReader, *, grad: bool = False) -> PageReader:
         """Of the critic's own trunk; of the policy where they share it."""
-        return policy_reading if self.own is None else Reading(self.own, policy_reading.prompt, grad=grad)
+        return policy_reading if self.own is None else PageReader(self.own, policy_reading.prompt, grad=grad)
 
-    def values(self, reading: Reading, scores: TokenScores, batch: MicroBatch) -> Tensor:
+    def values(self, reading: PageReader, scores: TokenScores, batch: MicroBatch) -> Tensor:
         """
         Args:
             reading: from `reading`.
@@ -158,8 +160,8 @@ class PpoLearner:
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         self.policy, self.recipe = policy, recipe
         self.critic = Critic(policy, recipe.ppo, recipe.train.seed)
-        self.extras = Extras(self.critic.modules, {"kl_coefficient": recipe.ppo.beta})
-        own = list(self.extras.trained().values())
+        self.state = TrainerState(self.critic.modules, {"kl_coefficient": recipe.ppo.beta})
+        own = list(self.state.trained().values())
         self.optimizer = make_optimizer(policy.trainable_parameters(), recipe.train)
         self.optimizer.add_param_group({"params": own, "rate_factor": recipe.ppo.critic_rate})
         self.parameters = policy.trainable_parameters() + own
@@ -172,17 +174,17 @@ class PpoLearner:
         order = by_update(len(scored), self.recipe.ppo.updates_per_batch)
         own = {i: self._look(scored[i]) for i in distributed.mine(order)}
         found = distributed.gather([seen.batches for seen in own.values()])
-        others = {i: Seen(None, batches) for i, batches in zip(order, found, strict=True)}
+        others = {i: PageExperience(None, batches) for i, batches in zip(order, found, strict=True)}
         experience = [(others | own)[i] for i in range(len(scored))]
-        return whitened(experience) if self.recipe.ppo.whiten else experience
+        return whiten_batch(experience) if self.recipe.ppo.whiten else experience
 
-    def _look(self, group: ScoredGroup) -> Seen:
+    def _look(self, group: ScoredGroup) -> PageExperience:
         ppo, rollout, policy = self.recipe.ppo, self.recipe.rollout, self.policy
         completions = group.group.completions
         finished = torch.tensor([completion.finished for completion in completions])
         rewards = missing_end_penalty(torch.tensor(group.rewards), finished, ppo.missing_end_penalty)
         prompt = policy.prompt(group.group.page)
-        reading = Reading(policy, prompt)
+        reading = PageReader(policy, prompt)
         critics = self.critic.reading(reading)
         cut_up = cut(completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
         refs: Sequence[Tensor | None] = [None] * len(cut_up)
@@ -194,12 +196,12 @@ class PpoLearner:
             logprobs, mask = scores.logprobs.cpu(), batch.mask
             values = torch.where(mask, self.critic.values(critics, scores, batch).cpu(), 0.0)
             kl = torch.zeros_like(logprobs) if ref is None else kl_estimate(logprobs, ref, ppo.kl)
-            coefficient = self.extras.numbers["kl_coefficient"] if ppo.kl_in == "reward" else 0.0
+            coefficient = self.state.numbers["kl_coefficient"] if ppo.kl_in == "reward" else 0.0
             per_token = token_rewards(rewards[batch.rows], kl, mask, coefficient)
             advantages = generalized_advantages(per_token, values, mask, gamma=ppo.gamma, lam=ppo.lam)
             sampling = batch.sampling_logprobs
             batches.append(
-                Tokens(
+                PpoMicroBatch(
                     **vars(batch),
                     old_logprobs=logprobs,
                     ref_logprobs=ref,
@@ -209,14 +211,14 @@ class PpoLearner:
                     weights=sampling_weights(logprobs, sampling, mask, rollout.correction, rollout.correction_cap),
                 )
             )
-        return Seen(prompt, batches)
+        return PageExperience(prompt, batches)
 
     def update(self, experience: Experience, rate: float, *, critic_only: bool = False) -> dict[str, float | None]:
         """Some epochs over the batch, each cut into ppo.updates_per_batch optimiser steps.
 
         With `critic_only` no weight of the policy changes, those that the critic shares included.
         """
-        ppo, train, numbers = self.recipe.ppo, self.recipe.train, self.extras.numbers
+        ppo, train, numbers = self.recipe.ppo, self.recipe.train, self.state.numbers
         measured = self._measures(experience)
         self.sums.zero_()
         norm = 0.0
@@ -225,7 +227,7 @@ class PpoLearner:
                 mine = experience[part :: ppo.updates_per_batch]
                 if mine:  # there are fewer pages than updates where the engine refused some
                     self.accumulate(mine, critic_only=critic_only)
-                    norm = guarded_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
+                    norm = clipped_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
         distributed.sum_over(self.sums)
         policy, value, entropy, clipped, value_clipped, tokens = self.sums.tolist()
         updates = ppo.inner_epochs * ppo.updates_per_batch
@@ -249,9 +251,9 @@ class PpoLearner:
         """What policy and critic were like before the first update."""
         ppo = self.recipe.ppo
         batches = [batch for task in experience for batch in task.batches]
-        old = over_batch(experience, lambda batch: batch.old_logprobs)
-        values = over_batch(experience, lambda batch: batch.old_values)
-        returns = over_batch(experience, lambda batch: batch.returns)
+        old = flatten_masked(experience, lambda batch: batch.old_logprobs)
+        values = flatten_masked(experience, lambda batch: batch.old_values)
+        returns = flatten_masked(experience, lambda batch: batch.returns)
         there = torch.ones_like(returns, dtype=torch.bool)
         kl = None
         if ppo.beta:
@@ -261,7 +263,7 @@ class PpoLearner:
         return {
             "kl": kl.mean().item() if kl is not None else None,
             "kl_per_completion": kl.sum().item() / sum(len(b.rows) for b in batches) if kl is not None else None,
-            "kl_coefficient": self.extras.numbers["kl_coefficient"] if ppo.beta else None,
+            "kl_coefficient": self.state.numbers["kl_coefficient"] if ppo.beta else None,
             "returns": returns.mean().item(),
             "values": values.mean().item(),
             "explained_variance": explained_variance(values, returns, there).item(),
@@ -280,12 +282,14 @@ class PpoLearner:
             if seen.prompt is not None:
                 self._backward(seen.prompt, seen.batches, counts, critic_only)
 
-    def _backward(self, prompt: Prompt, batches: Sequence[Tokens], counts: StepCounts, critic_only: bool) -> None:
+    def _backward(
+        self, prompt: Prompt, batches: Sequence[PpoMicroBatch], counts: StepCounts, critic_only: bool
+    ) -> None:
         """Add the gradient of one page's completions, the page read once for all of them."""
         ppo, rollout, device = self.recipe.ppo, self.recipe.rollout, self.policy.device
-        reading = Reading(self.policy, prompt, grad=not critic_only)
+        reading = PageReader(self.policy, prompt, grad=not critic_only)
         critics = self.critic.reading(reading, grad=True)
-        beta = self.extras.numbers["kl_coefficient"] if ppo.kl_in == "loss" else 0.0
+        beta = self.state.numbers["kl_coefficient"] if ppo.kl_in == "loss" else 0.0
         for batch in batches:
             with torch.set_grad_enabled(not critic_only):
                 scores = reading.score(batch.ids, batch.mask, rollout.temperature)

@@ -16,16 +16,16 @@ import torch
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.heads import ScalarHead
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import HEAD, RewardModel, padded
 from ocr_rl.objectives.preference_losses import reward_model_loss
 from ocr_rl.rewards.preferences import Choose, Pair, pairs_of_groups
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
-from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.training.base import Extras, StepResult, Trainer
-from ocr_rl.training.optimizer import guarded_step, make_optimizer
+from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.training.base import StepResult, Trainer, TrainerState
+from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics
 from ocr_rl.training.shared_rollout import roll_out
@@ -41,12 +41,12 @@ class RewardModelTrainer(Trainer):
         engine: Engine,
         pages: Sequence[Page],
         held_out: Sequence[Page],
-        scorer: Scorer,
+        scorer: GroupScorer,
         recipe: Recipe,
     ) -> None:
         self.engine, self.scorer, self.recipe, self.held_out = engine, scorer, recipe, held_out
         self.learner = RewardModelLearner(policy, recipe)
-        self.optimizer, self.extras = self.learner.optimizer, self.learner.extras
+        self.optimizer, self.state = self.learner.optimizer, self.learner.state
         self.rollouts = Rollouts(policy.frozen_copy(), engine, pages, scorer, recipe)
         self._held_out_pairs: list[Pair] | None = None
 
@@ -86,7 +86,7 @@ class RewardModelLearner:
         own = recipe.reward_model
         self.recipe = recipe
         self.model = RewardModel(policy, ScalarHead(policy.hidden_size, own.width, recipe.train.seed))
-        self.extras = Extras({"reward_head": self.model.head})
+        self.state = TrainerState({"reward_head": self.model.head})
         head = list(self.model.head.parameters())
         self.optimizer = make_optimizer(policy.trainable_parameters(), recipe.train)
         self.optimizer.add_param_group({"params": head, "rate_factor": own.rate})
@@ -100,14 +100,14 @@ class RewardModelLearner:
     def update(self, pairs: Sequence[Pair], rate: float) -> dict[str, float | None]:
         """One optimiser step on all pairs; without a pair no weight changes."""
         loss, margins = self.accumulate(pairs)
-        norm = guarded_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
+        norm = clipped_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
         return {"loss": loss, **_pair_metrics(margins), "grad_norm": norm, "lr": rate}
 
     def accumulate(self, pairs: Sequence[Pair]) -> tuple[float, list[float]]:
         """Add up the gradient of the mean loss. Returns that loss, and R_w - R_l of each pair."""
         total, margins = 0.0, []
         for page, own in _own_pages(pairs):
-            reading = Reading(self.model.policy, self.model.policy.prompt(page), grad=True)
+            reading = PageReader(self.model.policy, self.model.policy.prompt(page), grad=True)
             for pair in own:
                 chosen, rejected = self._scores(reading, pair)
                 loss = reward_model_loss(chosen, rejected, centring=self.recipe.reward_model.centring) / len(pairs)
@@ -121,13 +121,13 @@ class RewardModelLearner:
     def agreement(self, pairs: Sequence[Pair]) -> dict[str, float | None]:
         margins = []
         for page, own in _own_pages(pairs):
-            reading = Reading(self.model.policy, self.model.policy.prompt(page))
+            reading = PageReader(self.model.policy, self.model.policy.prompt(page))
             for pair in own:
                 chosen, rejected = self._scores(reading, pair)
                 margins.append((chosen - rejected).item())
         return _pair_metrics(distributed.gather(margins))
 
-    def _scores(self, reading: Reading, pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
+    def _scores(self, reading: PageReader, pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
         ids, mask = padded([pair.chosen, pair.rejected], self.model.policy.pad_id)
         chosen, rejected = self.model.scores(reading.hidden(ids), mask)
         return chosen, rejected

@@ -15,14 +15,14 @@ import torch
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.padding import pad_rows
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
-from ocr_rl.models.text_encoder import Writer
+from ocr_rl.models.text_encoder import TextEncoder
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.training.base import StepResult, Trainer
 from ocr_rl.training.batching import epochs
-from ocr_rl.training.optimizer import guarded_step, make_optimizer
+from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.types import Page
 
 NAMED = 5
@@ -49,7 +49,7 @@ class SftTrainer(Trainer):
         self.policy, self.engine, self.recipe = policy, engine, recipe
         self.parameters = policy.trainable_parameters()
         self.optimizer = make_optimizer(self.parameters, recipe.train)
-        self.writer = Writer(policy)
+        self.writer = TextEncoder(policy)
         self._batches = epochs(pages, recipe.rollout.pages_per_step, recipe.train.seed)
 
     def start(self, done: int) -> None:
@@ -58,7 +58,7 @@ class SftTrainer(Trainer):
     def step(self, step: int, rate: float) -> StepResult:
         began = time.monotonic()
         metrics = self.accumulate(next(self._batches))
-        norm = guarded_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
+        norm = clipped_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
         seconds = time.monotonic() - began
         timing = {"tokens_per_s": metrics["tokens"] / seconds, "time/learn": round(seconds, 3)}
         return StepResult(metrics | {"grad_norm": norm, "lr": rate} | timing)
@@ -71,7 +71,7 @@ class SftTrainer(Trainer):
         sums = torch.zeros(2, device=device)
         for page, text in distributed.mine(list(zip(pages, texts, strict=True))):
             ids, mask = pad_rows([list(text.token_ids)], self.policy.pad_id)
-            reading = Reading(self.policy, self.policy.prompt(page), grad=True)
+            reading = PageReader(self.policy, self.policy.prompt(page), grad=True)
             scores = reading.score(ids, mask, temperature=1.0)
             loss = -masked_sum(scores.logprobs, mask.to(device)) / tokens
             loss.backward()  # type: ignore[no-untyped-call]

@@ -121,7 +121,7 @@ def compare(
 
     from ocr_rl.comparison.experiment import planned, run_experiment, write_json
     from ocr_rl.comparison.outcome import outcome
-    from ocr_rl.comparison.trial_runs import TrialLost
+    from ocr_rl.comparison.trial_runs import TrialLostError
     from ocr_rl.pipeline.pages import collect_pages
     from ocr_rl.reporting.comparison_report import comparison_report
     from ocr_rl.reporting.text_tables import recipes_table
@@ -136,7 +136,7 @@ def compare(
         with RunFolder(out).locked():
             pages = collect_pages(first.data, first.render, out / "pages")
             compared = run_experiment(plan, pages, jobs)
-    except TrialLost as error:
+    except TrialLostError as error:
         fail(str(error), code=1)
     except KeyboardInterrupt:
         fail(f"stopped; the same command goes on from what is in {out}", code=130)

@@ -37,9 +37,9 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
         except ValueError as error:
             fail(str(error))
         except Exception as error:
-            from ocr_rl.errors import EngineFailed
+            from ocr_rl.errors import EngineError
 
-            if not isinstance(error, EngineFailed):
+            if not isinstance(error, EngineError):
                 raise
             fail(str(error), code=1)
 

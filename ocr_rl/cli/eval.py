@@ -85,13 +85,13 @@ def evaluate(
     from ocr_rl.config.schema import RewardConfig
     from ocr_rl.data.loading import load_pages, parse_filters
     from ocr_rl.data.splits import SPLIT_SEED, split_pages
-    from ocr_rl.evaluation.paired import compare
+    from ocr_rl.evaluation.paired import paired_differences
     from ocr_rl.evaluation.predictions import read_predictions
     from ocr_rl.evaluation.results import score_pages, score_samples
     from ocr_rl.evaluation.summary import evaluation, summarize_samples
     from ocr_rl.evaluation.transcribe import sample, transcribe
     from ocr_rl.reporting.text_tables import breakdown, comparison_table, evaluation_table
-    from ocr_rl.rewards.rewarder import Rewarder, make_rubric
+    from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 
     pages = load_pages(
         data, where=parse_filters(where), prompt=prompt, columns=parse_columns(columns), split=split or "train"
@@ -103,7 +103,7 @@ def evaluate(
         pages, completions = read_predictions(predictions, pages)
     if other is not None:
         their_pages, theirs = read_predictions(other, pages, skip_unknown=True)
-    rewarder = Rewarder(make_rubric(RewardConfig()), pages)
+    reward_function = RewardFunction(make_rubric(RewardConfig()), pages)
     sampled = []
     if model is not None:
         engine = load_engine(model, max_pixels, trust_remote_code)
@@ -112,13 +112,13 @@ def evaluate(
         if samples:
             with transcribing(len(pages), "sampling") as report:
                 groups = sample(engine, pages, samples, temperature or 1.0, max_tokens, seed, report)
-            sampled = score_samples(groups, rewarder)
+            sampled = score_samples(groups, reward_function)
         del engine  # its memory is for the other model
     if against is not None and other is None:
         with transcribing(len(pages), against) as report:
             theirs = transcribe(load_engine(against, max_pixels, trust_remote_code), pages, max_tokens, report)
         their_pages = pages
-    results = score_pages(pages, completions, rewarder)
+    results = score_pages(pages, completions, reward_function)
     evaluated = evaluation(results, seed)
     shown = {Path(model or str(predictions)).name: evaluated}
     if sampled:
@@ -128,7 +128,9 @@ def evaluate(
     if text := breakdown(evaluated):
         click.echo(f"\n{text}")
     if against is not None:
-        evaluated["against"] = compare(results, score_pages(their_pages, theirs, rewarder), against, seed)
+        evaluated["against"] = paired_differences(
+            results, score_pages(their_pages, theirs, reward_function), against, seed
+        )
         click.echo(f"\n{comparison_table(evaluated['against'])}")
     evaluated["settings"] = {
         "model": model,

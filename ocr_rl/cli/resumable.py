@@ -74,13 +74,13 @@ def failed_pages(count: int, where: str = "") -> None:
 @contextmanager
 def interruptions(addition: Callable[[], str] = lambda: "") -> Iterator[None]:
     """Ctrl-C and an engine that fails for good are one message, to which `addition` adds."""
-    from ocr_rl.errors import EngineFailed
+    from ocr_rl.errors import EngineError
 
     try:
         yield
     except KeyboardInterrupt:
         fail(f"stopped\n{addition()}".strip(), code=130)
-    except EngineFailed as error:
+    except EngineError as error:
         fail(f"{error}\n{addition()}".strip(), code=1)
 
 

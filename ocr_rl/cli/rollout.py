@@ -89,7 +89,7 @@ def rollout(
 
     from ocr_rl.config.schema import RewardConfig
     from ocr_rl.data.loading import load_pages, parse_filters
-    from ocr_rl.rewards.rewarder import Rewarder, check_scorable, make_rubric
+    from ocr_rl.rewards.reward_function import RewardFunction, check_scorable, make_rubric
 
     filters, names = parse_filters(where), parse_columns(columns)
     pages = load_pages(data, where=filters, prompt=prompt, columns=names, split=split or "train")[:limit]
@@ -101,7 +101,7 @@ def rollout(
     from ocr_rl.rewards.group_files import group_row, page_row
     from ocr_rl.rollouts.engine import Sampling
     from ocr_rl.rollouts.ordered import in_order
-    from ocr_rl.rollouts.scoring import Scorer
+    from ocr_rl.rollouts.scoring import GroupScorer
 
     sampling = Sampling(group_size, temperature, max_tokens)
     settings = {
@@ -122,7 +122,7 @@ def rollout(
     by_id = {page.id: page for page in pages}
 
     def results(loaded: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
-        with nullcontext() if no_score else Scorer(Rewarder(rubric, ()), processes) as scorer:
+        with nullcontext() if no_score else GroupScorer(RewardFunction(rubric, ()), processes) as scorer:
             yield from in_order(loaded, rest, sampling, seed * 1_000_003 + there, scorer)
 
     def row(result: Result) -> dict[str, Any]:

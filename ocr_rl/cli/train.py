@@ -88,7 +88,7 @@ def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bo
 
     import tempfile
 
-    from ocr_rl.errors import TrainingStopped
+    from ocr_rl.errors import TrainingStoppedError
     from ocr_rl.pipeline.dry_run import dry_run as show_costs
     from ocr_rl.pipeline.job import prepare
     from ocr_rl.pipeline.pages import collect_pages
@@ -111,7 +111,7 @@ def new_run(recipe: str, overrides: Sequence[str], out: Path | None, dry_run: bo
         folder.commit()
         try:
             run(job, folder, say)
-        except TrainingStopped as stop:
+        except TrainingStoppedError as stop:
             stopped(stop, folder)
 
 
@@ -120,11 +120,11 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
     from ocr_rl import distributed
     from ocr_rl.config.loader import check_model_path
     from ocr_rl.runs.folder import RunFolder
-    from ocr_rl.runs.resume import find_start
+    from ocr_rl.runs.resume import find_resume_point
 
     folder = seen_by(RunFolder.open(path))
     with folder.locked():
-        start = distributed.of_first(lambda: find_start(folder, overrides))
+        start = distributed.of_first(lambda: find_resume_point(folder, overrides))
         if start is None:
             if distributed.first() and not (path / "report.html").exists():  # killed before it was written
                 from ocr_rl.reporting.run_report import close_with_report
@@ -135,7 +135,7 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
         recipe = start.recipe
         check_model_path(recipe.model.path)
 
-        from ocr_rl.errors import TrainingStopped
+        from ocr_rl.errors import TrainingStoppedError
         from ocr_rl.pipeline.job import prepare
         from ocr_rl.pipeline.pages import collect_pages
         from ocr_rl.pipeline.run import run
@@ -145,16 +145,16 @@ def resume_run(path: Path, overrides: Sequence[str]) -> None:
         folder.commit()
         try:
             run(job, folder, say, start)
-        except TrainingStopped as stop:
+        except TrainingStoppedError as stop:
             stopped(stop, folder)
 
 
 def seen_by(folder: RunFolder) -> RunFolder:
     """As this process may use it: the first one writes."""
     from ocr_rl import distributed
-    from ocr_rl.runs.folder import Onlooker
+    from ocr_rl.runs.folder import ReadOnlyRunFolder
 
-    return folder if distributed.first() else Onlooker(folder.path)
+    return folder if distributed.first() else ReadOnlyRunFolder(folder.path)
 
 
 def say(message: str) -> None:

@@ -17,7 +17,7 @@ from ocr_rl.cli.options import model_options
 from ocr_rl.cli.resumable import Pages, data_settings, failed_pages, interruptions, model_settings, run_into
 
 if TYPE_CHECKING:
-    from ocr_rl.rewards.rewarder import ScoredGroup
+    from ocr_rl.rewards.reward_function import ScoredGroup
     from ocr_rl.rollouts.engine import Engine
     from ocr_rl.rollouts.ordered import Result
     from ocr_rl.types import Completion, Group

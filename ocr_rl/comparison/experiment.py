@@ -16,8 +16,8 @@ from ocr_rl.comparison.trial_results import cost, curve, evaluated, measured_dri
 from ocr_rl.comparison.trial_runs import is_done, run_trials
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.evaluation.predictions import read_predictions
-from ocr_rl.evaluation.results import PageResult, score_pages
-from ocr_rl.rewards.rewarder import Rewarder, make_rubric
+from ocr_rl.evaluation.results import PageEvaluation, score_pages
+from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.environment import environment
 from ocr_rl.runs.folder import RunFolder
@@ -119,7 +119,7 @@ def results(
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
     most = recipe.train.eval_pages or None
     tuned_on, test = (half[:most] for half in tuning_and_test(held_out))
-    rewarder = Rewarder(make_rubric(recipe.reward), test)
+    reward_function = RewardFunction(make_rubric(recipe.reward), test)
     ended = {
         label: [final[label, seed] for seed in plan.seeds if not final[label, seed].stopped.exists()]
         for label in plan.recipes
@@ -128,8 +128,8 @@ def results(
         stopped = final[plan.reference, plan.seeds[0]].stopped
         raise ValueError(f"no run of {plan.reference} came to its end: see {stopped}")
 
-    def read(trial: Trial, which: str) -> list[PageResult]:
-        return score_pages(*read_predictions(trial.path / "eval" / f"{which}.json", test), rewarder)
+    def read(trial: Trial, which: str) -> list[PageEvaluation]:
+        return score_pages(*read_predictions(trial.path / "eval" / f"{which}.json", test), reward_function)
 
     systems: dict[str, Runs] = {label: [read(c, "after") for c in trials] for label, trials in ended.items() if trials}
     start = [read(ended[plan.reference][0], "before")]

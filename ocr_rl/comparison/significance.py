@@ -18,16 +18,16 @@ from ocr_rl.evaluation.bootstrap import (
     DocumentCounts,
     Floats,
     document_counts,
-    middle,
-    quotient,
+    percentile_interval,
     resampled_sums,
+    safe_divide,
 )
 from ocr_rl.evaluation.paired import PERMUTATIONS
 from ocr_rl.evaluation.rates import RATES, Rate, kind_rates
-from ocr_rl.evaluation.results import PageResult
+from ocr_rl.evaluation.results import PageEvaluation
 from ocr_verifiers.resampling import permutation_p
 
-Runs = Sequence[Sequence[PageResult]]
+Runs = Sequence[Sequence[PageEvaluation]]
 """Of each seed, the results of the same pages."""
 
 COMPARED = ("cer", "pass_rate", "exact", "reward")
@@ -68,7 +68,7 @@ def differences(runs: Runs, others: Runs, seed: int = 0) -> dict[str, dict[str, 
         if totals[k]:
             found[name] = {
                 "difference": float(changes[:, k].sum() / totals[k]),
-                "difference_ci": middle(drawn[:, k]),
+                "difference_ci": percentile_interval(drawn[:, k]),
                 "p": permutation_p(changes[:, k] / totals[k], PERMUTATIONS, seed),
             }
     return found
@@ -81,7 +81,7 @@ def _with_intervals(runs: Runs, rates: Mapping[str, Rate], seed: int) -> dict[st
     numerators, denominators = (sum(one[side].sum(0) for one in counts) for side in (0, 1))
     drawn = _drawn(counts, seed, 1)
     return {
-        name: (float(numerators[k] / denominators[k]), middle(drawn[:, k])) if denominators[k] else None
+        name: (float(numerators[k] / denominators[k]), percentile_interval(drawn[:, k])) if denominators[k] else None
         for k, name in enumerate(rates)
     }
 
@@ -95,7 +95,7 @@ def _drawn(counts: Sequence[DocumentCounts], seed: int, stream: int) -> Floats:
     weights = np.random.default_rng([seed, stream]).multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES)
     sums = [np.stack([resampled_sums(one[side], seed) for one in counts]) for side in (0, 1)]
     numerators, denominators = (np.einsum("rs,srk->rk", weights, side) for side in sums)
-    return quotient(numerators, denominators)
+    return safe_divide(numerators, denominators)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -117,7 +117,7 @@ def most_different_pages(systems: Mapping[str, Runs], count: int) -> list[dict[s
     `texts` are those of each system's first seed, `rewards` the means over its seeds.
     """
     rewards: dict[str, dict[str, float]] = {}
-    first: dict[str, dict[str, PageResult]] = {}
+    first: dict[str, dict[str, PageEvaluation]] = {}
     for label, runs in systems.items():
         first[label] = {result.page.id: result for result in runs[0]}
         for run in runs:

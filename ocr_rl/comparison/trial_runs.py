@@ -12,10 +12,10 @@ from ocr_rl.comparison.plan import Trial
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.runs.resume import find_start
+from ocr_rl.runs.resume import find_resume_point
 
 
-class TrialLost(Exception):
+class TrialLostError(Exception):
     """A run was killed or broke. The same command goes on with it."""
 
 
@@ -33,7 +33,7 @@ def is_done(trial: Trial) -> bool:
             )
     if trial.stopped.exists():
         return True
-    return (trial.path / "resolved.toml").exists() and find_start(RunFolder.open(trial.path)) is None
+    return (trial.path / "resolved.toml").exists() and find_resume_point(RunFolder.open(trial.path)) is None
 
 
 def _difference(asked: object, wanted: object, where: str = "") -> str:
@@ -92,7 +92,7 @@ def _train(trial: Trial, threads: int | None, begun: Callable[[Trial], None]) ->
         raise ValueError(f"{trial.label}, {trial.name}: {message}")
     elif code or not is_done(trial):
         ending = f"was killed by signal {-code}" if code < 0 else f"ended early (exit code {code})"
-        raise TrialLost(f"{trial.label}, {trial.name} {ending}: see {trial.log}. The same command goes on with it")
+        raise TrialLostError(f"{trial.label}, {trial.name} {ending}: see {trial.log}. The same command goes on with it")
 
 
 def error_in(output: str) -> str:

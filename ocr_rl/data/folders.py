@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ocr_rl.data.images import IMAGE_SUFFIXES, ImageError, ImageFile, PdfPage, open_pdf
-from ocr_rl.data.problems import Found, Place, Report, report_text, tests_in
+from ocr_rl.data.problems import Found, Location, ReportProblem, report_text, tests_in
 from ocr_rl.types import Page
 
 TEXT_SUFFIXES = frozenset({".txt", ".md"})
 
 
-def read_bench(folder: Path, longest_side: int, report: Report) -> Iterator[Found]:
+def read_bench(folder: Path, longest_side: int, report: ReportProblem) -> Iterator[Found]:
     """An olmOCR-bench folder: tests in `*.jsonl`, their PDFs under `pdfs/`; other folders are candidates.
 
     One page for each (pdf, page) that has tests, of all files together; `category` lists those files' stems.
     """
-    tests: dict[tuple[str, int], list[tuple[str, Place, dict[str, Any]]]] = defaultdict(list)
+    tests: dict[tuple[str, int], list[tuple[str, Location, dict[str, Any]]]] = defaultdict(list)
     lengths: dict[str, int | None] = {}
     for file in sorted(folder.glob("*.jsonl")):
         for place, record in tests_in(file, report):
@@ -40,7 +40,7 @@ def read_bench(folder: Path, longest_side: int, report: Report) -> Iterator[Foun
         yield Found(page, stated[0][1], "pdf", pdf)
 
 
-def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, report: Report) -> Iterator[Found]:
+def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, report: ReportProblem) -> Iterator[Found]:
     """Images and PDFs, each with its transcription beside it: `scan.png` and `scan.txt` or `scan.md`.
 
     Page n of `book.pdf` is `book_pg<n>` or `book_page<n>`; if the PDF has one page, `book` will do. A PDF's
@@ -53,14 +53,14 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
             if numbered := re.fullmatch(r"(.+)_(?:pg|page)0*(\d+)", file.stem):
                 texts[file.with_name(numbered[1]), int(numbered[2])].append(file)
     for file in files:
-        name, stem, place = file.relative_to(folder).as_posix(), file.with_suffix(""), Place(str(file))
+        name, stem, place = file.relative_to(folder).as_posix(), file.with_suffix(""), Location(str(file))
         pages: list[tuple[str, ImageFile | PdfPage, list[Path]]] = []
         if file.suffix.lower() in IMAGE_SUFFIXES:
             pages = [(name, ImageFile(file), texts[stem, None])]
             wanted = f"{stem.name}.txt or {stem.name}.md"
         elif file.suffix.lower() == ".pdf" and (length := _page_count(file, place, None, report)):
             for number in sorted(n for s, n in texts if s == stem and n is not None and not 1 <= n <= length):
-                beyond = Place(str(texts[stem, number][0]))
+                beyond = Location(str(texts[stem, number][0]))
                 report(beyond.problem(None, f"is page {number} of {name}, which has {length}"))
             for number in range(1, length + 1):
                 beside = texts[stem, number] + (texts[stem, None] if length == 1 else [])
@@ -83,9 +83,9 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
-def _read_text(file: Path, report: Report) -> str:
+def _read_text(file: Path, report: ReportProblem) -> str:
     r"""The text of a file: UTF-8, line ends as `\n`, without that of the last line."""
-    place = Place(str(file))
+    place = Location(str(file))
     try:
         text = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
     except UnicodeDecodeError as error:
@@ -95,7 +95,7 @@ def _read_text(file: Path, report: Report) -> str:
     return text
 
 
-def _page_count(pdf: Path, place: Place, field: str | None, report: Report) -> int | None:
+def _page_count(pdf: Path, place: Location, field: str | None, report: ReportProblem) -> int | None:
     """How many pages a PDF has; None, and reported, if it cannot be opened. `field` is what names it."""
     which = "" if field is None else f"names {pdf.name}, which "
     if not pdf.is_file():

@@ -11,7 +11,7 @@ from typing import Any
 
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
-from ocr_rl.data.problems import Found, Problem, Report
+from ocr_rl.data.problems import Found, Problem, ReportProblem
 from ocr_rl.data.tables import SAVED_TABLE, read_rows, read_table
 from ocr_rl.types import Page
 
@@ -72,7 +72,9 @@ def find_pages(
     return list(pages.values()), problems
 
 
-def _read(path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: Report) -> Iterable[Found]:
+def _read(
+    path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: ReportProblem
+) -> Iterable[Found]:
     if path.is_dir():
         return _read_folder(path, columns, split, longest_side, report)
     if path.is_file() and path.suffix == ".jsonl":
@@ -87,7 +89,7 @@ def _read(path: Path, columns: Mapping[str, str], split: str, longest_side: int,
 
 
 def _read_folder(
-    path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: Report
+    path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: ReportProblem
 ) -> Iterable[Found]:
     if (path / "metadata.jsonl").is_file():
         return read_rows(path / "metadata.jsonl", columns, report)

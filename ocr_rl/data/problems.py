@@ -29,14 +29,14 @@ class Problem:
 
     def __str__(self) -> str:
         field = "" if self.field is None else f'"{self.field}" '
-        return f"{Place(self.file, self.line)}: {field}{self.message}"
+        return f"{Location(self.file, self.line)}: {field}{self.message}"
 
 
-Report = Callable[[Problem], None]
+ReportProblem = Callable[[Problem], None]
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a dataset states something."""
 
     file: str
@@ -54,7 +54,7 @@ class Found:
     """A page, and where the dataset states it."""
 
     page: Page
-    place: Place
+    place: Location
     image_field: str | None = None
     image_name: str | None = None
     """What the image field says, where that is a file name."""
@@ -64,10 +64,10 @@ class Found:
         return self.place.problem(self.image_field, which + error.reason)
 
 
-def json_lines(file: Path, report: Report) -> Iterator[tuple[Place, dict[str, Any]]]:
+def json_lines(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:
     """The objects of a JSONL file, each with its place. Empty lines are skipped, broken ones reported."""
     for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-        place = Place(str(file), number)
+        place = Location(str(file), number)
         if not line.strip():
             continue
         try:
@@ -83,7 +83,7 @@ def json_lines(file: Path, report: Report) -> Iterator[tuple[Place, dict[str, An
                 report(place.problem(None, f"a line must hold one JSON object, not {type(row).__name__}"))
 
 
-def tests_in(file: Path, report: Report) -> Iterator[tuple[Place, dict[str, Any]]]:
+def tests_in(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:
     """The valid tests of a JSONL file and their places. Ids are unique within a file, as in olmOCR-bench."""
     lines: dict[str, int | None] = {}
     for place, record in json_lines(file, report):
@@ -94,7 +94,7 @@ def tests_in(file: Path, report: Report) -> Iterator[tuple[Place, dict[str, Any]
             yield place, record
 
 
-def valid_test(record: Mapping[str, Any], place: Place, report: Report) -> bool:
+def valid_test(record: Mapping[str, Any], place: Location, report: ReportProblem) -> bool:
     """True if `ocr_verifiers` knows the test; else its complaint is reported."""
     try:
         parse_test(dict(record), str(place))
@@ -106,7 +106,7 @@ def valid_test(record: Mapping[str, Any], place: Place, report: Report) -> bool:
     return True
 
 
-def report_text(text: str, place: Place, field: str | None, tested: bool, report: Report) -> None:
+def report_text(text: str, place: Location, field: str | None, tested: bool, report: ReportProblem) -> None:
     """Report a text that cannot be a reference. An empty one can, if tests say what a blank page may hold."""
     if not text.strip() and not tested:
         report(place.problem(field, "is empty; for a blank page, add a baseline test with max_length"))

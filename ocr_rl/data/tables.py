@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.images import ImageError, ImageFile, TableImage
-from ocr_rl.data.problems import Found, Place, Report, json_lines, report_text, tests_in, valid_test
+from ocr_rl.data.problems import Found, Location, ReportProblem, json_lines, report_text, tests_in, valid_test
 from ocr_rl.types import Page
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SAVED_TABLE = ("state.json", "dataset_dict.json")
 """One of these lies in a folder written by `save_to_disk`."""
 
 
-def read_rows(file: Path, columns: Mapping[str, str], report: Report) -> Iterator[Found]:
+def read_rows(file: Path, columns: Mapping[str, str], report: ReportProblem) -> Iterator[Found]:
     """JSONL rows that name image files, as in a Hugging Face `imagefolder`.
 
     A page's id is the name of its image file, unless `columns` names an id. A `tests.jsonl` beside it holds
@@ -42,7 +42,7 @@ def read_rows(file: Path, columns: Mapping[str, str], report: Report) -> Iterato
     roles = name_columns(standard | dict(columns), names, str(file))
     image = roles["image"]
     roles["id"] = columns.get("id", image)
-    tests: dict[str, list[tuple[Place, dict[str, Any]]]] = defaultdict(list)
+    tests: dict[str, list[tuple[Location, dict[str, Any]]]] = defaultdict(list)
     beside = file.with_name("tests.jsonl")
     for place, record in tests_in(beside, report) if beside.is_file() else ():
         if record["page"] != 1:
@@ -65,7 +65,7 @@ def read_rows(file: Path, columns: Mapping[str, str], report: Report) -> Iterato
             report(place.problem("pdf", f"names {name}, which is no page of {file.name}"))
 
 
-def read_table(path: Path, columns: Mapping[str, str], split: str, report: Report) -> Iterator[Found]:
+def read_table(path: Path, columns: Mapping[str, str], split: str, report: ReportProblem) -> Iterator[Found]:
     """A Hugging Face dataset: saved to disk, parquet, or `owner/name` on the hub.
 
     A page's id is the `id` column; where there is none, the first 16 hexadecimal digits of the sha256 of its
@@ -89,7 +89,7 @@ def read_table(path: Path, columns: Mapping[str, str], split: str, report: Repor
         if role != "image" and column in pictures:
             raise ValueError(f'{path}: the column "{column}" for the {role} holds images')
     for index, row in enumerate(table.remove_columns(pictures)):
-        place = Place(str(path), index + 1)
+        place = Location(str(path), index + 1)
         open_image = TableImage(images, image, index, str(place))
         name = row.get(roles.get("id", ""))
         if name is None:
@@ -144,8 +144,8 @@ def _page(
     name: str,
     open_image: Callable[[], Image],
     records: Sequence[Mapping[str, Any]],
-    place: Place,
-    report: Report,
+    place: Location,
+    report: ReportProblem,
 ) -> Page:
     """The page of a row, called `name` if no column gives an id. A null is the same as an absent key."""
     known = {role: row[column] for role, column in roles.items() if row.get(column) is not None}
@@ -162,7 +162,7 @@ def _page(
 
 
 def _own_tests(
-    value: Any, page_id: str, place: Place, roles: Mapping[str, str], report: Report
+    value: Any, page_id: str, place: Location, roles: Mapping[str, str], report: ReportProblem
 ) -> Iterator[dict[str, Any]]:
     """The valid tests of a row: a list of records, or that as JSON.
 

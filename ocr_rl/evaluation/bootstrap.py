@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ocr_rl.data.splits import document_of
 from ocr_rl.evaluation.rates import Rate
-from ocr_rl.evaluation.results import PageResult
+from ocr_rl.evaluation.results import PageEvaluation
 
 RESAMPLES = 2000
 """Draws of documents behind an interval."""
@@ -30,7 +30,7 @@ class DocumentCounts(NamedTuple):
     denominators: Floats
 
 
-def document_counts(results: Sequence[PageResult], rates: Mapping[str, Rate]) -> DocumentCounts:
+def document_counts(results: Sequence[PageEvaluation], rates: Mapping[str, Rate]) -> DocumentCounts:
     ordered = sorted(results, key=lambda result: (document_of(result.page), result.page.id))
     row_of = {doc: row for row, doc in enumerate(dict.fromkeys(document_of(result.page) for result in ordered))}
     counts = np.zeros((2, len(row_of), len(rates)))
@@ -54,12 +54,12 @@ def resampled_sums(counts: Floats, seed: int) -> Floats:
     return np.concatenate(sums)
 
 
-def middle(values: Floats) -> list[float]:
+def percentile_interval(values: Floats) -> list[float]:
     """[low, high] of the middle 95 %; draws in which a rate does not exist (NaN) are left out."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return [float(low), float(high)]
 
 
-def quotient(numerators: Floats, denominators: Floats) -> Floats:
+def safe_divide(numerators: Floats, denominators: Floats) -> Floats:
     """NaN where the denominator is 0."""
     return numerators / np.where(denominators > 0, denominators, np.nan)

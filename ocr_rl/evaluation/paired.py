@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocr_rl.data.splits import document_of
-from ocr_rl.evaluation.bootstrap import document_counts, middle, quotient, resampled_sums
+from ocr_rl.evaluation.bootstrap import document_counts, percentile_interval, resampled_sums, safe_divide
 from ocr_rl.evaluation.rates import RATES, Rate, kind_rates
-from ocr_rl.evaluation.results import PageResult
+from ocr_rl.evaluation.results import PageEvaluation
 from ocr_verifiers.resampling import permutation_p
 
 PERMUTATIONS = 10_000
@@ -17,7 +17,9 @@ SHOWN = 50
 """Changed pages that a comparison lists at most."""
 
 
-def compare(results: Sequence[PageResult], others: Sequence[PageResult], name: str, seed: int = 0) -> dict[str, Any]:
+def paired_differences(
+    results: Sequence[PageEvaluation], others: Sequence[PageEvaluation], name: str, seed: int = 0
+) -> dict[str, Any]:
     """What `results` are against `others`, called `name`, on the pages that both have; `left_out` are not in `name`.
 
     Both are scored by the same references and tests, so they differ in transcriptions alone. For each of RATES,
@@ -48,7 +50,7 @@ def compare(results: Sequence[PageResult], others: Sequence[PageResult], name: s
 
 
 def _differences(
-    these: Sequence[PageResult], those: Sequence[PageResult], rates: Mapping[str, Rate], seed: int
+    these: Sequence[PageEvaluation], those: Sequence[PageEvaluation], rates: Mapping[str, Rate], seed: int
 ) -> dict[str, dict[str, Any] | None]:
     """By rate; None for one that no page allows.
 
@@ -60,7 +62,7 @@ def _differences(
     assert (this.denominators == other.denominators).all()  # the same pages
     totals = this.denominators.sum(0)
     changes = this.numerators - other.numerators
-    drawn = quotient(resampled_sums(changes, seed), resampled_sums(this.denominators, seed))
+    drawn = safe_divide(resampled_sums(changes, seed), resampled_sums(this.denominators, seed))
     found: dict[str, dict[str, Any] | None] = {}
     for k, name in enumerate(rates):
         if not totals[k]:
@@ -70,13 +72,13 @@ def _differences(
             "this": float(this.numerators[:, k].sum() / totals[k]),
             "other": float(other.numerators[:, k].sum() / totals[k]),
             "difference": float(changes[:, k].sum() / totals[k]),
-            "difference_ci": middle(drawn[:, k]),
+            "difference_ci": percentile_interval(drawn[:, k]),
             "p": permutation_p(changes[:, k] / totals[k], PERMUTATIONS, seed),
         }
     return found
 
 
-def _changes(these: Sequence[PageResult], those: Sequence[PageResult]) -> list[dict[str, Any]]:
+def _changes(these: Sequence[PageEvaluation], those: Sequence[PageEvaluation]) -> list[dict[str, Any]]:
     """By reward, because every page has one, in [0, 1]; equal changes by id."""
     pairs = [pair for pair in zip(these, those, strict=True) if pair[0].score.reward != pair[1].score.reward]
     pairs.sort(key=lambda pair: (-abs(pair[0].score.reward - pair[1].score.reward), pair[0].page.id))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ocr_rl.evaluation.results import PageResult
+from ocr_rl.evaluation.results import PageEvaluation
 
-Rate = Callable[[PageResult], tuple[float, float]]
+Rate = Callable[[PageEvaluation], tuple[float, float]]
 """What a page adds to a rate: (numerator, denominator)."""
 
 
-def _edits(result: PageResult, unit: str, cap: bool = False) -> tuple[float, float]:
+def _edits(result: PageEvaluation, unit: str, cap: bool = False) -> tuple[float, float]:
     edits = getattr(result.score, unit)
     if edits is None:
         return 0, 0
@@ -18,7 +18,7 @@ def _edits(result: PageResult, unit: str, cap: bool = False) -> tuple[float, flo
     return distance, edits.reference_length
 
 
-def _part(result: PageResult, name: str) -> tuple[float, float]:
+def _part(result: PageEvaluation, name: str) -> tuple[float, float]:
     return (result.score.parts[name], 1) if name in result.score.parts else (0, 0)
 
 
@@ -37,11 +37,11 @@ length, so that one runaway page counts as one lost page; pass_rate: passed test
 means over pages."""
 
 
-def kind_rates(results: Sequence[PageResult]) -> dict[str, Rate]:
+def kind_rates(results: Sequence[PageEvaluation]) -> dict[str, Rate]:
     """The pass rate of each kind of test that the pages have, by kind."""
 
     def rate(kind: str) -> Rate:
-        def passed(result: PageResult) -> tuple[float, float]:
+        def passed(result: PageEvaluation) -> tuple[float, float]:
             verdicts = [verdict.passed for test, verdict in result.score.verdicts if test.type == kind]
             return sum(verdicts), len(verdicts)
 

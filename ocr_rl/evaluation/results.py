@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocr_rl.data.splits import document_of
-from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score
 
 
 @dataclass(frozen=True)
-class PageResult:
+class PageEvaluation:
     page: Page
     completion: Completion
     score: Score
@@ -45,13 +45,15 @@ class PageResult:
         return row
 
 
-def score_pages(pages: Sequence[Page], completions: Sequence[Completion], rewarder: Rewarder) -> list[PageResult]:
-    return [PageResult(p, c, rewarder.score(p, c)) for p, c in zip(pages, completions, strict=True)]
+def score_pages(
+    pages: Sequence[Page], completions: Sequence[Completion], reward_function: RewardFunction
+) -> list[PageEvaluation]:
+    return [PageEvaluation(p, c, reward_function.score(p, c)) for p, c in zip(pages, completions, strict=True)]
 
 
-def score_samples(groups: Sequence[Group], rewarder: Rewarder) -> list[list[PageResult]]:
+def score_samples(groups: Sequence[Group], reward_function: RewardFunction) -> list[list[PageEvaluation]]:
     """Every completion of every page; identical ones of a page are scored once."""
     return [
-        [PageResult(scored.group.page, c, s) for c, s in zip(scored.group.completions, scored.scores, strict=True)]
-        for scored in rewarder.score_groups(groups)
+        [PageEvaluation(scored.group.page, c, s) for c, s in zip(scored.group.completions, scored.scores, strict=True)]
+        for scored in reward_function.score_groups(groups)
     ]

@@ -11,22 +11,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from ocr_rl.data.loading import metadata_values
-from ocr_rl.evaluation.bootstrap import DocumentCounts, document_counts, middle, quotient, resampled_sums
+from ocr_rl.evaluation.bootstrap import (
+    DocumentCounts,
+    document_counts,
+    percentile_interval,
+    resampled_sums,
+    safe_divide,
+)
 from ocr_rl.evaluation.rates import RATES, kind_rates
-from ocr_rl.evaluation.results import PageResult
+from ocr_rl.evaluation.results import PageEvaluation
 
 
 def _with_intervals(counts: DocumentCounts, seed: int) -> list[tuple[float, list[float]] | None]:
     """Each rate with its interval; None for one that no page allows."""
     numerators, denominators = counts.numerators.sum(0), counts.denominators.sum(0)
-    drawn = quotient(resampled_sums(counts.numerators, seed), resampled_sums(counts.denominators, seed))
+    drawn = safe_divide(resampled_sums(counts.numerators, seed), resampled_sums(counts.denominators, seed))
     return [
-        (float(numerators[k] / denominators[k]), middle(drawn[:, k])) if denominators[k] else None
+        (float(numerators[k] / denominators[k]), percentile_interval(drawn[:, k])) if denominators[k] else None
         for k in range(len(numerators))
     ]
 
 
-def summarize(results: Sequence[PageResult], seed: int = 0) -> dict[str, Any]:
+def summarize(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, Any]:
     """RATES, each with a 95 % bootstrap interval `<name>_ci` over documents; None where no page allows one.
 
     `n` and `documents` count pages and documents. Several results of one page, samples, count one by one in the
@@ -40,7 +46,7 @@ def summarize(results: Sequence[PageResult], seed: int = 0) -> dict[str, Any]:
     return summary | {"n": len({result.page.id for result in results}), "documents": len(counts.numerators)}
 
 
-def by_kind(results: Sequence[PageResult], seed: int = 0) -> dict[str, dict[str, Any]]:
+def by_kind(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, dict[str, Any]]:
     """For each kind of test: `tests`, `passed`, `pass_rate` and its interval."""
     rates = kind_rates(results)
     if not rates:
@@ -59,7 +65,7 @@ def by_kind(results: Sequence[PageResult], seed: int = 0) -> dict[str, dict[str,
     return table
 
 
-def by_metadata(results: Sequence[PageResult], key: str, seed: int = 0) -> dict[str, dict[str, Any]]:
+def by_metadata(results: Sequence[PageEvaluation], key: str, seed: int = 0) -> dict[str, dict[str, Any]]:
     """A summary for each value of a metadata key. A page with a list counts under each value, one without in none."""
     values = {
         result.page.id: metadata_values(result.page, key)
@@ -70,12 +76,12 @@ def by_metadata(results: Sequence[PageResult], key: str, seed: int = 0) -> dict[
     return {name: summarize([r for r in results if name in values.get(r.page.id, ())], seed) for name in names}
 
 
-def totals(results: Sequence[PageResult], seed: int = 0) -> dict[str, Any]:
+def totals(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, Any]:
     """A summary of all pages, and by kind of test."""
     return summarize(results, seed) | {"by_kind": by_kind(results, seed)}
 
 
-def evaluation(results: Sequence[PageResult], seed: int = 0) -> dict[str, Any]:
+def evaluation(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, Any]:
     """All that an evaluation says: totals, tables and every page. The pages stay in the order in which they came."""
     return {
         **totals(results, seed),
@@ -85,7 +91,7 @@ def evaluation(results: Sequence[PageResult], seed: int = 0) -> dict[str, Any]:
     }
 
 
-def summarize_samples(sampled: Sequence[Sequence[PageResult]], temperature: float, seed: int) -> dict[str, Any]:
+def summarize_samples(sampled: Sequence[Sequence[PageEvaluation]], temperature: float, seed: int) -> dict[str, Any]:
     """`mean`: every sample counts; `best`: of each page the sample with the highest reward, the first of equals.
 
     `pages` holds the samples of each page by its id, without what the page's own row says.

@@ -10,12 +10,12 @@ from ocr_rl.types import Completion, Group, Page
 if TYPE_CHECKING:
     from ocr_rl.rollouts.engine import Engine
 
-Report = Callable[[int], object]
+ProgressCallback = Callable[[int], object]
 """Told how many pages are done."""
 
 
 def transcribe(
-    engine: Engine, pages: Sequence[Page], max_tokens: int, report: Report = lambda done: None
+    engine: Engine, pages: Sequence[Page], max_tokens: int, report: ProgressCallback = lambda done: None
 ) -> list[Completion]:
     """Greedy, in page order."""
     return [group.completions[0] for group in sample(engine, pages, 1, 0.0, max_tokens, 0, report)]
@@ -28,7 +28,7 @@ def sample(
     temperature: float,
     max_tokens: int,
     seed: int,
-    report: Report = lambda done: None,
+    report: ProgressCallback = lambda done: None,
 ) -> list[Group]:
     """`samples` transcriptions of each page, in page order. Raises ValueError for a page that cannot be read."""
     from ocr_rl.data.unlabelled import Unread

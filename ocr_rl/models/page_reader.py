@@ -8,7 +8,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt, TokenScores
 
 
-class Reading:
+class PageReader:
     """A page read once for all its completions; with each of them where gradient checkpointing needs that."""
 
     def __init__(self, policy: Policy, prompt: Prompt, *, grad: bool = False) -> None:

@@ -8,7 +8,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.types import Completion
 
 
-class Writer:
+class TextEncoder:
     """Tokenises texts for a policy."""
 
     def __init__(self, policy: Policy) -> None:

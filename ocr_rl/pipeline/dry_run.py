@@ -14,7 +14,7 @@ from ocr_rl.algorithms import grpo, ppo, reward_model, sft
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.sources import of_pages
 from ocr_rl.pipeline.job import Job, describe
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.training.checkpoint import environment
 from ocr_rl.training.resources import peak_memory
@@ -29,8 +29,8 @@ def one_gradient(job: Job, scored: Sequence[ScoredGroup]) -> None:
             actor = ppo.PpoLearner(job.policy, recipe)
             actor.accumulate(actor.experience(scored))
         case "reward-model":
-            judge = reward_model.RewardModelLearner(job.policy, recipe)
-            judge.accumulate(judge.pairs(apart))
+            reward_learner = reward_model.RewardModelLearner(job.policy, recipe)
+            reward_learner.accumulate(reward_learner.pairs(apart))
         case "sft":
             sft.SftTrainer(job.policy, job.engine, job.train, recipe).accumulate([group.group.page for group in scored])
         case "dpo" | "orpo" | "kto":
@@ -58,7 +58,7 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     began = time.monotonic()
     with closing(job.engine):
         groups = job.engine.generate([longest], sampling, seed=0)
-    one_gradient(job, job.rewarder.score_groups(groups))
+    one_gradient(job, job.reward_function.score_groups(groups))
     per_page = time.monotonic() - began
     policy.model.zero_grad(set_to_none=True)
     trained = sum(p.numel() for p in policy.trainable_parameters())

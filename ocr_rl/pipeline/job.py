@@ -19,11 +19,11 @@ from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.rewards.preference_files import read_labels, read_pairs
-from ocr_rl.rewards.preferences import Labelled, Pair
-from ocr_rl.rewards.rewarder import Rewarder, make_rubric
+from ocr_rl.rewards.preferences import LabelledCompletion, Pair
+from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.engine import Engine
-from ocr_rl.rollouts.reward_model_scorer import JudgedScorer
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.reward_model_scorer import RewardModelScorer
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.selection import chosen_engine, make_engine
 from ocr_rl.training.base import Trainer
 from ocr_rl.types import Page
@@ -38,10 +38,10 @@ class Job:
     held_out: Sequence[Page]
     policy: Policy
     engine: Engine
-    rewarder: Rewarder
-    judge: RewardModel | None = None
+    reward_function: RewardFunction
+    reward_model: RewardModel | None = None
     """reward.model, where there is one."""
-    examples: Sequence[Pair | Labelled] | None = None
+    examples: Sequence[Pair | LabelledCompletion] | None = None
     """Of pairs.path, where there is one."""
 
 
@@ -66,13 +66,13 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         held_out = held_out[: recipe.train.eval_pages]
     check_keep_best(recipe.train.keep_best, held_out)
     rubric = make_rubric(recipe.reward)
-    rewarder = Rewarder(rubric, [*train, *held_out])
+    reward_function = RewardFunction(rubric, [*train, *held_out])
     examples = stored_examples(recipe, train, pages)
     if recipe.algorithm == "sft":
         sft.require_texts(train)
     policy = Policy.load(recipe.model)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
-    return Job(recipe, train, held_out, policy, engine, rewarder, load_judge(recipe, policy), examples)
+    return Job(recipe, train, held_out, policy, engine, reward_function, load_reward_model(recipe, policy), examples)
 
 
 def check_processes(recipe: Recipe) -> None:
@@ -85,7 +85,9 @@ def check_processes(recipe: Recipe) -> None:
             raise ValueError(f"{key} is {value}, and {distributed.count()} processes train together; write {want}")
 
 
-def stored_examples(recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]) -> Sequence[Pair | Labelled] | None:
+def stored_examples(
+    recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]
+) -> Sequence[Pair | LabelledCompletion] | None:
     """Those of the file that the recipe names for its algorithm. Raises ValueError for a file that is none."""
     if not recipe.pairs.path or recipe.algorithm not in LEARNERS:
         return None
@@ -93,13 +95,13 @@ def stored_examples(recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]
     return read(Path(recipe.pairs.path), train, pages)
 
 
-def load_judge(recipe: Recipe, policy: Policy) -> RewardModel | None:
+def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:
     """The reward model that the recipe names. Raises ValueError if it is none, or reads other tokens."""
     name = recipe.reward.model
     if not name:
         return None
     model = recipe.model
-    judge = RewardModel.load(
+    reward_model = RewardModel.load(
         ModelConfig(
             path=name,
             compute_dtype=model.compute_dtype,
@@ -108,9 +110,9 @@ def load_judge(recipe: Recipe, policy: Policy) -> RewardModel | None:
         ),
         policy.device,
     )
-    if judge.policy.processor.tokenizer.get_vocab() != policy.processor.tokenizer.get_vocab():
+    if reward_model.policy.processor.tokenizer.get_vocab() != policy.processor.tokenizer.get_vocab():
         raise ValueError(f'reward.model "{name}" has another vocabulary than model.path; train one from that model')
-    return judge
+    return reward_model
 
 
 def check_keep_best(metric: str, held_out: Sequence[Page]) -> None:
@@ -123,14 +125,14 @@ def check_keep_best(metric: str, held_out: Sequence[Page]) -> None:
         raise ValueError(f"train.keep_best is {metric}, but no held-out page has {lacks}; write {other} or reward")
 
 
-def make_scorer(job: Job) -> Scorer:
+def make_scorer(job: Job) -> GroupScorer:
     reward = job.recipe.reward
-    if job.judge is None:
-        return Scorer(job.rewarder, reward.processes)
-    return JudgedScorer(job.judge, reward.model_weight, job.rewarder, reward.processes)
+    if job.reward_model is None:
+        return GroupScorer(job.reward_function, reward.processes)
+    return RewardModelScorer(job.reward_model, reward.model_weight, job.reward_function, reward.processes)
 
 
-def make_trainer(job: Job, scorer: Scorer) -> Trainer:
+def make_trainer(job: Job, scorer: GroupScorer) -> Trainer:
     """What recipe.algorithm names."""
     policy, engine, recipe = job.policy, job.engine, job.recipe
     match recipe.algorithm:

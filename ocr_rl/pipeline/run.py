@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ocr_rl import distributed
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import Recipe
-from ocr_rl.errors import EngineFailed, TrainingStopped
+from ocr_rl.errors import EngineError, TrainingStoppedError
 from ocr_rl.evaluation.results import score_pages
 from ocr_rl.evaluation.summary import evaluation
 from ocr_rl.evaluation.transcribe import transcribe
@@ -20,33 +20,33 @@ from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
 from ocr_rl.reporting.run_report import close_with_report
 from ocr_rl.reporting.text_tables import evaluation_table
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.runs.resume import Start
+from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.training.checkpoint import environment_changes
 from ocr_rl.training.loop import run_steps
 
 
-def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: Start | None = None) -> None:
+def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: ResumePoint | None = None) -> None:
     """Evaluate, train, evaluate; the run folder holds everything afterwards. With `start`, the rest of that.
 
-    Each of several processes calls this; all but the first with an `Onlooker`, and a `say` that is silent.
+    Each of several processes calls this; all but the first with an `ReadOnlyRunFolder`, and a `say` that is silent.
 
     Raises:
-        TrainingStopped: a loss is not finite, or a file cannot be read or written (a full disk).
+        TrainingStoppedError: a loss is not finite, or a file cannot be read or written (a full disk).
         ValueError: the run was started with other pages.
     """
     try:
         with closing(job.engine):
             _run(job, folder, say, start)
-    except EngineFailed as error:
-        raise TrainingStopped(str(error)) from None
+    except EngineError as error:
+        raise TrainingStoppedError(str(error)) from None
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise TrainingStopped(
+        raise TrainingStoppedError(
             f"{what}\nwhat was complete is kept; mend this, then: ocr-rl train --resume {folder.path}"
         ) from None
 
 
-def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start | None) -> None:
+def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumePoint | None) -> None:
     say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
     before = distributed.of_first(lambda: folder.read_eval("before"))
     if before is None:
@@ -75,7 +75,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
     try:
         after = evaluate(job)
     except FloatingPointError as error:
-        raise TrainingStopped(
+        raise TrainingStoppedError(
             f"step {len(folder.logged())}: {error}: its update broke the weights. Try a lower train.learning_rate"
         ) from None
     folder.write_eval("after", {**after, **measured})
@@ -92,7 +92,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: Start |
     say(f"run folder: {folder.path}")
 
 
-def _say_where(start: Start, say: Callable[[str], None]) -> None:
+def _say_where(start: ResumePoint, say: Callable[[str], None]) -> None:
     for trouble in start.passed_over:
         say(f"passed over: {trouble}")
     if start.checkpoint is None:
@@ -112,7 +112,7 @@ def evaluate(job: Job) -> dict[str, Any]:
     own = distributed.mine(job.held_out)
     with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not distributed.first()) as bar:
         completions = transcribe(job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n))
-    return evaluation(score_pages(job.held_out, distributed.gather(completions), job.rewarder))
+    return evaluation(score_pages(job.held_out, distributed.gather(completions), job.reward_function))
 
 
 def curve_point(evaluated: Mapping[str, Any]) -> dict[str, Any]:

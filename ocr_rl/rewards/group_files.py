@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ocr_rl.data.problems import Place, Problem, json_lines
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.data.problems import Location, Problem, json_lines
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.types import Completion, Group, Page
 
 
@@ -86,7 +86,7 @@ def read_groups(
         _stop(more[0].problem(None, f"is of no line of {file}"))
 
 
-def _own_rewards(row: Row, place: Place) -> list[float]:
+def _own_rewards(row: Row, place: Location) -> list[float]:
     rewards = row.get("rewards", None if row.get("completions") else [])
     if rewards is None:
         score = "`ocr-verify groups FILE --json SCORES`, and give --scores SCORES"
@@ -94,7 +94,7 @@ def _own_rewards(row: Row, place: Place) -> list[float]:
     return _numbers(rewards, place, "rewards")
 
 
-def _told_rewards(row: Row, place: Place, line: tuple[Place, Row] | None) -> list[float]:
+def _told_rewards(row: Row, place: Location, line: tuple[Location, Row] | None) -> list[float]:
     if line is None:
         _stop(place.problem(None, "the scores end before this line; they are of another file"))
     where, score = line
@@ -107,13 +107,13 @@ def _told_rewards(row: Row, place: Place, line: tuple[Place, Row] | None) -> lis
     return _numbers(rewards, where, "completions")
 
 
-def _numbers(rewards: object, place: Place, field: str) -> list[float]:
+def _numbers(rewards: object, place: Location, field: str) -> list[float]:
     if not isinstance(rewards, list) or not all(type(r) in (int, float) and math.isfinite(r) for r in rewards):
         _stop(place.problem(field, "must have a number for each completion, its reward"))
     return [float(reward) for reward in rewards]
 
 
-def _name(row: Row, place: Place) -> str:
+def _name(row: Row, place: Location) -> str:
     name = row.get("id")
     if not isinstance(name, str | int) or isinstance(name, bool):
         _stop(place.problem("id", "must be the page's name"))

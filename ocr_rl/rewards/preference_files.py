@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ocr_rl.data.images import ImageFile
-from ocr_rl.data.problems import Place, json_lines
+from ocr_rl.data.problems import Location, json_lines
 from ocr_rl.rewards.group_files import Row, _completion, _name, _stop
-from ocr_rl.rewards.preferences import Labelled, Pair
+from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.types import Completion, Page
 
 # Preferences out
@@ -36,7 +36,7 @@ def pair_row(pair: Pair, image: Path | None = None) -> dict[str, Any]:
     }
 
 
-def label_row(label: Labelled, image: Path | None = None) -> dict[str, Any]:
+def label_row(label: LabelledCompletion, image: Path | None = None) -> dict[str, Any]:
     """A line of a file of labelled completions."""
     return {
         **_page_columns(label.page, image),
@@ -85,18 +85,18 @@ def read_pairs(file: Path, pages: Sequence[Page], others: Sequence[Page] = ()) -
     return found
 
 
-def read_labels(file: Path, pages: Sequence[Page], others: Sequence[Page] = ()) -> list[Labelled]:
+def read_labels(file: Path, pages: Sequence[Page], others: Sequence[Page] = ()) -> list[LabelledCompletion]:
     """The same for labelled completions."""
     found = []
     for place, row, page in _rows(file, pages, others):
         completion = _read_answer(row, "completion", "finished", place)
         if not isinstance(row.get("label"), bool):
             _stop(place.problem("label", "must be true or false"))
-        found.append(Labelled(page, completion, row["label"], _number(row, "reward", place)))
+        found.append(LabelledCompletion(page, completion, row["label"], _number(row, "reward", place)))
     return found
 
 
-def _rows(file: Path, pages: Sequence[Page], others: Sequence[Page]) -> Iterator[tuple[Place, Row, Page]]:
+def _rows(file: Path, pages: Sequence[Page], others: Sequence[Page]) -> Iterator[tuple[Location, Row, Page]]:
     if not file.is_file():
         raise ValueError(f"no file {file}; `ocr-rl pairs` writes one")
     wanted, spared = {page.id: page for page in pages}, {page.id for page in others}
@@ -112,7 +112,7 @@ def _rows(file: Path, pages: Sequence[Page], others: Sequence[Page]) -> Iterator
         raise ValueError(f"{file}: has nothing of the {len(pages)} pages to train on; give a file made from them")
 
 
-def _read_answer(row: Row, key: str, flag: str, place: Place) -> Completion:
+def _read_answer(row: Row, key: str, flag: str, place: Location) -> Completion:
     """The one message of a conversation; it was finished unless `flag` says otherwise."""
     messages = row.get(key)
     message = messages[0] if isinstance(messages, list) and len(messages) == 1 else None
@@ -125,7 +125,7 @@ def _read_answer(row: Row, key: str, flag: str, place: Place) -> Completion:
     return _completion(text, row.get(flag, True))
 
 
-def _number(row: Row, key: str, place: Place) -> float:
+def _number(row: Row, key: str, place: Location) -> float:
     """0 where a file of another program tells no reward: no loss uses it."""
     value = row.get(key, 0.0)
     if type(value) not in (int, float):

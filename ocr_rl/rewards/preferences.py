@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
 
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.types import Completion, Page
 
 Choose = Literal["best-worst", "margin", "best-of-n"]
@@ -34,7 +34,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledCompletion:
     """A transcription that is good or bad by itself."""
 
     page: Page
@@ -73,7 +73,7 @@ def _pairs(scored: ScoredGroup, choose: Choose, margin: float, most: int) -> lis
 
 def labels_of_groups(
     groups: Iterable[ScoredGroup], threshold: float | None = None, dead_zone: float = 0.0
-) -> list[Labelled]:
+) -> list[LabelledCompletion]:
     """The good and the bad completions of each group in turn, the best first.
 
     With a `threshold`, good is a reward of at least threshold + dead_zone, and bad is one under threshold - dead_zone.
@@ -83,13 +83,13 @@ def labels_of_groups(
     return [label for group in groups for label in _labels(group, threshold, dead_zone)]
 
 
-def _labels(scored: ScoredGroup, threshold: float | None, dead_zone: float) -> list[Labelled]:
+def _labels(scored: ScoredGroup, threshold: float | None, dead_zone: float) -> list[LabelledCompletion]:
     middle = mean(scored.rewards) if threshold is None else threshold
     found = []
     for reward, completion in _ranked(scored):
         good, bad = reward >= middle + dead_zone, reward < middle - dead_zone
         if (good or bad) and not (threshold is None and reward == middle):
-            found.append(Labelled(scored.group.page, completion, good, reward))
+            found.append(LabelledCompletion(scored.group.page, completion, good, reward))
     return found
 
 

@@ -15,7 +15,9 @@ TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.05}
 """Mean absolute difference between the engine's log probabilities and the trainer's that rounding may cause."""
 
 
-def complaint(policy: Policy, page: Page, completion: Completion, temperature: float, tolerance: float) -> str | None:
+def logprob_mismatch(
+    policy: Policy, page: Page, completion: Completion, temperature: float, tolerance: float
+) -> str | None:
     """What is wrong with a completion; None if the mean difference over its beginning is within the tolerance."""
     length = min(PROBE.max_tokens, len(completion.token_ids))
     ids, mask = pad_rows([list(completion.token_ids[:length])], policy.pad_id)

@@ -10,9 +10,9 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from ocr_rl.data.unlabelled import Unread
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Refused, Sampling
-from ocr_rl.rollouts.scoring import OpenGroup, Scorer
+from ocr_rl.rollouts.scoring import GroupScorer, OpenGroup
 from ocr_rl.types import Group, Page
 
 Result = ScoredGroup | Group | Unread
@@ -30,13 +30,13 @@ class _Slot:
 
 
 def in_order(
-    engine: Engine, pages: Iterable[Page | Unread], sampling: Sampling, seed: int, scorer: Scorer | None = None
+    engine: Engine, pages: Iterable[Page | Unread], sampling: Sampling, seed: int, scorer: GroupScorer | None = None
 ) -> Generator[Result, None, None]:
     """The result of each page, scored if there is a `scorer`.
 
     Raises:
         EngineFailed: the engine cannot go on.
-        ValueError, RuntimeError: scoring failed, see `Scorer.roll_out`.
+        ValueError, RuntimeError: scoring failed, see `GroupScorer.roll_out`.
     """
     waiting: deque[_Slot | Unread] = deque()
     streamed: dict[int, _Slot] = {}

@@ -1,6 +1,6 @@
 """Completions are scored while others are still being generated, in processes beside the trainer's.
 
-The scores are those of `Rewarder.score_groups`, whatever the order in which completions come and processes answer.
+The scores are those of `RewardFunction.score_groups`, in whatever order completions arrive and processes answer.
 What becomes of a verifier that hangs or crashes, `ocr_verifiers.rewards.scoring_pool` says.
 """
 
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, scored_group
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, scored_group
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score, ScoringPool
 from ocr_verifiers.rewards.scoring_pool import KnownPage
@@ -38,28 +38,28 @@ class RolledOut:
     """Seconds that scoring added: the wait after the last completion, and scoring in this process."""
 
 
-class Scorer:
+class GroupScorer:
     """Where completions are scored: in `processes` processes, which start when they are needed, or in this one."""
 
-    def __init__(self, rewarder: Rewarder, processes: int, timeout: float | None = 60.0) -> None:
+    def __init__(self, reward_function: RewardFunction, processes: int, timeout: float | None = 60.0) -> None:
         """`processes` may be 0: this process scores, without a time limit.
 
         `timeout` is in seconds for each completion; one that takes longer has reward 0 and a `trouble`.
         """
         if processes < 0:
             raise ValueError(f"processes is {processes}; write 0 to score in the trainer's process, or how many")
-        self._rewarder = rewarder
-        self._pool = ScoringPool(rewarder.rubric, processes, timeout) if processes else None
+        self._reward_function = reward_function
+        self._pool = ScoringPool(reward_function.rubric, processes, timeout) if processes else None
         self._known: WeakValueDictionary[str, KnownPage] = WeakValueDictionary()
         """By page id, as long as a process keeps it: the same object is not prepared again."""
 
     def begin(self, page: Page, group_size: int) -> OpenGroup:
         """A group whose completions are still to come. Raises ValueError for a page that cannot be scored."""
         if self._pool is None:
-            return OpenGroup(page, group_size, _Here(self._rewarder, page))
+            return OpenGroup(page, group_size, _Here(self._reward_function, page))
         known = self._known.get(page.id)
         if known is None:
-            self._known[page.id] = known = self._rewarder.known(page)
+            self._known[page.id] = known = self._reward_function.known(page)
         return OpenGroup(page, group_size, _Elsewhere(self._pool, known))
 
     def roll_out(
@@ -97,7 +97,7 @@ class Scorer:
         if self._pool is not None:
             self._pool.close()
 
-    def __enter__(self) -> Scorer:
+    def __enter__(self) -> GroupScorer:
         return self
 
     def __exit__(
@@ -145,8 +145,8 @@ class OpenGroup:
 
 
 class _Here:
-    def __init__(self, rewarder: Rewarder, page: Page) -> None:
-        self._page = rewarder.prepared(page)
+    def __init__(self, reward_function: RewardFunction, page: Page) -> None:
+        self._page = reward_function.prepared(page)
 
     def score(self, text: str, finished: bool) -> Future[list[Score]]:
         done: Future[list[Score]] = Future()

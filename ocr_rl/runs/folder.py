@@ -242,7 +242,7 @@ class RunFolder:
                 shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
 
 
-class Onlooker(RunFolder):
+class ReadOnlyRunFolder(RunFolder):
     """A run that another process writes: it is read, and everything that would be written is dropped."""
 
     @contextmanager

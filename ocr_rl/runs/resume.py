@@ -36,7 +36,7 @@ MAY_CHANGE = (
 
 
 @dataclass(frozen=True)
-class Start:
+class ResumePoint:
     """Where a resumed run goes on."""
 
     recipe: Recipe
@@ -47,7 +47,7 @@ class Start:
     """What is wrong with newer checkpoints."""
 
 
-def find_start(run: RunFolder, overrides: Sequence[str] = ()) -> Start | None:
+def find_resume_point(run: RunFolder, overrides: Sequence[str] = ()) -> ResumePoint | None:
     """None if the run is finished: all steps done, and evaluated afterwards.
 
     Raises:
@@ -62,7 +62,7 @@ def find_start(run: RunFolder, overrides: Sequence[str] = ()) -> Start | None:
     checkpoint, passed_over = newest_usable(run)
     if checkpoint is not None:
         refuse_changes(load_recipe(str(checkpoint / RECIPE)), recipe, checkpoint / RECIPE)
-    return Start(recipe, step_of(checkpoint) if checkpoint else 0, checkpoint, passed_over)
+    return ResumePoint(recipe, step_of(checkpoint) if checkpoint else 0, checkpoint, passed_over)
 
 
 def newest_usable(run: RunFolder) -> tuple[Path | None, list[str]]:

@@ -13,7 +13,7 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Extras:
+class TrainerState:
     """What an algorithm has beside policy and optimiser that a resumed run needs."""
 
     modules: Mapping[str, nn.Module] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Extras:
         }
 
 
-NOTHING = Extras()
+NO_STATE = TrainerState()
 
 
 class StepResult(NamedTuple):
@@ -51,7 +51,7 @@ class Trainer(ABC):
     """What an algorithm adds to the loop. Made from the policy that the run begins with."""
 
     optimizer: torch.optim.Optimizer
-    extras: Extras = NOTHING
+    state: TrainerState = NO_STATE
     """What trains beside the policy, saved and loaded with it."""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Trainer(ABC):
         """Train on one batch, at this learning rate.
 
         Raises:
-            TrainingStopped: the update cannot be made; the weights are those of before.
+            TrainingStoppedError: the update cannot be made; the weights are those of before.
             FloatingPointError: the policy's weights are broken.
         """
 

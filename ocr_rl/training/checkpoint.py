@@ -29,7 +29,7 @@ from ocr_rl.config.schema import Recipe
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.safetensors_io import disk_errors
 from ocr_rl.runs.resume import RECIPE
-from ocr_rl.training.base import NOTHING, Extras
+from ocr_rl.training.base import NO_STATE, TrainerState
 from ocr_rl.types import Page
 
 OPTIMIZER = Path("trainer", "optimizer.safetensors")
@@ -44,22 +44,27 @@ def save_checkpoint(
     recipe: Recipe,
     pages: Sequence[Page],
     step: int,
-    extras: Extras = NOTHING,
+    trainer_state: TrainerState = NO_STATE,
 ) -> None:
     """A Hugging Face folder, and trainer/ in it."""
     policy.save(folder)
     (folder / "trainer").mkdir()
     (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
-    modules = extras.trained()
+    modules = trainer_state.trained()
     state = {
         f"{key}/{name}": value
         for name, parameter in (dict(policy.model.named_parameters()) | modules).items()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
     _write_tensors(folder, OPTIMIZER, state)
-    if saved := extras.saved():
+    if saved := trainer_state.saved():
         _write_tensors(folder, MODULES, {name: tensor.detach() for name, tensor in saved.items()})
-    state_json = {"step": step, "pages": fingerprint(pages), "environment": environment(), "numbers": extras.numbers}
+    state_json = {
+        "step": step,
+        "pages": fingerprint(pages),
+        "environment": environment(),
+        "numbers": trainer_state.numbers,
+    }
     (folder / STATE).write_text(json.dumps(state_json, indent=1) + "\n", encoding="utf-8")
 
 
@@ -69,7 +74,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     pages: Sequence[Page],
     step: int,
-    extras: Extras = NOTHING,
+    trainer_state: TrainerState = NO_STATE,
 ) -> None:
     """Weights, optimiser and extras as they were when the checkpoint was saved, in place.
 
@@ -83,7 +88,7 @@ def load_checkpoint(
             f"the {len(pages)} pages to train on are not those that {folder} was trained on: ids, texts or tests have "
             "changed. Bring the old ones back, or start another run"
         )
-    modules = extras.trained()
+    modules = trainer_state.trained()
     names = {parameter: name for name, parameter in (dict(policy.model.named_parameters()) | modules).items()}
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     index = {names[parameter]: i for i, parameter in enumerate(trained)}
@@ -95,13 +100,13 @@ def load_checkpoint(
         loaded.setdefault(index[name], {})[key] = value.clone()  # not mapped to a file that will be deleted
     optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
     policy.load_weights(folder)
-    if wanted := extras.saved():
+    if wanted := trainer_state.saved():
         saved = load_file(folder / MODULES)
         assert saved.keys() == wanted.keys(), f"{folder / MODULES} has other weights than the recipe's algorithm"
         with torch.no_grad():
             for name, tensor in wanted.items():
                 tensor.copy_(saved[name])
-    extras.numbers.update(state.get("numbers", {}))
+    trainer_state.numbers.update(state.get("numbers", {}))
 
 
 def _write_tensors(folder: Path, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:

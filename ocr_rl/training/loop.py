@@ -13,12 +13,12 @@ import torch
 from ocr_rl import distributed
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import Recipe
-from ocr_rl.errors import EngineFailed, TrainingStopped
+from ocr_rl.errors import EngineError, TrainingStoppedError
 from ocr_rl.models.policy import Policy
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.budget import Budget
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.runs.resume import Start
+from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.training.base import Trainer
 from ocr_rl.training.batching import step_seed
 from ocr_rl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -38,7 +38,7 @@ def run_steps(
     recipe: Recipe,
     run: RunFolder,
     evaluate: Evaluate,
-    start: Start | None = None,
+    start: ResumePoint | None = None,
 ) -> None:
     """Train `policy` in place on `pages` until the budget is used up, recipe.train.steps at most, logging to `run`.
 
@@ -47,14 +47,14 @@ def run_steps(
     stopped. Of several processes each calls this; all end after the same step.
 
     Raises:
-        TrainingStopped: a loss or gradient is not finite, or the engine is gone. The last checkpoint is from before
-            that step.
+        TrainingStoppedError: a loss or gradient is not finite, or the engine is gone; the last checkpoint is of the
+            step before.
     """
     train = recipe.train
     done = start.step if start is not None else 0
     if start is not None:
         if start.checkpoint is not None:
-            load_checkpoint(start.checkpoint, policy, trainer.optimizer, pages, done, trainer.extras)
+            load_checkpoint(start.checkpoint, policy, trainer.optimizer, pages, done, trainer.state)
         distributed.of_first(lambda: run.rewind(done, to_toml(recipe)))
     trainer.start(done)
     best = BestStep(run, train.keep_best)
@@ -65,7 +65,7 @@ def run_steps(
 
     def checkpoint(step: int) -> int:
         def save(folder: Path) -> None:
-            save_checkpoint(folder, policy, trainer.optimizer, recipe, pages, step, trainer.extras)
+            save_checkpoint(folder, policy, trainer.optimizer, recipe, pages, step, trainer.state)
             trainer.save(folder)
 
         run.write_checkpoint(step, save, train.keep_checkpoints, spare=best.step)
@@ -98,15 +98,15 @@ def run_steps(
                     saved = checkpoint(step)
                 if distributed.any_of(bool(asked_to_stop)):
                     break
-        except (TrainingStopped, EngineFailed) as stop:
+        except (TrainingStoppedError, EngineError) as stop:
             distributed.tell(stop)
             if saved < step - 1 and updates_made(trainer.optimizer) == updates:
                 checkpoint(step - 1)
-            where = f"the engine failed in step {step}" if isinstance(stop, EngineFailed) else f"step {step}"
-            raise TrainingStopped(f"{where}: {stop}") from None
+            where = f"the engine failed in step {step}" if isinstance(stop, EngineError) else f"step {step}"
+            raise TrainingStoppedError(f"{where}: {stop}") from None
         except FloatingPointError as error:  # the weights are broken, and not worth saving
             distributed.tell(error)
-            raise TrainingStopped(
+            raise TrainingStoppedError(
                 f"step {step}: {error}: the update of step {last_update} broke the weights. "
                 "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
             ) from None

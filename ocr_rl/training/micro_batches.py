@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from ocr_rl.models.padding import pad_rows
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.reference import Reference
 from ocr_rl.types import Completion
@@ -65,5 +65,5 @@ def reference_logprobs(
 ) -> list[Tensor]:
     """Of each batch (B, T) by the reference, which reads the page once. Not while a gradient is under way."""
     with reference.policy() as frozen:
-        reading = Reading(frozen, prompt)
+        reading = PageReader(frozen, prompt)
         return [reading.score(batch.ids, batch.mask, temperature).logprobs for batch in batches]

@@ -11,7 +11,7 @@ from torch import nn
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import TrainConfig
-from ocr_rl.errors import TrainingStopped
+from ocr_rl.errors import TrainingStoppedError
 
 
 def updates_made(optimizer: torch.optim.Optimizer) -> float:
@@ -40,7 +40,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.learning_rate * shape[config.schedule]
 
 
-def guarded_step(
+def clipped_step(
     optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate: float, max_norm: float
 ) -> float:
     """Sum the gradients over the processes, clip them to `max_norm`, step, and clear them.
@@ -48,13 +48,13 @@ def guarded_step(
     Returns the norm before clipping.
 
     Raises:
-        TrainingStopped: the gradient is not finite; the weights are left as they were.
+        TrainingStoppedError: the gradient is not finite; the weights are left as they were.
     """
     distributed.sum_gradients(parameters)
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
-        raise TrainingStopped(
+        raise TrainingStoppedError(
             f"the gradient norm is {norm}; the weights before this update are kept. "
             "Try a lower train.learning_rate, or model.compute_dtype = float32"
         )

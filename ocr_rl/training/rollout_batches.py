@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
-from ocr_rl.errors import TrainingStopped
+from ocr_rl.errors import TrainingStoppedError
 from ocr_rl.models.policy import Policy
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
-from ocr_rl.rollouts.scoring import RolledOut, Scorer
+from ocr_rl.rollouts.scoring import GroupScorer, RolledOut
 from ocr_rl.training.batching import epochs, step_seed
 from ocr_rl.training.rollout_metrics import Batch, Cost
 from ocr_rl.training.schedule import Schedule
@@ -31,7 +31,7 @@ class Rollouts:
         policy: Policy,
         engine: Engine,
         pages: Sequence[Page],
-        scorer: Scorer,
+        scorer: GroupScorer,
         recipe: Recipe,
         keep: Callable[[ScoredGroup], bool] | None = None,
         refill: int = 0,
@@ -54,7 +54,7 @@ class Rollouts:
         """The batch of a step; steps are asked for in order. Refused pages are named on stderr and left out.
 
         Raises:
-            TrainingStopped: no page could be read.
+            TrainingStoppedError: no page could be read.
             EngineFailed, FloatingPointError: as the engine raises them.
         """
         began = time.monotonic()
@@ -64,7 +64,7 @@ class Rollouts:
         for page, why in batch.refused if distributed.first() else ():
             tqdm.write(f"{page.id}: left out: {why}", file=sys.stderr)
         if not batch.groups:
-            raise TrainingStopped(f"the engine read none of the batch's {len(batch.refused)} pages")
+            raise TrainingStoppedError(f"the engine read none of the batch's {len(batch.refused)} pages")
         return batch
 
     def sync_engine(self) -> None:

@@ -7,9 +7,9 @@ from random import Random
 from typing import NamedTuple
 
 from ocr_rl import distributed
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
-from ocr_rl.rollouts.scoring import RolledOut, Scorer
+from ocr_rl.rollouts.scoring import GroupScorer, RolledOut
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score
 
@@ -19,9 +19,9 @@ the lower 32 bits."""
 
 
 def roll_out(
-    scorer: Scorer, engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int, permute: bool = False
+    scorer: GroupScorer, engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int, permute: bool = False
 ) -> RolledOut:
-    """`Scorer.roll_out`, of which each process does its share; all hold the whole. `permute` is seeded too.
+    """`GroupScorer.roll_out`, of which each process does its share; all hold the whole. `permute` is seeded too.
 
     What is drawn depends on how many processes there are.
     """

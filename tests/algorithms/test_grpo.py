@@ -28,16 +28,16 @@ from helpers.tiny_models import (
 from ocr_rl.algorithms import grpo as grpo_module
 from ocr_rl.algorithms.grpo import GrpoLearner, advantages_of, micro_batches
 from ocr_rl.config.schema import ModelConfig, TrainConfig
-from ocr_rl.errors import EngineFailed, TrainingStopped
+from ocr_rl.errors import EngineError, TrainingStoppedError
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
 from ocr_rl.objectives.policy_losses import StepCounts, grpo_loss
-from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.engine import Refused, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.batching import epochs
-from ocr_rl.training.optimizer import guarded_step, learning_rate, make_optimizer
+from ocr_rl.training.optimizer import clipped_step, learning_rate, make_optimizer
 from ocr_rl.training.rollout_metrics import Batch, Cost, rollout_metrics
 from ocr_rl.types import Group
 from ocr_verifiers import Rubric
@@ -186,16 +186,16 @@ def test_a_batch_of_which_no_page_could_be_read_stops_the_run(tmp_path, capsys):
         def stream(self, pages, *_):
             yield from (Refused(i, "too many tokens") for i, _ in enumerate(pages))
 
-    with pytest.raises(TrainingStopped, match=r"^step 1: the engine read none of the batch's 2 pages"):
+    with pytest.raises(TrainingStoppedError, match=r"^step 1: the engine read none of the batch's 2 pages"):
         run_training(tmp_path, engine=Unable)
     assert "left out: too many tokens" in capsys.readouterr().err
 
 
 def test_an_engine_that_is_gone_stops_the_run_with_the_last_step_saved(tmp_path):
     def fail(_):
-        raise EngineFailed("the engine died 4 times")
+        raise EngineError("the engine died 4 times")
 
-    with pytest.raises(TrainingStopped, match=r"^the engine failed in step 3: the engine died 4 times"):
+    with pytest.raises(TrainingStoppedError, match=r"^the engine failed in step 3: the engine died 4 times"):
         run_training(tmp_path, engine=lambda p: Interfering(p, 3, fail), train_steps=5)
     run = RunFolder(tmp_path / "run")
     assert run.checkpoints()[-1].name == "step_000002"
@@ -282,7 +282,7 @@ def test_updates_per_batch_are_optimiser_steps_of_their_own_on_part_of_the_pages
     """Were the weights left alone, each of two updates has the gradient of one page with its own denominator."""
     scored, seen = scored_groups(), []
     with monkeypatch.context() as patch:
-        patch.setattr(grpo_module, "guarded_step", lambda *_: seen.append(gradients(policy)) or 0.0)
+        patch.setattr(grpo_module, "clipped_step", lambda *_: seen.append(gradients(policy)) or 0.0)
         update(policy, make_recipe(grpo_updates_per_batch=2), scored)
     assert len(seen) == 2
     for one, found in zip(scored, seen, strict=True):
@@ -339,7 +339,7 @@ def test_gradients_are_scaled_down_to_the_norm_and_the_norm_before_is_reported()
     weight = torch.nn.Parameter(torch.zeros(2))
     weight.grad = torch.tensor([3.0, 4.0])
     optimizer = torch.optim.SGD([weight], lr=99.0)
-    assert guarded_step(optimizer, [weight], rate=0.1, max_norm=1.0) == pytest.approx(5.0)
+    assert clipped_step(optimizer, [weight], rate=0.1, max_norm=1.0) == pytest.approx(5.0)
     torch.testing.assert_close(weight.data, torch.tensor([-0.06, -0.08]))
     assert weight.grad is None
 
@@ -348,8 +348,10 @@ def test_gradients_are_scaled_down_to_the_norm_and_the_norm_before_is_reported()
 def test_a_gradient_that_is_not_finite_stops_training_before_the_weights_change(bad):
     weight = torch.nn.Parameter(torch.ones(2))
     weight.grad = torch.tensor([1.0, bad])
-    with pytest.raises(TrainingStopped, match=r"the gradient norm is .*; the weights before this update are kept. Try"):
-        guarded_step(torch.optim.SGD([weight], lr=0.1), [weight], rate=0.1, max_norm=1.0)
+    with pytest.raises(
+        TrainingStoppedError, match=r"the gradient norm is .*; the weights before this update are kept. Try"
+    ):
+        clipped_step(torch.optim.SGD([weight], lr=0.1), [weight], rate=0.1, max_norm=1.0)
     assert weight.tolist() == [1, 1]
     assert weight.grad is None
 
@@ -358,7 +360,7 @@ def test_an_update_of_a_policy_that_computes_nan_stops(policy):
     with torch.no_grad():
         policy.head.weight[-1, 0] = math.nan
     before = weights(policy)
-    with pytest.raises(TrainingStopped):
+    with pytest.raises(TrainingStoppedError):
         update(policy, make_recipe())
     assert all(torch.equal(a.nan_to_num(), before[n].nan_to_num()) for n, a in weights(policy).items())
 
@@ -504,7 +506,7 @@ def test_metrics_of_a_batch_are_its_counts():
     """
     pages = [make_page(i, text="ab") for i in range(2)]
     groups = [group(pages[0], "ab", "ac"), group(pages[1], "ab", "", finished=False)]
-    scored = Rewarder(RUBRIC, pages).score_groups(groups)
+    scored = RewardFunction(RUBRIC, pages).score_groups(groups)
     refused = [(make_page(2), "too many tokens")]
     cost = Cost(pages=5, completions=8, tokens=20)
     batch = Batch(scored, refused, generate_s=1.0, score_s=0.5, wait_s=1.75, sync_s=0.25, cost=cost)
@@ -536,7 +538,7 @@ def test_the_pass_rate_is_pooled_over_tests():
     tests = [{"pdf": "a", "page": 1, "id": f"{i}", "type": "present", "text": t} for i, t in enumerate(("a", "zz"))]
     page = replace(make_page(text="ab"), tests=tests)
     rubric = Rubric(weights={"pass_rate": 1.0})
-    scored = Rewarder(rubric, [page]).score_groups([group(page, "ab", "c")])
+    scored = RewardFunction(rubric, [page]).score_groups([group(page, "ab", "c")])
     metrics = rollout_metrics(Batch(scored, [], 1.0, 0.0, 1.0, 0.0), learn_s=1.0)
     assert metrics["pass_rate"] == metrics["pass_rate/present"] == 1 / 4
     assert metrics["reward/pass_rate"] == pytest.approx(1 / 4)
@@ -561,8 +563,8 @@ def test_two_runs_with_one_seed_are_identical(tmp_path, options):
 def test_permuted_rewards_are_the_group_s_own_in_another_order():
     pages = [make_page(text="abcd")]
     groups = [group(pages[0], "a", "ab", "abc", "abcd")]
-    plain = Rewarder(RUBRIC, pages).score_groups(groups)[0]
-    permuted = Rewarder(RUBRIC, pages).score_groups(groups, Random(1))[0]
+    plain = RewardFunction(RUBRIC, pages).score_groups(groups)[0]
+    permuted = RewardFunction(RUBRIC, pages).score_groups(groups, Random(1))[0]
     assert sorted(permuted.rewards) == sorted(plain.rewards)
     assert permuted.rewards != plain.rewards
     assert permuted.scores == plain.scores
@@ -582,7 +584,9 @@ def test_a_nan_stops_the_run_with_the_last_good_step_saved(tmp_path, checkpoint_
         good.update(weights(policy))
         poison_gradients(policy)
 
-    with pytest.raises(TrainingStopped, match=r"^step 3: the gradient norm is nan; the weights before this update are"):
+    with pytest.raises(
+        TrainingStoppedError, match=r"^step 3: the gradient norm is nan; the weights before this update are"
+    ):
         run_training(
             tmp_path,
             engine=lambda p: Interfering(p, 3, poison),
@@ -599,7 +603,7 @@ def test_a_nan_stops_the_run_with_the_last_good_step_saved(tmp_path, checkpoint_
 
 def test_weights_that_blow_up_stop_the_run(tmp_path):
     """A rate of 1e30 leaves finite weights whose next rollout is not: no crash in the sampler."""
-    with pytest.raises(TrainingStopped, match=r"^step 2: "):
+    with pytest.raises(TrainingStoppedError, match=r"^step 2: "):
         run_training(tmp_path, train_learning_rate=1e30)
 
 
@@ -624,10 +628,10 @@ def test_a_step_that_stops_between_two_updates_saves_nothing_of_itself(tmp_path,
         calls.append(1)
         if len(calls) == broken:
             parameters[0].grad[...] = math.nan
-        return guarded_step(optimizer, parameters, *rest)
+        return clipped_step(optimizer, parameters, *rest)
 
-    monkeypatch.setattr(grpo_module, "guarded_step", guarded)
-    with pytest.raises(TrainingStopped, match=r"^step 3: the gradient norm is nan"):
+    monkeypatch.setattr(grpo_module, "clipped_step", guarded)
+    with pytest.raises(TrainingStoppedError, match=r"^step 3: the gradient norm is nan"):
         run_training(tmp_path, train_steps=5, grpo_updates_per_batch=2)
     assert [path.name for path in RunFolder(tmp_path / "run").checkpoints()] == saved
 

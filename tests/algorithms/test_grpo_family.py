@@ -21,8 +21,8 @@ from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer, advantages_of
 from ocr_rl.config.schema import GrpoConfig
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.objectives.policy_losses import kl_estimate
-from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup, gated_parts
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_parts
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.loop import run_steps
@@ -174,7 +174,7 @@ def take(pages, flat, refill, steps=1, start=0, wanted=2):
     recipe = make_recipe(rollout_pages_per_step=wanted, rollout_max_tokens=3)
     recipe = replace(recipe, train=replace(recipe.train, steps=start + steps))
     keep = (lambda group: group.group.page.id not in flat) if refill else None
-    scorer = Scorer(Rewarder(RUBRIC, pages), 0)
+    scorer = GroupScorer(RewardFunction(RUBRIC, pages), 0)
     rollouts = Rollouts(policy, TransformersEngine(policy), pages, scorer, recipe, keep, refill)
     rollouts.start(start)
     return [rollouts.take(step) for step in range(1, steps + 1)]
@@ -218,11 +218,15 @@ def test_a_resumed_run_draws_on_after_the_batches_that_were_drawn(tmp_path):
     recipe = make_recipe(train_steps=2, grpo_refill=3, grpo_min_group_std=0.05, train_checkpoint_every=1)
     policy = make_policy()
     run = RunFolder.create(tmp_path / "run", "")
-    trainer = GrpoTrainer(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    trainer = GrpoTrainer(
+        policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
+    )
     run_steps(trainer, policy, pages, recipe, run, dict)
     state = json.loads((run.checkpoints()[-1] / "trainer" / "state.json").read_text())
     assert state["numbers"]["batches"] == trainer.rollouts.drawn >= 2
-    again = GrpoTrainer(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
-    again.extras.numbers.update(state["numbers"])
+    again = GrpoTrainer(
+        policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
+    )
+    again.state.numbers.update(state["numbers"])
     again.start(2)
     assert next(again.rollouts._pages)[0].id == next(trainer.rollouts._pages)[0].id

@@ -21,14 +21,14 @@ from helpers.tiny_models import (
     weights,
 )
 from ocr_rl.algorithms import ppo as ppo_module
-from ocr_rl.algorithms.ppo import PpoLearner, PpoTrainer, over_batch
+from ocr_rl.algorithms.ppo import PpoLearner, PpoTrainer, flatten_masked
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
-from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.loop import run_steps
@@ -63,14 +63,14 @@ def moved(policy, recipe):
     """A learner whose policy has left its start and whose critic says something."""
     learner = PpoLearner(policy, recipe)
     noise(policy.model.parameters(), 0.02, seed=1)
-    noise(learner.extras.trained().values(), 0.1, seed=2)
+    noise(learner.state.trained().values(), 0.1, seed=2)
     return learner
 
 
 def taken(learner):
     """The gradients of policy and critic, and a clean slate."""
     own = {
-        name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in learner.extras.trained().items()
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in learner.state.trained().items()
     }
     found = gradients(learner.policy) | own
     learner.optimizer.zero_grad()
@@ -172,7 +172,7 @@ def test_the_gradient_of_a_later_update_is_that_of_the_textbook_one_completion_a
     scored = scored_groups()
     expected, experience = plain_experience(learner, scored), learner.experience(scored)
     noise(policy.model.parameters(), 0.02, seed=3)
-    noise(learner.extras.trained().values(), 0.02, seed=4)
+    noise(learner.state.trained().values(), 0.02, seed=4)
     plain = plain_gradient(learner, scored, expected)
     learner.accumulate(experience)
     _, _, _, clipped, value_clipped, tokens = learner.sums.tolist()
@@ -220,7 +220,7 @@ def test_the_critic_s_loss_reaches_the_trunk_only_where_they_share_it(policy):
 def advantages_of(learner, text, reward, finished=True):
     one = ScoredGroup(Group(make_page(), [completion(text, finished)]), (), [reward])
     experience = learner.experience([one])
-    return [over_batch(experience, lambda b, name=name: getattr(b, name))[0] for name in ("advantages", "returns")]
+    return [flatten_masked(experience, lambda b, name=name: getattr(b, name))[0] for name in ("advantages", "returns")]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_at_ratio_one_the_loss_is_minus_the_mean_advantage(policy):
 def test_whitened_advantages_have_mean_zero_and_variance_one_over_the_batch(policy):
     recipe = ppo_recipe(ppo_whiten=True, train_micro_batch_tokens=8)
     experience = moved(policy, recipe).experience(scored_groups())
-    found = over_batch(experience, lambda batch: batch.advantages)[0]
+    found = flatten_masked(experience, lambda batch: batch.advantages)[0]
     assert len(found) == 31
     assert found.mean().item() == pytest.approx(0, abs=1e-6)
     assert found.var().item() == pytest.approx(1, rel=1e-5)
@@ -310,7 +310,7 @@ def test_updates_per_batch_are_optimiser_steps_on_part_of_the_pages(policy, monk
     scored, seen = scored_groups(), []
     learner = moved(policy, ppo_recipe(ppo_updates_per_batch=2, ppo_inner_epochs=2))
     with monkeypatch.context() as patch:
-        patch.setattr(ppo_module, "guarded_step", lambda *_: seen.append(taken(learner)) or 0.0)
+        patch.setattr(ppo_module, "clipped_step", lambda *_: seen.append(taken(learner)) or 0.0)
         learner.update(learner.experience(scored), 1.0)
     alone = [gradient(learner, [one]) for one in scored]
     for found, expected in zip(seen, alone * 2, strict=True):
@@ -369,14 +369,14 @@ def test_the_coefficient_follows_the_target():
     learner = PpoLearner(make_policy(), ppo_recipe(ppo_beta=0.5, ppo_kl="k3", ppo_kl_target=1e-3))
     rows = [learner.update(learner.experience(scored_groups()), 1e-2) for _ in range(3)]
     assert [row["kl_coefficient"] for row in rows] == pytest.approx([0.5, 0.49, 0.49 * 1.02])
-    assert learner.extras.numbers["kl_coefficient"] == pytest.approx(0.49 * 1.02**2)
+    assert learner.state.numbers["kl_coefficient"] == pytest.approx(0.49 * 1.02**2)
 
 
 def test_a_fixed_coefficient_stays():
     learner = PpoLearner(make_policy(), ppo_recipe(ppo_beta=0.5))
     for _ in range(2):
         learner.update(learner.experience(scored_groups()), 1e-2)
-    assert learner.extras.numbers == {"kl_coefficient": 0.5}
+    assert learner.state.numbers == {"kl_coefficient": 0.5}
 
 
 def test_a_large_beta_keeps_the_policy_near_its_start():
@@ -421,7 +421,7 @@ def test_a_critic_that_learns_alone_leaves_the_policy_bit_for_bit(policy, kind):
     beside = taken(learner)
     learner.accumulate(experience, critic_only=True)
     alone = taken(learner)
-    own = learner.extras.trained().keys()
+    own = learner.state.trained().keys()
     assert_all_close({name: alone[name] for name in own}, {name: beside[name] for name in own}, 1e-6)
     assert all(alone[name].any() == (name in own) for name in ("lm_head.weight", "critic.output.weight"))
     learner.update(experience, 1e-2, critic_only=True)
@@ -448,7 +448,9 @@ def run_training(tmp_path, policy=None, **changes):
     pages = [make_page(i, text="ab") for i in range(3)]
     recipe = make_recipe(**{"train_steps": 3} | changes)
     run = RunFolder.create(tmp_path / "run", "")
-    trainer = PpoTrainer(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    trainer = PpoTrainer(
+        policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
+    )
     run_steps(trainer, policy, pages, recipe, run, dict)
     return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, policy
 

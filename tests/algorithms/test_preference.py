@@ -38,10 +38,10 @@ from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reference import Reference
 from ocr_rl.rewards.preference_files import label_row, pair_row
-from ocr_rl.rewards.preferences import Labelled, Pair, labels_of_groups, pairs_of_groups
-from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rewards.preferences import LabelledCompletion, Pair, labels_of_groups, pairs_of_groups
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.loop import run_steps
@@ -55,7 +55,7 @@ def pair(page, chosen, rejected):
 
 
 def label(page, text, desirable):
-    return Labelled(page, completion(text), desirable, float(desirable))
+    return LabelledCompletion(page, completion(text), desirable, float(desirable))
 
 
 PAIRS = [
@@ -511,7 +511,7 @@ def run_training(tmp_path, algorithm, name="run", policy=None, examples=None, **
     run = RunFolder.create(tmp_path / name, "")
     learner, engine = LEARNERS[algorithm](policy, recipe), TransformersEngine(policy)
     if examples is None:
-        trainer = PreferenceTrainer.fresh(learner, engine, pages, Scorer(Rewarder(RUBRIC, pages), 0))
+        trainer = PreferenceTrainer.fresh(learner, engine, pages, GroupScorer(RewardFunction(RUBRIC, pages), 0))
     else:
         trainer = PreferenceTrainer.stored(learner, engine, examples)
     run_steps(trainer, policy, pages, recipe, run, dict)

@@ -27,12 +27,12 @@ from ocr_rl.config.validation import check
 from ocr_rl.models.heads import ScalarHead
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import HEAD, RewardModel
-from ocr_rl.pipeline.job import load_judge
+from ocr_rl.pipeline.job import load_reward_model
 from ocr_rl.rewards.preferences import Pair
-from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
-from ocr_rl.rollouts.reward_model_scorer import JudgedScorer
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.reward_model_scorer import RewardModelScorer
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.loop import run_steps
@@ -83,7 +83,7 @@ def plain_score(learner, page, one):
 
 
 def taken(learner):
-    own = {name: parameter.grad.clone() for name, parameter in learner.extras.trained().items()}
+    own = {name: parameter.grad.clone() for name, parameter in learner.state.trained().items()}
     found = gradients(learner.model.policy) | own
     learner.optimizer.zero_grad()
     return found
@@ -178,7 +178,7 @@ def run_training(tmp_path, **changes):
     pages, held_out = [make_page(i, text="ab") for i in range(3)], [make_page(3, text="ab")]
     recipe = recipe_of(**{"train_steps": 3} | changes)
     run = RunFolder.create(tmp_path / "run", "")
-    scorer = Scorer(Rewarder(RUBRIC, [*pages, *held_out]), 0)
+    scorer = GroupScorer(RewardFunction(RUBRIC, [*pages, *held_out]), 0)
     trainer = RewardModelTrainer(policy, TransformersEngine(policy), pages, held_out, scorer, recipe)
     run_steps(trainer, policy, pages, recipe, run, dict)
     return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, trainer
@@ -246,8 +246,12 @@ def test_a_judged_reward_is_the_mean_of_rules_and_model(weight):
     policy, pages = make_policy(), [make_page(i, text="ab") for i in range(2)]
     model = RewardModel(make_policy(seed=1), noisy_head(policy.hidden_size))
     engine, sampling = TransformersEngine(policy), Sampling(4, 1.0, 6)
-    plain = Scorer(Rewarder(RUBRIC, pages), 0).roll_out(engine, pages, sampling, seed=3).groups
-    judged = JudgedScorer(model, weight, Rewarder(RUBRIC, pages), 0).roll_out(engine, pages, sampling, seed=3).groups
+    plain = GroupScorer(RewardFunction(RUBRIC, pages), 0).roll_out(engine, pages, sampling, seed=3).groups
+    judged = (
+        RewardModelScorer(model, weight, RewardFunction(RUBRIC, pages), 0)
+        .roll_out(engine, pages, sampling, seed=3)
+        .groups
+    )
     for rules, found in zip(plain, judged, strict=True):
         ratings = model.rate(found.group)
         assert [score.parts["model"] for score in found.scores] == ratings
@@ -259,7 +263,9 @@ def test_a_judged_reward_is_the_mean_of_rules_and_model(weight):
 
 def test_a_control_run_permutes_judged_rewards_within_their_group():
     policy, page = make_policy(), make_page(text="ab")
-    judged = JudgedScorer(RewardModel(policy, noisy_head(policy.hidden_size)), 1.0, Rewarder(RUBRIC, [page]), 0)
+    judged = RewardModelScorer(
+        RewardModel(policy, noisy_head(policy.hidden_size)), 1.0, RewardFunction(RUBRIC, [page]), 0
+    )
     found = judged.roll_out(TransformersEngine(policy), [page], Sampling(6, 1.0, 6), 3, Random(1)).groups[0]
     own = [score.reward for score in found.scores]
     assert sorted(found.rewards) == sorted(own)
@@ -267,7 +273,7 @@ def test_a_control_run_permutes_judged_rewards_within_their_group():
 
 
 @pytest.fixture
-def judge(place):
+def reward_model(place):
     """A reward model in a folder, untrained but not silent."""
     folder = place / "judge"
     if not folder.exists():
@@ -278,9 +284,9 @@ def judge(place):
 
 
 @pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
-def test_a_run_learns_from_a_reward_model(place, judge, algorithm):
+def test_a_run_learns_from_a_reward_model(place, reward_model, algorithm):
     run = place / f"judged-{algorithm}"
-    settings = {"algorithm": algorithm, "reward.model": str(judge), "train.steps": 2, "reward.model_weight": 0.5}
+    settings = {"algorithm": algorithm, "reward.model": str(reward_model), "train.steps": 2, "reward.model_weight": 0.5}
     done(train(run, *[f"--set={key}={json.dumps(value)}" for key, value in settings.items()]))
     for row in metrics_of(run):
         assert 0 < row["reward/model"] < 1
@@ -290,7 +296,7 @@ def test_a_run_learns_from_a_reward_model(place, judge, algorithm):
     assert "model" not in after  # held-out pages are judged by the rules alone
 
 
-def test_a_folder_that_is_no_reward_model_is_refused(place, judge):
+def test_a_folder_that_is_no_reward_model_is_refused(place, reward_model):
     told = train(place / "none", "--set=reward.model=" + str(place / "policy"))
     assert told.status == 2
     assert f'reward.model "{place / "policy"}" has no reward_head/head.safetensors; give a checkpoint of' in told.output
@@ -300,6 +306,6 @@ def test_a_folder_that_is_no_reward_model_is_refused(place, judge):
         check(make_recipe(reward_model_weight=0.0))
 
 
-def test_a_reward_model_of_another_vocabulary_is_refused(judge):
+def test_a_reward_model_of_another_vocabulary_is_refused(reward_model):
     with pytest.raises(ValueError, match=r"has another vocabulary than model\.path; train one from that model"):
-        load_judge(make_recipe(reward_model=str(judge)), Policy.load(ModelConfig(path="tiny")))
+        load_reward_model(make_recipe(reward_model=str(reward_model)), Policy.load(ModelConfig(path="tiny")))

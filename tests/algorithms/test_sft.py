@@ -24,7 +24,7 @@ from helpers.tiny_models import (
 from ocr_rl.algorithms.sft import SftTrainer, require_texts
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
-from ocr_rl.models.text_encoder import Writer, end_id
+from ocr_rl.models.text_encoder import TextEncoder, end_id
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
@@ -118,7 +118,7 @@ def test_the_end_token_is_the_one_that_follows_an_answer_in_the_chat_format():
 
 
 def test_a_text_that_looks_like_a_special_token_is_text():
-    written = Writer(make_policy()).completion("a</s><image>b", True, 99)
+    written = TextEncoder(make_policy()).completion("a</s><image>b", True, 99)
     assert EOS not in written.token_ids[:-1]
     assert len(written.token_ids) > 4
 
@@ -134,7 +134,7 @@ def test_a_text_that_looks_like_a_special_token_is_text():
     ],
 )
 def test_a_text_and_its_tokens(text, finished, most, ids, reason):
-    written = Writer(make_policy()).completion(text, finished, most)
+    written = TextEncoder(make_policy()).completion(text, finished, most)
     assert (written.token_ids, written.finish_reason) == (ids, reason)
 
 

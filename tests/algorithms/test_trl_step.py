@@ -9,7 +9,7 @@ import torch
 
 from helpers.tiny_models import EOS, gradients, make_page, make_policy, make_recipe
 from ocr_rl.algorithms.grpo import GrpoLearner, advantages_of
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.types import Completion, Group
 
 PAGES = [make_page(0, (48, 32), "ab"), make_page(1, (64, 64), "c")]

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from helpers.scored_pages import RUBRIC, page, results
 from helpers.tiny_models import make_page, make_policy
 from ocr_rl.evaluation.predictions import read_predictions
-from ocr_rl.evaluation.results import PageResult, score_pages, score_samples
+from ocr_rl.evaluation.results import PageEvaluation, score_pages, score_samples
 from ocr_rl.evaluation.summary import evaluation, summarize, summarize_samples
 from ocr_rl.evaluation.transcribe import sample, transcribe
 from ocr_rl.reporting.text_tables import breakdown, evaluation_table
-from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Completion, Group
 
@@ -98,7 +98,7 @@ def test_an_evaluation_is_read_back_with_its_transcriptions_and_scores_the_same(
     path = tmp_path / "before.json"
     path.write_text(json.dumps(evaluation(rows)))
     found, completions = read_predictions(path, [row.page for row in rows])
-    again = score_pages(found, completions, Rewarder(RUBRIC, found))
+    again = score_pages(found, completions, RewardFunction(RUBRIC, found))
     assert evaluation(again) == evaluation(rows)
 
 
@@ -131,7 +131,7 @@ def test_the_mean_counts_every_sample_and_the_best_is_chosen_by_reward_per_page(
     """Page a: 0, 1 and 4 of 4 characters wrong; page b: 2, 2 and 4. Mean CER 13/24, best (0 + 2)/8."""
     pages = [page("a"), page("b")]
     groups = [samples_of(pages[0], "abcx", "abcd", "zzzz"), samples_of(pages[1], "zzzz", "abxx", "xxcd")]
-    found = summarize_samples(score_samples(groups, Rewarder(RUBRIC, pages)), 0.7, seed=0)
+    found = summarize_samples(score_samples(groups, RewardFunction(RUBRIC, pages)), 0.7, seed=0)
     assert (found["samples"], found["temperature"]) == (3, 0.7)
     assert found["mean"]["cer"] == (1 + 0 + 4 + 4 + 2 + 2) / 24
     assert found["best"]["cer"] == (0 + 2) / 8
@@ -143,7 +143,7 @@ def test_the_mean_counts_every_sample_and_the_best_is_chosen_by_reward_per_page(
 def test_the_best_of_one_is_the_mean():
     pages = [page("a", tests=["ab"]), page("b", absent=["z"])]
     groups = [samples_of(pages[0], "abcx"), samples_of(pages[1], "z")]
-    found = summarize_samples(score_samples(groups, Rewarder(RUBRIC, pages)), 1.0, seed=0)
+    found = summarize_samples(score_samples(groups, RewardFunction(RUBRIC, pages)), 1.0, seed=0)
     assert found["mean"] == found["best"]
 
 
@@ -152,7 +152,7 @@ def test_the_best_of_one_is_the_mean():
 def test_the_best_is_never_worse_than_the_mean_in_reward(texts):
     pages = [page(f"p{i}") for i in range(len(texts))]
     groups = [samples_of(p, *own) for p, own in zip(pages, texts, strict=True)]
-    found = summarize_samples(score_samples(groups, Rewarder(RUBRIC, pages)), 1.0, seed=0)
+    found = summarize_samples(score_samples(groups, RewardFunction(RUBRIC, pages)), 1.0, seed=0)
     assert found["best"]["reward"] >= found["mean"]["reward"] - 1e-12
 
 
@@ -210,5 +210,5 @@ def test_a_row_of_a_page_without_a_text_has_no_rates():
 
 def test_a_result_is_a_page_its_completion_and_its_score():
     result = results((page("a"), "abcd"))[0]
-    assert isinstance(result, PageResult)
+    assert isinstance(result, PageEvaluation)
     assert result.score.reward == 1

@@ -14,8 +14,8 @@ from helpers.tiny_models import (
 )
 from ocr_rl.algorithms import grpo as grpo_module
 from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer, advantages_of
-from ocr_rl.rewards.rewarder import Rewarder, ScoredGroup
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.loop import run_steps
@@ -46,7 +46,7 @@ def gradient(policy, recipe, scored=None):
     """What an update over these groups hands to its optimiser, without stepping."""
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grpo_module, "guarded_step", lambda *_: seen.append(gradients(policy)) or 0.0)
+        patch.setattr(grpo_module, "clipped_step", lambda *_: seen.append(gradients(policy)) or 0.0)
         update(policy, recipe, scored)
     assert len(seen) == 1
     return seen[0]
@@ -62,7 +62,7 @@ def run_training(tmp_path, name="run", engine=None, evaluate=dict, pages=None, p
     recipe = make_recipe(**{"train_steps": 3, "train_keep_checkpoints": 2} | changes)
     run = RunFolder.create(tmp_path / name, "")
     engine = engine(policy) if engine else TransformersEngine(policy)
-    trainer = GrpoTrainer(policy, engine, pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    trainer = GrpoTrainer(policy, engine, pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe)
     run_steps(trainer, policy, pages, recipe, run, evaluate)
     return run, policy
 

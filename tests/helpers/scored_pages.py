@@ -1,7 +1,7 @@
 """Pages without an image, and transcriptions of them, scored."""
 
-from ocr_rl.evaluation.results import PageResult, score_pages
-from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.evaluation.results import PageEvaluation, score_pages
+from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.types import Completion, Page
 from ocr_verifiers import Rubric
 
@@ -18,7 +18,7 @@ def page(id, text="abcd", doc=None, tests=(), absent=(), **metadata):
     return Page(id, lambda: None, text=text, tests=records, metadata=metadata | ({} if doc is None else {"doc": doc}))
 
 
-def results(*rows: tuple[Page, str], finished=True) -> list[PageResult]:
+def results(*rows: tuple[Page, str], finished=True) -> list[PageEvaluation]:
     completions = [Completion((), text, "end" if finished else "length", ()) for _, text in rows]
     pages = [page for page, _ in rows]
-    return score_pages(pages, completions, Rewarder(RUBRIC, pages))
+    return score_pages(pages, completions, RewardFunction(RUBRIC, pages))

@@ -6,7 +6,7 @@ import torch
 from helpers.tiny_models import PAD, make_page, make_policy, tokens
 from ocr_rl.models.heads import ScalarHead
 from ocr_rl.models.padding import pad_rows
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 
 IDS, MASK = pad_rows([tokens("abcd"), tokens("be")], PAD)
 
@@ -58,7 +58,7 @@ def test_hidden_states_stand_before_each_token_and_after_the_last(architecture, 
     """Those before the tokens give the log probabilities; the one after the last is of one token more. Pads too."""
     policy = make_policy(architecture, gradient_checkpointing=checkpointing)
     with torch.no_grad():
-        reading = Reading(policy, policy.prompt(make_page()))
+        reading = PageReader(policy, policy.prompt(make_page()))
         scores, hidden = reading.score(IDS, MASK, 1.0), reading.hidden(IDS)
         assert hidden.shape == (2, 5, policy.hidden_size)
         torch.testing.assert_close(hidden[:, :-1], scores.hidden, atol=1e-5, rtol=1e-5)

@@ -14,7 +14,7 @@ from ocr_rl.evaluation.results import score_pages
 from ocr_rl.evaluation.summary import evaluation
 from ocr_rl.reporting.html import diff
 from ocr_rl.reporting.run_report import close_with_report, duration, run_report
-from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Completion
 from ocr_verifiers import Rubric
@@ -33,8 +33,8 @@ def collection(tmp_path_factory):
 
 
 def evaluated(pages, read):
-    rewarder = Rewarder(RUBRIC, pages)
-    return evaluation(score_pages(pages, [Completion((), read(page), "end", ()) for page in pages], rewarder))
+    reward_function = RewardFunction(RUBRIC, pages)
+    return evaluation(score_pages(pages, [Completion((), read(page), "end", ()) for page in pages], reward_function))
 
 
 def metrics(step):

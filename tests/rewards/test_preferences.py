@@ -12,7 +12,7 @@ from helpers.tiny_models import make_page
 from ocr_rl.rewards.group_files import read_groups
 from ocr_rl.rewards.preference_files import label_row, pair_row, read_labels, read_pairs
 from ocr_rl.rewards.preferences import labels_of_groups, largest_margin, pairs_of_groups
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.types import Completion, Group
 
 CHOICES = ("best-worst", "margin", "best-of-n")

@@ -17,10 +17,10 @@ from helpers.odd_rubrics import Odd
 from helpers.tiny_models import make_page, make_policy
 from ocr_rl.data.unlabelled import Unread, walk_pages
 from ocr_rl.rewards.group_files import group_row
-from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
 from ocr_rl.rollouts.ordered import in_order
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.jsonl_file import RowFile
 from ocr_rl.types import Completion, Group, Page
@@ -64,7 +64,7 @@ def page_or_not(number, kind):
 
 @pytest.fixture(scope="module")
 def scorer():
-    with Scorer(Rewarder(Rubric(), ()), 2) as scorer:
+    with GroupScorer(RewardFunction(Rubric(), ()), 2) as scorer:
         yield scorer
 
 
@@ -85,7 +85,7 @@ def test_results_come_in_page_order_whatever_ends_first(scorer, kinds, room, siz
             case _:
                 texts = [f"{page.id} {row}" for row in range(size)]
                 group = Group(page, [Completion((), text, "end", ()) for text in texts])
-                expected = Rewarder(Rubric(), [page]).score_groups([group])[0] if scored else group
+                expected = RewardFunction(Rubric(), [page]).score_groups([group])[0] if scored else group
                 assert result == expected
 
 
@@ -120,7 +120,7 @@ def test_a_verifier_that_fails_ends_the_run_with_the_name_of_the_page():
             for number, page in enumerate(pages):
                 yield Sampled(number, 0, Completion((), page.id, "end", ()))
 
-    with Scorer(Rewarder(Odd(), ()), 1) as scorer:
+    with GroupScorer(RewardFunction(Odd(), ()), 1) as scorer:
         results = in_order(Echo(1, Random(0)), pages, Sampling(1), 0, scorer)
         assert next(results).group.page.id == "a"
         with pytest.raises(RuntimeError, match=r"^crash: a scoring process ended"):
@@ -138,7 +138,7 @@ def test_a_row_of_a_group_is_what_ocr_verify_reads_and_scores_the_same():
         Completion((5,), "one", "length", (-2.0,)),
         Completion((), "", "repetition", (float("nan"),)),
     ]
-    scored = Rewarder(Rubric(), [page]).score_groups([Group(page, completions)])[0]
+    scored = RewardFunction(Rubric(), [page]).score_groups([Group(page, completions)])[0]
     row = json.loads(json.dumps(group_row(scored), allow_nan=False))
     assert row["finish_reasons"] == ["end", "length", "repetition"]
     assert row["tokens"] == [3, 1, 0]

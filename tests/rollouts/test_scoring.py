@@ -1,4 +1,4 @@
-"""Scoring beside generation: the scores of `Rewarder`, and no wait, hang or orphan of its own."""
+"""Scoring beside generation: the scores of `RewardFunction`, and no wait, hang or orphan of its own."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from helpers.odd_rubrics import Odd
 from helpers.tiny_models import make_page, make_policy
-from ocr_rl.rewards.rewarder import Rewarder
+from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Completion, Page
 from ocr_verifiers import Rubric
@@ -49,7 +49,7 @@ def completion_of(text):
 
 
 def roll_out(events, size, rubric=None, processes=1, timeout=60, pause=0.0, count=3, permute=None):
-    with Scorer(Rewarder(rubric or Rubric(), pages(count)), processes, timeout) as scorer:
+    with GroupScorer(RewardFunction(rubric or Rubric(), pages(count)), processes, timeout) as scorer:
         return scorer.roll_out(Script(events, pause), pages(count), Sampling(size), 0, permute)
 
 
@@ -59,8 +59,12 @@ def troubles(out):
 
 @pytest.fixture(scope="module")
 def scorers():
-    rewarder = Rewarder(Rubric(), pages())
-    with Scorer(rewarder, 0) as none, Scorer(rewarder, 1) as one, Scorer(rewarder, 2) as two:
+    reward_function = RewardFunction(Rubric(), pages())
+    with (
+        GroupScorer(reward_function, 0) as none,
+        GroupScorer(reward_function, 1) as one,
+        GroupScorer(reward_function, 2) as two,
+    ):
         yield [none, one, two]
 
 
@@ -83,7 +87,9 @@ def test_scores_are_the_rewarders_whatever_comes_first(scorers, texts, random, p
     for scorer in scorers:
         out = scorer.roll_out(Script(events), known, Sampling(4), 0, Random(5) if permuted else None)
         assert [group.group.page for group in out.groups] == [known[p] for p in range(3) if p not in refused]
-        expected = scorer._rewarder.score_groups([group.group for group in out.groups], Random(5) if permuted else None)
+        expected = scorer._reward_function.score_groups(
+            [group.group for group in out.groups], Random(5) if permuted else None
+        )
         assert out.groups == expected
         assert [list(group.group.completions) for group in out.groups] == [
             answers[p] for p in range(3) if p not in refused
@@ -93,10 +99,10 @@ def test_scores_are_the_rewarders_whatever_comes_first(scorers, texts, random, p
 
 def test_a_real_engine_s_groups_are_scored_as_generate_and_score_groups_would():
     engine, known, sampling = TransformersEngine(make_policy(), rows=8), [make_page(i) for i in range(5)], Sampling(4)
-    rewarder = Rewarder(Rubric(), known)
-    with Scorer(rewarder, 1) as scorer:
+    reward_function = RewardFunction(Rubric(), known)
+    with GroupScorer(reward_function, 1) as scorer:
         out = scorer.roll_out(engine, known, sampling, 3, Random(1))
-    assert out.groups == rewarder.score_groups(engine.generate(known, sampling, 3), Random(1))
+    assert out.groups == reward_function.score_groups(engine.generate(known, sampling, 3), Random(1))
 
 
 @pytest.mark.parametrize("processes", [0, 2])
@@ -110,8 +116,8 @@ def test_identical_completions_of_a_page_are_scored_once(tmp_path, processes):
 
 
 def test_a_page_is_prepared_once_in_a_process_and_stays_prepared(tmp_path):
-    """Two batches of three pages: three preparations in the process, beside the rewarder's own check in this one."""
-    with Scorer(Rewarder(Odd(folder=str(tmp_path)), pages()), 1) as scorer:
+    """Two batches of three pages: three preparations in the process, beside the check in this one."""
+    with GroupScorer(RewardFunction(Odd(folder=str(tmp_path)), pages()), 1) as scorer:
         for _ in range(2):
             events = [(p, r, f"{r}") for r in range(4) for p in range(3)]
             scorer.roll_out(Script(events), pages(), Sampling(4), 0)
@@ -123,7 +129,7 @@ def test_a_process_forgets_the_page_that_was_used_longest_ago(tmp_path, monkeypa
     """With room for two: page 2 takes the place of page 1, which is prepared again; page 0 was used since."""
     monkeypatch.setattr("ocr_verifiers.rewards.scoring_pool.PAGES_KEPT", 2)
     known = pages()
-    with Scorer(Rewarder(Odd(folder=str(tmp_path)), ()), 1) as scorer:
+    with GroupScorer(RewardFunction(Odd(folder=str(tmp_path)), ()), 1) as scorer:
         for number in (0, 1, 0, 2, 0, 1):
             scorer.roll_out(Script([(0, 0, "x")]), [known[number]], Sampling(1), 0)
         assert Counter(file.name.split()[1] for file in tmp_path.glob("prepared *")) == {
@@ -139,7 +145,7 @@ def test_a_process_forgets_the_page_that_was_used_longest_ago(tmp_path, monkeypa
 def test_scoring_goes_on_while_completions_are_generated():
     """8 completions come every 0.1 s and take 0.05 s each: afterwards there is the last one to wait for, not 0.4 s."""
     events = [(0, row, f"nap 0.05 {row}") for row in range(8)]
-    with Scorer(Rewarder(Odd(), pages(1)), 1) as scorer:
+    with GroupScorer(RewardFunction(Odd(), pages(1)), 1) as scorer:
         scorer.roll_out(Script([(0, 0, "a")]), pages(1), Sampling(1), 0)  # the process starts
         out = scorer.roll_out(Script(events, pause=0.1), pages(1), Sampling(8), 0)
     assert out.generate_s >= 0.8
@@ -175,7 +181,7 @@ def test_a_process_that_dies_is_replaced_and_its_completion_scored_again(tmp_pat
 
 
 def test_a_completion_that_ends_two_processes_is_an_error_with_its_page():
-    with Scorer(Rewarder(Odd(), pages(1)), 1) as scorer:
+    with GroupScorer(RewardFunction(Odd(), pages(1)), 1) as scorer:
         with pytest.raises(RuntimeError, match=r"^page0: a scoring process ended with code -9$"):
             scorer.roll_out(Script([(0, 0, "crash")]), pages(1), Sampling(1), 0)
         out = scorer.roll_out(Script([(0, 0, "abcdefg")]), pages(1), Sampling(1), 0)
@@ -183,7 +189,7 @@ def test_a_completion_that_ends_two_processes_is_an_error_with_its_page():
 
 
 def test_a_process_that_is_killed_between_two_batches_is_replaced():
-    with Scorer(Rewarder(Odd(), pages(1)), 1) as scorer:
+    with GroupScorer(RewardFunction(Odd(), pages(1)), 1) as scorer:
         (first,) = troubles(scorer.roll_out(Script([(0, 0, "pid")]), pages(1), Sampling(1), 0))
         os.kill(int(first), signal.SIGKILL)
         (second,) = troubles(scorer.roll_out(Script([(0, 0, "pid")]), pages(1), Sampling(1), 0))
@@ -232,9 +238,9 @@ def test_processes_end_with_the_trainer_in_the_middle_of_a_verifier(stop):
         trainer.kill()
     else:
         os.killpg(trainer.pid, signal.SIGINT)
-    told, complaint = trainer.communicate(timeout=30)
+    told, logprob_mismatch = trainer.communicate(timeout=30)
     if stop == signal.SIGINT:
-        assert (told, complaint, trainer.returncode) == ("interrupted\n", "", 0)
+        assert (told, logprob_mismatch, trainer.returncode) == ("interrupted\n", "", 0)
     deadline = time.monotonic() + 5
     while any(alive(pid) for pid in scoring) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -242,10 +248,13 @@ def test_processes_end_with_the_trainer_in_the_middle_of_a_verifier(stop):
 
 
 def test_a_page_that_cannot_be_scored_is_told_before_anything_is_generated():
-    with Scorer(Rewarder(Rubric(), ()), 0) as scorer, pytest.raises(ValueError, match=r"^page0: the page cannot be sc"):
+    with (
+        GroupScorer(RewardFunction(Rubric(), ()), 0) as scorer,
+        pytest.raises(ValueError, match=r"^page0: the page cannot be sc"),
+    ):
         scorer.roll_out(Script([]), [Page("page0", lambda: None)], Sampling(1), 0)
 
 
 def test_fewer_than_no_processes_is_a_mistake():
     with pytest.raises(ValueError, match="write 0 to score in the trainer's process"):
-        Scorer(Rewarder(Rubric(), ()), -1)
+        GroupScorer(RewardFunction(Rubric(), ()), -1)

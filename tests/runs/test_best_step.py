@@ -13,8 +13,8 @@ from ocr_rl.config.schema import ModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.policy import Policy
 from ocr_rl.pipeline.job import check_keep_best
-from ocr_rl.rewards.rewarder import Rewarder
-from ocr_rl.rollouts.scoring import Scorer
+from ocr_rl.rewards.reward_function import RewardFunction
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.folder import RunFolder
@@ -38,7 +38,9 @@ def train(tmp_path, values, metric="cer", keep_best=True):
         train_keep_checkpoints=1,
     )
     run = RunFolder.create(tmp_path / "run", "")
-    trainer = GrpoTrainer(policy, TransformersEngine(policy), pages, Scorer(Rewarder(RUBRIC, pages), 0), recipe)
+    trainer = GrpoTrainer(
+        policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
+    )
     run_steps(trainer, policy, pages, recipe, run, evaluate)
     return run, seen
 

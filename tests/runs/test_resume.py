@@ -23,7 +23,7 @@ from ocr_rl.config.schema import DataConfig, ModelConfig, RenderConfig
 from ocr_rl.models.policy import Policy
 from ocr_rl.pipeline.pages import collect_pages
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.runs.resume import find_start
+from ocr_rl.runs.resume import find_resume_point
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +261,9 @@ def test_a_run_whose_rates_depend_on_its_length_is_not_made_longer(cut):
 
 
 def test_how_often_to_save_and_evaluate_may_change(cut):
-    start = find_start(RunFolder(cut), ["train.checkpoint_every=3", "train.keep_checkpoints=9", "train.eval_every=0"])
+    start = find_resume_point(
+        RunFolder(cut), ["train.checkpoint_every=3", "train.keep_checkpoints=9", "train.eval_every=0"]
+    )
     assert (start.recipe.train.checkpoint_every, start.recipe.train.eval_every, start.step) == (3, 0, 4)
     RunFolder(cut).rewind(
         4, (cut / "resolved.toml").read_text().replace("checkpoint_every = 2", "checkpoint_every = 3")
@@ -310,14 +312,14 @@ def test_other_pages_are_another_run(cut, metadata):
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "trainer/optimizer.safetensors"])
 def test_a_checkpoint_that_lost_a_file_is_passed_over(cut, file):
     (cut / "checkpoints" / "step_000004" / file).unlink()
-    start = find_start(RunFolder(cut))
+    start = find_resume_point(RunFolder(cut))
     assert start.step == 2
     assert start.passed_over == [f"{cut}/checkpoints/step_000004/{file} is missing"]
 
 
 def test_a_checkpoint_with_a_file_cut_off_is_passed_over(cut):
     os.truncate(cut / "checkpoints" / "step_000004" / "model.safetensors", 100)
-    start = find_start(RunFolder(cut))
+    start = find_resume_point(RunFolder(cut))
     assert start.step == 2
     assert start.passed_over[0].startswith(f"{cut}/checkpoints/step_000004/model.safetensors has 100 bytes, ")
 
@@ -350,7 +352,7 @@ def test_a_last_line_that_was_cut_off_is_what_a_kill_leaves(cut, uninterrupted):
 def test_a_line_cut_off_that_a_checkpoint_counts_on_leads_to_the_checkpoint_before(cut):
     file = cut / "metrics.jsonl"
     os.truncate(file, file.stat().st_size - 10)
-    start = find_start(RunFolder(cut))
+    start = find_resume_point(RunFolder(cut))
     assert start.step == 2
     assert start.passed_over == [f"{file}:4: the line of step 4 is missing or damaged"]
 

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from ocr_rl import distributed
 from ocr_rl.algorithms.preference.learner import PairLearner
-from ocr_rl.algorithms.preference.packing import Together, totals
+from ocr_rl.algorithms.preference.packing import PackedExamples, totals
 from ocr_rl.config.schema import Recipe
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.reference import Reference
@@ -44,7 +44,9 @@ class Dpo(PairLearner):
                     said += zip(_keys(pairs[i]), own, strict=True)
         self._said = dict(distributed.gather(said))
 
-    def reference_totals(self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[Together]) -> list[Tensor]:
+    def reference_totals(
+        self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[PackedExamples]
+    ) -> list[Tensor]:
         if self.reference is not None:
             with self.reference.policy() as frozen:
                 return self._totals(frozen, prompt, batches)
@@ -52,8 +54,8 @@ class Dpo(PairLearner):
         return [torch.tensor(own, device=self.policy.device) for own in said]
 
     @torch.no_grad()
-    def _totals(self, policy: Policy, prompt: Prompt, batches: Sequence[Together]) -> list[Tensor]:
-        reading, temperature = Reading(policy, prompt), self.recipe.rollout.temperature
+    def _totals(self, policy: Policy, prompt: Prompt, batches: Sequence[PackedExamples]) -> list[Tensor]:
+        reading, temperature = PageReader(policy, prompt), self.recipe.rollout.temperature
         return [totals(reading, batch, temperature, average=self.average) for batch in batches]
 
     def losses(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:

@@ -9,34 +9,34 @@ from torch import Tensor
 
 from ocr_rl import distributed
 from ocr_rl.algorithms.preference.learner import Metrics, PreferenceLearner, _mean, _over_processes
-from ocr_rl.algorithms.preference.packing import Together, cut_examples, totals
+from ocr_rl.algorithms.preference.packing import PackedExamples, cut_examples, totals
 from ocr_rl.config.schema import Recipe
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.reference import Reference
 from ocr_rl.objectives.preference_losses import implicit_rewards, kto_loss, kto_reference
-from ocr_rl.rewards.preferences import Labelled, labels_of_groups
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.preferences import LabelledCompletion, labels_of_groups
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.types import Completion
 
 
-class Kto(PreferenceLearner[Labelled]):
+class Kto(PreferenceLearner[LabelledCompletion]):
     """Kahneman-Tversky Optimization (arXiv 2402.01306), of completions that are good or bad by themselves."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         super().__init__(policy, recipe)
         self.reference = Reference(policy)
 
-    def choose(self, groups: Sequence[ScoredGroup]) -> list[Labelled]:
+    def choose(self, groups: Sequence[ScoredGroup]) -> list[LabelledCompletion]:
         pairs = self.recipe.pairs
         threshold = pairs.threshold if pairs.label == "threshold" else None
         return labels_of_groups(groups, threshold, pairs.dead_zone)
 
-    def sides(self, example: Labelled) -> Iterable[tuple[Completion, float]]:
+    def sides(self, example: LabelledCompletion) -> Iterable[tuple[Completion, float]]:
         return ((example.completion, 1.0 if example.desirable else -1.0),)
 
-    def accumulate(self, pages: Sequence[Sequence[Labelled]]) -> Metrics:
+    def accumulate(self, pages: Sequence[Sequence[LabelledCompletion]]) -> Metrics:
         beta, most = self.recipe.kto.beta, self.recipe.train.micro_batch_tokens
         temperature, device = self.recipe.rollout.temperature, self.policy.device
         count = sum(map(len, pages))
@@ -53,7 +53,7 @@ class Kto(PreferenceLearner[Labelled]):
         weight, other_weight = self.weights(desirable, count - desirable)
         losses, rewards, goods, logprobs = [], [], [], []
         for prompt, labels, own_batches, own_refs in zip(prompts, own_pages, batches, refs, strict=True):
-            reading = Reading(self.policy, prompt, grad=True)
+            reading = PageReader(self.policy, prompt, grad=True)
             for batch, ref in zip(own_batches, own_refs, strict=True):
                 own = totals(reading, batch, temperature)[:, 0]
                 good = torch.tensor([labels[i].desirable for i in batch.examples], device=device)
@@ -94,8 +94,8 @@ class Kto(PreferenceLearner[Labelled]):
     def _references(
         self,
         prompts: Sequence[Prompt],
-        batches: Sequence[Sequence[Together]],
-        strangers: Sequence[Sequence[Together]],
+        batches: Sequence[Sequence[PackedExamples]],
+        strangers: Sequence[Sequence[PackedExamples]],
     ) -> tuple[list[list[Tensor]], Tensor]:
         """log ref of each page's completions, and z, by the policy as it is before the update.
 
@@ -104,20 +104,20 @@ class Kto(PreferenceLearner[Labelled]):
         """
         temperature = self.recipe.rollout.temperature
 
-        def said(reading: Reading, own: Sequence[Together]) -> list[Tensor]:
+        def said(reading: PageReader, own: Sequence[PackedExamples]) -> list[Tensor]:
             return [totals(reading, batch, temperature)[:, 0] for batch in own]
 
         refs, far = [], []
         with self.reference.policy() as frozen:
             for prompt, own, others in zip(prompts, batches, strangers, strict=True):
-                reading = Reading(frozen, prompt)
+                reading = PageReader(frozen, prompt)
                 refs.append(said(reading, own))
                 far += [-ref for ref in said(reading, others)]
         now = [
             part
             for p, others in zip(prompts, strangers, strict=True)
             if others
-            for part in said(Reading(self.policy, p), others)
+            for part in said(PageReader(self.policy, p), others)
         ]
         log_ratios = _over_processes([there + here for there, here in zip(now, far, strict=True)])
         return refs, kto_reference(log_ratios)

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from ocr_rl import distributed
-from ocr_rl.algorithms.preference.packing import Together, cut_examples, totals
+from ocr_rl.algorithms.preference.packing import PackedExamples, cut_examples, totals
 from ocr_rl.config.schema import Recipe
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.objectives.preference_losses import reward_accuracy, reward_margin
-from ocr_rl.rewards.preferences import Labelled, Pair, pairs_of_groups
-from ocr_rl.rewards.rewarder import ScoredGroup
-from ocr_rl.training.optimizer import guarded_step, make_optimizer
+from ocr_rl.rewards.preferences import LabelledCompletion, Pair, pairs_of_groups
+from ocr_rl.rewards.reward_function import ScoredGroup
+from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.types import Completion
 
-Example = TypeVar("Example", bound=Pair | Labelled)
+Example = TypeVar("Example", bound=Pair | LabelledCompletion)
 Metrics = dict[str, float | None]
 
 
@@ -60,7 +60,7 @@ class PreferenceLearner(ABC, Generic[Example]):
     def update(self, pages: Sequence[Sequence[Example]], rate: float) -> Metrics:
         """One optimiser step."""
         metrics = self.accumulate(pages)
-        norm = guarded_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
+        norm = clipped_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
         return metrics | {"grad_norm": norm, "lr": rate}
 
 
@@ -93,7 +93,7 @@ class PairLearner(PreferenceLearner[Pair]):
             prompt = self.policy.prompt(pairs[0].page)
             batches = self.cut(pairs)
             refs = self.reference_totals(prompt, pairs, batches)
-            reading = Reading(self.policy, prompt, grad=True)
+            reading = PageReader(self.policy, prompt, grad=True)
             for batch, ref in zip(batches, refs, strict=True):
                 own = totals(reading, batch, temperature, average=self.average)
                 loss = self.losses(own, ref)
@@ -117,13 +117,15 @@ class PairLearner(PreferenceLearner[Pair]):
             "logprobs/rejected": likelihoods[1],
         }
 
-    def cut(self, pairs: Sequence[Pair]) -> list[Together]:
+    def cut(self, pairs: Sequence[Pair]) -> list[PackedExamples]:
         """What is scored together of a page's pairs."""
         completions = [(pair.chosen, pair.rejected) for pair in pairs]
         return cut_examples(completions, self.policy.pad_id, self.recipe.train.micro_batch_tokens)
 
     @abstractmethod
-    def reference_totals(self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[Together]) -> list[Tensor]:
+    def reference_totals(
+        self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[PackedExamples]
+    ) -> list[Tensor]:
         """What the reference says of a page's pairs, as `totals` does for each batch of them."""
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ocr_rl.algorithms.preference.learner import PairLearner
-from ocr_rl.algorithms.preference.packing import Together
+from ocr_rl.algorithms.preference.packing import PackedExamples
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.objectives.preference_losses import orpo_loss
 from ocr_rl.rewards.preferences import Pair
@@ -19,7 +19,9 @@ class Orpo(PairLearner):
 
     average = True
 
-    def reference_totals(self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[Together]) -> list[Tensor]:
+    def reference_totals(
+        self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[PackedExamples]
+    ) -> list[Tensor]:
         return [torch.zeros(batch.rows.shape, device=self.policy.device) for batch in batches]
 
     def losses(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ocr_rl.models.padding import pad_rows
-from ocr_rl.models.page_reader import Reading
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.objectives.preference_losses import sequence_logprobs
 from ocr_rl.types import Completion
 
 
 @dataclass(frozen=True)
-class Together:
+class PackedExamples:
     """Completions of one page that are scored together, each once; on the CPU."""
 
     ids: Tensor
@@ -28,7 +28,7 @@ class Together:
     """K: which examples of the page these are."""
 
 
-def cut_examples(examples: Sequence[Sequence[Completion]], pad_id: int, most: int) -> list[Together]:
+def cut_examples(examples: Sequence[Sequence[Completion]], pad_id: int, most: int) -> list[PackedExamples]:
     """Examples of one page, the short ones first, cut so that none holds more than `most` padded tokens.
 
     An example is not divided, and may hold more by itself.
@@ -47,11 +47,11 @@ def cut_examples(examples: Sequence[Sequence[Completion]], pad_id: int, most: in
     for members, row_of in chunks:
         ids, mask = pad_rows([list(key) for key in row_of], pad_id)
         rows = torch.tensor([[row_of[tuple(c.token_ids)] for c in examples[i]] for i in members])
-        result.append(Together(ids, mask, rows, members))
+        result.append(PackedExamples(ids, mask, rows, members))
     return result
 
 
-def totals(reading: Reading, batch: Together, temperature: float, *, average: bool = False) -> Tensor:
+def totals(reading: PageReader, batch: PackedExamples, temperature: float, *, average: bool = False) -> Tensor:
     """Log probabilities of each example's completions, summed over their tokens or averaged: (K, n)."""
     logprobs = reading.score(batch.ids, batch.mask, temperature).logprobs
     own = sequence_logprobs(logprobs, batch.mask.to(logprobs.device), average=average)

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Generic, Protocol
 
 from ocr_rl.algorithms.preference.learner import Example, PreferenceLearner
-from ocr_rl.models.text_encoder import Writer
+from ocr_rl.models.text_encoder import TextEncoder
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.training.batching import epochs
 from ocr_rl.training.rollout_batches import Rollouts
@@ -18,7 +18,7 @@ from ocr_rl.types import Completion
 
 
 @dataclass(frozen=True)
-class Taken(Generic[Example]):
+class ExampleBatch(Generic[Example]):
     """What a step learns from."""
 
     examples: list[Example]
@@ -30,7 +30,7 @@ class Source(Protocol[Example]):
     def start(self, done: int) -> None:
         """Go on after step `done`."""
 
-    def take(self, step: int) -> Taken[Example]:
+    def take(self, step: int) -> ExampleBatch[Example]:
         """The examples of a step; steps are asked for in order."""
 
     def sync_engine(self) -> None:
@@ -48,9 +48,9 @@ class Fresh(Generic[Example]):
     def start(self, done: int) -> None:
         self._rollouts.start(done)
 
-    def take(self, step: int) -> Taken[Example]:
+    def take(self, step: int) -> ExampleBatch[Example]:
         batch = self._rollouts.take(step)
-        return Taken(self._learner.choose(batch.groups), batch)
+        return ExampleBatch(self._learner.choose(batch.groups), batch)
 
     def sync_engine(self) -> None:
         self._rollouts.sync_engine()
@@ -64,7 +64,7 @@ class Stored(Generic[Example]):
 
     def __init__(self, learner: PreferenceLearner[Example], engine: Engine, examples: Sequence[Example]) -> None:
         self._learner, self._engine = learner, engine
-        self._writer = Writer(learner.policy)
+        self._writer = TextEncoder(learner.policy)
         recipe = learner.recipe
         self._max_tokens = recipe.rollout.max_tokens
         pages = [[self._written(example) for example in page] for page in of_pages(examples)]
@@ -74,8 +74,8 @@ class Stored(Generic[Example]):
     def start(self, done: int) -> None:
         self._batches = islice(self._batches, done, None)
 
-    def take(self, step: int) -> Taken[Example]:
-        return Taken([example for page in next(self._batches) for example in page], None)
+    def take(self, step: int) -> ExampleBatch[Example]:
+        return ExampleBatch([example for page in next(self._batches) for example in page], None)
 
     def sync_engine(self) -> None:
         self._engine.sync(self._learner.policy)

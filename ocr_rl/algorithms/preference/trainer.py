@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ocr_rl.algorithms.preference.learner import Example, PreferenceLearner
 from ocr_rl.algorithms.preference.sources import Fresh, Source, Stored, fingerprint, of_pages
-from ocr_rl.rewards.rewarder import ScoredGroup
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
-from ocr_rl.rollouts.scoring import Scorer
-from ocr_rl.training.base import Extras, StepResult, Trainer
+from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
@@ -36,11 +36,11 @@ class PreferenceTrainer(Trainer, Generic[Example]):
         self.learner, self.source = learner, source
         self.optimizer = learner.optimizer
         self._stored = stored
-        self.extras = Extras(numbers={} if stored is None else {"examples": stored})
+        self.state = TrainerState(numbers={} if stored is None else {"examples": stored})
 
     @classmethod
     def fresh(
-        cls, learner: PreferenceLearner[Example], engine: Engine, pages: Sequence[Page], scorer: Scorer
+        cls, learner: PreferenceLearner[Example], engine: Engine, pages: Sequence[Page], scorer: GroupScorer
     ) -> PreferenceTrainer[Example]:
         """From groups that the policy of the step samples."""
         return cls(learner, Fresh(learner, Rollouts(learner.policy, engine, pages, scorer, learner.recipe)))
@@ -54,7 +54,7 @@ class PreferenceTrainer(Trainer, Generic[Example]):
 
     def start(self, done: int) -> None:
         """Raises ValueError if the steps until then have learned from another file."""
-        if self.extras.numbers.get("examples") != self._stored:
+        if self.state.numbers.get("examples") != self._stored:
             raise ValueError(
                 f"the preferences in {self.learner.recipe.pairs.path} have changed since the run began. "
                 "Bring the old file back, or start another run"

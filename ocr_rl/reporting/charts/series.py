@@ -36,7 +36,7 @@ _LETTER, _LINE = 5.8, 11.0
 """Pixels of a letter and of a line of labels."""
 
 
-Place = tuple[float, float]
+Point2 = tuple[float, float]
 """(x, y) in a picture."""
 
 
@@ -295,7 +295,7 @@ def _line(
     return f'<g class="trace tone-{own.tone}">{line}{marked}</g>'
 
 
-def _path(places: Sequence[Place]) -> str:
+def _path(places: Sequence[Point2]) -> str:
     return "M" + " ".join(f"{x:g},{y:g}" for x, y in places)
 
 

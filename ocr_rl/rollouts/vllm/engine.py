@@ -23,13 +23,13 @@ from importlib.util import find_spec
 from multiprocessing import Pipe
 from pathlib import Path
 
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineError
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
-from ocr_rl.rollouts.logprob_check import PROBE, TOLERANCES, complaint
-from ocr_rl.rollouts.vllm.protocol import Ask, Differs, Row, Setup, Turned
+from ocr_rl.rollouts.logprob_check import PROBE, TOLERANCES, logprob_mismatch
+from ocr_rl.rollouts.vllm.protocol import EngineSetup, FinishedRow, PageRejected, PromptMismatch, SampleRequest
 from ocr_rl.rollouts.vllm.weights import CudaWeights, SharedWeights
-from ocr_rl.rollouts.vllm.worker_process import Worker, WorkerLost, last_lines
+from ocr_rl.rollouts.vllm.worker_process import Worker, WorkerDiedError, last_lines
 from ocr_rl.types import Completion, FinishReason, Page
 
 CACHES = ("prefix", "encoder", "multimodal")
@@ -113,7 +113,7 @@ class VllmEngine(Engine):
         scratch = Path(tempfile.mkdtemp(prefix="ocr-rl-vllm-"))
         self._log = log if log is not None else scratch / "vllm.log"
         positions = getattr(policy.base.config.get_text_config(), "max_position_embeddings", max_model_len)
-        self._setup = Setup(
+        self._setup = EngineSetup(
             folder=str(scratch / "model"),
             dtype=str(policy.compute_dtype).removeprefix("torch."),
             device=policy.device.type,
@@ -149,7 +149,7 @@ class VllmEngine(Engine):
         self._closing = weakref.finalize(self, _clean_up, scratch, self._reader, self._weights, self._workers)
         try:
             self._start()
-        except WorkerLost as lost:
+        except WorkerDiedError as lost:
             error = self._failed(str(lost))
             self.close()
             raise error from None
@@ -189,7 +189,7 @@ class VllmEngine(Engine):
                 self._load(self._workers[0])
             else:
                 self._start()
-        except WorkerLost as lost:
+        except WorkerDiedError as lost:
             self._revive(lost, 1)
 
     def _start(self) -> None:
@@ -205,7 +205,7 @@ class VllmEngine(Engine):
         while self._workers:
             self._workers.pop().kill()
 
-    def _revive(self, lost: WorkerLost, losses: int) -> int:
+    def _revive(self, lost: WorkerDiedError, losses: int) -> int:
         """Replace the lost worker; how often one was lost by then in this call.
 
         Raises:
@@ -215,7 +215,7 @@ class VllmEngine(Engine):
             try:
                 self._start()
                 return losses
-            except WorkerLost as again:
+            except WorkerDiedError as again:
                 lost, losses = again, losses + 1
         self._kill()
         raise self._failed(f"{lost}; {losses} times in one call")
@@ -236,7 +236,7 @@ class VllmEngine(Engine):
             worker.send("sleep")
             worker.expect("asleep", self.timeout_s)
             self._asleep = True
-        except WorkerLost:
+        except WorkerDiedError:
             self._kill()  # the next call starts another
 
     def _rows(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:
@@ -265,7 +265,7 @@ class VllmEngine(Engine):
                     return
                 try:
                     event = self._workers[0].receive(self.timeout_s, self._notices) or self._notices.recv()
-                except WorkerLost as lost:
+                except WorkerDiedError as lost:
                     _cancel(jobs)
                     losses = self._revive(lost, losses + 1)
                     self._workers[0].send("begin")
@@ -273,7 +273,7 @@ class VllmEngine(Engine):
                         ask(number)
                     continue
                 match event:
-                    case Row(stream=of, page=number, row=row) if of == stream and number in asked:
+                    case FinishedRow(stream=of, page=number, row=row) if of == stream and number in asked:
                         owed = asked[number]
                         if row in owed.rows:
                             owed.rows.remove(row)
@@ -284,13 +284,13 @@ class VllmEngine(Engine):
                             if not self._proven:
                                 self._compare(owed.page, completion, sampling.temperature)
                             yield Sampled(number, row, completion)
-                    case Differs():
-                        raise EngineFailed(
+                    case PromptMismatch():
+                        raise EngineError(
                             f"{asked[event.page].page.id}: the engine's prompt has {event.engine} tokens, the "
                             f"trainer's {event.trainer}, or as many others: vLLM prepares this model's pages "
                             f"differently. {OTHERWISE}"
                         )
-                    case Turned(stream=of, page=number, why=why) | (int(of), int(number), str(why)):
+                    case PageRejected(stream=of, page=number, why=why) | (int(of), int(number), str(why)):
                         if of == stream and number in asked:
                             del asked[number], jobs[number]
                             yield Refused(number, why)
@@ -304,11 +304,11 @@ class VllmEngine(Engine):
         """Leave the worker without work of this stream."""
         try:
             if not _cancel(jobs, self.timeout_s):
-                raise WorkerLost("the engine does not take pages")
+                raise WorkerDiedError("the engine does not take pages")
             if self._workers:
                 self._workers[0].send(("end", stream))
                 self._workers[0].expect(("ended", stream), self.timeout_s)
-        except WorkerLost:
+        except WorkerDiedError:
             self._kill()
 
     def _ask(
@@ -330,7 +330,9 @@ class VllmEngine(Engine):
         else:
             worker.send(ask)
 
-    def _read(self, stream: int, number: int, page: Page, seeds: list[tuple[int, int]], sampling: Sampling) -> Ask:
+    def _read(
+        self, stream: int, number: int, page: Page, seeds: list[tuple[int, int]], sampling: Sampling
+    ) -> SampleRequest:
         """Raises ValueError or OSError where the page cannot be read or is too long."""
         image = self._reading.budget.fit(page.image)
         fitted = replace(page, open_image=lambda: image)
@@ -340,7 +342,7 @@ class VllmEngine(Engine):
                 f"its prompt of {len(expanded_ids)} tokens and a completion of {sampling.max_tokens} are more than "
                 f"the engine's {self._setup.max_model_len}; raise max_model_len or lower model.max_pixels"
             )
-        return Ask(
+        return SampleRequest(
             stream,
             number,
             image.tobytes(),
@@ -355,7 +357,7 @@ class VllmEngine(Engine):
             self.stop_repetition,
         )
 
-    def _completion(self, row: Row) -> Completion:
+    def _completion(self, row: FinishedRow) -> Completion:
         ended = row.token_ids[-1] in self.policy.end_ids
         reasons: dict[str, FinishReason] = {"length": "length", "repetition": "repetition"}
         return Completion(
@@ -367,15 +369,15 @@ class VllmEngine(Engine):
 
     def _compare(self, page: Page, completion: Completion, temperature: float) -> None:
         """Raises EngineFailed where the policy's log probabilities are others than rounding explains."""
-        trouble = complaint(self.policy, page, completion, temperature, self.tolerance)
+        trouble = logprob_mismatch(self.policy, page, completion, temperature, self.tolerance)
         if trouble is not None:
-            raise EngineFailed(f"{trouble}. {OTHERWISE}")
+            raise EngineError(f"{trouble}. {OTHERWISE}")
         self._proven = True
 
-    def _failed(self, what: str) -> EngineFailed:
+    def _failed(self, what: str) -> EngineError:
         """When the worker is gone for good."""
         said = f"\nvLLM's last lines:\n{lines}" if (lines := last_lines(self._log)) else ""
-        return EngineFailed(f"{what}{said}\nIf memory is short, lower rollout.rows or max_model_len. {OTHERWISE}")
+        return EngineError(f"{what}{said}\nIf memory is short, lower rollout.rows or max_model_len. {OTHERWISE}")
 
 
 def _write_model_folder(policy: Policy, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The process that vLLM runs in, seen from the trainer, and what the two say to each other.
 
-The trainer sends `Setup`, and then
+The trainer sends `EngineSetup`, and then
     ("load", buffer), ("pieces", list) ..., ("loaded", caches)    the weights, and the caches to drop after them
     "begin", Ask ..., ("end", stream)                             pages, and that no more of them is wanted
     "sleep"                                                       give memory back until the next load
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Setup:
+class EngineSetup:
     """What the engine is started with."""
 
     folder: str
@@ -33,7 +33,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Ask:
+class SampleRequest:
     """A page to transcribe, once for each seed."""
 
     stream: int
@@ -57,7 +57,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Row:
+class FinishedRow:
     """A completion that has ended."""
 
     stream: int
@@ -70,7 +70,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Turned:
+class PageRejected:
     """A page that the engine cannot take."""
 
     stream: int
@@ -79,7 +79,7 @@ class Turned:
 
 
 @dataclass(frozen=True)
-class Differs:
+class PromptMismatch:
     """The engine's prompt is not the trainer's: their lengths."""
 
     stream: int
@@ -89,5 +89,5 @@ class Differs:
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """Still at work."""

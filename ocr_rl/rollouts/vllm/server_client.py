@@ -26,7 +26,7 @@ ANSWER_TIMEOUT_S = 60.0
 """For routes that answer at once."""
 
 
-class ServerGone(Exception):
+class ServerUnreachableError(Exception):
     """No connection, a broken one, or silence."""
 
 
@@ -38,7 +38,7 @@ class ServerError(Exception):
         self.status, self.message = status, message
 
 
-class Calls:
+class StreamConnections:
     """Requests of one stream, which `hang_up` ends wherever they are."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Calls:
         self._sockets.add(connection)
         try:
             if self.ended.is_set():
-                raise ServerGone("hung up")
+                raise ServerUnreachableError("hung up")
             yield
         finally:
             self._sockets.discard(connection)
@@ -92,7 +92,9 @@ class VllmServer:
     ) -> dict[str, Any]:
         return self._answer("POST", path, body, timeout)
 
-    def generate(self, body: Mapping[str, Any], timeout: float, calls: Calls) -> Generator[dict[str, Any], None, None]:
+    def generate(
+        self, body: Mapping[str, Any], timeout: float, calls: StreamConnections
+    ) -> Generator[dict[str, Any], None, None]:
         """Pieces of completions as they come; `timeout` is for the time between two of them.
 
         Raises:
@@ -113,7 +115,7 @@ class VllmServer:
                 if "error" in piece:
                     raise ServerError(int(piece["error"].get("code", 500)), str(piece["error"].get("message")))
                 yield piece
-            raise ServerGone(f"{self.url} broke off its answer")
+            raise ServerUnreachableError(f"{self.url} broke off its answer")
 
     def own_address(self) -> str:
         """The address of this machine under which the server sees it."""
@@ -130,9 +132,9 @@ class VllmServer:
             connection.sock.settimeout(timeout)
             yield connection
         except TimeoutError:
-            raise ServerGone(f"{self.url} gives no answer") from None
+            raise ServerUnreachableError(f"{self.url} gives no answer") from None
         except (OSError, http.client.HTTPException) as error:
-            raise ServerGone(f"{self.url}: {error or type(error).__name__}") from None
+            raise ServerUnreachableError(f"{self.url}: {error or type(error).__name__}") from None
         finally:
             connection.close()
 

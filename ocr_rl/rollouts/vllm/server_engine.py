@@ -22,12 +22,18 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, NamedTuple
 
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineError
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
-from ocr_rl.rollouts.logprob_check import PROBE, TOLERANCES, complaint
-from ocr_rl.rollouts.vllm.server_client import CACHES, Calls, ServerError, ServerGone, VllmServer
-from ocr_rl.rollouts.vllm.server_setup import Wanted, check, model_name, serve_command
+from ocr_rl.rollouts.logprob_check import PROBE, TOLERANCES, logprob_mismatch
+from ocr_rl.rollouts.vllm.server_client import (
+    CACHES,
+    ServerError,
+    ServerUnreachableError,
+    StreamConnections,
+    VllmServer,
+)
+from ocr_rl.rollouts.vllm.server_setup import ServerRequirements, check, model_name, serve_command
 from ocr_rl.rollouts.vllm.server_weights import FolderWeights, NcclWeights
 from ocr_rl.types import Completion, FinishReason, Page
 
@@ -48,7 +54,7 @@ class _Ended(NamedTuple):
     page: int
 
 
-class _HungUp(Exception):
+class _ConnectionLostError(Exception):
     """The stream is closed: nobody waits for an answer."""
 
 
@@ -94,7 +100,7 @@ class ServerEngine(Engine):
             raise ValueError('vllm.transfer is "folder"; name one in vllm.transfer_folder that both machines see')
         self.server = VllmServer(url)
         positions = getattr(policy.base.config.get_text_config(), "max_position_embeddings", max_model_len)
-        self._wanted = Wanted(policy.compute_dtype, min(max_model_len, positions), transfer, _tied(policy))
+        self._wanted = ServerRequirements(policy.compute_dtype, min(max_model_len, positions), transfer, _tied(policy))
         self.start_command = serve_command(model_name(policy), self._wanted, rows, self.server.port)
         self.policy, self.rows = policy, rows
         self.stop_repetition = stop_repetition
@@ -102,7 +108,7 @@ class ServerEngine(Engine):
         self.tolerance = TOLERANCES[policy.compute_dtype] if tolerance is None else tolerance
         try:
             self._take_settings()
-        except ServerGone as gone:
+        except ServerUnreachableError as gone:
             raise ValueError(f"there is no vLLM server: {gone}\nStart it so:\n    {self.start_command}") from None
         shared = folder if transfer == "folder" else None
         self._weights = NcclWeights(policy) if shared is None else FolderWeights(shared)
@@ -137,7 +143,7 @@ class ServerEngine(Engine):
             )
         self._streaming = True
         room = -(-self.rows // sampling.group_size) + READ_AHEAD
-        calls = Calls()
+        calls = StreamConnections()
         events: SimpleQueue[Sampled | Refused | _Ended | BaseException] = SimpleQueue()
         asked: dict[int, Page] = {}
         waiting = enumerate(pages)
@@ -179,7 +185,7 @@ class ServerEngine(Engine):
         self._syncs += 1
         self._version = f"{self._run}-{self._syncs}"
         self._weights.take(policy, self._version)
-        self._recover(self._recoveries, Calls())
+        self._recover(self._recoveries, StreamConnections())
         self._proven = False
         if self._known is not None:
             for _ in self.stream([self._known], PROBE, seed=0):
@@ -197,7 +203,7 @@ class ServerEngine(Engine):
         self.max_model_len = int(settings["model_config"]["max_model_len"])
         self._most_rows = int(settings["scheduler_config"]["max_num_seqs"])
 
-    def _recover(self, seen: int, calls: Calls) -> None:
+    def _recover(self, seen: int, calls: StreamConnections) -> None:
         """Wait until the server is there with the weights of the last sync; done once for all who saw it lost.
 
         Args:
@@ -212,7 +218,7 @@ class ServerEngine(Engine):
             end, pause, errors = time.monotonic() + self.patience_s, 0.1, 0
             while True:
                 if calls.ended.is_set():
-                    raise _HungUp
+                    raise _ConnectionLostError
                 try:
                     self.server.get("/health", HEALTH_TIMEOUT_S)
                     version = str(self.server.get("/weight_info")["weight_version"])
@@ -220,10 +226,10 @@ class ServerEngine(Engine):
                         self._deliver(restarted=not version.startswith(self._run))
                     self._recoveries += 1
                     return
-                except (ServerGone, ServerError) as error:
+                except (ServerUnreachableError, ServerError) as error:
                     lost, errors = error, errors + isinstance(error, ServerError)
                 except ValueError as error:  # it came back with other settings
-                    raise EngineFailed(str(error)) from None
+                    raise EngineError(str(error)) from None
                 if time.monotonic() > end or errors == ATTEMPTS:
                     raise self._failed(f"the vLLM server is lost: {lost}")
                 calls.ended.wait(pause)
@@ -247,7 +253,7 @@ class ServerEngine(Engine):
         page: Page,
         sampling: Sampling,
         seed: int,
-        calls: Calls,
+        calls: StreamConnections,
         events: SimpleQueue[Sampled | Refused | _Ended | BaseException],
     ) -> None:
         """All that becomes of a page; runs in a thread of its own."""
@@ -269,7 +275,7 @@ class ServerEngine(Engine):
                         events.put(_Ended(number))
                         return
                     lost: Exception = ServerError(200, f"{len(owed)} rows did not come")
-                except ServerGone as error:
+                except ServerUnreachableError as error:
                     lost = error
                 except ServerError as error:
                     if error.status < 500 and len(owed) == sampling.group_size:
@@ -278,7 +284,7 @@ class ServerEngine(Engine):
                     lost = error
                 self._recover(seen, calls)
             raise self._failed(f"{page.id} was asked for {ATTEMPTS} times in vain: {lost}")
-        except _HungUp:
+        except _ConnectionLostError:
             pass
         except BaseException as error:  # raised by who streams
             events.put(error)
@@ -325,7 +331,7 @@ class ServerEngine(Engine):
         return request, expanded_ids
 
     def _answer(
-        self, request: dict[str, Any], page: Page, expanded_ids: list[int], size: int, calls: Calls
+        self, request: dict[str, Any], page: Page, expanded_ids: list[int], size: int, calls: StreamConnections
     ) -> Iterator[tuple[int, Completion]]:
         """Rows as they end, without their text.
 
@@ -365,13 +371,13 @@ class ServerEngine(Engine):
 
     def _compare(self, page: Page, completion: Completion, temperature: float) -> None:
         """Raises EngineFailed where the policy's log probabilities are others than rounding explains."""
-        trouble = complaint(self.policy, page, completion, temperature, self.tolerance)
+        trouble = logprob_mismatch(self.policy, page, completion, temperature, self.tolerance)
         if trouble is not None:
             raise self._failed(trouble)
         self._proven = True
 
-    def _failed(self, what: str) -> EngineFailed:
-        return EngineFailed(
+    def _failed(self, what: str) -> EngineError:
+        return EngineError(
             f"{what}\nStart the server so:\n    {self.start_command}\n"
             "The weights and checkpoints of the run are not affected"
         )

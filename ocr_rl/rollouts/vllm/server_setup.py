@@ -15,7 +15,7 @@ VERSION = "0.32"
 """Of vLLM, whose routes are spoken here."""
 
 
-class Wanted(NamedTuple):
+class ServerRequirements(NamedTuple):
     """What a trainer needs of a server."""
 
     dtype: torch.dtype
@@ -27,7 +27,7 @@ class Wanted(NamedTuple):
     """The model's output head is its embedding."""
 
 
-def serve_command(model: str, wanted: Wanted, rows: int, port: int) -> str:
+def serve_command(model: str, wanted: ServerRequirements, rows: int, port: int) -> str:
     """The shell command that starts a server for a policy; its weights are replaced before the first completion."""
     words = [
         *("vllm", "serve", model, "--port", str(port), "--dtype", _name(wanted.dtype)),
@@ -53,7 +53,7 @@ def model_name(policy: Policy) -> str:
     return getattr(policy.base.config, "_name_or_path", "") or policy.source or "MODEL_FOLDER"
 
 
-def check(server: VllmServer, wanted: Wanted) -> dict[str, Any]:
+def check(server: VllmServer, wanted: ServerRequirements) -> dict[str, Any]:
     """The server's configuration, if a trainer can use it.
 
     Raises:
@@ -76,7 +76,7 @@ def check(server: VllmServer, wanted: Wanted) -> dict[str, Any]:
     return info
 
 
-def _wrong_settings(info: Mapping[str, Any], wanted: Wanted) -> list[str]:
+def _wrong_settings(info: Mapping[str, Any], wanted: ServerRequirements) -> list[str]:
     model, load = info["model_config"], info["load_config"]
     backend = (info["weight_transfer_config"] or {}).get("backend")
     rules = [

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.weight_export import checkpoint_tensors
-from ocr_rl.rollouts.vllm.server_client import ServerError, ServerGone, VllmServer
+from ocr_rl.rollouts.vllm.server_client import ServerError, ServerUnreachableError, VllmServer
 
 SHARD_BYTES = 2**30
 """Of a file of weights, unless one tensor alone is larger."""
@@ -106,7 +106,9 @@ class NcclWeights:
         try:
             self._sender = done.result(timeout)
         except TimeoutError:
-            raise ServerGone(f"{server.url} did not take the weights over NCCL in {timeout:g} seconds") from None
+            raise ServerUnreachableError(
+                f"{server.url} did not take the weights over NCCL in {timeout:g} seconds"
+            ) from None
         except RuntimeError as error:  # NCCL's and its rendezvous'
             raise ServerError(500, f"the weights do not get to {server.url} over NCCL: {error}") from None
 

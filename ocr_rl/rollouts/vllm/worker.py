@@ -19,7 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ocr_rl.rollouts.vllm.protocol import Ask, Beat, Differs, Row, Setup, Turned
+from ocr_rl.rollouts.vllm.protocol import (
+    EngineSetup,
+    FinishedRow,
+    Heartbeat,
+    PageRejected,
+    PromptMismatch,
+    SampleRequest,
+)
 from ocr_rl.rollouts.vllm.weights import Piece, mapped
 
 BEAT_SECONDS = 1.0
@@ -46,7 +53,7 @@ def _end_with_parent(parent: int) -> None:
 class VllmWorker:
     """An engine and its mail. `weights` is the buffer that weights come through, None where CUDA IPC brings one."""
 
-    def __init__(self, connection: Connection, setup: Setup, weights: Tensor | None) -> None:
+    def __init__(self, connection: Connection, setup: EngineSetup, weights: Tensor | None) -> None:
         self.connection, self.setup, self.weights = connection, setup, weights
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.engine = make_engine(setup)
@@ -65,7 +72,7 @@ class VllmWorker:
             if self.requests:
                 self._step()
             if self.open and time.monotonic() - self.last_sent > BEAT_SECONDS:
-                self._tell(Beat())
+                self._tell(Heartbeat())
 
     def _tell(self, message: object) -> None:
         self.connection.send(message)
@@ -79,11 +86,11 @@ class VllmWorker:
             except (EOFError, OSError):
                 os._exit(0)  # the trainer is gone
             try:
-                self.inbox.put((message, self._render(message)) if isinstance(message, Ask) else message)
+                self.inbox.put((message, self._render(message)) if isinstance(message, SampleRequest) else message)
             except BaseException as error:  # raised where the engine runs
                 self.inbox.put(error)
 
-    def _render(self, ask: Ask) -> Any:
+    def _render(self, ask: SampleRequest) -> Any:
         """vLLM's own preprocessing: once for all rows of the page. The reason as text where it refuses."""
         from PIL import Image
         from vllm.renderers.inputs.preprocess import parse_model_prompt
@@ -103,7 +110,7 @@ class VllmWorker:
         except queue.Empty:
             return False
         match message:
-            case (Ask() as ask, rendered):
+            case (SampleRequest() as ask, rendered):
                 self._add(ask, rendered)
             case ("load", weights):
                 self._load(weights)
@@ -123,17 +130,17 @@ class VllmWorker:
                 raise AssertionError(f"unknown message {message!r}")
         return True
 
-    def _add(self, ask: Ask, rendered: Any) -> None:
+    def _add(self, ask: SampleRequest, rendered: Any) -> None:
         from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
 
         from vllm import SamplingParams
 
         if isinstance(rendered, str):
-            self._tell(Turned(ask.stream, ask.page, rendered))
+            self._tell(PageRejected(ask.stream, ask.page, rendered))
             return
         if list(rendered["prompt_token_ids"]) != list(ask.expanded_ids):
             lengths = len(rendered["prompt_token_ids"]), len(ask.expanded_ids)
-            self._tell(Differs(ask.stream, ask.page, *lengths))
+            self._tell(PromptMismatch(ask.stream, ask.page, *lengths))
             return
         loops = ask.stop_repetition
         for row, seed in ask.rows:
@@ -154,7 +161,7 @@ class VllmWorker:
             try:
                 self.engine.add_request(name, rendered, params)
             except ValueError as error:
-                self._tell(Turned(ask.stream, ask.page, str(error)))
+                self._tell(PageRejected(ask.stream, ask.page, str(error)))
                 return
             self.requests[name] = (ask.stream, ask.page, row)
 
@@ -165,7 +172,7 @@ class VllmWorker:
             stream, page, row = self.requests.pop(output.request_id)
             completion = output.outputs[0]
             self._tell(
-                Row(
+                FinishedRow(
                     stream,
                     page,
                     row,
@@ -225,7 +232,7 @@ class VllmWorker:
                 dispatch_cpu_unquantized_gemm(module, remove_weight=False)
 
 
-def make_engine(setup: Setup) -> Any:
+def make_engine(setup: EngineSetup) -> Any:
     """vLLM's engine with random weights; the trainer's follow."""
     from vllm.v1.engine.llm_engine import LLMEngine
 

@@ -19,7 +19,7 @@ LOG_LINES = 15
 """Lines of the engine's log that an error message repeats."""
 
 
-class WorkerLost(Exception):
+class WorkerDiedError(Exception):
     """The worker died or said nothing for too long; it is killed by now."""
 
 
@@ -55,7 +55,7 @@ class Worker:
         ready = wait_for([self.connection, *others], timeout)
         if not ready:
             self.kill()
-            raise WorkerLost(f"the engine gave no sign of life for {timeout:g} seconds")
+            raise WorkerDiedError(f"the engine gave no sign of life for {timeout:g} seconds")
         if self.connection not in ready:
             return None
         try:
@@ -64,7 +64,7 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
             self.kill()
-            raise WorkerLost(f"the engine's process ended ({_how(self.process.returncode)})") from None
+            raise WorkerDiedError(f"the engine's process ended ({_how(self.process.returncode)})") from None
 
     def expect(self, answer: object, timeout: float) -> None:
         """Wait for this message; what comes before it is dropped."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.tiny_models import make_page
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
 from ocr_rl.rollouts.vllm import engine
 from ocr_rl.rollouts.vllm.engine import VllmEngine
@@ -97,7 +97,7 @@ def test_a_worker_that_always_dies_is_given_up_and_one_that_starts_again_is_take
     with monkeypatch.context() as broken:
         broken.setattr(sys, "executable", "/bin/false")  # what a restart starts
         worker(engine).kill()
-        with pytest.raises(EngineFailed) as failed:
+        with pytest.raises(EngineError) as failed:
             list(stream)
     told = str(failed.value)
     assert told.startswith("the engine's process ended (exit code 1); 4 times in one call\n")
@@ -107,7 +107,7 @@ def test_a_worker_that_always_dies_is_given_up_and_one_that_starts_again_is_take
 
 def test_an_engine_that_cannot_start_says_what_vllm_said(policy, tmp_path, monkeypatch):
     monkeypatch.setitem(engine.ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING", "perhaps")
-    with pytest.raises(EngineFailed, match=r"(?s)exit code 1.*vLLM's last lines:.*perhaps"):
+    with pytest.raises(EngineError, match=r"(?s)exit code 1.*vLLM's last lines:.*perhaps"):
         VllmEngine(policy, rows=4, log=tmp_path / "vllm.log")
 
 

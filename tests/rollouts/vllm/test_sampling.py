@@ -11,7 +11,7 @@ import torch
 from helpers.tiny_models import BREAK, END, EOS, IMAGE, STOP, VOCABULARY, make_page
 from helpers.vllm_scored import completions, worst_difference
 from ocr_rl.data.images import ImageError
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 
@@ -38,7 +38,7 @@ def fifty_sizes():
 
 
 def test_prompts_of_fifty_sizes_are_the_trainer_s_token_for_token(engine, policy):
-    """Compared in the worker: an engine that says how many it has would be an `EngineFailed`."""
+    """Compared in the worker: an engine that says how many it has would be an `EngineError`."""
     pages = [make_page(i, size, prompt="abc"[: i % 4]) for i, size in enumerate(fifty_sizes())]
     groups = engine.generate(pages, Sampling(1, 1.0, 2), seed=0)
     assert [group.page for group in groups] == pages
@@ -52,7 +52,7 @@ def test_a_prompt_that_the_engine_reads_otherwise_stops_everything(engine, monke
     monkeypatch.setattr(
         engine._reading, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids])
     )
-    with pytest.raises(EngineFailed, match=r"page0: the engine's prompt has 7 tokens, the trainer's 8"):
+    with pytest.raises(EngineError, match=r"page0: the engine's prompt has 7 tokens, the trainer's 8"):
         engine.generate([make_page()], Sampling(1, 1.0, 2), seed=0)
 
 

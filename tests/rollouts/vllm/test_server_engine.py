@@ -23,14 +23,14 @@ from helpers.vllm_models import make_policy
 from helpers.vllm_scored import completions, worst_difference
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.data.images import ImageError
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineError
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.rollouts.vllm import server_client, server_engine, server_weights
 from ocr_rl.rollouts.vllm.server_client import KEY_VARIABLE, VllmServer
 from ocr_rl.rollouts.vllm.server_engine import ServerEngine
-from ocr_rl.rollouts.vllm.server_setup import Wanted, serve_command
+from ocr_rl.rollouts.vllm.server_setup import ServerRequirements, serve_command
 from ocr_rl.rollouts.vllm.server_weights import PolicySource
 
 PAGES = [make_page(i, size, prompt="ab" * i) for i, size in enumerate([(48, 32), (64, 64), (32, 64), (20, 70)])]
@@ -65,7 +65,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
         words = shlex.split(
-            serve_command(str(folder / "model"), Wanted(torch.float32, 512, "nccl", False), 32, self.port)
+            serve_command(str(folder / "model"), ServerRequirements(torch.float32, 512, "nccl", False), 32, self.port)
         )
         start = words.index("vllm")
         self.environment = os.environ | dict(word.split("=") for word in words[:start]) | CPU | {"TMPDIR": str(folder)}
@@ -89,7 +89,7 @@ class Server:
             try:
                 VllmServer(self.url).get("/health")
                 return
-            except server_client.ServerGone:
+            except server_client.ServerUnreachableError:
                 time.sleep(0.2)
         raise AssertionError(self.log.read_text()[-3000:])
 
@@ -199,7 +199,7 @@ def test_a_prompt_that_the_server_reads_otherwise_stops_everything(engine, monke
     monkeypatch.setattr(
         engine._reading, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids])
     )
-    with pytest.raises(EngineFailed, match=r"page0: the server's prompt has 7 tokens, the trainer's 8"):
+    with pytest.raises(EngineError, match=r"page0: the server's prompt has 7 tokens, the trainer's 8"):
         engine.generate(PAGES[:1], SAMPLING, seed=0)
 
 
@@ -277,7 +277,7 @@ def test_what_the_server_itself_refuses_is_told_in_its_words(engine):
 
 
 def test_a_group_that_the_server_has_no_room_for_is_not_asked_for(engine):
-    with pytest.raises(EngineFailed, match="33 completions of a page are more than the server's --max-num-seqs 32"):
+    with pytest.raises(EngineError, match="33 completions of a page are more than the server's --max-num-seqs 32"):
         engine.generate(PAGES, Sampling(33, 1.0, 4), seed=0)
 
 
@@ -329,7 +329,7 @@ def test_a_prefix_cache_that_was_not_reset_is_found_at_once(engine, policy, monk
     monkeypatch.setattr(server_engine, "CACHES", ("/reset_encoder_cache", "/reset_mm_cache"))
     for _ in range(3):
         update(policy)
-    with pytest.raises(EngineFailed, match=r"log probabilities are .* off the trainer's .*prefix cache"):
+    with pytest.raises(EngineError, match=r"log probabilities are .* off the trainer's .*prefix cache"):
         engine.sync(policy)
 
 
@@ -337,20 +337,20 @@ def test_weights_that_never_arrive_are_found_at_once(engine, policy, monkeypatch
     engine.generate(PAGES, SAMPLING, seed=0)
     monkeypatch.setattr(engine._weights, "send", lambda *_: None)
     update(policy)
-    with pytest.raises(EngineFailed, match=r"more than 0.001(.|\n)*vllm serve"):
+    with pytest.raises(EngineError, match=r"more than 0.001(.|\n)*vllm serve"):
         engine.sync(policy)
 
 
 def test_before_any_page_is_known_the_first_row_is_compared(connect, monkeypatch):
     monkeypatch.setattr(server_weights.FolderWeights, "send", lambda *_: None)
     engine = connect(make_policy(seed=5))
-    with pytest.raises(EngineFailed, match=r"page\d: the engine's log probabilities are .* off the trainer's"):
+    with pytest.raises(EngineError, match=r"page\d: the engine's log probabilities are .* off the trainer's"):
         next(engine.stream(PAGES, SAMPLING, seed=0))
 
 
 def test_weights_that_the_server_cannot_load_are_an_error_that_names_them(engine, policy, monkeypatch):
     monkeypatch.setattr(server_weights, "save", lambda tensors: b"not safetensors")
-    with pytest.raises(EngineFailed, match=r"the server cannot load .*, which it must see under the same path"):
+    with pytest.raises(EngineError, match=r"the server cannot load .*, which it must see under the same path"):
         engine.sync(policy)
 
 
@@ -454,7 +454,7 @@ def test_two_trainers_on_one_server_are_told_so(connect, policy, monkeypatch):
 
     monkeypatch.setattr(VllmServer, "post", of_another)
     post(link, "/update_weight_version", {"new_version": "another"})
-    with pytest.raises(EngineFailed, match=r"page\d was asked for 4 times in vain: .*from weights \{'another'\}"):
+    with pytest.raises(EngineError, match=r"page\d was asked for 4 times in vain: .*from weights \{'another'\}"):
         engine.generate(PAGES, SAMPLING, seed=0)
 
 
@@ -464,7 +464,7 @@ def test_a_server_that_hangs_is_lost_and_one_that_goes_on_is_used_again(server, 
     engine.generate(PAGES, SAMPLING, seed=0)
     server.send(signal.SIGSTOP)
     try:
-        with pytest.raises(EngineFailed, match=r"the vLLM server is lost: http://127.0.0.1:\d+ gives no answer"):
+        with pytest.raises(EngineError, match=r"the vLLM server is lost: http://127.0.0.1:\d+ gives no answer"):
             engine.generate(PAGES, SAMPLING, seed=0)
     finally:
         server.send(signal.SIGCONT)
@@ -556,10 +556,10 @@ def test_a_server_that_is_gone_is_told_after_a_while_with_what_to_do(server, con
     engine = connect(policy, patience_s=1)
     server.kill()
     began = time.monotonic()
-    with pytest.raises(EngineFailed, match=r"the vLLM server is lost: .*refused(.|\n)*vllm serve(.|\n)*not affected"):
+    with pytest.raises(EngineError, match=r"the vLLM server is lost: .*refused(.|\n)*vllm serve(.|\n)*not affected"):
         engine.generate(PAGES, SAMPLING, seed=0)
     assert time.monotonic() - began > 1
-    with pytest.raises(EngineFailed, match="is lost"):
+    with pytest.raises(EngineError, match="is lost"):
         engine.sync(policy)
 
 

@@ -7,7 +7,7 @@ from helpers.tiny_models import make_page, weights
 from helpers.vllm_models import make_policy
 from helpers.vllm_scored import completions, worst_difference
 from ocr_rl.config.schema import ModelConfig
-from ocr_rl.errors import EngineFailed
+from ocr_rl.errors import EngineError
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.weight_export import checkpoint_tensors
 from ocr_rl.rollouts.engine import Sampling
@@ -61,7 +61,7 @@ def test_a_prefix_cache_that_was_not_reset_is_found_at_once(engine, policy, monk
     monkeypatch.setattr(vllm_engine, "CACHES", ("encoder", "multimodal"))
     for _ in range(3):
         update(policy, rate=0.1)
-    with pytest.raises(EngineFailed, match=r"log probabilities are .* off the trainer's .*prefix cache"):
+    with pytest.raises(EngineError, match=r"log probabilities are .* off the trainer's .*prefix cache"):
         engine.sync(policy)
 
 
@@ -81,7 +81,7 @@ def test_weights_that_never_arrive_are_found_at_once(engine, policy, monkeypatch
     engine.generate(PAGES, SAMPLING, seed=0)
     monkeypatch.setattr(engine._weights, "take", lambda policy: None)
     update(policy, rate=0.1)
-    with pytest.raises(EngineFailed, match=r"more than 0\.001"):
+    with pytest.raises(EngineError, match=r"more than 0\.001"):
         engine.sync(policy)
 
 
@@ -89,7 +89,7 @@ def test_before_any_page_is_known_the_first_row_is_compared(engine, monkeypatch)
     engine._known = None
     monkeypatch.setattr(engine._weights, "take", lambda policy: None)
     engine.sync(make_policy(seed=1))
-    with pytest.raises(EngineFailed, match=r"page\d: the engine's log probabilities are .* off the trainer's"):
+    with pytest.raises(EngineError, match=r"page\d: the engine's log probabilities are .* off the trainer's"):
         next(engine.stream(PAGES, SAMPLING, seed=0))
 
 

@@ -32,7 +32,7 @@ from rapidfuzz import fuzz
 from ocr_verifiers.authoring import reference_parts
 from ocr_verifiers.files.jsonl import RecordError
 from ocr_verifiers.markup import katex
-from ocr_verifiers.markup.grid import Direction, Grid, TooLarge
+from ocr_verifiers.markup.grid import Direction, Grid, TableTooLargeError
 from ocr_verifiers.markup.table_parsing import find_tables
 from ocr_verifiers.text.normalize import strict
 from ocr_verifiers.text.repetition import MAX_REPEATS
@@ -281,7 +281,7 @@ def _cells(grid: Grid, limit: int, rng: Random) -> Iterator[Record]:
         cell = grid.cells[number].text
         try:
             beside = {direction: _first_neighbour(grid, number, direction) for direction in DIRECTIONS}
-        except TooLarge:
+        except TableTooLargeError:
             return
         named = {str(direction): text for direction, text in beside.items() if text}
         if named:

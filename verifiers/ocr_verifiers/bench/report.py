@@ -11,7 +11,7 @@ from importlib.resources import files
 import ocr_verifiers
 from ocr_verifiers.bench.highlights import find_highlights, segments
 from ocr_verifiers.bench.page_images import page_image
-from ocr_verifiers.bench.scoring import NO_OUTPUT, Bench, BenchScore, Outcome, PageResult, read_output
+from ocr_verifiers.bench.scoring import NO_OUTPUT, Bench, BenchPageResult, BenchScore, Outcome, read_output
 from ocr_verifiers.resampling import Interval
 from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.run import Compat
@@ -26,7 +26,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\ufff
 
 def render_report(
     bench: Bench,
-    results: Sequence[PageResult],
+    results: Sequence[BenchPageResult],
     score: BenchScore,
     compat: Compat | None = None,
     max_pages: int = 60,
@@ -94,7 +94,7 @@ def _mode(compat: Compat | None) -> str:
     return "olmOCR's" if compat else "strict"
 
 
-def _failures(result: PageResult, with_output: bool = False) -> int:
+def _failures(result: BenchPageResult, with_output: bool = False) -> int:
     """Failed tests of all candidates, or of those that have an output."""
     return sum(
         not outcome.passed and (not with_output or bool(outcome.verdicts))
@@ -103,7 +103,7 @@ def _failures(result: PageResult, with_output: bool = False) -> int:
     )
 
 
-def _any(results: Iterable[PageResult], category: str | None = None, kind: str | None = None) -> bool:
+def _any(results: Iterable[BenchPageResult], category: str | None = None, kind: str | None = None) -> bool:
     return any(
         category in (None, own) and kind in (None, test.type) for result in results for own, test in result.page.tests
     )
@@ -176,7 +176,7 @@ def _filters(names: Sequence[str], categories: Sequence[str], kinds: Sequence[st
     )
 
 
-def _page(bench: Bench, result: PageResult, names: Sequence[str]) -> str:
+def _page(bench: Bench, result: BenchPageResult, names: Sequence[str]) -> str:
     """A page's picture and all candidates' outputs; opened is the first one that is not empty and has a failure."""
     page = result.page
     uri = page_image(bench.folder / "pdfs", page.pdf, page.number)
@@ -194,7 +194,7 @@ def _page(bench: Bench, result: PageResult, names: Sequence[str]) -> str:
     )
 
 
-def _output(result: PageResult, name: str, opened: bool) -> str:
+def _output(result: BenchPageResult, name: str, opened: bool) -> str:
     """One candidate's tests and text: the repeat that fails the most tests."""
     outcomes = result.outcomes[name]
     paths = result.page.outputs.get(name, ())

@@ -101,7 +101,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PageResult:
+class BenchPageResult:
     """What every candidate made of a page."""
 
     page: BenchPage
@@ -198,7 +198,7 @@ def read_bench(
     return Bench(folder, tuple(dict.fromkeys(test.category for test in tests)), names, pages)
 
 
-def score_page(page: BenchPage, candidates: Sequence[str], compat: Compat | None = None) -> PageResult:
+def score_page(page: BenchPage, candidates: Sequence[str], compat: Compat | None = None) -> BenchPageResult:
     """Every test of a page on every repeat of every candidate.
 
     Strict verdicts are those of a rubric: an `absent` test passes only on a page that passes its baseline.
@@ -214,7 +214,7 @@ def score_page(page: BenchPage, candidates: Sequence[str], compat: Compat | None
             if text not in known:
                 known[text] = tuple(verdict for _, verdict in prepared.score(text).verdicts)
         outcomes[name] = tuple(Outcome(tuple(known[text][i] for text in texts)) for i in range(len(page.tests)))
-    return PageResult(page, outcomes)
+    return BenchPageResult(page, outcomes)
 
 
 def read_output(path: Path) -> str:
@@ -225,7 +225,7 @@ def read_output(path: Path) -> str:
         raise RecordError(f"{path}: {error.strerror or error}") from error
 
 
-def sum_up(bench: Bench, results: Sequence[PageResult], samples: int = 1000, seed: int = 0) -> BenchScore:
+def sum_up(bench: Bench, results: Sequence[BenchPageResult], samples: int = 1000, seed: int = 0) -> BenchScore:
     """Scores, their intervals, and the best candidate against each of the others; ties in the order of the folder."""
     tests = _count(bench, results, bench.candidates[0], passed_only=False)
     passed = {name: _count(bench, results, name, passed_only=True) for name in bench.candidates}
@@ -240,7 +240,7 @@ def sum_up(bench: Bench, results: Sequence[PageResult], samples: int = 1000, see
 
 
 def _score_candidate(
-    bench: Bench, results: Sequence[PageResult], name: str, passed: Counts, tests: Counts, samples: int, seed: int
+    bench: Bench, results: Sequence[BenchPageResult], name: str, passed: Counts, tests: Counts, samples: int, seed: int
 ) -> CandidateScore:
     drawn = bootstrap_scores(passed, tests, samples, seed)
     categories = {
@@ -262,7 +262,7 @@ def _score_candidate(
     )
 
 
-def _count(bench: Bench, results: Sequence[PageResult], name: str, passed_only: bool) -> Counts:
+def _count(bench: Bench, results: Sequence[BenchPageResult], name: str, passed_only: bool) -> Counts:
     """Tests of each category on each page, shape (C, P): all, or those that the candidate passes."""
     counts = np.zeros((len(bench.categories), len(results)), dtype=np.int64)
     index = {category: c for c, category in enumerate(bench.categories)}

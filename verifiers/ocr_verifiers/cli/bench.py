@@ -11,7 +11,15 @@ import click
 
 import ocr_verifiers
 from ocr_verifiers.bench.report import render_report
-from ocr_verifiers.bench.scoring import Bench, BenchScore, CandidateScore, PageResult, read_bench, score_page, sum_up
+from ocr_verifiers.bench.scoring import (
+    Bench,
+    BenchPageResult,
+    BenchScore,
+    CandidateScore,
+    read_bench,
+    score_page,
+    sum_up,
+)
 from ocr_verifiers.files.jsonl import RecordError, write_json_atomic, write_text_atomic
 from ocr_verifiers.unit_tests.run import Compat
 
@@ -81,7 +89,7 @@ def bench(
         context.exit(1)
 
 
-def _score_pages(data: Bench, compat: Compat | None) -> list[PageResult]:
+def _score_pages(data: Bench, compat: Compat | None) -> list[BenchPageResult]:
     """Every page, with a progress bar where someone watches."""
     if not sys.stderr.isatty():
         return [score_page(page, data.candidates, compat) for page in data.pages]
@@ -110,7 +118,7 @@ def _interval(score: Any) -> str:
     return f"{score.score:.3f} [{score.interval.low:.3f}, {score.interval.high:.3f}]"
 
 
-def _report(data: Bench, results: Sequence[PageResult], score: BenchScore) -> dict[str, Any]:
+def _report(data: Bench, results: Sequence[BenchPageResult], score: BenchScore) -> dict[str, Any]:
     """All that is known, as JSON: candidates best first, tests page by page."""
     return {
         "tests": data.tests,

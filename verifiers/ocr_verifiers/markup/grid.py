@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 Direction = Literal["up", "down", "left", "right"]
 
 
-class TooLarge(ValueError):
+class TableTooLargeError(ValueError):
     """The tables of a page need more work than its length allows; no page that somebody could read does."""
 
 
@@ -26,10 +26,10 @@ class Budget:
         self._left = 50_000 + 2 * length
 
     def spend(self, steps: int) -> None:
-        """A TooLarge when the budget is used up."""
+        """A TableTooLargeError when the budget is used up."""
         self._left -= steps
         if self._left < 0:
-            raise TooLarge("the tables of the page are too large, or too deeply nested, for its length")
+            raise TableTooLargeError("the tables of the page are too large, or too deeply nested, for its length")
 
 
 @dataclass(frozen=True)

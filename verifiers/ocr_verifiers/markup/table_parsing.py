@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from ocr_verifiers.markup.grid import Budget, Cell, Grid, Tables, TooLarge
+from ocr_verifiers.markup.grid import Budget, Cell, Grid, Tables, TableTooLargeError
 from ocr_verifiers.text.normalize import references, strict
 
 MAX_COLSPAN = 1000
@@ -44,7 +44,7 @@ def find_tables(text: str) -> Tables:
     budget = Budget(len(text))
     try:
         return Tables([*_markdown_grids(text, budget), *_html_grids(text, budget)])
-    except TooLarge as error:
+    except TableTooLargeError as error:
         return Tables([], str(error))
 
 
@@ -52,7 +52,7 @@ def find_html_tables(text: str) -> Tables:
     """The HTML tables alone."""
     try:
         return Tables(list(_html_grids(text, Budget(len(text)))))
-    except TooLarge as error:
+    except TableTooLargeError as error:
         return Tables([], str(error))
 
 

@@ -39,7 +39,7 @@ TOGETHER = 32
 INSTALL = "math tests need a JavaScript engine: pip install 'ocr-rl[math]'"
 
 
-class EngineMissing(ImportError):
+class EngineMissingError(ImportError):
     """mini-racer is not installed; the message names the command that installs it."""
 
 
@@ -83,7 +83,7 @@ def installed() -> bool:
 
 
 def render(latex: str) -> Rendered:
-    """`latex` in display mode. EngineMissing without mini-racer; every other trouble is the result's `error`."""
+    """`latex` in display mode. EngineMissingError without mini-racer; every other trouble is the result's `error`."""
     return render_all([latex])[0]
 
 
@@ -182,7 +182,7 @@ def _started() -> Any:
     if _engine is not None and _process == os.getpid():
         return _engine
     if not installed():
-        raise EngineMissing(INSTALL)
+        raise EngineMissingError(INSTALL)
     # In a thread of its own: where an asyncio loop runs, mini-racer would tie itself to that loop and then refuse.
     with ThreadPoolExecutor(1) as thread:
         _engine, _process = thread.submit(_start).result(), os.getpid()

@@ -79,12 +79,12 @@ def read_html(text: str) -> Markup:
     try:
         if "<table" in text.lower() or "<![" in text:
             reader.read()
-    except _Rejected as error:
+    except _RejectedError as error:
         return Markup(rejected=str(error))
     return reader.markup()
 
 
-class _Rejected(Exception):
+class _RejectedError(Exception):
     pass
 
 
@@ -273,7 +273,7 @@ class _Reader(_Tree):
         elif not following or following in _NEVER_CLOSED:
             self._work -= end - at
             if self._work < 0:
-                raise _Rejected("it takes too long to find where its tags end")
+                raise _RejectedError("it takes too long to find where its tags end")
             return -1, ""
         name = name_match.group().lower()
         spans = {"rowspan": "", "colspan": ""}
@@ -315,7 +315,7 @@ class _Reader(_Tree):
         if not match:
             if at + 3 == len(self._text):
                 return -1
-            raise _Rejected('"<![" without a name')
+            raise _RejectedError('"<![" without a name')
         if match.end() == len(self._text):
             return -1
         name = match.group(1).lower()
@@ -324,7 +324,7 @@ class _Reader(_Tree):
         elif name in ("if", "else", "endif"):
             end = self._search(_OFFICE_SECTION_END, at + 3)
         else:
-            raise _Rejected(f'"<![{name[:20]}" is no section')
+            raise _RejectedError(f'"<![{name[:20]}" is no section')
         content = self._text[at + 3 : end]
         if end >= 0 and content[:6].upper() == "CDATA[":
             closing = _SECTION_END.search(content)
@@ -373,7 +373,7 @@ def _unescaped(value: str) -> str:
     try:
         return unescape(value)
     except ValueError as error:
-        raise _Rejected("a character reference of more than 4,300 digits") from error
+        raise _RejectedError("a character reference of more than 4,300 digits") from error
 
 
 def _character(number: str) -> str:
@@ -381,7 +381,7 @@ def _character(number: str) -> str:
     try:
         code = int(number[1:], 16) if number[0] in "xX" else int(number)
     except ValueError as error:
-        raise _Rejected("a character reference of more than 4,300 digits") from error
+        raise _RejectedError("a character reference of more than 4,300 digits") from error
     if code == 0 or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         return "\ufffd"
     return _CONTROLS.get(code) or chr(code)

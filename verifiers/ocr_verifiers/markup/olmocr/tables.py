@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from ocr_verifiers.markup.grid import Budget, Cell, Grid, Tables, TooLarge
+from ocr_verifiers.markup.grid import Budget, Cell, Grid, Tables, TableTooLargeError
 from ocr_verifiers.markup.olmocr.html_tree import Markup, RawTable, read_html
 from ocr_verifiers.text.olmocr import normalize
 
@@ -22,7 +22,7 @@ def markdown_tables(text: str) -> Tables:
         return Tables([])
     try:
         return Tables(list(_markdown_grids(text)))
-    except TooLarge as error:
+    except TableTooLargeError as error:
         return Tables([], str(error))
 
 
@@ -69,7 +69,7 @@ def html_tables(text: str) -> Tables:
     budget = Budget(len(text))
     try:
         grids = [Grid(_html_rows(markup, table, budget), budget) for table in markup.tables]
-    except TooLarge as error:
+    except TableTooLargeError as error:
         return Tables([], str(error))
     if any(grid.overrun for grid in grids):
         return Tables([], "olmOCR cannot read the page: a cell spans rows that another cell has ended")

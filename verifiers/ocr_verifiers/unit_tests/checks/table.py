@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from ocr_verifiers.markup.grid import Direction, Grid, TooLarge
+from ocr_verifiers.markup.grid import Direction, Grid, TableTooLargeError
 from ocr_verifiers.text.fuzzy_search import allowed_edits
 from ocr_verifiers.text.quoting import shown
 from ocr_verifiers.unit_tests.page import PreparedPage
@@ -69,7 +69,7 @@ def judge_cell(
                 if failed is None:
                     return PASS
                 missing.add(failed)
-    except TooLarge as error:
+    except TableTooLargeError as error:
         return fail(str(error))
     if not anchor_found:
         return fail(f"no cell reads {shown(test.cell)}")

@@ -59,7 +59,7 @@ def check_scorable(rubric: Rubric, pages: Iterable[Page]) -> None:
         _prepare(rubric, page)
 
 
-class Rewarder:
+class RewardFunction:
     """Scores completions of pages whose references and tests were prepared once."""
 
     def __init__(self, rubric: Rubric, pages: Sequence[Page]) -> None:
