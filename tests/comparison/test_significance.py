@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from helpers.scored_pages import page, results
 from ocr_rl.comparison.significance import COMPARED, differences, holm, most_different_pages, summary
-from ocr_rl.evaluation.paired import compare
+from ocr_rl.evaluation.paired import paired_differences
 from ocr_rl.evaluation.rates import RATES
 from ocr_rl.evaluation.summary import summarize
 
@@ -30,7 +30,7 @@ def test_of_one_seed_everything_is_as_in_an_evaluation():
 
 def test_two_systems_of_one_seed_differ_as_in_a_comparison():
     these, those = run(1, 4, 2, 0, 3), run(2, 4, 5, 1, 0)
-    ours, theirs = differences([these], [those]), compare(these, those, "old")["metrics"]
+    ours, theirs = differences([these], [those]), paired_differences(these, those, "old")["metrics"]
     for name in ("cer", "exact", "reward"):
         assert ours[name]["p"] == theirs[name]["p"]
         assert ours[name]["difference"] == pytest.approx(theirs[name]["difference"])
