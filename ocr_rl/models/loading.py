@@ -1,4 +1,4 @@
-"""Loading a checkpoint: its pixel budget, vision tower, adapters and special tokens."""
+"""What `Policy` needs to know about a checkpoint: pixel budget, vision tower, adapter, special tokens."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ if TYPE_CHECKING:
 
 
 def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
-    """The budget of the processor's own image processor, lowered to `max_pixels` if that is less."""
+    """The budget of the checkpoint's image processor, lowered to `max_pixels` if that is less."""
     images = processor.image_processor
     size = dict(images.size) if images.size else {}
     patch = images.patch_size
     patch = patch["height"] if isinstance(patch, Mapping) else getattr(patch, "height", patch)
     merge = getattr(images, "merge_size", None)
-    if merge is None:  # Pixtral's image processor counts merged patches already
+    if merge is None:  # Pixtral's image processor already counts merged patches
         return PixelBudget(patch, longest_edge=size.get("longest_edge"), max_pixels=max_pixels)
-    most = getattr(images, "max_pixels", None) or size.get("longest_edge")
-    least = getattr(images, "min_pixels", None) or size.get("shortest_edge")
-    most = min(most, max_pixels) if most and max_pixels else most or max_pixels
-    return PixelBudget(patch * merge, max_pixels=most, min_pixels=least)
+    limits = [getattr(images, "max_pixels", None) or size.get("longest_edge"), max_pixels]
+    min_pixels = getattr(images, "min_pixels", None) or size.get("shortest_edge")
+    return PixelBudget(patch * merge, max_pixels=min(filter(None, limits), default=None), min_pixels=min_pixels)
 
 
 def vision_tower(model: Any) -> nn.Module:
@@ -34,10 +33,10 @@ def vision_tower(model: Any) -> nn.Module:
         tower = getattr(model.model, name, None)
         if isinstance(tower, nn.Module):
             return tower
-    raise ValueError(f"{type(model).__name__} has no vision tower that freeze_vision knows; set it to false")
+    raise ValueError(f"{type(model).__name__} has no vision tower that freeze_vision recognises; set it to false")
 
 
-def _with_lora(model: Any, config: ModelConfig, adapter: str | None) -> Any:
+def with_lora(model: Any, config: ModelConfig, adapter: str | None) -> Any:
     """The model with a new adapter on every linear layer, or with a saved one."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -53,7 +52,8 @@ def _with_lora(model: Any, config: ModelConfig, adapter: str | None) -> Any:
     return get_peft_model(model, lora)
 
 
-def _ids(value: Any) -> list[int]:
+def token_ids(value: Any) -> list[int]:
+    """A checkpoint gives a special token as None, an id or a list of ids."""
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -26,6 +26,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.rollouts.vllm.engine import VllmEngine
+from ocr_rl.rollouts.vllm.options import VllmOptions
 from ocr_rl.types import Page
 
 
@@ -52,9 +53,9 @@ def main() -> None:
         render_collection(folder, options.pages, seed=0, layouts=[Layout()], style=STYLES["carbon"])
         pages = load_pages(folder)
         began = time.monotonic()
-        vllm = VllmEngine(policy, rows=options.rows)
+        vllm = VllmEngine(policy, VllmOptions(rows=options.rows))
         print(f"vLLM started in {time.monotonic() - began:.1f} s")
-        worker = psutil.Process(vllm._workers[0].process.pid)
+        worker = psutil.Process(vllm._supervisor.worker.process.pid)
         engines: dict[str, Engine] = {"transformers": TransformersEngine(policy, options.rows), "vllm": vllm}
         runs: dict[str, list[Run]] = {engine: [] for engine in engines}
         for repeat in range(1 + options.repeats):
