@@ -133,7 +133,7 @@ CASES = {
     "kto of one page": (learn_preferences, 1, recipe("kto")),
     "ppo": (learn_ppo, 3, recipe("ppo", ppo_inner_epochs=1, ppo_beta=0.1, ppo_kl_target=0.5)),
     "ppo of one page": (learn_ppo, 1, recipe("ppo", ppo_inner_epochs=1)),
-    "ppo with a critic of its own": (learn_ppo, 3, recipe("ppo", ppo_inner_epochs=1, ppo_critic="separate")),
+    "ppo with a separate critic": (learn_ppo, 3, recipe("ppo", ppo_inner_epochs=1, ppo_critic="separate")),
     "reward model": (learn_reward_model, 3, recipe("reward-model")),
     "reward model of one page": (learn_reward_model, 1, recipe("reward-model")),
 }

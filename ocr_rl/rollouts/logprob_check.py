@@ -11,7 +11,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.types import Completion, Page
 
 CHECK_SAMPLING = Sampling(group_size=1, temperature=1.0, max_tokens=16)
-"""What is sampled for the check after a sync; of other completions, as many tokens are scored."""
+"""How the check after a sync samples; `max_tokens` is also how much of a completion is compared."""
 DEFAULT_TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.05}
 """Mean absolute difference between the engine's log probabilities and the trainer's that rounding can cause."""
 

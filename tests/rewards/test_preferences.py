@@ -70,7 +70,7 @@ def test_a_group_without_the_margin_gives_no_pair_and_the_others_give_theirs(cho
     assert len(pairs_of_groups([flat, scored(("a", 1.0), ("b", 0.0)), flat], choose)) == 1
 
 
-def test_identical_texts_never_form_a_pair_even_if_one_was_cut_off():
+def test_identical_texts_never_form_a_pair_even_if_one_was_truncated():
     group = scored(("a", 1.0), ("a", 0.5, False))
     assert pairs_of_groups([group], "margin") == []
     assert largest_margin(group) == 0.0

@@ -63,7 +63,7 @@ class _Stream:
 
 
 class _Bug(NamedTuple):
-    """What the reader raises, other than for a page that cannot be read."""
+    """An exception in the reader's thread, other than for an unreadable page."""
 
     stream: int
     error: BaseException
@@ -151,7 +151,7 @@ class VllmEngine(Engine):
         stream.pages[number] = _OpenPage(page, rows, reading)
 
     def _next_event(self, stream: _Stream) -> Sampled | Refused | None:
-        """Handle one message of the worker or the reader; None if nothing comes of it for whoever streams."""
+        """Handle one message of the worker or the reader; None if it is not an event of the stream."""
         try:
             message = self._supervisor.worker.receive(self.options.timeout_s, self._notices) or self._notices.recv()
         except WorkerDiedError as lost:
@@ -181,7 +181,7 @@ class VllmEngine(Engine):
         return Sampled(row.page, row.row, replace(completion, text=self._decoding.text(row.token_ids)))
 
     def _restart(self, stream: _Stream, lost: WorkerDiedError) -> None:
-        """Replace the worker and request again what is missing."""
+        """Replace the worker and request the missing rows again."""
         _cancel(stream)
         stream.losses = self._supervisor.replace(lost, stream.losses + 1)
         self._supervisor.worker.send("begin")
@@ -189,7 +189,7 @@ class VllmEngine(Engine):
             self._request(stream, number, opened.page, opened.rows)
 
     def _end(self, stream: _Stream) -> None:
-        """Leave the worker without work of this stream."""
+        """Cancel the stream's remaining work."""
         try:
             if not _cancel(stream, self.options.timeout_s):
                 raise WorkerDiedError("the engine does not take pages")

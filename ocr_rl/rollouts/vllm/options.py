@@ -25,7 +25,7 @@ class VllmOptions:
     load_timeout_s: float = 1200.0
     """The same while a process starts, or while weights are loaded."""
 
-    # A process
+    # For a process
     kv_cache_gib: float = 0.0
     """Memory for keys and values; 0: 2 GiB on a CPU, what `memory_share` leaves on a GPU."""
     memory_share: float = 0.45
@@ -37,7 +37,7 @@ class VllmOptions:
     log: Path | None = None
     """File for vLLM's output; None: a temporary one."""
 
-    # A server
+    # For a server
     transfer: Literal["nccl", "folder"] = "nccl"
     """How weights get to the server: from GPU to GPU (not yet run on a GPU), or as files."""
     transfer_folder: Path | None = None
