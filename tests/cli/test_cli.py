@@ -133,20 +133,26 @@ main({command!r})
         ),
         (["--set", "trian.steps=1"], '--set trian.steps=1: "trian" is no section; did you mean "train"?'),
         (["--set", "train.step=1"], '--set train.step=1: "step" is no key of [train]; did you mean "steps"?'),
-        (["--set", "model=tiny"], "--set model=tiny: model is a section; write --set model.key=value"),
+        (
+            ["--set", "model=tiny"],
+            "--set model=tiny: model is a section; write its keys in [model], or --set model.key=value",
+        ),
         (
             ["--set", "train.steps.x=1"],
             "--set train.steps.x=1: train.steps has no entries; write --set train.steps=value",
         ),
         (
             ["--set", "train.steps=many"],
-            "--set train.steps=many: train.steps is 'many'; write a value of type integer",
+            "--set train.steps=many: train.steps is 'many'; write an integer of at least 0",
         ),
         (
             ["--set", "train.learning_rate=fast"],
-            "--set train.learning_rate=fast: train.learning_rate is 'fast'; write a value of type number",
+            "--set train.learning_rate=fast: train.learning_rate is 'fast'; write a number of at least 0",
         ),
-        (["--set", "train.betas=3"], "--set train.betas=3: train.betas is 3; write a list, e.g. [1, 2]"),
+        (
+            ["--set", "train.betas=3"],
+            "--set train.betas=3: train.betas is 3; write a list of 2 values, each a number of at least 0 and below 1",
+        ),
         (
             ["--set", "grpo.normalizer=mean"],
             "--set grpo.normalizer=mean: grpo.normalizer is 'mean'; write one of 'token', 'sequence', 'constant'",
@@ -155,8 +161,14 @@ main({command!r})
             ["--set", "rollout.group_size=1"],
             "rollout.group_size is 1; write at least 2: a group of one has no advantage",
         ),
-        (["--set", "data.validation=1"], "data.validation is 1.0; write a share between 0 and 1"),
-        (["--set", "render.pages=1"], "render.pages is 1; write at least 2: one is held out"),
+        (
+            ["--set", "data.validation=1"],
+            "--set data.validation=1: data.validation is 1; write a number above 0 and below 1",
+        ),
+        (
+            ["--seed", "99999999999999"],
+            "--set train.seed=99999999999999: train.seed is 99999999999999; write an integer from 0 to 4294967295",
+        ),
         (["--where", "level"], 'filter "level": write key=value, or key=value,value for any of them'),
         (["--column", "text"], "--column text: write ROLE=NAME, e.g. --column text=truth"),
         (["--model", "nothing"], 'no folder "nothing"; a model is a folder, a hub id (owner/name), or "tiny"'),
@@ -174,8 +186,8 @@ def test_a_mistake_in_what_to_train_is_told_before_anything_is_written(arguments
         ("steps = ", "my.toml: not valid TOML: "),
         ("[train]\nstep = 3\n", 'my.toml: "step" is no key of [train]; did you mean "steps"?'),
         ("[trian]\n", 'my.toml: "trian" is no section; did you mean "train"?'),
-        ("train = 3\n", "my.toml: train is 3; write a section [train]"),
-        ('[train]\nsteps = "3"\n', "my.toml: train.steps is '3'; write a value of type integer"),
+        ("train = 3\n", "my.toml: train is a section; write its keys in [train], or --set train.key=value"),
+        ('[train]\nsteps = "3"\n', "my.toml: train.steps is '3'; write an integer of at least 0"),
         ('algorithm = "trpo"\n', "my.toml: algorithm is 'trpo'; write one of 'grpo'"),
     ],
 )

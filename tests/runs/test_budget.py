@@ -78,8 +78,11 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(costs, cut, evaluations)
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["budget.pages=-1"], r"^budget.pages is -1; write 0 or more"),
-        (["budget.pages=9", "train.schedule=linear"], r"^train.schedule is linear; write constant: .* may end the run"),
+        (["budget.pages=-1"], r"budget.pages is -1; write an integer of at least 0"),
+        (
+            ["budget.pages=9", "train.schedule=linear"],
+            r"^train.schedule is 'linear'; write constant: .* may end the run",
+        ),
         (["algorithm=sft", "budget.completions=9"], r"^budget.completions is 9; write 0: sft samples none here"),
         (["algorithm=kto", "pairs.path=a", "budget.completions=9"], r"write 0: kto samples none here"),
     ],
