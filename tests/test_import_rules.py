@@ -24,7 +24,7 @@ ROOMS = {
         "evaluation": "rollouts rewards data models objectives metric_names types",
         "rollouts": "rewards data models config types errors",
         "rewards": "data config types",
-        "data": "types",
+        "data": "config types",
         "models": "config types",
         "runs": "config metric_names",
         "objectives": "",

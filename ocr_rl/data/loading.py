@@ -7,13 +7,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
 from ocr_rl.data.problems import Found, Problem, ReportProblem
 from ocr_rl.data.tables import SAVED_TABLE, read_rows, read_table
 from ocr_rl.types import Page
+
+if TYPE_CHECKING:
+    from ocr_rl.config.schema import DataConfig
+
+
+def recipe_pages(data: DataConfig, rendered: Path) -> list[Page]:
+    """The pages of the dataset that a recipe names; if it names none, of the collection that is rendered."""
+    path = data.path or rendered
+    return load_pages(path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split)
 
 
 def load_pages(

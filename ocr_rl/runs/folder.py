@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.runs.atomic import _to_disk, addressed, write_atomically
+from ocr_rl.runs.atomic import addressed, atomic_file, atomic_folder, delete_folder, write_atomically
 
 MANIFEST = Path("trainer", "files.json")
 """In a checkpoint: its files and their sizes in bytes."""
@@ -126,8 +126,8 @@ class RunFolder:
         return steps
 
     def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_atomically(self.path / "rollouts" / f"step_{step:06d}.jsonl", text)
+        with atomic_file(self.path / "rollouts" / f"step_{step:06d}.jsonl") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
     def read_rollouts(self, step: int) -> list[dict[str, Any]]:
         """The rows of a step; none if it wrote none."""
@@ -155,24 +155,13 @@ class RunFolder:
         The checkpoint of the step `spare` is not deleted.
         """
         folder = self.checkpoint(step)
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            with addressed(folder):
-                partial.mkdir(parents=True)
-                save(partial)
-                sizes = {file.relative_to(partial).as_posix(): file.stat().st_size for file in _files(partial)}
-                (partial / MANIFEST).parent.mkdir(exist_ok=True)
-                (partial / MANIFEST).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
-                for path in partial.rglob("*"):
-                    _to_disk(path)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)  # a full disk gets its room back
-            raise
-        if folder.exists():
-            _discard(folder)
-        os.replace(partial, folder)
-        _to_disk(folder.parent)
+        if folder.exists():  # damaged, or training would have continued from it
+            delete_folder(folder)
+        with atomic_folder(folder) as partial:
+            save(partial)
+            sizes = {file.relative_to(partial).as_posix(): file.stat().st_size for file in _files(partial)}
+            (partial / MANIFEST).parent.mkdir(exist_ok=True)
+            (partial / MANIFEST).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
         self.prune(step, keep, spare)
         return folder
 
@@ -180,7 +169,7 @@ class RunFolder:
         """Delete the checkpoints up to a step, but not the newest `keep` of them, nor that of the step `spare`."""
         for old in [path for path in self.checkpoints() if step_of(path) <= step][:-keep]:
             if step_of(old) != spare:
-                _discard(old)
+                delete_folder(old)
 
     def write_best(self, best: Mapping[str, Any] | None) -> None:
         """Name the best checkpoint, which is complete: {step, metric, value}; None for none."""
@@ -288,13 +277,6 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def _discard(checkpoint: Path) -> None:
-    """Delete a checkpoint so that it is never seen half deleted."""
-    doomed = checkpoint.with_name(checkpoint.name + ".deleted")
-    os.replace(checkpoint, doomed)
-    shutil.rmtree(doomed)
 
 
 def _replaced(path: Path) -> Path:
