@@ -30,7 +30,7 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     """Read a shipped recipe by name or a TOML file by path, then apply `section.key=value` overrides in order.
 
-    A recipe may name another as its `base`, shipped or by a path from its own folder, and say only what differs. The
+    A recipe may name another as its `base`, shipped or by a path relative to itself, and hold only what differs. The
     result has no base.
 
     Raises:
@@ -64,7 +64,9 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = _find(name, path.parent) if isinstance(name, str) else None
     if base is None:
         names = ", ".join(recipe_names())
-        raise ValueError(f"{path}: base is {name!r}; write one of {names}, or the path of a TOML file from this one's")
+        raise ValueError(
+            f"{path}: base is {name!r}; write one of {names}, or the path of a TOML file, relative to this one"
+        )
     if base.resolve() in (file.resolve() for file in (path, *above)):
         raise ValueError(f'{path}: base is "{name}", which is based on this file; leave base out in one of them')
     merged = _read(base, (path, *above))
@@ -118,7 +120,7 @@ def _mistake(error: ErrorDetails, table: Mapping[str, Any]) -> str:
         known = list(schema_of(section)["properties"])
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f'did you mean "{near[0]}"?' if near else f"write one of {', '.join(known)}"
-        return f'"{name}" is no {f"key of [{section[0]}]" if section else "section"}; {hint}'
+        return f'"{name}" is not a {f"key of [{section[0]}]" if section else "section"}; {hint}'
     if error["type"] == "dataclass_type":
         return f"{name} is a section; write its keys in [{name}], or --set {name}.key=value"
     want = expected(schema_of(path))

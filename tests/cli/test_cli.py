@@ -131,8 +131,8 @@ main({command!r})
             ["--set", "train.steps"],
             "--set train.steps: no '='; write --set section.key=value, e.g. --set train.steps=100",
         ),
-        (["--set", "trian.steps=1"], '--set trian.steps=1: "trian" is no section; did you mean "train"?'),
-        (["--set", "train.step=1"], '--set train.step=1: "step" is no key of [train]; did you mean "steps"?'),
+        (["--set", "trian.steps=1"], '--set trian.steps=1: "trian" is not a section; did you mean "train"?'),
+        (["--set", "train.step=1"], '--set train.step=1: "step" is not a key of [train]; did you mean "steps"?'),
         (
             ["--set", "model=tiny"],
             "--set model=tiny: model is a section; write its keys in [model], or --set model.key=value",
@@ -184,8 +184,8 @@ def test_a_mistake_in_what_to_train_is_told_before_anything_is_written(arguments
     ("text", "message"),
     [
         ("steps = ", "my.toml: not valid TOML: "),
-        ("[train]\nstep = 3\n", 'my.toml: "step" is no key of [train]; did you mean "steps"?'),
-        ("[trian]\n", 'my.toml: "trian" is no section; did you mean "train"?'),
+        ("[train]\nstep = 3\n", 'my.toml: "step" is not a key of [train]; did you mean "steps"?'),
+        ("[trian]\n", 'my.toml: "trian" is not a section; did you mean "train"?'),
         ("train = 3\n", "my.toml: train is a section; write its keys in [train], or --set train.key=value"),
         ('[train]\nsteps = "3"\n', "my.toml: train.steps is '3'; write an integer of at least 0"),
         ('algorithm = "trpo"\n', "my.toml: algorithm is 'trpo'; write one of 'grpo'"),
@@ -204,7 +204,7 @@ def test_a_mistake_in_a_recipe_file_names_the_file(text, message):
     [
         (["--where", "level=line"], 'no page has "level" = line; there is page (6)'),
         (["--where", "colour=red"], 'no page has "colour" to filter by; there is doc, level, source'),
-        (["--column", "words=text"], 'columns: "words" is none of image, text, id, prompt, tests'),
+        (["--column", "words=text"], 'columns: "words" is not one of image, text, id, prompt, tests'),
         (["--set", "reward.weights.similarty=1"], 'unknown quality part "similarty"; did you mean "similarity"?'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -504,8 +504,8 @@ def test_rendered_pages_come_in_the_layout_that_data_check_reads():
     ("arguments", "message"),
     [
         (["--style", "baroque"], '--style is "baroque"; write one of clean, print, scan, carbon'),
-        (["--lines", "6", "3"], "lines from 6 to 3; write the least, 1 or more, and then the most"),
-        (["--characters", "0", "9"], "characters from 0 to 9; write the least, 1 or more, and then the most"),
+        (["--lines", "6", "3"], "lines from 6 to 3; write the lower number, at least 1, and then the higher"),
+        (["--characters", "0", "9"], "characters from 0 to 9; write the lower number, at least 1, and then the higher"),
         (["--layout", "spiral"], "Invalid value for '--layout': 'spiral' is not one of "),
         (["--pages", "0"], "Invalid value for '--pages': 0 is not in the range"),
         (["--headers", "2"], "Invalid value for '--headers': 2.0 is not in the range"),

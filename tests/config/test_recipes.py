@@ -151,7 +151,7 @@ def test_a_base_that_leads_back_is_an_error(tmp_path, monkeypatch):
 def test_a_mistake_in_a_base_names_the_base_and_one_in_the_file_the_file(tmp_path):
     base = write(tmp_path, "[train]\nstpes = 1\n", "base.toml")
     path = write(tmp_path, 'base = "base.toml"\n[train]\nsteps = 1\n')
-    with pytest.raises(ValueError, match=re.escape(f'{base}: "stpes" is no key of [train]; did you mean "steps"?')):
+    with pytest.raises(ValueError, match=re.escape(f'{base}: "stpes" is not a key of [train]; did you mean "steps"?')):
         load_recipe(path)
     path = write(tmp_path, 'base = "grpo"\n[train]\nsteps = "many"\n')
     with pytest.raises(ValueError, match=re.escape(f"{path}: train.steps is 'many'")):
@@ -193,9 +193,9 @@ def test_an_override_is_toml_or_a_bare_string(override, section, key, value):
     ("text", "message"),
     [
         ("[train", "not valid TOML: "),
-        ("[trian]\nsteps = 1", '"trian" is no section; did you mean "train"?'),
-        ("[train]\nstpes = 1", '"stpes" is no key of [train]; did you mean "steps"?'),
-        ("[data]\nqqqqqqq = 1", '"qqqqqqq" is no key of [data]; write one of path, where, columns'),
+        ("[trian]\nsteps = 1", '"trian" is not a section; did you mean "train"?'),
+        ("[train]\nstpes = 1", '"stpes" is not a key of [train]; did you mean "steps"?'),
+        ("[data]\nqqqqqqq = 1", '"qqqqqqq" is not a key of [data]; write one of path, where, columns'),
         ("train = 5", "train is a section; write its keys in [train], or --set train.key=value"),
         ('[train]\nsteps = "many"', "train.steps is 'many'; write an integer of at least 0"),
         ("[train]\nsteps = 1.5", "train.steps is 1.5; write an integer of at least 0"),
@@ -221,8 +221,8 @@ def test_a_mistake_in_a_file_names_the_file_and_what_to_write(tmp_path, text, me
     ("override", "message"),
     [
         ("train.steps", "--set train.steps: no '='; write --set section.key=value, e.g. --set train.steps=100"),
-        ("trian.steps=1", '--set trian.steps=1: "trian" is no section; did you mean "train"?'),
-        ("train.stepps=1", '--set train.stepps=1: "stepps" is no key of [train]; did you mean "steps"?'),
+        ("trian.steps=1", '--set trian.steps=1: "trian" is not a section; did you mean "train"?'),
+        ("train.stepps=1", '--set train.stepps=1: "stepps" is not a key of [train]; did you mean "steps"?'),
         ("train.steps=soon", "--set train.steps=soon: train.steps is 'soon'; write an integer of at least 0"),
         ("train.steps.x=1", "--set train.steps.x=1: train.steps has no entries; write --set train.steps=value"),
         ("train=5", "--set train=5: train is a section; write its keys in [train], or --set train.key=value"),

@@ -143,7 +143,7 @@ ROW_MISTAKES = {
     ),
     "half a character": (
         LETTER | {"text": "\ud83d"},
-        'metadata.jsonl:1: "text" holds half of a surrogate pair, which is no character',
+        'metadata.jsonl:1: "text" holds half of a surrogate pair, which is not a character',
     ),
     "tests that are no list": (
         LETTER | {"tests": "all"},
@@ -195,7 +195,7 @@ def test_the_first_problem_is_shown_and_the_others_are_counted(folder):
 TEST_MISTAKES = {
     "a page that does not exist": (
         PRESENT | {"id": "a_2", "pdf": "b.png"},
-        'tests.jsonl:2: "pdf" names b.png, which is no page of metadata.jsonl',
+        'tests.jsonl:2: "pdf" names b.png, which is not a page of metadata.jsonl',
     ),
     "the second page of an image": (
         PRESENT | {"id": "a_2", "page": 2},
@@ -374,10 +374,10 @@ def test_columns_are_known_by_their_usual_names_or_as_the_user_says(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({}, "no column is known as the image; say columns.image = one of gt, scan"),
-        ({"image": "scan"}, "no column is known as the text; say columns.text = one of scan, gt"),
+        ({}, "cannot tell which column is the image; write columns.image = one of gt, scan"),
+        ({"image": "scan"}, "cannot tell which column is the text; write columns.text = one of scan, gt"),
         ({"image": "scan", "text": "txt"}, 'no column "txt" for the text; there is gt, scan'),
-        ({"img": "scan"}, 'columns: "img" is none of image, text, id, prompt, tests'),
+        ({"img": "scan"}, 'columns: "img" is not one of image, text, id, prompt, tests'),
         ({"image": "gt", "text": "scan"}, 'the column "scan" for the text holds images'),
     ],
 )
@@ -422,7 +422,7 @@ def test_a_broken_parquet_file_is_one_clear_error(tmp_path):
 
 
 def test_a_hub_that_does_not_answer_is_one_clear_error():
-    with pytest.raises(ValueError, match="owner/name: no such file or folder here, and the hub gave nothing: "):
+    with pytest.raises(ValueError, match="owner/name: no such file or folder, and the hub gave nothing: "):
         load_pages("owner/name")
 
 
@@ -515,5 +515,5 @@ def test_pages_to_transcribe_need_no_text(tmp_path):
     assert [page.id for page in walk_pages(tmp_path)] == ["a.pdf#1", "a.pdf#2", "b/scan.png"]
     [page] = walk_pages(tmp_path / "b/scan.png", "Read.")
     assert (page.id, page.prompt, page.text) == ("scan.png", "Read.", None)
-    with pytest.raises(ValueError, match=r"no image or PDF here; files are known by their endings: \.bmp"):
+    with pytest.raises(ValueError, match=r"no image or PDF here; a file must end in one of \.bmp"):
         list(walk_pages(tmp_path / "notes.txt"))

@@ -104,7 +104,7 @@ def test_a_checkpoint_knows_what_it_has_lost(run):
     folder = run.write_checkpoint(1, save("12345678"), keep=1)
     assert run.damage(folder) is None
     (folder / "model.safetensors").write_text("1234")
-    assert run.damage(folder) == f"{folder}/model.safetensors has 4 bytes, 8 were written"
+    assert run.damage(folder) == f"{folder}/model.safetensors has 4 bytes, but 8 were written"
     (folder / "model.safetensors").unlink()
     assert run.damage(folder) == f"{folder}/model.safetensors is missing"
     (folder / "trainer" / "files.json").write_text("{")

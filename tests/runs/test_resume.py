@@ -224,7 +224,7 @@ def refused(run, *arguments):
     return told.output.partition("Error: ")[2].strip()
 
 
-KEPT = "--resume keeps what decides the result; start another run for that"
+KEPT = "--resume keeps what affects the result; start another run to change it"
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_without_a_usable_checkpoint_nothing_is_begun_anew(cut):
         (cut / "checkpoints" / f"step_{step:06d}" / "model.safetensors").unlink()
     assert refused(cut) == (
         f"{cut}/checkpoints/step_000004/model.safetensors is missing, and no other checkpoint is usable. "
-        f"Bring it back, or start anew: ocr-rl train {cut}/resolved.toml --out ANOTHER"
+        f"Restore it, or start another run: ocr-rl train {cut}/resolved.toml --out ANOTHER"
     )
 
 
