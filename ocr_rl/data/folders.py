@@ -69,7 +69,7 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
         else:
             continue
         if not any(beside for _, _, beside in pages):
-            report(location.problem(None, f"has no transcription beside it: {wanted}"))
+            report(location.problem(None, f"has no transcription next to it: {wanted}"))
         for page_id, image, beside in pages:
             if len(beside) > 1:
                 both = " and ".join(text.name for text in beside)

@@ -19,10 +19,10 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    os.replace(partial, path)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -44,10 +44,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield partial
             for written in partial.rglob("*"):
                 fsync_path(written)
+        os.replace(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    os.replace(partial, path)
     fsync_path(path.parent)
 
 

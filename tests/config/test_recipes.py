@@ -111,7 +111,7 @@ def test_a_base_gives_what_the_file_does_not_say(tmp_path):
         assert (recipe.reward.end_gate, recipe.reward.weights) == (0.1, {"numbers": 3.0})
 
 
-def test_a_base_may_be_shipped_or_stand_beside_the_file_and_have_a_base_of_its_own(tmp_path):
+def test_a_base_may_be_shipped_or_lie_next_to_the_file_and_have_a_base_itself(tmp_path):
     write(tmp_path, 'base = "../first/a.toml"\n[train]\nseed = 8\n', "second/b.toml")
     write(tmp_path, 'base = "grpo-paper"\n[train]\nseed = 7\nsteps = 3\n', "first/a.toml")
     recipe = load_recipe(write(tmp_path, 'base = "second/b.toml"\n[grpo]\nclip_high = 0.3\n'))
@@ -128,7 +128,7 @@ def test_a_recipe_on_a_base_is_resolved_without_it(tmp_path):
 @pytest.mark.parametrize(
     ("base", "shown"), [('"grop"', "'grop'"), ('"no.toml"', "'no.toml'"), ("5", "5"), ('""', "''")]
 )
-def test_a_base_that_is_none_is_an_error_that_lists_those_there_are(tmp_path, base, shown):
+def test_an_unknown_base_is_an_error_that_lists_the_shipped_ones(tmp_path, base, shown):
     path = write(tmp_path, f"base = {base}\n")
     message = re.escape(f"{path}: base is {shown}; write one of cispo, ") + r".*, grpo, .*, or the path of a TOML file"
     with pytest.raises(ValueError, match=message):
@@ -296,7 +296,7 @@ def test_a_number_out_of_bounds_is_an_error_that_names_key_value_and_bounds(over
         load_recipe("grpo", [override])
 
 
-def test_an_unknown_recipe_is_an_error_that_lists_those_there_are():
+def test_an_unknown_recipe_is_an_error_that_lists_the_shipped_ones():
     with pytest.raises(ValueError, match=r'no recipe "grop"; write one of .*grpo.*, or the path of a TOML file'):
         load_recipe("grop")
 

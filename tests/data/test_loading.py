@@ -98,14 +98,14 @@ def test_the_jsonl_file_can_be_named_itself(folder):
     assert load_pages(str(folder / "pages.jsonl"))[0].id == "a.png"
 
 
-def test_the_prompt_is_for_pages_that_bring_none(folder):
+def test_the_prompt_is_for_pages_that_have_none(folder):
     draw(folder / "b.png")
     rows = [LETTER, {"file_name": "b.png", "text": "x", "prompt": "Read the table."}]
     write_lines(folder / "metadata.jsonl", rows)
     assert [page.prompt for page in load_pages(folder, prompt="Read.")] == ["Read.", "Read the table."]
 
 
-def test_tests_beside_the_rows_belong_to_the_page_that_they_name(folder):
+def test_tests_next_to_the_rows_belong_to_the_page_that_they_name(folder):
     draw(folder / "b.png")
     write_lines(folder / "metadata.jsonl", [LETTER, {"file_name": "b.png", "text": "x"}])
     write_lines(folder / "tests.jsonl", [PRESENT, PRESENT | {"id": "a_2"}])
@@ -235,7 +235,7 @@ def test_a_bench_gives_a_page_for_each_pdf_page_with_tests_of_all_files(bench):
     assert pages["old/book.pdf#3"].text is None
 
 
-def test_bench_pages_are_drawn_1288_pixels_long_unless_told_otherwise(bench):
+def test_bench_pages_are_drawn_1288_pixels_long_by_default(bench):
     assert load_pages(bench)[0].image.height == 1288
     assert load_pages(bench, longest_side=100)[0].image.height == 100
 
@@ -260,10 +260,10 @@ def test_a_mistake_in_a_bench_is_named_by_file_line_and_field(bench, change, mes
         load_pages(bench)
 
 
-# Texts beside images and PDFs
+# Texts next to images and PDFs
 
 
-def test_texts_lie_beside_images_and_pdfs_of_the_same_name(tmp_path):
+def test_texts_lie_next_to_images_and_pdfs_of_the_same_name(tmp_path):
     draw(tmp_path / "scans/a.JPG")
     (tmp_path / "scans/a.txt").write_bytes(b"\xef\xbb\xbfDear Sir,\r\nthank you.\r\n")
     draw_pdf(tmp_path / "note.pdf", 1)
@@ -282,7 +282,7 @@ def test_texts_lie_beside_images_and_pdfs_of_the_same_name(tmp_path):
 
 
 SIDE_MISTAKES = {
-    "no text": ({}, "a.png: has no transcription beside it: a.txt or a.md"),
+    "no text": ({}, "a.png: has no transcription next to it: a.txt or a.md"),
     "two texts": ({"a.txt": b"x", "a.md": b"x"}, "a.png: has two transcriptions of a.png: a.md and a.txt"),
     "an empty text": (
         {"a.txt": b"\n"},
@@ -293,7 +293,7 @@ SIDE_MISTAKES = {
 
 
 @pytest.mark.parametrize(("texts", "message"), SIDE_MISTAKES.values(), ids=SIDE_MISTAKES)
-def test_a_mistake_beside_an_image_is_named_by_file(tmp_path, texts, message):
+def test_a_mistake_next_to_an_image_is_named_by_file(tmp_path, texts, message):
     draw(tmp_path / "a.png")
     for name, text in texts.items():
         (tmp_path / name).write_bytes(text)

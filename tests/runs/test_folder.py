@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.folder import RunFolder
 
 
@@ -149,14 +148,6 @@ def test_a_run_that_is_being_trained_is_not_replaced(run):
     with run.locked(), pytest.raises(ValueError, match="is being trained by another process; wait for it or stop it"):
         RunFolder.create(run.path, "", overwrite=True)
     RunFolder.create(run.path, "new = 1", overwrite=True)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    write_atomically(tmp_path / "a.json", "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(tmp_path / "a.json", "new \ud800")
-    assert (tmp_path / "a.json").read_text() == "old"
-    assert names(tmp_path) == ["a.json"]
 
 
 def names(folder):
