@@ -41,7 +41,7 @@ class ModelConfig:
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; `auto` is bfloat16 on CUDA and float32 elsewhere. Trained weights are float32."""
     lora_rank: Count = 0
-    """Rank of a new LoRA adapter on every linear layer; 0 trains the weights themselves."""
+    """Rank of a new LoRA adapter on every linear layer; 0 trains the weights themselves, or the adapter at `path`."""
     lora_alpha: Positive = 32
     """LoRA scaling: the adapter's output is multiplied by lora_alpha / lora_rank."""
     freeze_vision: Flag = False
