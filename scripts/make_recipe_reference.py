@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.config.schema import OWN_SECTIONS, Recipe
+from ocr_rl.config.schema import ALIASES, OWN_SECTIONS, Recipe
 from ocr_rl.config.wording import expected, recipe_schema, schema_of
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "recipe-reference.md"
@@ -37,15 +37,17 @@ def reference() -> str:
         parts += [
             f"\n## [{section}]\n",
             f"{recipe_schema()['properties'][section]['description']} Algorithms: {', '.join(users) or 'all'}.\n",
-            _table(schema_of([section])["properties"], vars(value)),
+            _table(schema_of([section])["properties"], vars(value), f"{section}."),
         ]
     return "\n".join(parts) + "\n"
 
 
-def _table(keys: dict[str, Any], defaults: dict[str, Any]) -> str:
+def _table(keys: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> str:
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for key, schema in keys.items():
         meaning = " ".join(schema["description"].split())
+        for alias in (alias for alias, own in ALIASES.items() if own == prefix + key):
+            meaning += f" Other name: `{alias.removeprefix(prefix)}`."
         row = (f"`{key}`", expected(schema), f"`{_toml(defaults[key])}`", meaning)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     return "\n".join(rows)

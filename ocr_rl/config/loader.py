@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ocr_rl.config.schema import Recipe
+from ocr_rl.config.schema import ALIASES, Recipe
 from ocr_rl.config.validation import check
 from ocr_rl.config.wording import expected, schema_of
 
@@ -54,7 +54,7 @@ def _find(name: str, folder: Path) -> Path | None:
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's values, merged key by key over those of its `base` if it has one."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = _without_aliases(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     name = table.pop("base", None)
@@ -75,6 +75,18 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merged
 
 
+def _without_aliases(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """Keys by their names in the schema. Raises ValueError if one is there under both names."""
+    for alias, key in ALIASES.items():
+        section, _, name = key.partition(".")
+        values, other = table.get(section), alias.removeprefix(f"{section}.")
+        if isinstance(values, dict) and other in values:
+            if name in values:
+                raise ValueError(f"{where}: {alias} is another name of {key}; write one of them")
+            values[name] = values.pop(other)
+    return table
+
+
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
     """{"data.path": "scans/"} -> ['data.path="scans/"']; a value of None is left out."""
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None]
@@ -83,17 +95,17 @@ def as_overrides(values: Mapping[str, Any]) -> list[str]:
 def _override(recipe: Recipe, override: str) -> Recipe:
     """The recipe with `section.key=value`, or `section.key.entry=value` of a table such as reward.weights."""
     where = f"--set {override}"
-    key, equals, text = override.partition("=")
+    key, equals, text = (part.strip() for part in override.partition("="))
     if not equals:
         raise ValueError(f"{where}: no '='; write --set section.key=value, e.g. --set train.steps=100")
-    *path, last = key.strip().split(".", 2)
+    *path, last = ALIASES.get(key, key).split(".", 2)
     table = owner = dataclasses.asdict(recipe)
     for depth, name in enumerate(path, 1):
         owner = owner.setdefault(name, {})
         if not isinstance(owner, dict):
             above = ".".join(path[:depth])
             raise ValueError(f"{where}: {above} has no entries; write --set {above}=value")
-    owner[last] = _value(text.strip(), isinstance(owner.get(last), str))
+    owner[last] = _value(text, isinstance(owner.get(last), str))
     return _recipe(table, where)
 
 

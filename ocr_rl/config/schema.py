@@ -354,6 +354,15 @@ class BudgetConfig:
     """Evaluations on held-out pages, evenly spaced over the run, in addition to those of train.eval_every."""
 
 
+ALIASES = {
+    "rollout.max_num_seqs": "rollout.rows",
+    "rollout.one_step_off_policy": "rollout.ahead",
+    "reward.test_pay_cap": "reward.unsupported",
+    "grpo.dynamic_sampling_batches": "grpo.refill",
+    "pairs.max_pairs": "pairs.most",
+}
+"""Other names of keys, in terms that are usual elsewhere."""
+
 Algorithm = Literal["grpo", "sft", "dpo", "kto", "orpo", "ppo", "reward-model"]
 
 OWN_SECTIONS: dict[Algorithm, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from ocr_rl.config.loader import RECIPES, load_recipe, recipe_names, to_toml
-from ocr_rl.config.schema import DpoConfig, GrpoConfig, Recipe
+from ocr_rl.config.schema import ALIASES, DpoConfig, GrpoConfig, Recipe
 
 
 def write(tmp_path, text, name="my.toml"):
@@ -92,6 +92,31 @@ def test_a_file_and_then_overrides_in_order(tmp_path):
     assert (recipe.train.steps, recipe.train.seed) == (9, 3)
     assert recipe.train.learning_rate == 1.0
     assert isinstance(recipe.train.learning_rate, float)
+
+
+# Other names of keys.
+
+
+def test_a_key_may_have_its_other_name_in_a_file_and_in_an_override(tmp_path):
+    for alias, key in ALIASES.items():
+        (section, name), other = key.split("."), alias.split(".")[1]
+        value = "true" if key == "rollout.ahead" else "1"
+        written = load_recipe(write(tmp_path, f"[{section}]\n{other} = {value}\n"))
+        assert written == load_recipe(write(tmp_path, f"[{section}]\n{name} = {value}\n"))
+        assert written == load_recipe(write(tmp_path, ""), [f"{alias}={value}"])
+        assert written != Recipe()
+
+
+def test_an_other_name_overrides_the_key_of_a_base(tmp_path):
+    write(tmp_path, "[rollout]\nrows = 64\n", "base.toml")
+    assert load_recipe(write(tmp_path, 'base = "base.toml"\n[rollout]\nmax_num_seqs = 32\n')).rollout.rows == 32
+
+
+def test_a_key_under_both_names_is_an_error(tmp_path):
+    path = write(tmp_path, "[rollout]\nrows = 64\nmax_num_seqs = 32\n")
+    message = f"{path}: rollout.max_num_seqs is another name of rollout.rows; write one of them"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        load_recipe(path)
 
 
 # A recipe on another's base.
