@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr_rl.data.images import IMAGE_SUFFIXES, ImageError, ImageFile, PdfPage, open_pdf
-from ocr_rl.data.problems import Found, Location, ReportProblem, report_text, tests_in
+from ocr_rl.data.problems import Found, Location, ReportProblem, report_text, tests_in, with_newlines
 from ocr_rl.types import Page
 
 TEXT_SUFFIXES = frozenset({".txt", ".md"})
@@ -87,10 +87,11 @@ def _read_text(file: Path, report: ReportProblem) -> str:
     r"""The text of a UTF-8 file, line ends as `\n`, without a last line end."""
     location = Location(str(file))
     try:
-        text = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
+        text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         report(location.problem(None, f"not UTF-8 (byte {error.start + 1})"))
         return ""
+    text = with_newlines(text).removesuffix("\n")
     report_text(text, location, None, False, report)
     return text
 

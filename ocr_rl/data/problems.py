@@ -106,6 +106,11 @@ def valid_test(record: Mapping[str, Any], location: Location, report: ReportProb
     return True
 
 
+def with_newlines(text: str) -> str:
+    r"""The text with `\n` for each line end, whichever system wrote it."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def report_text(text: str, location: Location, field: str | None, tested: bool, report: ReportProblem) -> None:
     """Reports a text that cannot be a reference. An empty one is allowed if the page has tests."""
     if not text.strip() and not tested:

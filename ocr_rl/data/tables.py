@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.images import ImageError, ImageFile, TableImage
-from ocr_rl.data.problems import Found, Location, ReportProblem, json_lines, report_text, tests_in, valid_test
+from ocr_rl.data.problems import (
+    Found,
+    Location,
+    ReportProblem,
+    json_lines,
+    report_text,
+    tests_in,
+    valid_test,
+    with_newlines,
+)
 from ocr_rl.types import Page
 
 if TYPE_CHECKING:
@@ -158,6 +167,7 @@ def _page(
         report(location.problem(roles["text"], f"is {text!r}, not a string"))
         text = ""
     elif text is not None:
+        text = with_newlines(text)
         report_text(text, location, roles["text"], bool(tests), report)
     metadata = {key: value for key, value in row.items() if key not in roles.values() and value is not None}
     return Page(page_id, open_image, str(known.get("prompt", "")), text, tests, metadata)

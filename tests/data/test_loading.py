@@ -93,6 +93,13 @@ def test_a_text_is_kept_as_it_is_composition_and_white_space_included(folder):
     assert load_pages(folder)[0].text == " Re\u0301ponse \n"
 
 
+def test_line_ends_of_every_system_become_newlines(folder, tmp_path):
+    write_lines(folder / "metadata.jsonl", [LETTER | {"text": "one\r\ntwo\rthree\n"}])
+    assert load_pages(folder)[0].text == "one\ntwo\nthree\n"
+    table(text=["one\r\ntwo", "one\rtwo"]).to_parquet(tmp_path / "t.parquet")
+    assert [page.text for page in load_pages(tmp_path / "t.parquet")] == ["one\ntwo"] * 2
+
+
 def test_the_jsonl_file_can_be_named_itself(folder):
     (folder / "metadata.jsonl").rename(folder / "pages.jsonl")
     assert load_pages(str(folder / "pages.jsonl"))[0].id == "a.png"
