@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,11 +147,8 @@ def _refuse(when: bool, why: str, /, **options: object) -> None:
 
 @contextmanager
 def _lines(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Writes objects as lines; the file is there when all went well."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "w", encoding="ascii") as file:
-            yield lambda row: print(json.dumps(row, allow_nan=False), file=file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Writes objects as lines; the file appears when all of them are written."""
+    from ocr_rl.runs.atomic import atomic_file
+
+    with atomic_file(path) as file:
+        yield lambda row: print(json.dumps(row, allow_nan=False), file=file)

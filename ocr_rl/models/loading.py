@@ -52,6 +52,21 @@ def with_lora(model: Any, config: ModelConfig, adapter: str | None) -> Any:
     return get_peft_model(model, lora)
 
 
+def check_adapter(config: ModelConfig, saved: Mapping[str, Any]) -> None:
+    """Raises ValueError if the recipe asks for another rank or scaling than the saved adapter has.
+
+    Args:
+        saved: the adapter's own adapter_config.json.
+    """
+    for key, own in (("lora_rank", saved["r"]), ("lora_alpha", saved["lora_alpha"])):
+        value = getattr(config, key)
+        if config.lora_rank and value != own:
+            raise ValueError(
+                f'model.{key} is {value}, but the adapter "{config.path}" has {own}, which stays; write {own}, or '
+                "model.lora_rank = 0 to take both from the adapter"
+            )
+
+
 def token_ids(value: Any) -> list[int]:
     """A checkpoint gives a special token as None, an id or a list of ids."""
     if value is None:

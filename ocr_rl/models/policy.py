@@ -23,7 +23,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.utils import logging as transformers_logging
 
 from ocr_rl.models.kv_cache import cache_of
-from ocr_rl.models.loading import pixel_budget, token_ids, vision_tower, with_lora
+from ocr_rl.models.loading import check_adapter, pixel_budget, token_ids, vision_tower, with_lora
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.safetensors_io import disk_errors
@@ -98,7 +98,11 @@ class Policy:
         compute = auto if config.compute_dtype == "auto" else wanted[config.compute_dtype]
         path = str(TINY) if config.path == "tiny" else config.path
         adapter = Path(path) / "adapter_config.json"
-        base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else path
+        base = path
+        if adapter.is_file():
+            saved = json.loads(adapter.read_text())
+            check_adapter(config, saved)
+            base = saved["base_model_name_or_path"]
         frozen_base = bool(config.lora_rank) or adapter.is_file()
         try:
             model = AutoModelForImageTextToText.from_pretrained(
@@ -114,10 +118,11 @@ class Policy:
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
                 'a Hugging Face hub id of an image-text-to-text model, or "tiny"'
             ) from None
-        if config.freeze_vision:
-            vision_tower(model).requires_grad_(False)
+        frozen = vision_tower(model) if config.freeze_vision else None
         if adapter.is_file() or config.lora_rank:
             model = with_lora(model, config, path if adapter.is_file() else None)
+        if frozen is not None:  # with what an adapter has put into it
+            frozen.requires_grad_(False)
         return cls(
             model.to(device),
             processor,

@@ -15,6 +15,7 @@ from ocr_rl.algorithms import grpo, ppo, reward_model, sft
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.trainer import PreferenceTrainer
 from ocr_rl.config.schema import ModelConfig, Recipe
+from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
@@ -57,6 +58,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         log = log and log.with_stem(f"{log.stem}-{distributed.rank()}")
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
+    for line in without_effect(recipe):
+        say(line)
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
     torch.manual_seed(recipe.train.seed)
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)

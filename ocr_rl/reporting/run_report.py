@@ -8,7 +8,7 @@ from typing import Any
 
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import Recipe
-from ocr_rl.data.loading import load_pages
+from ocr_rl.data.loading import recipe_pages
 from ocr_rl.metric_names import LOWER_IS_BETTER, RATES
 from ocr_rl.reporting.charts.axes import Point, number
 from ocr_rl.reporting.charts.curve import curve
@@ -101,12 +101,11 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
 
 def dataset(run: RunFolder, recipe: Recipe) -> tuple[Sequence[Page], str]:
     """The pages of a run, and why there are none: a dataset may have moved since, or live elsewhere."""
-    data = recipe.data
-    path = data.path or run.path / "pages"
+    rendered = run.path / "pages"
     try:
-        return load_pages(path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split), ""
+        return recipe_pages(recipe.data, rendered), ""
     except (ValueError, OSError, ImportError) as error:
-        return (), f"{path} cannot be read here, so there are no images: {error}"
+        return (), f"{recipe.data.path or rendered} cannot be read here, so there are no images: {error}"
 
 
 def duration(seconds: float) -> str:

@@ -43,7 +43,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def clipped_step(
     optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate: float, max_norm: float
 ) -> float:
-    """Sum the gradients over the processes, clip them to `max_norm`, step, and clear them.
+    """Sum the gradients over the processes, clip them to `max_norm` (0: no clipping), step, and clear them.
 
     Returns the norm before clipping.
 
@@ -51,7 +51,7 @@ def clipped_step(
         TrainingStoppedError: the gradient is not finite; the weights are left as they were.
     """
     distributed.sum_gradients(parameters)
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm or math.inf))
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
         raise TrainingStoppedError(

@@ -344,6 +344,14 @@ def test_gradients_are_scaled_down_to_the_norm_and_the_norm_before_is_reported()
     assert weight.grad is None
 
 
+def test_a_norm_of_0_clips_nothing():
+    """g = [3, 4]: SGD at rate 0.1 moves by [-0.3, -0.4]."""
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    assert clipped_step(torch.optim.SGD([weight], lr=99.0), [weight], rate=0.1, max_norm=0.0) == pytest.approx(5.0)
+    torch.testing.assert_close(weight.data, torch.tensor([-0.3, -0.4]))
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_stops_training_before_the_weights_change(bad):
     weight = torch.nn.Parameter(torch.ones(2))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from helpers.tiny_models import (
 )
 from ocr_rl.algorithms import ppo as ppo_module
 from ocr_rl.algorithms.ppo import PpoLearner, PpoTrainer, flatten_masked
+from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
@@ -527,20 +529,30 @@ def test_a_dry_run_trains_nothing_and_says_what_a_step_takes(place):
     ("changes", "message"),
     [
         ({"ppo_kl_target": 6.0}, r"ppo\.beta is 0\.0; write above 0: ppo\.kl_target multiplies it"),
-        ({"ppo_beta": 0.1, "ppo_kl_in": "loss"}, r"ppo\.kl is k1; write k2 or k3"),
-        ({"ppo_clip": 0.0}, r"ppo\.clip is 0\.0; write a share"),
-        ({"ppo_lam": 1.5}, r"ppo\.lam is 1\.5; write a factor from 0 to 1"),
+        ({"ppo_beta": 0.1, "ppo_kl_in": "loss"}, r"ppo\.kl is 'k1'; write k2 or k3"),
         ({"ppo_updates_per_batch": 3}, r"ppo\.updates_per_batch is 3; write between 1 and rollout\.pages_per_step"),
         (
             {"rollout_group_size": 1, "reward_permute": True},
             r"reward\.permute is True; write false, or rollout\.group_size",
         ),
-        ({"rollout_group_size": 0}, r"rollout\.group_size is 0; write at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_write_instead(changes, message):
     with pytest.raises(ValueError, match=message):
         check(replace(make_recipe(**changes), algorithm="ppo"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("ppo.clip=0.0", "ppo.clip is 0.0; write a number above 0 and below 1"),
+        ("ppo.lam=1.5", "ppo.lam is 1.5; write a number from 0 to 1"),
+        ("rollout.group_size=0", "rollout.group_size is 0; write an integer of at least 1"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused(override, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_recipe("ppo", [override])
 
 
 def test_a_group_of_one_is_refused_where_siblings_are_compared():

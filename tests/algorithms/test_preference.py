@@ -669,19 +669,19 @@ def test_a_dry_run_tells_what_a_run_would_take(fresh, algorithm):
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("pairs.margin=0", "pairs.margin is 0.0; write above 0: completions of equal reward are no pair"),
-        ("pairs.most=0", "pairs.most is 0; write at least 1"),
-        ("pairs.dead_zone=-1", "pairs.dead_zone is -1.0; write 0 or more"),
-        ("dpo.beta=0", "dpo.beta is 0.0; write above 0"),
-        ("dpo.label_smoothing=0.5", "dpo.label_smoothing is 0.5; write a share from 0 to under 0.5"),
-        ("kto.beta=0", "kto.beta is 0.0; write above 0"),
-        ("kto.desirable_weight=-1", "kto.desirable_weight is -1.0; write 0 or more"),
-        ("kto.undesirable_weight=-1", "kto.undesirable_weight is -1.0; write 0 or more"),
-        ("orpo.beta=-1", "orpo.beta is -1.0; write 0 or more"),
+        ("pairs.margin=0", "pairs.margin is 0; write a number above 0 and at most 1"),
+        ("pairs.most=0", "pairs.most is 0; write an integer of at least 1"),
+        ("pairs.dead_zone=-1", "pairs.dead_zone is -1; write a number from 0 to 1"),
+        ("dpo.beta=0", "dpo.beta is 0; write a number above 0"),
+        ("dpo.label_smoothing=0.5", "dpo.label_smoothing is 0.5; write a number of at least 0 and below 0.5"),
+        ("kto.beta=0", "kto.beta is 0; write a number above 0"),
+        ("kto.desirable_weight=-1", "kto.desirable_weight is -1; write a number of at least 0"),
+        ("kto.undesirable_weight=-1", "kto.undesirable_weight is -1; write a number of at least 0"),
+        ("orpo.beta=-1", "orpo.beta is -1; write a number of at least 0"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_told(override, told):
-    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+    with pytest.raises(ValueError, match=f"^--set {re.escape(f'{override}: {told}')}$"):
         load_recipe("dpo", [override])
 
 

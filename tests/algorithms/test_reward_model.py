@@ -22,6 +22,7 @@ from helpers.tiny_models import (
     weights,
 )
 from ocr_rl.algorithms.reward_model import RewardModelLearner, RewardModelTrainer
+from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig, RewardModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.heads import ScalarHead
@@ -159,7 +160,8 @@ def test_pairs_are_the_best_against_the_worst_or_all_that_are_a_margin_apart(pol
     assert [(p.chosen.text, p.rejected.text) for p in best] == [("a", "d")]
     assert len(RewardModelLearner(policy, recipe_of({"pairs_per_page": 9})).pairs(scored)) == 5
     assert len(RewardModelLearner(policy, recipe_of({"pairs_per_page": 2})).pairs(scored)) == 2
-    assert RewardModelLearner(policy, recipe_of({"margin": 1.5})).pairs(scored) == []
+    closer = [replace(scored[0], rewards=[0.9, 0.6, 0.55, 0.0])]
+    assert RewardModelLearner(policy, recipe_of({"margin": 1.0})).pairs(closer) == []
 
 
 def test_a_step_without_a_pair_changes_nothing(policy):
@@ -300,10 +302,10 @@ def test_a_folder_that_is_no_reward_model_is_refused(place, reward_model):
     told = train(place / "none", "--set=reward.model=" + str(place / "policy"))
     assert told.status == 2
     assert f'reward.model "{place / "policy"}" has no reward_head/head.safetensors; give a checkpoint of' in told.output
-    with pytest.raises(ValueError, match=r'reward\.model is "x"; write nothing \(""\) where algorithm is'):
+    with pytest.raises(ValueError, match=r"reward\.model is 'x'; write nothing \(\"\"\) where algorithm is"):
         check(replace(make_recipe(reward_model="x"), algorithm="reward-model"))
-    with pytest.raises(ValueError, match=r"reward\.model_weight is 0\.0; write a share above 0"):
-        check(make_recipe(reward_model_weight=0.0))
+    with pytest.raises(ValueError, match=r"reward\.model_weight is 0\.0; write a number above 0 and at most 1"):
+        load_recipe("grpo", ["reward.model_weight=0.0"])
 
 
 def test_a_reward_model_of_another_vocabulary_is_refused(reward_model):

@@ -131,22 +131,28 @@ main({command!r})
             ["--set", "train.steps"],
             "--set train.steps: no '='; write --set section.key=value, e.g. --set train.steps=100",
         ),
-        (["--set", "trian.steps=1"], '--set trian.steps=1: "trian" is no section; did you mean "train"?'),
-        (["--set", "train.step=1"], '--set train.step=1: "step" is no key of [train]; did you mean "steps"?'),
-        (["--set", "model=tiny"], "--set model=tiny: model is a section; write --set model.key=value"),
+        (["--set", "trian.steps=1"], '--set trian.steps=1: "trian" is not a section; did you mean "train"?'),
+        (["--set", "train.step=1"], '--set train.step=1: "step" is not a key of [train]; did you mean "steps"?'),
+        (
+            ["--set", "model=tiny"],
+            "--set model=tiny: model is a section; write its keys in [model], or --set model.key=value",
+        ),
         (
             ["--set", "train.steps.x=1"],
             "--set train.steps.x=1: train.steps has no entries; write --set train.steps=value",
         ),
         (
             ["--set", "train.steps=many"],
-            "--set train.steps=many: train.steps is 'many'; write a value of type integer",
+            "--set train.steps=many: train.steps is 'many'; write an integer of at least 0",
         ),
         (
             ["--set", "train.learning_rate=fast"],
-            "--set train.learning_rate=fast: train.learning_rate is 'fast'; write a value of type number",
+            "--set train.learning_rate=fast: train.learning_rate is 'fast'; write a number of at least 0",
         ),
-        (["--set", "train.betas=3"], "--set train.betas=3: train.betas is 3; write a list, e.g. [1, 2]"),
+        (
+            ["--set", "train.betas=3"],
+            "--set train.betas=3: train.betas is 3; write a list of 2 values, each a number of at least 0 and below 1",
+        ),
         (
             ["--set", "grpo.normalizer=mean"],
             "--set grpo.normalizer=mean: grpo.normalizer is 'mean'; write one of 'token', 'sequence', 'constant'",
@@ -155,8 +161,14 @@ main({command!r})
             ["--set", "rollout.group_size=1"],
             "rollout.group_size is 1; write at least 2: a group of one has no advantage",
         ),
-        (["--set", "data.validation=1"], "data.validation is 1.0; write a share between 0 and 1"),
-        (["--set", "render.pages=1"], "render.pages is 1; write at least 2: one is held out"),
+        (
+            ["--set", "data.validation=1"],
+            "--set data.validation=1: data.validation is 1; write a number above 0 and below 1",
+        ),
+        (
+            ["--seed", "99999999999999"],
+            "--set train.seed=99999999999999: train.seed is 99999999999999; write an integer from 0 to 4294967295",
+        ),
         (["--where", "level"], 'filter "level": write key=value, or key=value,value for any of them'),
         (["--column", "text"], "--column text: write ROLE=NAME, e.g. --column text=truth"),
         (["--model", "nothing"], 'no folder "nothing"; a model is a folder, a hub id (owner/name), or "tiny"'),
@@ -172,10 +184,10 @@ def test_a_mistake_in_what_to_train_is_told_before_anything_is_written(arguments
     ("text", "message"),
     [
         ("steps = ", "my.toml: not valid TOML: "),
-        ("[train]\nstep = 3\n", 'my.toml: "step" is no key of [train]; did you mean "steps"?'),
-        ("[trian]\n", 'my.toml: "trian" is no section; did you mean "train"?'),
-        ("train = 3\n", "my.toml: train is 3; write a section [train]"),
-        ('[train]\nsteps = "3"\n', "my.toml: train.steps is '3'; write a value of type integer"),
+        ("[train]\nstep = 3\n", 'my.toml: "step" is not a key of [train]; did you mean "steps"?'),
+        ("[trian]\n", 'my.toml: "trian" is not a section; did you mean "train"?'),
+        ("train = 3\n", "my.toml: train is a section; write its keys in [train], or --set train.key=value"),
+        ('[train]\nsteps = "3"\n', "my.toml: train.steps is '3'; write an integer of at least 0"),
         ('algorithm = "trpo"\n', "my.toml: algorithm is 'trpo'; write one of 'grpo'"),
     ],
 )
@@ -192,7 +204,7 @@ def test_a_mistake_in_a_recipe_file_names_the_file(text, message):
     [
         (["--where", "level=line"], 'no page has "level" = line; there is page (6)'),
         (["--where", "colour=red"], 'no page has "colour" to filter by; there is doc, level, source'),
-        (["--column", "words=text"], 'columns: "words" is none of image, text, id, prompt, tests'),
+        (["--column", "words=text"], 'columns: "words" is not one of image, text, id, prompt, tests'),
         (["--set", "reward.weights.similarty=1"], 'unknown quality part "similarty"; did you mean "similarity"?'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -492,8 +504,8 @@ def test_rendered_pages_come_in_the_layout_that_data_check_reads():
     ("arguments", "message"),
     [
         (["--style", "baroque"], '--style is "baroque"; write one of clean, print, scan, carbon'),
-        (["--lines", "6", "3"], "lines from 6 to 3; write the least, 1 or more, and then the most"),
-        (["--characters", "0", "9"], "characters from 0 to 9; write the least, 1 or more, and then the most"),
+        (["--lines", "6", "3"], "lines from 6 to 3; write the lower number, at least 1, and then the higher"),
+        (["--characters", "0", "9"], "characters from 0 to 9; write the lower number, at least 1, and then the higher"),
         (["--layout", "spiral"], "Invalid value for '--layout': 'spiral' is not one of "),
         (["--pages", "0"], "Invalid value for '--pages': 0 is not in the range"),
         (["--headers", "2"], "Invalid value for '--headers': 2.0 is not in the range"),

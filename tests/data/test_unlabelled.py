@@ -44,7 +44,7 @@ def test_a_single_file_can_be_read_and_no_pages_are_an_error(tmp_path):
     save_pdf(tmp_path / "book.pdf", 2)
     assert [page.id for page in walk_pages(tmp_path / "book.pdf")] == ["book.pdf#1", "book.pdf#2"]
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"notes.txt: no image or PDF here; files are known by their endings: .bmp"):
+    with pytest.raises(ValueError, match=r"notes.txt: no image or PDF here; a file must end in one of .bmp"):
         next(walk_pages(tmp_path / "notes.txt"))
 
 

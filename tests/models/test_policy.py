@@ -360,6 +360,29 @@ def test_checkpoints_contain_only_safetensors_and_text(saved, tmp_path, lora_ran
     assert ("adapter_model.safetensors" if lora_rank else "model.safetensors") in names
 
 
+def test_an_adapter_keeps_its_rank_and_scaling(saved, tmp_path):
+    adapter = tmp_path / "adapter"
+    Policy.load(ModelConfig(path=str(saved), lora_rank=4, lora_alpha=8)).save(adapter)
+    for own in (ModelConfig(path=str(adapter)), ModelConfig(path=str(adapter), lora_rank=4, lora_alpha=8)):
+        assert Policy.load(own).model.peft_config["default"].r == 4
+    with pytest.raises(ValueError, match=r'model.lora_rank is 2, but the adapter ".*" has 4, which stays; write 4'):
+        Policy.load(ModelConfig(path=str(adapter), lora_rank=2, lora_alpha=8))
+    with pytest.raises(ValueError, match=r'model.lora_alpha is 32, but the adapter ".*" has 8, which stays; write 8'):
+        Policy.load(ModelConfig(path=str(adapter), lora_rank=4))
+
+
+def test_the_vision_tower_of_an_adapter_can_be_frozen(saved, tmp_path):
+    Policy.load(ModelConfig(path=str(saved), lora_rank=4)).save(tmp_path / "adapter")
+    policy = Policy.load(ModelConfig(path=str(tmp_path / "adapter"), freeze_vision=True))
+    trained = {name for name, p in policy.model.named_parameters() if p.requires_grad}
+    assert trained
+    assert not any("vision_encoder" in name for name in trained)
+    before = weights(policy)
+    train_a_little(policy)
+    after = weights(policy)
+    assert {name for name in before if not torch.equal(before[name], after[name])} <= trained
+
+
 def test_an_adapter_names_its_base_and_is_small(saved, tmp_path):
     Policy.load(ModelConfig(path=str(saved), lora_rank=2)).save(tmp_path / "adapter")
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
