@@ -7,9 +7,8 @@ import jiwer
 import pytest
 from click.testing import CliRunner
 
-from ocr_verifiers import PreparedPage, char_edits, load_tests, pool, read_jsonl, run_test, word_edits
+from ocr_verifiers import PreparedPage, char_edits, load_tests, normalize, pool, read_jsonl, run_test, word_edits
 from ocr_verifiers.cli.main import main
-from ocr_verifiers.text import normalize
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def test_after_a_formula_that_ran_out_of_time_the_next_one_renders(monkeypatch):
 def test_after_a_formula_that_ran_out_of_memory_the_next_one_renders():
     """In a process of its own: the engine measures when it collects garbage, and one that is warm does so rarely."""
     code = r"""
-from ocr_verifiers import katex
+from ocr_verifiers.markup import katex
 whole, katex.MEMORY = katex.MEMORY, 2**20
 print(katex.render(r"\sqrt{\frac{a}{b}}+" * 250 + "m").error)
 katex.MEMORY = whole

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import NORMALIZATIONS, graphemes
-from ocr_verifiers.text import normalize
+from ocr_verifiers import NORMALIZATIONS, graphemes, normalize
 from ocr_verifiers.text.normalize import markdown, quotes, strict, whitespace
 
 

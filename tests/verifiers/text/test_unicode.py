@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_verifiers import PreparedPage, Rubric, char_edits, graphemes, parse_test, read_jsonl, run_test
+from ocr_verifiers import PreparedPage, Rubric, char_edits, graphemes, normalize, parse_test, read_jsonl, run_test
 from ocr_verifiers.metrics import diff_ratio, reading_order
-from ocr_verifiers.text import normalize
 
 ARABIC = "السلام عليكم ورحمة الله"
 
