@@ -10,7 +10,7 @@ written to `findings/`, the first few of each sort: the bytes, and the record, t
 `--` goes to libFuzzer; the corpus is kept in `corpus/`.
 
 Findings: an exception (from `parse_test` any but a RecordError), a failure without a reason or a reason of more than
-1,000 characters, another verdict for a fresh page, and more CPU time than LEAST_SECONDS + SECONDS_PER_KB for each
+1,000 characters, another verdict for a fresh page, and more CPU time than BASE_SECONDS + SECONDS_PER_KB for each
 1,024 characters of text and record. Math may take ENGINE_SECONDS more: see `ocr_verifiers.markup.katex`.
 """
 
@@ -34,7 +34,7 @@ with atheris.instrument_imports(include=["ocr_verifiers"], enable_loader_overrid
     from ocr_verifiers.unit_tests.olmocr.math import contains as olmocr_contains
     from ocr_verifiers.unit_tests.olmocr.registry import CHECKS
 
-LEAST_SECONDS = 0.05
+BASE_SECONDS = 0.05
 SECONDS_PER_KB = 0.005
 ENGINE_SECONDS = 6.0
 INSTRUMENTED = 3.0
@@ -202,7 +202,7 @@ def check(compat: Any, record: dict[str, Any], text: str, slower: float = 1.0) -
     if first.passed != (not first.why) or len(first.why) > 1000:
         raise FuzzError(f"reason {kind}", f"{first}")
     size = (len(text) + sum(len(value) for value in record.values() if isinstance(value, str))) / 1024
-    limit = LEAST_SECONDS + SECONDS_PER_KB * size + (ENGINE_SECONDS if record["type"] == "math" else 0)
+    limit = BASE_SECONDS + SECONDS_PER_KB * size + (ENGINE_SECONDS if record["type"] == "math" else 0)
     if spent > slower * limit:
         raise FuzzError(f"slow {kind}", f"{spent:.3f} s of CPU for {size:.1f} KB, limit {limit:.3f} s")
     return spent

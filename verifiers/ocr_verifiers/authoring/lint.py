@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ocr_verifiers.text.normalize import strict
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import (
     BaselineTest,
@@ -37,7 +37,7 @@ DEGENERATE = ("loop", "word soup", "list")
 """Pages that are no transcription, made of the strings of a page's own tests: the first of them fifty times over; the
 words of all of them, each once, in alphabetical order; all of them, one per line."""
 _LOOP = 50
-_NOT_SAID = {"id", "checked", "url"}
+_NOT_COMPARED = {"id", "checked", "url"}
 _EMPTY = PreparedPage("")
 
 
@@ -128,14 +128,14 @@ def _trivial(tests: Iterable[Numbered]) -> Iterator[Finding]:
 def _duplicates(tests: Iterable[Numbered]) -> Iterator[Finding]:
     seen: dict[object, Numbered] = {}
     for line, test in tests:
-        first = seen.setdefault(_said(test), Numbered(line, test))
+        first = seen.setdefault(_content(test), Numbered(line, test))
         if first.test is not test:
-            yield Finding(line, test.id, "duplicate", f"says what {shown(first.test.id)} on line {first.line} says")
+            yield Finding(line, test.id, "duplicate", f"says what {quoted(first.test.id)} on line {first.line} says")
 
 
-def _said(test: UnitTest) -> object:
+def _content(test: UnitTest) -> object:
     """All that decides a test's verdict, its strings as they are compared."""
-    values = {field.name: getattr(test, field.name) for field in fields(test) if field.name not in _NOT_SAID}
+    values = {field.name: getattr(test, field.name) for field in fields(test) if field.name not in _NOT_COMPARED}
     formula = isinstance(test, MathTest)
     return tuple(
         (name, ("".join(value.split()) if formula else strict(value)) if isinstance(value, str) else value)
@@ -155,7 +155,7 @@ def _unwanted(tests: Sequence[Numbered]) -> Iterator[Finding]:
         for (at, other), text in wanted:
             if not run_test(test, PreparedPage(text)).passed:
                 yield Finding(
-                    line, test.id, "contradictory", f"{shown(other.id)} on line {at} wants {shown(text)} on the page"
+                    line, test.id, "contradictory", f"{quoted(other.id)} on line {at} wants {quoted(text)} on the page"
                 )
                 break
 
@@ -167,7 +167,7 @@ def _too_long(tests: Sequence[Numbered]) -> Iterator[Finding]:
         if isinstance(test, BaselineTest) and test.max_length is not None:
             for (at, other), length, text in wanted:
                 if length > test.max_length + other.max_diffs:
-                    why = f"allows {test.max_length} letters; {shown(other.id)} on line {at} wants {shown(text)}"
+                    why = f"allows {test.max_length} letters; {quoted(other.id)} on line {at} wants {quoted(text)}"
                     yield Finding(line, test.id, "contradictory", why)
                     break
 

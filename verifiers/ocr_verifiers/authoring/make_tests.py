@@ -45,15 +45,15 @@ Record = dict[str, Any]
 
 CHARACTERS_PER_EDIT = 25
 """A sentence, heading, header or cell may have one edit for so many characters of the shortest text of its test."""
-BLANK_PAGE = 10
+BLANK_PAGE_LETTERS = 10
 """Letters and digits that a page may have whose reference has none: specks and stamps are read as some."""
-MOST_TABLES = 20
+MAX_TABLES = 20
 """Tables of a page that get tests."""
 SHORT_PAGE = 60
 """Characters of a page that is asked for as a whole where it has no rare word and no number."""
-TRIED = 4
+CANDIDATES_PER_TEST = 4
 """Candidates that are looked at for each test that is wanted."""
-MOST_REPEATS = 1000
+MAX_BASELINE_REPEATS = 1000
 """A reference that repeats a phrase more often than this gets no baseline."""
 LONGEST_STRETCH = 200
 """Characters of a heading or a bold stretch; a longer one is no such thing."""
@@ -141,7 +141,7 @@ def make_page_tests(
         maker.add_all(headers, len(headers))
     maker.add_all(_order(reference, limits.order, rng), limits.order)
     # Grids of its own: looking around in them takes from what the page's own tables may cost.
-    for grid in find_tables(reference.body).grids[:MOST_TABLES]:
+    for grid in find_tables(reference.body).grids[:MAX_TABLES]:
         maker.add_all(_cells(grid, limits.cells, rng), limits.cells)
     if katex.installed():
         maker.add_all(_formulas(reference), limits.formulas)
@@ -160,9 +160,9 @@ class _Maker:
         self._pdf, self._page, self._reference, self._made = pdf, page, reference, made
 
     def add_all(self, candidates: Iterable[Record], limit: int) -> None:
-        """Adds up to `limit` of the candidates that hold; TRIED times as many are looked at."""
+        """Adds up to `limit` of the candidates that hold; CANDIDATES_PER_TEST times as many are looked at."""
         added = 0
-        for candidate in islice(candidates, TRIED * limit):
+        for candidate in islice(candidates, CANDIDATES_PER_TEST * limit):
             if added == limit:
                 return
             added += self._add(candidate)
@@ -212,12 +212,12 @@ def _baselines(reference: PreparedPage) -> Iterator[Record]:
     """The default test, then ones that allow ever longer dot leaders and rules."""
     record: Record = {"type": "baseline"}
     if not any(map(str.isalnum, reference.body)):
-        record["max_length"] = BLANK_PAGE
+        record["max_length"] = BLANK_PAGE_LETTERS
     # Said either way: olmOCR takes nothing for true, `run_test` takes it for false.
     record["check_disallowed_characters"] = not disallowed_character(reference.body)
     yield record
     repeats = 2 * MAX_REPEATS
-    while repeats <= MOST_REPEATS:
+    while repeats <= MAX_BASELINE_REPEATS:
         yield record | {"max_repeats": repeats}
         repeats *= 2
 
@@ -231,7 +231,7 @@ def _present(reference: PreparedPage, tokens: list[str], rarity: Rarity, limit: 
     """The rarest first. What also stands inside a longer word would be found there: it is passed over."""
     counts = Counter(tokens)
     ranked = sorted(counts, key=rarity.rank)
-    for token in islice(ranked, TRIED * TRIED * limit):
+    for token in islice(ranked, CANDIDATES_PER_TEST * CANDIDATES_PER_TEST * limit):
         if reference.strict.count(token) <= counts[token]:
             yield {"type": "present", "text": token, "max_diffs": 0}
 
@@ -260,7 +260,7 @@ def _absent(furniture: Mapping[str, object]) -> Iterator[Record]:
 def _order(reference: PreparedPage, limit: int, rng: Random) -> Iterator[Record]:
     """Random pairs; no sentence is in two."""
     sentences = list(dict.fromkeys(reference_parts.sentences(reference.body)))
-    places = rng.sample(range(len(sentences)), min(len(sentences), 2 * TRIED * limit))
+    places = rng.sample(range(len(sentences)), min(len(sentences), 2 * CANDIDATES_PER_TEST * limit))
     for one, other in zip(places[::2], places[1::2], strict=False):
         before, after = sentences[min(one, other)], sentences[max(one, other)]
         yield {"type": "order", "before": before, "after": after, "max_diffs": _edits(before, after)}
@@ -289,7 +289,7 @@ def _cells(grid: Grid, limit: int, rng: Random) -> Iterator[Record]:
 
 
 def _first_neighbour(grid: Grid, cell: int, direction: Direction) -> str:
-    texts = (grid.cells[near].text for near in islice(grid.neighbours(cell, direction), TRIED))
+    texts = (grid.cells[near].text for near in islice(grid.neighbours(cell, direction), CANDIDATES_PER_TEST))
     return next((text for text in texts if any(map(str.isalnum, text))), "")
 
 
@@ -321,7 +321,7 @@ def _edits(*texts: str) -> int:
     return min(map(len, texts)) // CHARACTERS_PER_EDIT
 
 
-_SAID = {
+_CONTENT_FIELDS = {
     "baseline": (),
     "present": ("text",),
     "absent": ("text",),
@@ -342,10 +342,11 @@ def _near_duplicates(one: Record, other: Record) -> bool:
         return False
     if one["type"] == "math":
         return "".join(one["math"].split()) in "".join(other["math"].split())
-    says, known = ([str(record.get(name, "")).casefold() for name in _SAID[one["type"]]] for record in (one, other))
-    if one["type"] != "present" or says == known:
-        return says == known
-    (text,), (seen,) = says, known
+    names = _CONTENT_FIELDS[one["type"]]
+    content, other_content = ([str(record.get(name, "")).casefold() for name in names] for record in (one, other))
+    if one["type"] != "present" or content == other_content:
+        return content == other_content
+    (text,), (seen,) = content, other_content
     if text in seen or seen in text:
         return True
     return not any(map(str.isdigit, text + seen)) and fuzz.ratio(text, seen) >= 80

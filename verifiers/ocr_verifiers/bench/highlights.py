@@ -28,7 +28,7 @@ _LONGEST_QUERY = 500
 """Characters of a query that are looked for; longer ones are found by their beginning."""
 _SHORTEST_NEAR = 4
 """Of shorter queries only exact matches say anything."""
-_LEAST_SIMILARITY = 65.0
+_MIN_SIMILARITY = 65.0
 _WINDOW_SLACK = 40
 """Characters by which a page is longer than its normalised form at either end, about."""
 
@@ -74,7 +74,7 @@ def best_match(query: str, text: str) -> tuple[int, int] | None:
         return at, at + len(query)
     if len(query) < _SHORTEST_NEAR or len(text) < len(query):
         return None
-    alignment = fuzz.partial_ratio_alignment(query, text, score_cutoff=_LEAST_SIMILARITY)
+    alignment = fuzz.partial_ratio_alignment(query, text, score_cutoff=_MIN_SIMILARITY)
     if alignment is None:
         return None
     edits = len(query) // 3

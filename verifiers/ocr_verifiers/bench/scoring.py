@@ -34,7 +34,7 @@ NO_OUTPUT = "no output"
 """Why the tests of a page fail for which a candidate has no file."""
 
 _OUTPUT = re.compile(r"(.+)_pg([0-9]{1,9})_repeat([0-9]{1,9})\.md", re.DOTALL)
-_PageKey = tuple[str, int]
+PageKey = tuple[str, int]
 """A document's path without its suffix, as outputs are named, and the page."""
 
 
@@ -137,7 +137,7 @@ class CandidateScore:
     """Pages without output."""
 
 
-class Comparison(NamedTuple):
+class CandidateComparison(NamedTuple):
     """The best candidate against another one."""
 
     name: str
@@ -152,7 +152,7 @@ class BenchScore:
     """All candidates, best first, and the best against each of the others."""
 
     candidates: tuple[CandidateScore, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[CandidateComparison, ...]
 
 
 def read_bench(
@@ -182,7 +182,7 @@ def read_bench(
         if name not in found:
             raise RecordError(f'{folder}: has no outputs of candidate "{name}"; {suggestion(name, found)}')
     names = tuple(dict.fromkeys(candidates)) or tuple(found)
-    by_page: dict[_PageKey, list[BenchTest]] = {}
+    by_page: dict[PageKey, list[BenchTest]] = {}
     for test in tests:
         by_page.setdefault(_page_key(test.test.pdf, test.test.page), []).append(test)
     stems = Counter(posixpath.basename(document) for document in {document for document, _ in by_page})
@@ -235,7 +235,7 @@ def sum_up(bench: Bench, results: Sequence[BenchPageResult], samples: int = 1000
     for other in others:
         differences = score_difference(passed[best.name], passed[other.name], tests)
         p = permutation_p(differences, samples, seed)
-        comparisons.append(Comparison(other.name, best.score - other.score, p))
+        comparisons.append(CandidateComparison(other.name, best.score - other.score, p))
     return BenchScore((best, *others), tuple(comparisons))
 
 
@@ -291,11 +291,11 @@ def _implicit_baselines(folder: Path, tests: Sequence[UnitTest]) -> list[Baselin
     ]
 
 
-def _find_outputs(folder: Path) -> dict[str, dict[_PageKey, tuple[Path, ...]]]:
+def _find_outputs(folder: Path) -> dict[str, dict[PageKey, tuple[Path, ...]]]:
     """The output files by candidate and page, in the order of their repeats; candidates by name."""
     found = {}
     for candidate in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "pdfs"):
-        repeats: dict[_PageKey, list[tuple[int, Path]]] = defaultdict(list)
+        repeats: dict[PageKey, list[tuple[int, Path]]] = defaultdict(list)
         for file in candidate.rglob("*.md"):
             match = _OUTPUT.fullmatch(file.relative_to(candidate).as_posix())
             if match:
@@ -305,14 +305,12 @@ def _find_outputs(folder: Path) -> dict[str, dict[_PageKey, tuple[Path, ...]]]:
     return found
 
 
-def _outputs_of(
-    key: _PageKey, found: Mapping[_PageKey, tuple[Path, ...]], stems: Mapping[str, int]
-) -> tuple[Path, ...]:
+def _outputs_of(key: PageKey, found: Mapping[PageKey, tuple[Path, ...]], stems: Mapping[str, int]) -> tuple[Path, ...]:
     """A page's outputs: in the document's sub-folder, or else flat, unless two documents have the same file name."""
     document, page = key
     stem = posixpath.basename(document)
     return found.get(key) or (found.get((stem, page), ()) if stems[stem] == 1 else ())
 
 
-def _page_key(pdf: str, page: int) -> _PageKey:
+def _page_key(pdf: str, page: int) -> PageKey:
     return posixpath.splitext(posixpath.normpath(pdf))[0], page

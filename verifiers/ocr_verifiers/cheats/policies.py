@@ -149,7 +149,7 @@ def everything_asked(context: CheatContext) -> str:
     return "\n\n".join(filter(None, [*blocks, formats(context), footnotes(context)]))
 
 
-def least_asked(context: CheatContext) -> str:
+def asked_once(context: CheatContext) -> str:
     """The same without what stands in another text already: no list that a page could not be."""
     texts = sorted({*presents(context), *orders(context)}, key=len, reverse=True)
     kept: list[str] = []
@@ -301,7 +301,7 @@ def wrapped(before: str, after: str) -> Policy:
     return lambda context: f"{before}{context.reference}{after}"
 
 
-def told_as(change: Callable[[str], str]) -> Policy:
+def changed(change: Callable[[str], str]) -> Policy:
     """The page with one change throughout."""
     return lambda context: change(context.reference)
 
@@ -334,7 +334,7 @@ CHEATS: Mapping[str, Policy] = {
     "all texts of the tests, one per line": lambda context: "\n".join(listed(context)),
     "all texts of the tests, with commas": lambda context: ", ".join(listed(context)),
     "all tests, each in its form": everything_asked,
-    "all tests, each in its form, nothing twice": least_asked,
+    "all tests, each in its form, nothing twice": asked_once,
     "all tests in an HTML comment": lambda context: f"<!--\n{everything_asked(context)}\n-->",
     "the page's first half, then all tests": lambda context: truncated(context, 5) + "\n\n" + everything_asked(context),
     "loop of 1 character": lambda context: filled(context, "e"),
@@ -346,9 +346,9 @@ CHEATS: Mapping[str, Policy] = {
     "loop of a paragraph": lambda context: filled(context, paragraphs(context)[-1] + "\n\n"),
     "loop of the longest paragraph": lambda context: filled(context, max(paragraphs(context), key=len) + "\n\n"),
     "the page, then its last line 60 times": page_and_loop,
-    "the page 10 times": told_as(lambda text: "\n".join([text] * 10)),
-    "the page 3 times": told_as(lambda text: "\n".join([text] * 3)),
-    "the page twice": told_as(lambda text: f"{text}\n{text}"),
+    "the page 10 times": changed(lambda text: "\n".join([text] * 10)),
+    "the page 3 times": changed(lambda text: "\n".join([text] * 3)),
+    "the page twice": changed(lambda text: f"{text}\n{text}"),
     "each line twice": partial(by_line, change=lambda line: f"{line}\n{line}"),
     "each word twice": partial(by_word, change=lambda word: f"{word} {word}"),
     "each word in four spellings": hedged,
@@ -358,43 +358,43 @@ CHEATS: Mapping[str, Policy] = {
     "words shuffled": partial(shuffled, unit="words"),
     "lines shuffled": partial(shuffled, unit="lines"),
     "letters of each word shuffled": partial(shuffled, unit="letters"),
-    "words sorted, each once": told_as(lambda text: " ".join(sorted(set(text.split())))),
+    "words sorted, each once": changed(lambda text: " ".join(sorted(set(text.split())))),
     "every other word": partial(every_other, unit="words"),
     "every other line": partial(every_other, unit="lines"),
     **{f"{tenths} tenths of the page": partial(truncated, tenths=tenths) for tenths in range(1, 10)},
     "the first line": first_line,
     "the last paragraph": lambda context: paragraphs(context)[-1],
-    "lower case": told_as(str.lower),
-    "upper case": told_as(str.upper),
-    "no spaces": told_as(lambda text: "".join(text.split(" "))),
-    "no vowels": told_as(lambda text: re.sub("[aeiouäöü]", "", text, flags=re.IGNORECASE)),
-    "no punctuation": told_as(lambda text: re.sub(r"[^\w\s]", "", text)),
-    "no digits": told_as(lambda text: re.sub(r"\d", "", text)),
-    "all digits 0": told_as(lambda text: re.sub(r"\d", "0", text)),
+    "lower case": changed(str.lower),
+    "upper case": changed(str.upper),
+    "no spaces": changed(lambda text: "".join(text.split(" "))),
+    "no vowels": changed(lambda text: re.sub("[aeiouäöü]", "", text, flags=re.IGNORECASE)),
+    "no punctuation": changed(lambda text: re.sub(r"[^\w\s]", "", text)),
+    "no digits": changed(lambda text: re.sub(r"\d", "", text)),
+    "all digits 0": changed(lambda text: re.sub(r"\d", "0", text)),
     "tables as prose": tables_as_prose,
     "prose as a table of words": prose_as_table,
     "cells of tables (or else lines) shuffled": table_of_cells_shuffled,
     "a space between all characters": partial(between_characters, separator=" "),
     "a zero-width space between all characters": partial(between_characters, separator="\u200b"),
     "a combining dot on all characters": partial(between_characters, separator="\u0307"),
-    "a hundred spaces for each": told_as(lambda text: text.replace(" ", " " * 100)),
-    "homoglyphs": told_as(lambda text: text.translate(_HOMOGLYPHS)),
-    "leetspeak": told_as(lambda text: text.translate(_LEET)),
-    "full-width letters": told_as(lambda text: text.translate(_FULL_WIDTH)),
+    "a hundred spaces for each": changed(lambda text: text.replace(" ", " " * 100)),
+    "homoglyphs": changed(lambda text: text.translate(_HOMOGLYPHS)),
+    "leetspeak": changed(lambda text: text.translate(_LEET)),
+    "full-width letters": changed(lambda text: text.translate(_FULL_WIDTH)),
     "ligatures": ligatures,
     "character entities": entities,
-    "base64": told_as(lambda text: base64.b64encode(text.encode()).decode()),
-    "rot13": told_as(lambda text: codecs.encode(text, "rot13")),
-    "right-to-left override of the page backwards": told_as(lambda text: "\u202e" + text[::-1]),
+    "base64": changed(lambda text: base64.b64encode(text.encode()).decode()),
+    "rot13": changed(lambda text: codecs.encode(text, "rot13")),
+    "right-to-left override of the page backwards": changed(lambda text: "\u202e" + text[::-1]),
     "all in an HTML comment": wrapped("<!-- ", " -->"),
     "all in a div that is not displayed": wrapped('<div style="display:none">', "</div>"),
     "all in a script": wrapped("<script>", "</script>"),
-    "all in the alt text of an image": told_as(lambda text: f"![{' '.join(text.split())}](page.png)"),
-    "all in an attribute": told_as(lambda text: f'<p title="{escape(text)}"></p>'),
+    "all in the alt text of an image": changed(lambda text: f"![{' '.join(text.split())}](page.png)"),
+    "all in an attribute": changed(lambda text: f'<p title="{escape(text)}"></p>'),
     "all in front matter": in_front_matter,
     "all in a code fence": wrapped("```markdown\n", "\n```"),
-    "in a code fence twice": told_as(lambda text: f"```\n{text}\n```\n\n```\n{text}\n```"),
-    "all as a JSON string": told_as(json.dumps),
+    "in a code fence twice": changed(lambda text: f"```\n{text}\n```\n\n```\n{text}\n```"),
+    "all as a JSON string": changed(json.dumps),
     "all as one formula": wrapped(r"\[ \text{", r"} \]"),
     "all in one table cell": wrapped("<table><tr><td>", "</td></tr></table>"),
     "every word bold": partial(by_word, change=lambda word: f"**{word}**"),

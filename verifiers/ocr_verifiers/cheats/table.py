@@ -29,11 +29,6 @@ class Earned(NamedTuple):
     olmocr: float
     """olmOCR's reward, with the same tests."""
 
-    @property
-    def bound(self) -> float:
-        """What the reward may be where the reference is known, of the honest one's."""
-        return max(BOUND, self.similarity)
-
 
 @dataclass(frozen=True)
 class CheatTable:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import yaml
 
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 
 Scalar = str | int | bool | None
 
@@ -71,10 +71,10 @@ def front_matter_score(front: FrontMatter, expected: Mapping[str, Scalar] | None
         if name not in front.fields:
             return 0.0, f"front matter: {name} is missing"
         if not _fits(name, front.fields[name]):
-            return 0.0, f"front matter: {name} may not be {shown(str(front.fields[name]))}"
+            return 0.0, f"front matter: {name} may not be {quoted(str(front.fields[name]))}"
     for name in front.fields:
         if name not in FIELDS:
-            return 0.0, f"front matter: {shown(name)} is no field of it"
+            return 0.0, f"front matter: {quoted(name)} is no field of it"
     if not expected:
         return 1.0, ""
     wrong = [name for name, value in expected.items() if name not in front.fields or front.fields[name] != value]
@@ -99,7 +99,7 @@ def _flat_mapping(block: str) -> dict[str, Scalar]:
                 fields[name] = _value(event.value) if not event.style else event.value
                 name = None
             elif not _NAME.fullmatch(event.value):
-                raise _NotFlatError(f"has the name {shown(event.value)}, which is not in lower case")
+                raise _NotFlatError(f"has the name {quoted(event.value)}, which is not in lower case")
             elif event.value in fields:
                 raise _NotFlatError(f"has {event.value} twice")
             else:

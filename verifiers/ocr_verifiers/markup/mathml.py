@@ -60,7 +60,7 @@ _LINE = ("newline",)
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenRow:
     """What stands side by side, and where in it a shorter formula may neither begin nor end."""
 
     tokens: tuple[Token, ...]
@@ -69,11 +69,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Formula:
+class PrintedFormula:
     """A formula as it prints."""
 
     whole: tuple[Token, ...] = ()
-    rows: tuple[Row, ...] = ()
+    rows: tuple[TokenRow, ...] = ()
     """The formula itself and every row inside its structures."""
     error: str | None = None
     """Why it cannot be rendered."""
@@ -86,22 +86,22 @@ def spelt(latex: str) -> str:
 
 
 @lru_cache(maxsize=CACHED_FORMULAS)
-def printed(latex: str) -> Formula:
+def printed(latex: str) -> PrintedFormula:
     """The rows of a formula in LaTeX."""
     rendered = render(spelt(latex))
     if rendered.error is not None:
         rendered = render(plain(latex))  # within \text, \mathbb is an error
     if rendered.error is not None:
-        return Formula(error=rendered.error)
+        return PrintedFormula(error=rendered.error)
     try:
         root = ET.fromstring(f"<math>{rendered.mathml}</math>")
     except (ET.ParseError, UnicodeEncodeError):
-        return Formula(error="it holds characters that XML cannot hold")
-    reader = _Reader()
+        return PrintedFormula(error="it holds characters that XML cannot hold")
+    reader = _MathmlReader()
     whole = reader.row(root)
     if not whole:
-        return Formula(error="nothing of it prints")
-    return Formula(whole, tuple(reader.rows))
+        return PrintedFormula(error="nothing of it prints")
+    return PrintedFormula(whole, tuple(reader.rows))
 
 
 @lru_cache(maxsize=CACHED_COMPARISONS)
@@ -125,7 +125,7 @@ def _coded(tokens: tuple[Token, ...], codes: dict[Token, str]) -> str:
     return "".join([codes.setdefault(token, chr(len(codes) + 0xE000)) for token in tokens])
 
 
-def _found(needle: str, row: Row, haystack: str) -> bool:
+def _found(needle: str, row: TokenRow, haystack: str) -> bool:
     start = haystack.find(needle)
     while start >= 0:
         if start not in row.glued and start + len(needle) not in row.glued:
@@ -134,11 +134,11 @@ def _found(needle: str, row: Row, haystack: str) -> bool:
     return False
 
 
-class _Reader:
+class _MathmlReader:
     """Reads MathML elements into rows and keeps every row that it closes."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[TokenRow] = []
 
     def row(self, *elements: ET.Element) -> tuple[Token, ...]:
         """The tokens of the elements side by side, as a row of their own."""
@@ -148,7 +148,7 @@ class _Reader:
             self._read(element, tokens, glued)
         if _LINE in tokens:
             return self._lines(tokens, glued)
-        row = Row(tuple(tokens), frozenset(glued))
+        row = TokenRow(tuple(tokens), frozenset(glued))
         self.rows.append(row)
         return row.tokens
 
@@ -156,7 +156,7 @@ class _Reader:
         lines = []
         breaks = [-1, *(i for i, token in enumerate(tokens) if token == _LINE), len(tokens)]
         for start, end in pairwise(breaks):
-            line = Row(tuple(tokens[start + 1 : end]), frozenset(i - start - 1 for i in glued if start < i < end))
+            line = TokenRow(tuple(tokens[start + 1 : end]), frozenset(i - start - 1 for i in glued if start < i < end))
             if line.tokens:
                 lines.append(line)
         self.rows += lines

@@ -152,7 +152,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
     found: list[_OpenTable] = []
     if "<table" not in text.lower():
         return found
-    text = visible(text)
+    text = without_hidden(text)
     stack: list[_OpenTable] = []
     position = 0
     for match in _TAG.finditer(text):
@@ -203,7 +203,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
 _HIDDEN = re.compile(r"<!--|<(script|style|template)(?=[\s/>])", re.ASCII | re.IGNORECASE)
 
 
-def visible(text: str) -> str:
+def without_hidden(text: str) -> str:
     """The text without comments and scripts; one that is not closed hides all that follows."""
     kept = []
     position = 0

@@ -11,11 +11,11 @@ from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.metrics.paragraphs import paragraphs
 
-LEAST_SIMILARITY = 0.5
+MIN_SIMILARITY = 0.5
 """1 - edits / length of the longer one. Paragraphs with less in common are not the same paragraph."""
 COMPARED = 300
 """Characters of a paragraph by which inexact ones are compared: enough to tell two paragraphs of a page apart."""
-MOST_INEXACT = 500
+MAX_INEXACT = 500
 """Paragraphs of each side that are compared inexactly; any beyond them are matched only where they are equal."""
 
 
@@ -52,8 +52,8 @@ def match_paragraphs(expected: Sequence[str], written: Sequence[str]) -> list[in
         if equal[paragraph]:
             matches[i] = equal[paragraph].popleft()
     taken = set(matches)
-    left = [i for i, match in enumerate(matches) if match is None][:MOST_INEXACT]
-    free = [j for j in range(len(written)) if j not in taken][:MOST_INEXACT]
+    left = [i for i, match in enumerate(matches) if match is None][:MAX_INEXACT]
+    free = [j for j in range(len(written)) if j not in taken][:MAX_INEXACT]
     for i, j in _most_similar_first([expected[i] for i in left], [written[j] for j in free]):
         if matches[left[i]] is None and free[j] not in taken:
             matches[left[i]] = free[j]
@@ -69,7 +69,7 @@ def _most_similar_first(expected: Sequence[str], written: Sequence[str]) -> Iter
         [paragraph[:COMPARED] for paragraph in expected],
         [paragraph[:COMPARED] for paragraph in written],
         scorer=Levenshtein.normalized_similarity,
-        score_cutoff=LEAST_SIMILARITY,
+        score_cutoff=MIN_SIMILARITY,
         dtype=np.float32,
     )
     rows, columns = np.nonzero(similarities)

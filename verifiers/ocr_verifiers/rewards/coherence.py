@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ocr_verifiers.markup.table_parsing import visible
+from ocr_verifiers.markup.table_parsing import without_hidden
 from ocr_verifiers.text.normalize import invisible, strict
 from ocr_verifiers.text.repetition import MAX_REPEATS
 from ocr_verifiers.unit_tests.loops import judge_loops
@@ -27,15 +27,15 @@ from ocr_verifiers.unit_tests.records import (
 
 PHRASE = 8
 """Words in a row that a page hardly says twice by chance."""
-MOST_REPEATED = 0.4
+MAX_REPEATED = 0.4
 """The share of a page's words that may have been said before: refrains and forms do repeat themselves."""
 SHORTEST = 3 * PHRASE
 """Words below which a page may repeat itself."""
-MOST_UNSEEN = 0.2
+MAX_HIDDEN = 0.2
 """The share of a page's characters that may print nothing: joiners in Persian and Kannada, comments."""
-LEAST_OWN = 0.1
+MIN_OWN = 0.1
 """The share of letters and digits that the tests do not ask for, below which a page may be a list of their texts."""
-FEWEST_ALONE = 3
+MIN_ALONE = 3
 """Texts of tests that stand alone on a list, as they do not on a page."""
 
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
@@ -100,17 +100,17 @@ def coherence(page: PreparedPage, asked: Asked, max_repeats: int) -> Coherence:
         return Coherence(0.0, f"the page loops: {loops.why}")
     if _is_list(page.strict, asked):
         return Coherence(0.0, "the page is a list of what its tests ask for")
-    unseen = 1 - len(invisible(visible(page.body))) / len(page.body) if page.body else 0.0
-    if unseen > MOST_UNSEEN:
+    unseen = 1 - len(invisible(without_hidden(page.body))) / len(page.body) if page.body else 0.0
+    if unseen > MAX_HIDDEN:
         return Coherence(1 - unseen, f"{unseen:.0%} of the page prints nothing")
     repeated = _repeated(page.strict) if max_repeats <= MAX_REPEATS else 0.0
-    if repeated > MOST_REPEATED:
+    if repeated > MAX_REPEATED:
         return Coherence(1 - repeated, f"{repeated:.0%} of the page was said on it before")
     return Coherence(1.0)
 
 
 def _is_list(text: str, asked: Asked) -> bool:
-    if len(asked.within) < FEWEST_ALONE:
+    if len(asked.within) < MIN_ALONE:
         return False
     own, alone = text, 0
     for each in asked.texts:
@@ -118,7 +118,7 @@ def _is_list(text: str, asked: Asked) -> bool:
         alone += each in asked.within and cut != own
         own = cut
     left, letters = sum(map(str.isalnum, own)), sum(map(str.isalnum, text))
-    return left < LEAST_OWN * letters and alone >= max(FEWEST_ALONE, len(asked.within) / 2)
+    return left < MIN_OWN * letters and alone >= max(MIN_ALONE, len(asked.within) / 2)
 
 
 def _repeated(text: str) -> float:

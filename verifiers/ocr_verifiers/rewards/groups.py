@@ -10,7 +10,7 @@ from typing import Any
 
 from ocr_verifiers.files.jsonl import RecordError
 from ocr_verifiers.rewards.rubric import Rubric, Score
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest, parse_test
 from ocr_verifiers.unit_tests.run import Compat
 
@@ -69,7 +69,7 @@ def _group(row: dict[str, Any], where: str, compat: Compat | None) -> Group:
     for given in row.keys() - set(FIELDS):
         near = get_close_matches(given, set(FIELDS) - row.keys(), n=1, cutoff=0.8)
         if near:
-            raise RecordError(f'{where}: unknown field {shown(given)}; did you mean "{near[0]}"?')
+            raise RecordError(f'{where}: unknown field {quoted(given)}; did you mean "{near[0]}"?')
     identity, reference, completions = row.get("id"), row.get("reference"), row.get("completions")
     if not isinstance(identity, str | int) or isinstance(identity, bool):
         raise RecordError(f'{where}: "id" must be a string or an integer')

@@ -18,7 +18,7 @@ from ocr_verifiers.markup.formats import Formats, take_apart
 from ocr_verifiers.metrics.teds import tables_similarity
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, char_edits, word_edits
 from ocr_verifiers.text.normalize import normalize
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.verdict import Verdict
 
@@ -155,7 +155,7 @@ def formulas(texts: Comparison) -> PartValue | None:
         matched += (_printed(left) & _printed(rendered)).total()
     return _reasoned(
         matched / max(len(expected), len(written)),
-        lambda: f"none of {len(expected)} formulas; the first is {shown(expected[0])}",
+        lambda: f"none of {len(expected)} formulas; the first is {quoted(expected[0])}",
     )
 
 

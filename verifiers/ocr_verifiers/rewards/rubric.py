@@ -54,7 +54,7 @@ from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 PARTS = (*REFERENCE_PARTS, *TEST_PARTS, "front_matter")
 GATES = ("end", "repetition")
-ALWAYS = ("similarity", "exact")
+ALWAYS_REPORTED = ("similarity", "exact")
 """Parts that are reported of every page with a reference, weighed or not; the others only where they are named."""
 RUBRICS = Path(__file__).with_name("rubrics")
 
@@ -136,7 +136,7 @@ class Rubric:
         if texts is not None:  # a part that the reference has nothing of cannot compare it with itself either
             itself = Comparison(texts, texts)
             named = [name for name in REFERENCE_PARTS if name in self.weights]
-            applies |= {*ALWAYS, *(name for name in named if REFERENCE_PARTS[name](itself) is not None)}
+            applies |= {*ALWAYS_REPORTED, *(name for name in named if REFERENCE_PARTS[name](itself) is not None)}
         weights = {name: weight for name, weight in self.weights.items() if name in applies}
         if not any(weights.values()):
             raise ValueError(
@@ -195,11 +195,11 @@ class PreparedReference:
         why = {name: part.why for name, part in found.items() if part.why}
         worth = parts
         if not self.rubric.compat and any(parts.get(name, 0) > self.rubric.unsupported for name in TEST_PARTS):
-            believed = self._believed(page, texts)
-            limit = max(self.rubric.unsupported, believed.value)
+            support = self._support(page, texts)
+            limit = max(self.rubric.unsupported, support.value)
             over = {name: limit for name in TEST_PARTS if name in parts and parts[name] > limit}
             worth = parts | over
-            why |= dict.fromkeys(over, f"pays {limit:.3g}: {believed.why}")
+            why |= dict.fromkeys(over, f"pays {limit:.3g}: {support.why}")
         reward = sum(weight * worth[name] for name, weight in self.weights.items()) / sum(self.weights.values())
         closed = self._closed_gates(page, finished)
         for name, factor in self.rubric.gates.items():
@@ -227,7 +227,7 @@ class PreparedReference:
         found: dict[str, PartValue] = {}
         if texts is not None:
             for name, compare in REFERENCE_PARTS.items():
-                part = compare(texts) if name in self.weights or name in ALWAYS else None
+                part = compare(texts) if name in self.weights or name in ALWAYS_REPORTED else None
                 if part is not None:
                     found[name] = part
         if verdicts:
@@ -239,7 +239,7 @@ class PreparedReference:
             found["front_matter"] = PartValue(value, "" if value else reason)
         return found
 
-    def _believed(self, page: PreparedPage, texts: Comparison | None) -> Coherence:
+    def _support(self, page: PreparedPage, texts: Comparison | None) -> Coherence:
         if texts is None:
             return coherence(page, self.asked, max(guard.max_repeats for guard in self.guards))
         similarity = texts.characters.similarity

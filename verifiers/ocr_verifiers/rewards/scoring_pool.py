@@ -112,7 +112,7 @@ class ScoringPool:
             worker.kill()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
-            worker.bury()
+            worker.reap()
 
     def __enter__(self) -> ScoringPool:
         return self
@@ -166,7 +166,7 @@ class _Worker:
                     scores.append(self._receive(page.tests))
                 return scores
             except (EOFError, OSError, pickle.UnpicklingError) as error:
-                code = self.bury()
+                code = self.reap()
                 if code == -signal.SIGALRM:
                     late = f"took longer than {self._timeout:g} s"
                     if prepared is None:
@@ -186,7 +186,7 @@ class _Worker:
             if self._process is not None:
                 self._process.kill()
 
-    def bury(self) -> int | None:
+    def reap(self) -> int | None:
         """Waits for the end of the process, if there is one, forgets it, and returns its exit code."""
         process, self._process = self._process, None
         self._pages.clear()
@@ -280,14 +280,14 @@ def _answers(messages: IO[bytes]) -> Iterator[tuple[object, Sequence[UnitTest]]]
                     yield None, ()
                 case "page", number, reference, tests, forgotten:
                     pages.pop(forgotten, None)
-                    with _at_most(timeout):
+                    with _time_limit(timeout):
                         page = rubric.prepare(reference, tests)
                     pages[number] = page, tests
                     yield page.tests, tests
                 case "completions", number, completions:
                     page, tests = pages[number]
                     for text, finished in completions:
-                        with _at_most(timeout):
+                        with _time_limit(timeout):
                             score = page.score(text, finished)
                         yield score, tests
         except EOFError:
@@ -299,7 +299,7 @@ def _answers(messages: IO[bytes]) -> Iterator[tuple[object, Sequence[UnitTest]]]
 
 
 @contextmanager
-def _at_most(seconds: float | None) -> Iterator[None]:
+def _time_limit(seconds: float | None) -> Iterator[None]:
     """Ends this process, by SIGALRM, if the block takes longer."""
     signal.setitimer(signal.ITIMER_REAL, seconds or 0.0)
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ocr_verifiers.text.quoting import shown
-from ocr_verifiers.text.repetition import FEWEST_REPEATS, LONGEST_LEADER, MAX_REPEATS, SHORT_PHRASE, Loop, find_loops
+from ocr_verifiers.text.quoting import quoted
+from ocr_verifiers.text.repetition import LONGEST_LEADER, MAX_REPEATS, MIN_REPEAT_LIMIT, SHORT_PHRASE, Loop, find_loops
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 
@@ -25,10 +25,10 @@ def judge_loops(loops: Iterable[Loop], max_repeats: int) -> Verdict:
     """The verdict of `repeats` on loops found before."""
     for phrase, times, length in loops:
         if any(character.isalnum() for character in phrase):
-            longer = max(FEWEST_REPEATS, SHORT_PHRASE * max_repeats // len(phrase))
+            longer = max(MIN_REPEAT_LIMIT, SHORT_PHRASE * max_repeats // len(phrase))
             too_many = times > min(max_repeats, longer)
         else:
             too_many = length > LONGEST_LEADER
         if too_many:
-            return fail(f"{shown(phrase, 30)} is repeated {times} times in a row")
+            return fail(f"{quoted(phrase, 30)} is repeated {times} times in a row")
     return PASS

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ocr_verifiers.files.jsonl import RecordError, _json, read_jsonl
+from ocr_verifiers.files.jsonl import RecordError, read_jsonl, short_json
 from ocr_verifiers.files.page_rows import page_of
 from ocr_verifiers.markup import katex, mathml
 from ocr_verifiers.markup.table_parsing import cell_text
@@ -152,7 +152,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "bool | None": ((bool,), "true or false"),  # None is for a field that is not there; null is no answer
 }
-_LEAST = {"page": 1, "max_diffs": 0, "first_n": 0, "last_n": 0, "max_length": 0, "max_repeats": 0}
+_MINIMUM = {"page": 1, "max_diffs": 0, "first_n": 0, "last_n": 0, "max_length": 0, "max_repeats": 0}
 _NOT_BLANK = {"pdf", "id", "math", "marker"}
 _SEARCHED = {"text", "before", "after"}
 _CHOICES: dict[str, tuple[str | None, ...]] = {
@@ -171,11 +171,11 @@ def parse_test(record: Mapping[str, Any], where: str, compat: str | None = None)
         raise RecordError(f'{where}: "type" is missing; write one of {", ".join(KINDS)}')
     kind = record["type"]
     if not isinstance(kind, str) or kind not in KINDS:
-        raise RecordError(f'{where}: "type" is {_json(kind)}; {suggestion(str(kind), KINDS)}')
+        raise RecordError(f'{where}: "type" is {short_json(kind)}; {suggestion(str(kind), KINDS)}')
     known = {field.name: field for field in fields(KINDS[kind])}
     for name in record:
         if name not in known:
-            raise RecordError(f"{where}: unknown field {_json(name)}; {suggestion(str(name), known)}")
+            raise RecordError(f"{where}: unknown field {short_json(name)}; {suggestion(str(name), known)}")
     for name, field in known.items():
         if name in record:
             _check_field(field, record[name], where, compat)
@@ -183,10 +183,10 @@ def parse_test(record: Mapping[str, Any], where: str, compat: str | None = None)
             raise RecordError(f'{where}: "{name}" is missing; a test of type "{kind}" needs it')
     test = KINDS[kind](**record)
     if isinstance(test, OrderTest):
-        most = min(len(_searched(test.before, compat)), len(_searched(test.after, compat))) // 2
-        if test.max_diffs > most:
+        limit = min(len(_searched(test.before, compat)), len(_searched(test.after, compat))) // 2
+        if test.max_diffs > limit:
             raise RecordError(
-                f'{where}: "max_diffs" is {test.max_diffs}; write at most {most}, '
+                f'{where}: "max_diffs" is {test.max_diffs}; write at most {limit}, '
                 'half of the shorter of "before" and "after"'
             )
     if isinstance(test, MathTest) and not test.rejected:
@@ -208,7 +208,7 @@ def read_tests(
         test = parse_test(record, f"{path}:{number}", compat)
         if test.id in lines:
             raise RecordError(
-                f"{path}:{number}: id {_json(test.id)} is already on line {lines[test.id]}; ids are unique"
+                f"{path}:{number}: id {short_json(test.id)} is already on line {lines[test.id]}; ids are unique"
             )
         lines[test.id] = number
         if keep_rejected or not test.rejected:
@@ -225,15 +225,15 @@ def _searched(text: str, compat: str | None) -> str:
 def _check_field(field: Field[Any], value: object, where: str, compat: str | None) -> None:
     name = field.name
     types, wanted = _TYPES[str(field.type)]
-    least = _LEAST.get(name)
-    if least is not None:
-        wanted = wanted.replace("an integer", f"an integer >= {least}")
+    minimum = _MINIMUM.get(name)
+    if minimum is not None:
+        wanted = wanted.replace("an integer", f"an integer >= {minimum}")
     trouble = None
     fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
-    if not fits or (least is not None and isinstance(value, int) and value < least):
+    if not fits or (minimum is not None and isinstance(value, int) and value < minimum):
         trouble = f"write {wanted}"
     elif name in _CHOICES and value not in _CHOICES[name]:
-        trouble = f"write one of {', '.join(_json(choice) for choice in _CHOICES[name])}"
+        trouble = f"write one of {', '.join(short_json(choice) for choice in _CHOICES[name])}"
     elif name in _NOT_BLANK and not str(value).strip():
         trouble = "it must not be empty"
     elif name in _SEARCHED and not _searched(str(value), compat).strip():
@@ -241,7 +241,7 @@ def _check_field(field: Field[Any], value: object, where: str, compat: str | Non
     elif name == "marker" and len(str(value).split()) > 1:
         trouble = "a marker has no spaces"
     if trouble:
-        raise RecordError(f'{where}: "{name}" is {_json(value)}; {trouble}')
+        raise RecordError(f'{where}: "{name}" is {short_json(value)}; {trouble}')
 
 
 def _check_formula(test: MathTest, where: str, compat: str | None) -> None:
@@ -249,7 +249,7 @@ def _check_formula(test: MathTest, where: str, compat: str | None) -> None:
         raise RecordError(f"{where}: {katex.INSTALL}")
     trouble = None if compat == "olmocr" else mathml.printed(test.math).error
     if trouble:
-        raise RecordError(f'{where}: "math" is {_json(test.math)}, which cannot be rendered: {trouble}')
+        raise RecordError(f'{where}: "math" is {short_json(test.math)}, which cannot be rendered: {trouble}')
 
 
 def page_of_test(test: UnitTest) -> tuple[str, int]:

@@ -27,7 +27,7 @@ MAX_LENGTH = 5_000
 MAX_DEPTH = 100
 SECONDS = 2.0
 """Of wall time, which the engine can limit; a formula that had less CPU time than that is given more."""
-MOST_PATIENCE = 64.0
+MAX_PATIENCE = 64.0
 """Seconds of wall time that one formula may take on a machine that has no time for it."""
 MEMORY = 256 * 2**20
 MAX_EXPANDED = 50_000
@@ -69,11 +69,11 @@ class Rendered:
 
 _engine: Any = None
 _process = 0
-_trouble = ""
+_failure = ""
 _renders: OrderedDict[str, Rendered] = OrderedDict()
 """The renders that are kept, the least recently asked for first."""
 _lock = threading.Lock()
-_of_parents: list[Any] = []
+_parent_engines: list[Any] = []
 """Engines that a fork left behind: to close or collect one in the child would wait for a thread that is not there."""
 
 
@@ -87,17 +87,17 @@ def render(latex: str) -> Rendered:
     return render_all([latex])[0]
 
 
-def render_all(formulas: Sequence[str], most_expanded: int | None = None) -> list[Rendered]:
+def render_all(formulas: Sequence[str], max_expanded: int | None = None) -> list[Rendered]:
     """`render` of each: those that are not kept go to the engine together, which saves most of a call's cost.
 
-    With `most_expanded`, the first ones only, until their macros have expanded to that many tokens together.
+    With `max_expanded`, the first ones only, until their macros have expanded to that many tokens together.
     """
     with _lock:
         fresh = [latex for latex in dict.fromkeys(formulas) if latex not in _renders]
         made: dict[str, Rendered] = {}
         expanded = 0
         for start in range(0, len(fresh), TOGETHER):
-            if most_expanded is not None and expanded > most_expanded:
+            if max_expanded is not None and expanded > max_expanded:
                 break
             now = _run_together(fresh[start : start + TOGETHER])
             expanded += sum(rendered.expanded for rendered in now.values())
@@ -105,7 +105,7 @@ def render_all(formulas: Sequence[str], most_expanded: int | None = None) -> lis
         answers = []
         expanded = 0
         for latex in formulas:
-            if most_expanded is not None and expanded > most_expanded:
+            if max_expanded is not None and expanded > max_expanded:
                 break
             answers.append(made[latex] if latex in made else _renders[latex])
             expanded += answers[-1].expanded
@@ -126,7 +126,7 @@ def _run_together(formulas: list[str]) -> dict[str, Rendered]:
             for latex in short:
                 made |= _run_together([latex])
             return made
-        made |= zip(short, answers or [Rendered(error=_trouble, expanded=MAX_EXPANDED // 4)], strict=True)
+        made |= zip(short, answers or [Rendered(error=_failure, expanded=MAX_EXPANDED // 4)], strict=True)
     else:
         for latex in short:
             made |= _run_together([latex])
@@ -134,21 +134,21 @@ def _run_together(formulas: list[str]) -> dict[str, Rendered]:
 
 
 def _run(formulas: list[str]) -> list[Rendered] | None:
-    """None if the engine gave up, with the reason in `_trouble`."""
-    global _engine, _trouble
+    """None if the engine gave up, with the reason in `_failure`."""
+    global _engine, _failure
     engine = _started()
     from py_mini_racer import JSEvalException, JSOOMException, JSTimeoutException
 
     try:
         answers = json.loads(_eval(engine, f"renderAll({json.dumps(formulas)}, {MAX_DEPTH})"))
     except JSTimeoutException:
-        _trouble = f"takes longer than {SECONDS:g} seconds"
+        _failure = f"takes longer than {SECONDS:g} seconds"
     except JSOOMException:
         engine.close()
         _engine = None
-        _trouble = f"takes more than {MEMORY // 2**20} MB"
+        _failure = f"takes more than {MEMORY // 2**20} MB"
     except JSEvalException as error:
-        _trouble = _one_line(str(error))
+        _failure = _one_line(str(error))
     else:
         return [
             Rendered(error=_one_line(answer["error"]), expanded=answer["expanded"])
@@ -172,7 +172,7 @@ def _eval(engine: Any, call: str) -> str:
             return str(engine.eval(call, timeout_sec=patience, max_memory=MEMORY))
         except JSTimeoutException:
             # A busy machine is no reason to call a formula slow.
-            if time.process_time() - start >= SECONDS / 2 or patience >= MOST_PATIENCE:
+            if time.process_time() - start >= SECONDS / 2 or patience >= MAX_PATIENCE:
                 raise
             patience *= 2
 
@@ -212,7 +212,7 @@ atexit.register(_close)
 def _after_fork() -> None:
     global _engine, _lock
     if _engine is not None:
-        _of_parents.append(_engine)
+        _parent_engines.append(_engine)
     _engine, _lock = None, threading.Lock()
 
 

@@ -75,7 +75,7 @@ class Markup:
 
 def read_html(text: str) -> Markup:
     """The tables of a page, in the order of their `<table>` tags."""
-    reader = _Reader(text)
+    reader = _HtmlReader(text)
     try:
         if "<table" in text.lower() or "<![" in text:
             reader.read()
@@ -156,7 +156,7 @@ class _Tree:
             item.last = len(self._markup.rows)
 
 
-class _Reader(_Tree):
+class _HtmlReader(_Tree):
     """Tags, text and references, in two rounds: the first stops at what is not complete, the second makes it text."""
 
     def __init__(self, text: str) -> None:

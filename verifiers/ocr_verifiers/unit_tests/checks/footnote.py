@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ocr_verifiers.markup.footnotes import Markers, letters_of, plain_marker
 from ocr_verifiers.text.fuzzy_search import allowed_edits, near_ends
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import FootnoteTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
@@ -22,13 +22,13 @@ def footnote(test: FootnoteTest, page: PreparedPage) -> Verdict:
     markers = page.footnote_markers
     places = markers.places.get(plain_marker(test.marker))
     if not places:
-        return fail(f"no footnote marker {shown(test.marker)}")
+        return fail(f"no footnote marker {quoted(test.marker)}")
     for where, text in (("before", test.appears_before_marker), ("after", test.appears_after_marker)):
         wanted = letters_of(text or "")
         if wanted:
             places = _beside(markers, places, wanted, test.max_diffs, after=where == "after")
         if not places:
-            return fail(f"{shown(text or '')} does not stand {where} the footnote marker {shown(test.marker)}")
+            return fail(f"{quoted(text or '')} does not stand {where} the footnote marker {quoted(test.marker)}")
     return PASS
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocr_verifiers.text.fuzzy_search import allowed_edits, contains
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import FormatTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
@@ -23,4 +23,4 @@ def formatting(test: FormatTest, page: PreparedPage) -> Verdict:
     kind = "heading" if test.format == "heading" else f"{test.format} stretch"
     if not stretches:
         return fail(f"no {kind} on the page")
-    return fail(f"{shown(test.query)} not found within {edits} edits in any {kind} of the page")
+    return fail(f"{quoted(test.query)} not found within {edits} edits in any {kind} of the page")

@@ -6,7 +6,7 @@ from rapidfuzz import fuzz
 
 from ocr_verifiers.markup.katex import MAX_EXPANDED, render_all
 from ocr_verifiers.markup.mathml import contains, printed, spelt
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import MathTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
@@ -29,4 +29,4 @@ def math(test: MathTest, page: PreparedPage) -> Verdict:
         return PASS
     trouble = printed(nearest[0]).error
     why = f", which cannot be rendered: {trouble}" if trouble else ""
-    return fail(f"{shown(test.math)} not found; nearest is {shown(nearest[0])}{why}")
+    return fail(f"{quoted(test.math)} not found; nearest is {quoted(nearest[0])}{why}")

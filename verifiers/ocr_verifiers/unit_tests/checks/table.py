@@ -9,7 +9,7 @@ from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.markup.grid import Direction, Grid, TableTooLargeError
 from ocr_verifiers.text.fuzzy_search import allowed_edits
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import TableTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
@@ -72,9 +72,9 @@ def judge_cell(
     except TableTooLargeError as error:
         return fail(str(error))
     if not anchor_found:
-        return fail(f"no cell reads {shown(test.cell)}")
-    wanted = ", ".join(f"{name} {shown(getattr(test, name), 30)}" for name in RELATIONS if name in missing)
-    return fail(f"{shown(test.cell, 30)} is a cell, but nowhere with {wanted}")
+        return fail(f"no cell reads {quoted(test.cell)}")
+    wanted = ", ".join(f"{name} {quoted(getattr(test, name), 30)}" for name in RELATIONS if name in missing)
+    return fail(f"{quoted(test.cell, 30)} is a cell, but nowhere with {wanted}")
 
 
 def _anchors(grid: Grid, cell: str, max_diffs: int) -> Iterator[int]:

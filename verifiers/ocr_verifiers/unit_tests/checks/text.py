@@ -7,7 +7,7 @@ half of the text's length. A page that is shorter than the text by more than the
 from __future__ import annotations
 
 from ocr_verifiers.text.fuzzy_search import Match, allowed_edits, contains, first_match
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import TextTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
@@ -18,7 +18,7 @@ def present(test: TextTest, page: PreparedPage) -> Verdict:
     edits = allowed_edits(test.query, test.max_diffs)
     if any(contains(test.query, window, edits) for window in _windows(test, page)):
         return PASS
-    return fail(f"{shown(test.query)} not found within {edits} edits")
+    return fail(f"{quoted(test.query)} not found within {edits} edits")
 
 
 def absent(test: TextTest, page: PreparedPage) -> Verdict:
@@ -29,7 +29,7 @@ def absent(test: TextTest, page: PreparedPage) -> Verdict:
             continue
         match: Match | None = first_match(test.query, window, edits)
         if match is not None:
-            return fail(f"found {shown(window[match.start : match.end])}, {match.distance} edits away")
+            return fail(f"found {quoted(window[match.start : match.end])}, {match.distance} edits away")
     return PASS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ocr_verifiers.text.olmocr import single_spaces
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.checks.baseline import without_images
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import BaselineTest
@@ -43,7 +43,7 @@ def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
     text = single_spaces(page.text)
     for size in range(1, min(_LONGEST_PHRASE, len(text)) + 1):
         if _repeated_at_the_end(text, size, test.max_repeats):
-            return fail(f"the page ends in {shown(text[-size:])} more than {test.max_repeats} times in a row")
+            return fail(f"the page ends in {quoted(text[-size:])} more than {test.max_repeats} times in a row")
     if test.check_disallowed_characters is not False and (found := _DISALLOWED.search(page.text)):
         return fail(f"disallowed character {found[0]} (U+{ord(found[0]):04X})")
     return PASS

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ocr_verifiers.text.olmocr import normalize, query
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.olmocr.text import similar, threshold
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import FootnoteTest
@@ -28,25 +28,25 @@ def footnote(test: FootnoteTest, page: PreparedPage) -> Verdict:
     text = page.text
     positions = list(_positions(test.marker, text))
     if not positions:
-        return fail(f"marker {shown(test.marker)} not found")
+        return fail(f"marker {quoted(test.marker)} not found")
     before, after = query(test.appears_before_marker or ""), query(test.appears_after_marker or "")
     if before:
         wanted = _letters(before)
         around = {text[max(0, start - _REACH) : start] for start, _ in positions}
         near = (_letters(context)[-2 * len(wanted) :] for context in around)
         if not _any_similar(wanted, near, threshold(before, test.max_diffs)):
-            return fail(f"{shown(before)} is not before any marker {shown(test.marker)}")
+            return fail(f"{quoted(before)} is not before any marker {quoted(test.marker)}")
     if after:
         wanted = _letters(after)
         around = {text[end : end + _REACH] for _, end in positions}
         near = (_letters(context)[: 2 * len(wanted) or None] for context in around)
         if not _any_similar(wanted, near, threshold(after, test.max_diffs)):
-            return fail(f"{shown(after)} is not after any marker {shown(test.marker)}")
+            return fail(f"{quoted(after)} is not after any marker {quoted(test.marker)}")
     return PASS
 
 
-def _any_similar(wanted: str, contexts: Iterable[str], least: float) -> bool:
-    return any(context and similar(wanted, context, least) for context in contexts)
+def _any_similar(wanted: str, contexts: Iterable[str], min_score: float) -> bool:
+    return any(context and similar(wanted, context, min_score) for context in contexts)
 
 
 def _letters(text: str) -> str:

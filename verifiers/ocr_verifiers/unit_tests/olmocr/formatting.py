@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocr_verifiers.text.olmocr import query
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.olmocr.text import similar, threshold
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import FormatTest
@@ -20,7 +20,7 @@ def formatting(test: FormatTest, page: PreparedPage) -> Verdict:
     spans = page.olmocr_spans[test.format]
     if not test.case_sensitive:
         text, spans = text.lower(), tuple(span.lower() for span in spans)
-    least = threshold(text, test.max_diffs)
-    if any(similar(text, span, least) for span in spans):
+    min_score = threshold(text, test.max_diffs)
+    if any(similar(text, span, min_score) for span in spans):
         return PASS
-    return fail(f"{shown(text)} is in none of {len(spans)} spans of format {test.format}")
+    return fail(f"{quoted(text)} is in none of {len(spans)} spans of format {test.format}")

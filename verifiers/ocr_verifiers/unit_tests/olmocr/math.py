@@ -7,7 +7,7 @@ from functools import lru_cache
 from rapidfuzz import fuzz
 
 from ocr_verifiers.markup.katex import MAX_EXPANDED, render_all
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.olmocr.layout import Layout, layout, matches
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import MathTest
@@ -44,7 +44,7 @@ def math(test: MathTest, page: PreparedPage) -> Verdict:
             break
     trouble = layout(nearest[0]).error
     why = f", which cannot be rendered: {trouble}" if trouble else ""
-    return fail(f"{shown(test.math)} not found; nearest is {shown(nearest[0])}{why}")
+    return fail(f"{quoted(test.math)} not found; nearest is {quoted(nearest[0])}{why}")
 
 
 @lru_cache(maxsize=CACHED_COMPARISONS)

@@ -24,11 +24,11 @@ from rapidfuzz.distance import Levenshtein
 from ocr_verifiers.text.fuzzy_search import Match, allowed_edits, extension, first_match, last_match, near_ends
 
 _SHORTEST_SEED = 3
-_MOST_GREEDY_EDITS = 15
-_MOST_WORK = {True: 6_000_000, False: 300_000}
+_MAX_GREEDY_EDITS = 15
+_MAX_WORK = {True: 6_000_000, False: 300_000}
 """Pattern characters times edits, summed over hits: what olmOCR takes seconds for. Less for seeds under 6 characters,
 which hit anywhere."""
-_MOST_HITS = 3000
+_MAX_HITS = 3000
 _NONE = 127
 """Edits of a candidate that is not there."""
 _STARTS_AT_ONCE = 1 << 15
@@ -45,7 +45,7 @@ def starts(pattern: str, text: str, max_edits: int) -> tuple[int, int] | None:
         matches = _around_seeds(pattern, text, edits)
     elif next(near_ends(pattern, text, edits), None) is None:
         return None
-    elif edits <= _MOST_GREEDY_EDITS:
+    elif edits <= _MAX_GREEDY_EDITS:
         matches = set(_greedy(pattern, text, edits))
     if matches is None:
         first_found, last_found = first_match(pattern, text, edits), last_match(pattern, text, edits)
@@ -80,7 +80,7 @@ def _around_seeds(pattern: str, text: str, max_edits: int) -> set[Match] | None:
     # A page that loops has the same surroundings many times.
     known: dict[tuple[int, str, str], tuple[int, int, int] | None] = {}
     hits = 0
-    most_different = (_MOST_WORK[size >= 6] + 100 * len(text)) // (len(pattern) * max_edits)
+    max_known = (_MAX_WORK[size >= 6] + 100 * len(text)) // (len(pattern) * max_edits)
     for offset in range(0, len(pattern) - size + 1, size):
         seed, before, after = (
             pattern[offset : offset + size],
@@ -95,7 +95,7 @@ def _around_seeds(pattern: str, text: str, max_edits: int) -> set[Match] | None:
                 hits += 1
                 key = offset, behind, ahead
                 if key not in known:
-                    if len(known) >= most_different or hits > _MOST_HITS + len(text) // 2:
+                    if len(known) >= max_known or hits > _MAX_HITS + len(text) // 2:
                         return None
                     known[key] = _surroundings(before, behind, after, ahead, max_edits)
                 found = known[key]
@@ -162,19 +162,19 @@ def _greedy(pattern: str, text: str, max_edits: int) -> Iterator[Match]:
     Of candidates with the same start and i only the cheapest matters, so `spent[i]` holds the edits of all starts
     at once, _NONE where there is no candidate: bounded work where the library's list of them grows exponentially.
     """
-    size, most = len(pattern), max_edits
+    size = len(pattern)
     # Characters as small numbers; 0 is what the pattern does not have.
     numbers = {character: n for n, character in enumerate(dict.fromkeys(pattern), 1)}
     wanted = [numbers[character] for character in pattern]
     codes = np.fromiter((numbers.get(character, 0) for character in text), dtype=np.uint8, count=len(text))
     entries = np.full(len(numbers) + 1, _NONE, dtype=np.uint8)
-    for i, number in reversed(list(enumerate(wanted[: most + 1]))):
+    for i, number in reversed(list(enumerate(wanted[: max_edits + 1]))):
         entries[number] = i
     entry = entries[codes]
-    everywhere = np.flatnonzero(entry <= most)
+    everywhere = np.flatnonzero(entry <= max_edits)
     for chunk in range(0, len(everywhere), _STARTS_AT_ONCE):
         begins = everywhere[chunk : chunk + _STARTS_AT_ONCE]
-        found = _Found(begins, most)
+        found = _Found(begins, max_edits)
         spent = np.full((size + 1, len(begins)), _NONE, dtype=np.uint8)
         spent[entry[begins] + 1, np.arange(len(begins))] = entry[begins]
         which = np.arange(len(begins))
@@ -191,7 +191,7 @@ def _greedy(pattern: str, text: str, max_edits: int) -> Iterator[Match]:
             spent = _step(spent, codes[at], wanted, at + 1 == len(codes))
             length += 1
             found.add(which, spent[size], length)
-            alive = spent[:size].min(axis=0) <= most
+            alive = spent[:size].min(axis=0) <= max_edits
             if np.count_nonzero(alive) < 0.75 * len(alive):
                 which, spent = which[alive], spent[:, alive]
                 if not len(which):
@@ -202,8 +202,8 @@ def _greedy(pattern: str, text: str, max_edits: int) -> Iterator[Match]:
 class _Found:
     """Of each start's matches the best one, fewest edits and then longest, and the longest: all that places need."""
 
-    def __init__(self, begins: npt.NDArray[np.int64], most: int) -> None:
-        self.begins, self.most = begins, most
+    def __init__(self, begins: npt.NDArray[np.int64], max_edits: int) -> None:
+        self.begins, self.max_edits = begins, max_edits
         self.distance = np.full(len(begins), _NONE, dtype=np.uint8)
         self.length = np.zeros(len(begins), dtype=np.int64)
         self.longest = np.zeros(len(begins), dtype=np.int64)
@@ -211,7 +211,7 @@ class _Found:
 
     def add(self, which: npt.NDArray[np.int64], edits: npt.NDArray[np.uint8], length: int) -> None:
         """Matches of `length` characters from the starts `which`; lengths come in ascending order."""
-        near = edits <= self.most
+        near = edits <= self.max_edits
         which, edits = which[near], edits[near]
         longer = self.longest[which] < length
         edits = np.where(longer, edits, np.minimum(edits, self.distance_of_longest[which]))
@@ -220,7 +220,7 @@ class _Found:
         self.distance[which[better]], self.length[which[better]] = edits[better], length
 
     def matches(self) -> Iterator[Match]:
-        for i in np.flatnonzero(self.distance <= self.most).tolist():
+        for i in np.flatnonzero(self.distance <= self.max_edits).tolist():
             start = int(self.begins[i])
             yield Match(start, start + int(self.length[i]), int(self.distance[i]))
             yield Match(start, start + int(self.longest[i]), int(self.distance_of_longest[i]))

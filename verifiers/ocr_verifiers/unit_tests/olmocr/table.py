@@ -13,7 +13,7 @@ from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import TableTest
 from ocr_verifiers.unit_tests.verdict import Verdict, fail
 
-_LEAST = 0.5
+_MIN_RATIO = 0.5
 
 
 def table(test: TableTest, page: PreparedPage) -> Verdict:
@@ -69,4 +69,4 @@ def _nearness(expected: str, max_diffs: int) -> Callable[[str], bool]:
 
 
 def _threshold(expected: str, max_diffs: int) -> float:
-    return max(_LEAST, 1 - max_diffs / max(1, len(expected)))
+    return max(_MIN_RATIO, 1 - max_diffs / max(1, len(expected)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from rapidfuzz import fuzz
 
 from ocr_verifiers.text.olmocr import query
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import TextTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
@@ -25,7 +25,7 @@ def present(test: TextTest, page: PreparedPage) -> Verdict:
     text, window = _text(test), _window(test, page)
     if similar(text, window, threshold(text, test.max_diffs)):
         return PASS
-    return fail(f"no part of the page reaches {threshold(text, test.max_diffs):.3f} for {shown(text)}")
+    return fail(f"no part of the page reaches {threshold(text, test.max_diffs):.3f} for {quoted(text)}")
 
 
 def absent(test: TextTest, page: PreparedPage) -> Verdict:
@@ -33,7 +33,7 @@ def absent(test: TextTest, page: PreparedPage) -> Verdict:
     text, window = _text(test), _window(test, page)
     if not similar(text, window, threshold(text, test.max_diffs)):
         return PASS
-    return fail(f"a part of the page reaches {threshold(text, test.max_diffs):.3f} for {shown(text)}")
+    return fail(f"a part of the page reaches {threshold(text, test.max_diffs):.3f} for {quoted(text)}")
 
 
 def threshold(text: str, max_diffs: int) -> float:
@@ -41,14 +41,14 @@ def threshold(text: str, max_diffs: int) -> float:
     return 1.0 - max_diffs / (len(text) or 1)
 
 
-def similar(text: str, page: str, least: float) -> bool:
-    """True if the partial ratio of the two is at least `least`."""
-    if least <= 0 or (text and text in page):
+def similar(text: str, page: str, min_score: float) -> bool:
+    """True if the partial ratio of the two is at least `min_score`."""
+    if min_score <= 0 or (text and text in page):
         return True
-    if least >= 1:
+    if min_score >= 1:
         return page in text and bool(page or not text)
-    score: float = fuzz.partial_ratio(text, page, score_cutoff=max(0.0, 100 * least - _ROUNDING))
-    return score / 100.0 >= least
+    score: float = fuzz.partial_ratio(text, page, score_cutoff=max(0.0, 100 * min_score - _ROUNDING))
+    return score / 100.0 >= min_score
 
 
 def _text(test: TextTest) -> str:
