@@ -47,18 +47,11 @@ def trl_reward(
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
+        def finished(row: int) -> bool:
+            return not end_token_ids or completion_ids[row][-1] in end_token_ids
+
         nothing = [None] * len(completions)
-        pages: dict[tuple[str | None, str], list[int]] = {}
-        for row, page in enumerate(zip(reference or nothing, map(_as_json, tests or nothing), strict=True)):
-            pages.setdefault(page, []).append(row)
-        groups: dict[Group, list[int]] = {}
-        for (text, records), rows in pages.items():
-            where = f"row {rows[0] + 1}"
-            parsed = _parse(records, where, rubric)
-            if text is not None or parsed:
-                texts = tuple(_text(completions[row]) for row in rows)
-                finished = tuple(not end_token_ids or completion_ids[row][-1] in end_token_ids for row in rows)
-                groups[Group(where, rows[0], text, parsed, texts, finished)] = rows
+        groups = _as_groups(rubric, completions, finished, reference or nothing, tests or nothing)
         rewards: list[float | None] = [None] * len(completions)
         parts: dict[str, list[float]] = {}
         for group, scores in score(groups):
@@ -101,6 +94,23 @@ def verl_compute_score(rubric: Rubric | None = None) -> Callable[..., float]:
 
 compute_score = verl_compute_score()
 """With the default rubric: what verl loads from `pkg://ocr_verifiers.adapters` by this name."""
+
+
+def _as_groups(
+    rubric: Rubric, completions: Column, finished: Callable[[int], bool], reference: Column, tests: Column
+) -> dict[Group, list[int]]:
+    """The rows of each page as a group, with their numbers; without rows that have neither reference nor tests."""
+    pages: dict[tuple[str | None, str], list[int]] = {}
+    for row, page in enumerate(zip(reference, map(_as_json, tests), strict=True)):
+        pages.setdefault(page, []).append(row)
+    groups: dict[Group, list[int]] = {}
+    for (text, records), rows in pages.items():
+        where = f"row {rows[0] + 1}"
+        parsed = _parse(records, where, rubric)
+        if text is not None or parsed:
+            texts = tuple(_text(completions[row]) for row in rows)
+            groups[Group(where, rows[0], text, parsed, texts, tuple(map(finished, rows)))] = rows
+    return groups
 
 
 def _as_json(records: str | Iterable[dict[str, Any]] | None) -> str:

@@ -133,7 +133,7 @@ def test_compat_runs_rejected_tests_and_pays_for_absent_texts_on_an_empty_page(g
 
 
 def test_compat_takes_what_olmocr_takes(groups):
-    """Its "x<B>" has four characters, for it drops lower-case tags only; ours has one, half of which is no edit."""
+    """Its "x<B>" has four characters, because it drops only lower-case tags; ours has one, so no edit is allowed."""
     order = unit_test("order", before="x<B>", after="</B>y", max_diffs=2)
     line = {"id": "a", "tests": [order], "completions": ["x<B> z </B>y"]}
     assert groups([line]).exit_code == 2
@@ -142,7 +142,7 @@ def test_compat_takes_what_olmocr_takes(groups):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ({"id": "a", "completions": [""]}, 'has neither "reference" nor "tests"; there is nothing to score with'),
         ({"id": "a", "tests": [], "completions": []}, 'has neither "reference" nor "tests"'),
@@ -159,10 +159,10 @@ def test_compat_takes_what_olmocr_takes(groups):
         ("[1]\n", "is not an object"),
     ],
 )
-def test_a_line_that_cannot_be_scored_is_an_addressed_error(groups, line, told):
+def test_a_line_that_cannot_be_scored_is_an_addressed_error(groups, line, message):
     good = {"id": "a", "reference": "x", "completions": []}
-    assert complaint(groups([good, line], "--json", "out.jsonl")).startswith(f"Error: rollout.jsonl:2: {told}") or (
-        told in complaint(groups([good, line], "--json", "out.jsonl"))
+    assert complaint(groups([good, line], "--json", "out.jsonl")).startswith(f"Error: rollout.jsonl:2: {message}") or (
+        message in complaint(groups([good, line], "--json", "out.jsonl"))
     )
 
 

@@ -1,4 +1,4 @@
-"""Text normalisations: what may differ between two texts that count as equal."""
+"""Text normalisations: which differences between two texts are ignored."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""`math`: a formula is on the page."""
+"""math: is a formula on the page?"""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ocr_verifiers.unit_tests.records import MathTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 MAX_FORMULAS = 300
-"""Formulas of a page that one test compares, those most like its own first."""
+"""How many formulas of a page one test compares, the most similar ones first."""
 
 
 def math(test: MathTest, page: PreparedPage) -> Verdict:
-    """Passes if a formula of the page prints like the reference, or contains it; the same LaTeX passes unrendered."""
+    """Passes if a formula of the page prints like the reference or contains it. Equal LaTeX passes unrendered."""
     formulas = [latex for latex in page.formulas if not (test.ignore_dollar_delimited and page.formulas[latex])]
     if not formulas:
         return fail("no formula on the page")

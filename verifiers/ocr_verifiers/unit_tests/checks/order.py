@@ -12,7 +12,7 @@ from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 def order(test: OrderTest, page: PreparedPage) -> Verdict:
     """Passes if the first match of `before` starts before the last match of `after`.
 
-    One place on the page is one match: a text that is both `before` and `after` has to stand there twice.
+    One place on the page is one match: if the same text is both `before` and `after`, it must occur twice.
     """
     before, after = test.queries
     before_edits, after_edits = allowed_edits(before, test.max_diffs), allowed_edits(after, test.max_diffs)

@@ -1,7 +1,7 @@
 """present, absent: is a text on the page?
 
-A match is a substring of the page within `max_diffs` Levenshtein edits of the text, and never more edits than
-half of the text's length. A page that is shorter than the text by more than these edits has no match.
+A match is a substring of the page within `max_diffs` Levenshtein edits of the text, and never more edits than half
+the text's length. A page that is shorter than the text by more than this has no match.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def absent(test: TextTest, page: PreparedPage) -> Verdict:
 
 
 def _windows(test: TextTest, page: PreparedPage) -> list[str]:
-    """What the test looks at: the page, or its first and last characters, each on its own (never joined)."""
+    """The parts of the page that are searched: all of it, or its first and last characters, separately."""
     text = page.strict if test.case_sensitive else page.lower
     windows = []
     if test.first_n:

@@ -1,4 +1,4 @@
-"""footnote: a marker, and what stands before and after it."""
+"""footnote: a marker and the text before and after it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ocr_verifiers.unit_tests.records import FootnoteTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 _REACH = 200
-"""Characters of the page before or after a marker in which its context is looked for."""
+"""How many characters before or after a marker are searched for its context."""
 _SUP = re.compile("<sup", re.IGNORECASE)
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def footnote(test: FootnoteTest, page: PreparedPage) -> Verdict:
-    """Passes if the marker is there as `[^m]`, `<sup>m</sup>` or a superscript, with its contexts near by.
+    """Passes if the marker is there as `[^m]`, `<sup>m</sup>` or a superscript, with its contexts nearby.
 
-    Quirks, kept: `¹²` has the marker 1 (`<sup>12</sup>` has not), and the contexts before and after may belong to
-    different occurrences. Contexts are compared by their letters and digits alone, within twice the context's
-    length from the marker, as in `present`.
+    Quirks, kept: `¹²` contains the marker 1 (`<sup>12</sup>` does not), and the contexts before and after may belong
+    to different occurrences. Only letters and digits of contexts are compared, as in `present`, within twice the
+    context's length of the marker.
     """
     text = page.text
     positions = list(_positions(test.marker, text))
@@ -54,10 +54,10 @@ def _letters(text: str) -> str:
 
 
 def _positions(marker: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where the marker starts and ends, form by form."""
+    """Where the marker starts and ends, one spelling after the other."""
     for found in re.finditer(rf"\[\^{re.escape(marker)}\](?!:)", text):
         yield found.span()
-    # `<sup[^>]*>marker</sup>`, read from its end: in linear time however many tags are never closed.
+    # `<sup[^>]*>marker</sup>`, searched from its end: linear time, however many tags are never closed.
     for found in re.finditer(f">{re.escape(marker)}</sup>", text, re.IGNORECASE):
         start = text.rfind(">", 0, found.start()) + 1
         opening = _SUP.search(text, start, found.start())

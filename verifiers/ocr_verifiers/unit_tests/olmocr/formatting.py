@@ -1,4 +1,4 @@
-"""format: a text is part of a heading, of something bold, or of something in italics."""
+"""format: a text is part of a heading or of a bold or italic span."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 def formatting(test: FormatTest, page: PreparedPage) -> Verdict:
     """Passes if some span of that format is similar to the text, as in `present`.
 
-    Quirks, kept: a span that is a part of the text will do (the heading "A" for any text with an A); `<body>` opens
-    bold and `<img>` italics; a heading's text may follow on the next line; bold and italics may run over many.
+    Quirks, kept: a span that is part of the text is enough (the heading "A" for any text with an A); `<body>` opens
+    bold and `<img>` italics; a heading's text may be on the next line; bold and italics may span many lines.
     """
     text = query(test.text)
     spans = page.olmocr_spans[test.format]

@@ -13,11 +13,11 @@ from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 def order(test: OrderTest, page: PreparedPage) -> Verdict:
     """Passes if the first match of `before` starts before the last of `after`.
 
-    Quirk, kept: both may be the same place if their near matches start a few characters apart.
+    Quirk, kept: both may be the same place, if its near matches start a few characters apart.
     """
     before, after = query(test.before), query(test.after)
     text = page.olmocr
-    # A text that stands on the page as it is has a match that starts there: one search, or none, is enough then.
+    # A text that occurs exactly has a match that starts there, which saves one search or both.
     exact_before, exact_after = text.find(before), text.find(after)
     if 0 <= exact_before < exact_after:
         return PASS

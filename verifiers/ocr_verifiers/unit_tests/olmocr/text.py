@@ -1,9 +1,9 @@
 """present, absent: rapidfuzz's partial ratio between the text and the page, against 1 - max_diffs / len(text).
 
-The partial ratio of a shorter string and a longer one is the best of 1 - indel distance / summed lengths over the
-windows of the longer one that are as long as the shorter one (at its ends: shorter). Quirks, kept: a page that is
-shorter than the text is searched in the text, so that "h" has every text with an h; `max_diffs` of the text's
-length matches any page; the first and last characters of the page are joined, and 0 of them is the same as null.
+The partial ratio of a shorter and a longer string is the maximum of 1 - indel distance / summed lengths, over windows
+of the longer one that are as long as the shorter one (at its ends: shorter). Quirks, kept: a page that is shorter than
+the text is searched in the text, so the page "h" contains every text with an h; `max_diffs` of the text's length
+matches any page; the first and last characters of the page are joined, and 0 of them is the same as null.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ocr_verifiers.unit_tests.records import TextTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 _ROUNDING = 1e-6
-"""Of a score out of 100. A score this close to the threshold is computed, and compared as olmOCR compares it."""
+"""Points of 100. Scores this close to the threshold are computed in full and compared as olmOCR does."""
 
 
 def present(test: TextTest, page: PreparedPage) -> Verdict:
-    """Passes if the text is in the test's window of the page, or the window in the text."""
+    """Passes if the text is in the test's window of the page, or the window is in the text."""
     text, window = _text(test), _window(test, page)
     if similar(text, window, threshold(text, test.max_diffs)):
         return PASS
