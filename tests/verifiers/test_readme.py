@@ -1,4 +1,4 @@
-"""What verifiers/README.md shows is what happens: its tests and pages, its Python, its lines for trainers."""
+"""The examples of verifiers/README.md are correct: tests and pages, Python, lines for trainers."""
 
 import doctest
 import json

@@ -1,4 +1,4 @@
-"""What degenerate policies earn: the cheating table, and the bounds that it has to keep."""
+"""What degenerate policies earn: the cheating table, and the bounds that must hold in it."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_no_cheat_earns_more_than_its_similarity_or_a_third_of_the_honest_reward
 
 @pytest.mark.parametrize("policy", sorted(CHEATS.keys() - OPEN_TO_TESTS))
 def test_with_tests_alone_a_cheat_earns_little_more_than_its_similarity(table, policy):
-    """On the mean of the pages, and within a tenth: what is tested for is not spread evenly over a page."""
+    """On average over the pages, and within a tenth: tested texts are not spread evenly over a page."""
     earned = table.rows[policy]
     assert mean(earned, "tests_only") <= max(BOUND, mean(earned, "similarity")) + 0.1
 
@@ -153,8 +153,8 @@ def test_true_pages_are_coherent(real_data):
     for row in rows:
         records = make_page_tests("a.pdf", 1, row["text"], rarity).records
         tests = [parse_test(record, "-") for record in records]
-        most = max([test.max_repeats for test in tests if test.type == "baseline"], default=MAX_REPEATS)
-        if coherence(PreparedPage(row["text"]), asked_for(tests), most).value < 1:
+        max_repeats = max([test.max_repeats for test in tests if test.type == "baseline"], default=MAX_REPEATS)
+        if coherence(PreparedPage(row["text"]), asked_for(tests), max_repeats).value < 1:
             cheats.append(row["file_name"])
     assert cheats == []
 
