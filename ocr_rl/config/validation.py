@@ -115,6 +115,34 @@ def _grpo_rules(recipe: Recipe) -> Rules:
             recipe.reward.permute,
             "false: grpo.advantage = decoupled looks at the parts of the reward, which stay in place",
         ),
+        *_reward_to_go_rules(recipe),
+    ]
+
+
+def _reward_to_go_rules(recipe: Recipe) -> Rules:
+    grpo = recipe.grpo
+    if grpo.returns == "total":
+        return []
+    undivided = grpo.advantage == "leave_one_out" or (grpo.advantage == "group" and not grpo.divide_by_std)
+    return [
+        (
+            grpo.beta > 0 and grpo.kl_in == "reward",
+            "grpo.returns",
+            grpo.returns,
+            "total, or grpo.beta above 0 and grpo.kl_in = reward: the KL alone gives each token a reward",
+        ),
+        (
+            undivided,
+            "grpo.returns",
+            grpo.returns,
+            "total, or grpo.advantage = leave_one_out, or grpo.divide_by_std = false: reward_to_go has no deviation",
+        ),
+        (
+            grpo.ratio == "token",
+            "grpo.returns",
+            grpo.returns,
+            f"total, or grpo.ratio = token: with {grpo.ratio} a completion is one action",
+        ),
     ]
 
 
@@ -128,6 +156,18 @@ def _ppo_rules(recipe: Recipe) -> Rules:
         (ppo.value_clip >= 0, "ppo.value_clip", ppo.value_clip, "0 or more"),
         (0 <= ppo.gamma <= 1, "ppo.gamma", ppo.gamma, "a factor from 0 to 1"),
         (0 <= ppo.lam <= 1, "ppo.lam", ppo.lam, "a factor from 0 to 1"),
+        (
+            ppo.n_step >= 1 or ppo.estimator != "n_step",
+            "ppo.n_step",
+            ppo.n_step,
+            "at least 1, for ppo.estimator = n_step",
+        ),
+        (
+            ppo.n_step == 0 or ppo.estimator == "n_step",
+            "ppo.n_step",
+            ppo.n_step,
+            f"0, or ppo.estimator = n_step: {ppo.estimator} does not use it",
+        ),
         (ppo.critic_width >= 0, "ppo.critic_width", ppo.critic_width, "0 or more"),
         (ppo.critic_rate > 0, "ppo.critic_rate", ppo.critic_rate, "above 0"),
         (ppo.critic_warmup >= 0, "ppo.critic_warmup", ppo.critic_warmup, "0 or more"),
@@ -215,6 +255,19 @@ def _train_rules(recipe: Recipe) -> Rules:
         ),
         (len(train.betas) == 2, "train.betas", train.betas, "two numbers"),
     ]
+
+
+def without_effect(recipe: Recipe) -> list[str]:
+    """Settings that the recipe makes although others of its settings leave them unused."""
+    ppo = recipe.ppo
+    if recipe.algorithm == "ppo" and ppo.estimator != "gae" and ppo.lam != type(ppo).lam:
+        return [f"ppo.lam = {ppo.lam} has no effect: ppo.estimator is {ppo.estimator}"]
+    return []
+
+
+def trains_policy(recipe: Recipe) -> bool:
+    """Whether its result is a policy rather than a reward model."""
+    return recipe.algorithm != "reward-model"
 
 
 def samples(recipe: Recipe) -> bool:

@@ -22,7 +22,7 @@ from ocr_rl.reporting.text_tables import evaluation_table
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.training.checkpoint import environment_changes
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 
 
 def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: ResumePoint | None = None) -> None:
@@ -62,15 +62,10 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
         _say_where(start, say)
     with make_scorer(job) as scorer:
         trainer = make_trainer(job, scorer)
-        run_steps(
-            trainer,
-            job.policy,
-            job.train,
-            job.recipe,
-            folder,
-            lambda: curve_point(evaluate(job)),
-            start,
+        loop = TrainingLoop(
+            trainer, job.policy, job.train, job.recipe, folder, lambda: curve_point(evaluate(job)), start
         )
+        loop.run()
         measured = trainer.measure()
     try:
         after = evaluate(job)
