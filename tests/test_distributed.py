@@ -333,7 +333,7 @@ def test_what_is_made_for_one_process_is_refused(of_two):
         assert told["refusals"] == [
             "rollout.ahead is True, and 2 processes train together; write false",
             "vllm.server is http://there:8000, and 2 processes train together; "
-            'write nothing (""): each process has an engine of its own',
+            'write nothing (""): each process has its own engine',
         ]
 
 

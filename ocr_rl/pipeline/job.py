@@ -132,7 +132,7 @@ def check_processes(recipe: Recipe) -> None:
     """Raises ValueError for settings that work with a single process only."""
     for key, value, want in (
         ("rollout.ahead", recipe.rollout.ahead, "false"),
-        ("vllm.server", recipe.vllm.server, 'nothing (""): each process has an engine of its own'),
+        ("vllm.server", recipe.vllm.server, 'nothing (""): each process has its own engine'),
     ):
         if value:
             raise ValueError(f"{key} is {value}, and {distributed.count()} processes train together; write {want}")

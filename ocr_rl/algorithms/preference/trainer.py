@@ -55,7 +55,7 @@ class PreferenceTrainer(Trainer, Generic[Example]):
         if self.state.numbers.get("examples") != self._stored:
             raise ValueError(
                 f"the preferences in {self.learner.recipe.pairs.path} have changed since the run began. "
-                "Bring the old file back, or start another run"
+                "Restore the old file, or start another run"
             )
         self.source.start(done)
 
