@@ -74,8 +74,8 @@ def learn_grpo(policy, pages, recipe):
     learner = grpo.GrpoLearner(policy, recipe)
     update = Update(learner, away_from_reference=recipe.grpo.beta > 0)
     groups = scored(pages)
-    penalties = learner.kl_penalties(groups) if recipe.grpo.kl_in == "reward" else None
-    return update.made(learner.update(groups, *grpo.advantages_of(groups, recipe.grpo, penalties=penalties), RATE))
+    (_, spread), advantages = learner.advantages(groups)
+    return update.made(learner.update(groups, advantages, spread, RATE))
 
 
 def learn_sft(policy, pages, recipe):
@@ -122,6 +122,17 @@ CASES = {
     "grpo without truncated completions": (learn_grpo, 3, recipe(grpo_mask_truncated=True)),
     "grpo with a kl in the loss": (learn_grpo, 3, recipe(grpo_beta=0.1)),
     "grpo with a kl in the reward": (learn_grpo, 3, recipe(grpo_beta=0.1, grpo_kl_in="reward")),
+    "reinforce with reward to go": (
+        learn_grpo,
+        3,
+        recipe(
+            grpo_surrogate="reinforce",
+            grpo_divide_by_std=False,
+            grpo_beta=0.1,
+            grpo_kl_in="reward",
+            grpo_returns="reward_to_go",
+        ),
+    ),
     "grpo with one page worth learning": (learn_grpo, 3, recipe(grpo_min_group_std=0.43)),
     "grpo with nothing worth learning": (learn_grpo, 3, recipe(grpo_min_group_std=0.5)),
     "sft": (learn_sft, 3, recipe("sft")),
@@ -322,7 +333,7 @@ def test_settings_for_one_process_are_refused(of_two):
         assert results["refusals"] == [
             "rollout.ahead is True, and 2 processes train together; write false",
             "vllm.server is http://there:8000, and 2 processes train together; "
-            'write nothing (""): each process has an engine of its own',
+            'write nothing (""): each process has its own engine',
         ]
 
 

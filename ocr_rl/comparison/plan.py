@@ -16,7 +16,7 @@ from typing import Literal
 
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import BudgetConfig, DataConfig, Recipe
-from ocr_rl.config.validation import check, samples
+from ocr_rl.config.validation import check, samples, trains_policy
 
 Half = Literal["tuning", "test"]
 LIMITS = ("pages", "completions", "minutes")
@@ -92,7 +92,7 @@ def load_recipes(names: Sequence[str], overrides: Sequence[str]) -> dict[str, Re
                     f"{key} is {value!r} in {label} and {wanted[key]!r} in {first}; a comparison needs one policy, one "
                     "collection and one reward: change a recipe, or set it for all with --set"
                 )
-        if recipe.algorithm == "reward-model":
+        if not trains_policy(recipe):
             raise ValueError(f"{label} trains a judge and no policy; leave it out, or name its model in reward.model")
     return recipes
 

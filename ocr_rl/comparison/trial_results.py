@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,19 @@ DRIFT_PAGES = 100
 """Test pages on which entropy and KL are measured, at most."""
 _LOGGED = ("reward", "pass_rate", "cer", "entropy", "kl", "loss", "completion_length", "truncated_fraction")
 """Of a step, beside parts of the reward, kinds of tests and evaluations."""
+
+_BESIDES_POLICY: dict[str, Callable[[Recipe], list[str]]] = {
+    "grpo": lambda recipe: ["reference"] * (recipe.grpo.beta > 0),
+    "ppo": lambda recipe: [
+        *["reference"] * (recipe.ppo.beta > 0),
+        "critic" if recipe.ppo.critic == "separate" else "value head",
+    ],
+    "sft": lambda _: [],
+    "dpo": lambda recipe: ["reference"] * (recipe.dpo.reference == "live"),
+    "orpo": lambda _: [],
+    "kto": lambda _: ["reference"],
+}
+"""By algorithm, the models that it holds besides the policy."""
 
 
 def why_stopped(trial: Trial) -> str:
@@ -58,16 +71,8 @@ def cost(trial: Trial) -> dict[str, float]:
 
 def models_held(recipe: Recipe) -> list[str]:
     """Whose weights are in memory during training; a reference is a copy of those that are trained."""
-    algorithm = recipe.algorithm
-    held = ["policy"]
-    beta = {"grpo": recipe.grpo.beta, "ppo": recipe.ppo.beta}.get(algorithm, 0.0)
-    if algorithm in ("dpo", "kto") or beta:
-        held.append("reference")
-    if algorithm == "ppo":
-        held.append("critic" if recipe.ppo.critic == "separate" else "value head")
-    if recipe.reward.model:
-        held.append("reward model")
-    return held
+    own = _BESIDES_POLICY[recipe.algorithm](recipe)
+    return ["policy", *own, *["reward model"] * bool(recipe.reward.model)]
 
 
 def curve(trial: Trial) -> list[dict[str, Any]]:

@@ -191,6 +191,9 @@ class GrpoConfig:
     """Estimator of that KL."""
     kl_in: Literal["loss", "reward"] = "loss"
     """Where the KL counts."""
+    returns: Literal["total", "reward_to_go"] = "total"
+    """Which rewards count for a token: total: all of its completion; reward_to_go: without the KL penalties of the
+    tokens before it. The latter for kl_in = reward, REINFORCE or PPO's surrogate, and undivided advantages."""
     reference_every: Count = 0
     """Steps after which the policy becomes the reference of the KL; 0: the starting policy stays."""
     mask_truncated: Flag = False
@@ -211,8 +214,14 @@ class PpoConfig:
     """Weight of the critic's loss."""
     gamma: Share = 1.0
     """Discount per token."""
+    estimator: Literal["gae", "n_step", "monte_carlo", "td"] = "gae"
+    """How a token's return is estimated: gae: generalised advantage estimation; n_step: rewards of n_step tokens, then
+    the critic's value; td: the same after one token; monte_carlo: all later rewards, the critic is a baseline only."""
     lam: Share = 0.95
-    """Lambda of generalised advantage estimation; 1: the critic is a baseline only; 0: it is trusted after a token."""
+    """Lambda of estimator = gae; 1: the critic is a baseline only, 0: it is trusted after one token. The other
+    estimators ignore it."""
+    n_step: Count = 0
+    """Tokens whose rewards count before the critic's value; for estimator = n_step, else 0."""
     whiten: Flag = True
     """Advantages of a rollout batch get mean 0 and variance 1."""
     critic: Literal["shared", "detached", "separate"] = "shared"

@@ -60,6 +60,7 @@ def _of_own_section(recipe: Recipe) -> Unused:
             f"grpo.advantage is {grpo.advantage}",
         ),
         (not ppo.beta, "ppo.kl kl_in", "ppo.beta is 0"),
+        (ppo.estimator != "gae", "ppo.lam", f"ppo.estimator is {ppo.estimator}"),
         (bool(pairs.path), "pairs.choose margin most label threshold dead_zone", "pairs.path has the pairs"),
         (kto, "pairs.choose margin most", "kto learns from labels"),
         (not kto, "pairs.label threshold dead_zone", f"{recipe.algorithm} learns from pairs"),

@@ -71,6 +71,31 @@ def _grpo_rules(recipe: Recipe) -> Rules:
             "reward.permute",
             "false: grpo.advantage = decoupled looks at the parts of the reward, which are not shuffled",
         ),
+        *_reward_to_go_rules(recipe),
+    ]
+
+
+def _reward_to_go_rules(recipe: Recipe) -> Rules:
+    grpo = recipe.grpo
+    if grpo.returns == "total":
+        return []
+    undivided = grpo.advantage == "leave_one_out" or (grpo.advantage == "group" and not grpo.divide_by_std)
+    return [
+        (
+            grpo.beta > 0 and grpo.kl_in == "reward",
+            "grpo.returns",
+            "total, or grpo.beta above 0 and grpo.kl_in = reward: the KL alone gives each token a reward",
+        ),
+        (
+            undivided,
+            "grpo.returns",
+            "total, or grpo.advantage = leave_one_out, or grpo.divide_by_std = false: reward_to_go has no deviation",
+        ),
+        (
+            grpo.ratio == "token",
+            "grpo.returns",
+            f"total, or grpo.ratio = token: with {grpo.ratio} a completion is one action",
+        ),
     ]
 
 
@@ -81,6 +106,16 @@ def _ppo_rules(recipe: Recipe) -> Rules:
             ppo.updates_per_batch <= recipe.rollout.pages_per_step,
             "ppo.updates_per_batch",
             "between 1 and rollout.pages_per_step",
+        ),
+        (
+            ppo.n_step >= 1 or ppo.estimator != "n_step",
+            "ppo.n_step",
+            "at least 1, for ppo.estimator = n_step",
+        ),
+        (
+            ppo.n_step == 0 or ppo.estimator == "n_step",
+            "ppo.n_step",
+            f"0, or ppo.estimator = n_step: {ppo.estimator} does not use it",
         ),
         (ppo.beta > 0 or not ppo.kl_target, "ppo.beta", "above 0: ppo.kl_target multiplies it"),
         (
@@ -126,6 +161,11 @@ def _train_rules(recipe: Recipe) -> Rules:
             f"at least 1: train.keep_best = {train.keep_best} chooses among evaluations",
         ),
     ]
+
+
+def trains_policy(recipe: Recipe) -> bool:
+    """Whether its result is a policy rather than a reward model."""
+    return recipe.algorithm != "reward-model"
 
 
 def samples(recipe: Recipe) -> bool:

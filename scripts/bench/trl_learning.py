@@ -36,7 +36,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.batching import epochs
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_rl.types import Page
 
 
@@ -122,8 +122,8 @@ def train_ours(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
         return {}
 
     run = RunFolder.create(folder, to_toml(recipe))
-    method = GrpoTrainer(job.policy, job.engine, job.train, GroupScorer(job.reward_function, processes=0), recipe)
-    run_steps(method, job.policy, job.train, recipe, run, evaluate)
+    trainer = GrpoTrainer(job.policy, job.engine, job.train, GroupScorer(job.reward_function, processes=0), recipe)
+    TrainingLoop(trainer, job.policy, job.train, recipe, run, evaluate).run()
     if recipe.train.steps not in curve:
         curve[recipe.train.steps] = point(job)
     return curve

@@ -98,7 +98,7 @@ def test_gradient_checkpointing_does_not_change_the_step(architecture):
 def test_micro_batches_hold_every_completion_once_and_no_more_padded_tokens_than_allowed():
     """Lengths 4, 1, 7, 2 (end tokens included) and at most 6 tokens: [1, 2 -> 2 x 2], [4], [7]."""
     scored = scored_groups()[0]
-    batches = micro_batches(scored, torch.tensor([1.0, 2.0, 3.0, 4.0]), make_recipe().grpo, PAD, most=6)
+    batches = micro_batches(scored, torch.tensor([1.0, 2.0, 3.0, 4.0]), make_recipe().grpo, PAD, max_tokens=6)
     assert [tuple(b.ids.shape) for b in batches] == [(2, 2), (1, 4), (1, 7)]
     assert [b.advantages.tolist() for b in batches] == [[2, 4], [1], [3]]
     assert [b.mask.sum(1).tolist() for b in batches] == [[1, 2], [4], [7]]
@@ -186,7 +186,7 @@ def test_a_batch_of_which_no_page_could_be_read_stops_the_run(tmp_path, capsys):
         def stream(self, pages, *_):
             yield from (Refused(i, "too many tokens") for i, _ in enumerate(pages))
 
-    with pytest.raises(TrainingStoppedError, match=r"^step 1: the engine read none of the batch's 2 pages"):
+    with pytest.raises(TrainingStoppedError, match=r"^step 1: the engine could read none of the batch's 2 pages"):
         run_training(tmp_path, engine=Unable)
     assert "left out: too many tokens" in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """What sets DAPO, RLOO, CISPO, GDPO and the others apart from GRPO, as whole steps and runs of the trainer."""
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -19,13 +20,14 @@ from helpers.grpo_steps import (
 from helpers.tiny_models import PAD, assert_all_close, gradients, make_page, make_policy, make_recipe, weights
 from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer, advantages_of
 from ocr_rl.config.schema import GrpoConfig
+from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.objectives.policy_losses import kl_estimate
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_parts
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics
 
@@ -120,22 +122,99 @@ def test_gates_close_every_part_and_a_part_that_does_not_apply_is_0():
 
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
 def test_a_kl_in_the_reward_is_taken_from_each_completion_s_reward(policy, estimator):
-    """beta sum_t kl_t by one full forward per completion, of the policy and of its start."""
+    """r - beta sum_t kl_t by one full forward per completion, of the policy and of its start."""
     recipe = make_recipe(grpo_beta=0.5, grpo_kl=estimator, grpo_kl_in="reward")
     learner, groups = GrpoLearner(policy, recipe), scored_groups()
     start = make_policy("lighton" if "Light" in type(policy.base).__name__ else "qwen")
     with torch.no_grad():
         for parameter in policy.trainable_parameters():
             parameter += 0.02 * torch.randn_like(parameter)
-        expected = [
+        penalties = [
             [
-                0.5 * kl_estimate(own, ref, estimator).sum().item()
+                0.5 * kl_estimate(own, ref, estimator)
                 for own, ref in zip(plain_logprobs(policy, group), plain_logprobs(start, group), strict=True)
             ]
             for group in groups
         ]
-    torch.testing.assert_close(learner.kl_penalties(groups), torch.tensor(expected), atol=1e-4, rtol=1e-3)
-    assert max(abs(value) for row in expected for value in row) > 1e-2
+    expected = torch.tensor(REWARDS) - torch.tensor([[kl.sum().item() for kl in row] for row in penalties])
+    for page, rewards, row in zip(learner.penalised_rewards(groups), expected, penalties, strict=True):
+        torch.testing.assert_close(page.total, rewards, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(page.by_token.sum(1), rewards, atol=1e-4, rtol=1e-3)
+        for by_token, mask, kl in zip(page.by_token, page.mask, row, strict=True):
+            torch.testing.assert_close(by_token[mask][:-1], -kl[:-1], atol=1e-4, rtol=1e-3)
+            assert not by_token[~mask].any()
+    assert max(kl.sum().abs().item() for row in penalties for kl in row) > 1e-2
+
+
+REWARD_TO_GO = {
+    "grpo_surrogate": "reinforce",
+    "grpo_divide_by_std": False,
+    "grpo_beta": 0.5,
+    "grpo_kl": "k1",
+    "grpo_kl_in": "reward",
+    "grpo_returns": "reward_to_go",
+}
+
+
+@pytest.mark.parametrize("advantage", ["group", "leave_one_out"])
+def test_reinforce_with_reward_to_go_credits_a_token_with_what_follows_it(policy, advantage):
+    """-1/N sum_i sum_t (R_it - b_i) log pi(o_it): R_it = r_i - beta sum_(s>=t) k1_is, b the group's mean of R_i1.
+
+    With leave_one_out b is the mean of the others. N counts the tokens. One full forward per completion.
+    """
+    learner = GrpoLearner(policy, make_recipe(**REWARD_TO_GO, grpo_advantage=advantage, train_micro_batch_tokens=9))
+    groups = scored_groups()
+    start = make_policy("lighton" if "Light" in type(policy.base).__name__ else "qwen")
+    with torch.no_grad():
+        for parameter in policy.trainable_parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    loss, tokens, later = 0.0, 0, []
+    for group, rewards in zip(groups, REWARDS, strict=True):
+        rows = plain_logprobs(policy, group)
+        to_go = [
+            reward - 0.5 * (row - ref).detach().flip(0).cumsum(0).flip(0)
+            for reward, row, ref in zip(rewards, rows, plain_logprobs(start, group), strict=True)
+        ]
+        for i, row in enumerate(rows):
+            others = [own[0] for j, own in enumerate(to_go) if advantage == "group" or j != i]
+            loss = loss - ((to_go[i] - sum(others) / len(others)) * row).sum()
+            tokens += len(row)
+            later.append((to_go[i][-1] - to_go[i][0]).abs().item())
+    (loss / tokens).backward()
+    expected = gradients(policy)
+    (_, spread), advantages = learner.advantages(groups)
+    learner.accumulate(groups, learner.prepare(groups, advantages, spread))
+    assert_all_close(gradients(policy), expected, 1e-5)
+    assert max(later) > 1e-2  # far from the gradient of the total
+
+
+def test_at_the_start_the_reward_to_go_is_the_total_and_a_run_learns_from_it(tmp_path):
+    """Where the policy is its reference the KL of every token is 0."""
+    rewards = {}
+    for returns in ("total", "reward_to_go"):
+        options = REWARD_TO_GO | {"grpo_returns": returns, "grpo_beta": 0.05}
+        run, policy = run_training(tmp_path, returns, train_learning_rate=1e-2, **options)
+        rewards[returns] = metrics_of(run), weights(policy)
+    (total, by_total), (to_go, by_to_go) = rewards.values()
+    assert to_go[0]["loss"] == pytest.approx(total[0]["loss"], abs=1e-6)
+    assert to_go[2]["kl"] > 0
+    assert not torch.equal(by_total["lm_head.weight"], by_to_go["lm_head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grpo_beta": 0.0}, "write total, or grpo.beta above 0 and grpo.kl_in = reward"),
+        ({"grpo_kl_in": "loss"}, "write total, or grpo.beta above 0 and grpo.kl_in = reward"),
+        ({"grpo_divide_by_std": True}, "write total, or grpo.advantage = leave_one_out, or grpo.divide_by_std = false"),
+        ({"grpo_advantage": "batch"}, "write total, or grpo.advantage = leave_one_out, or grpo.divide_by_std = false"),
+        ({"grpo_ratio": "product"}, "write total, or grpo.ratio = token: with product a completion is one action"),
+    ],
+)
+def test_a_reward_to_go_that_makes_no_difference_or_no_sense_is_refused(changes, message):
+    check(make_recipe(**REWARD_TO_GO))
+    with pytest.raises(ValueError, match=re.escape(f"grpo.returns is reward_to_go; {message}")):
+        check(make_recipe(**REWARD_TO_GO | changes))
 
 
 def test_a_kl_in_the_reward_is_not_in_the_loss_too(policy):
@@ -221,7 +300,7 @@ def test_a_resumed_run_draws_on_after_the_batches_that_were_drawn(tmp_path):
     trainer = GrpoTrainer(
         policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
     )
-    run_steps(trainer, policy, pages, recipe, run, dict)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     state = json.loads((run.checkpoints()[-1] / "trainer" / "state.json").read_text())
     assert state["numbers"]["batches"] == trainer.rollouts.drawn >= 2
     again = GrpoTrainer(

@@ -25,6 +25,7 @@ from ocr_rl.algorithms import ppo as ppo_module
 from ocr_rl.algorithms.ppo import PpoLearner, PpoTrainer, flatten_masked
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig, Recipe
+from ocr_rl.config.unused import without_effect
 from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
@@ -33,7 +34,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_rl.types import Group
 from ocr_verifiers import Rubric
 
@@ -110,6 +111,22 @@ def estimates(kind, logprobs, ref):
     return {"k1": -d, "k2": d**2 / 2, "k3": d.exp() - 1 - d}[kind]
 
 
+def plain_advantages(ppo, rewards, values):
+    """(T,) by GAE, or what n tokens earn and the value after them, less the value now."""
+    steps, gamma = len(rewards), ppo.gamma
+    if ppo.estimator == "gae":
+        after = torch.cat([values[1:], torch.zeros(1)])
+        deltas = rewards + gamma * after - values
+        sums = [sum((gamma * ppo.lam) ** k * deltas[t + k] for k in range(steps - t)) for t in range(steps)]
+        return torch.stack(sums)
+    n = {"n_step": ppo.n_step, "td": 1, "monte_carlo": steps}[ppo.estimator]
+    returns = []
+    for t in range(steps):
+        earned = sum(gamma**k * rewards[t + k] for k in range(min(n, steps - t)))
+        returns.append(earned + (gamma**n * values[t + n] if t + n < steps else 0.0))
+    return torch.stack(returns) - values
+
+
 def plain_experience(learner, scored):
     """(log pi, V, A, R, log ref) of every completion, token by token as the papers have it."""
     ppo, found = learner.recipe.ppo, []
@@ -123,11 +140,7 @@ def plain_experience(learner, scored):
             if ppo.beta and ppo.kl_in == "reward":
                 rewards -= ppo.beta * estimates(ppo.kl, logprobs, ref)
             rewards[-1] += reward - (0.0 if one.finished else ppo.missing_end_penalty)
-            after = torch.cat([values[1:], torch.zeros(1)])
-            deltas = rewards + ppo.gamma * after - values
-            advantages = torch.stack(
-                [sum((ppo.gamma * ppo.lam) ** k * deltas[t + k] for k in range(steps - t)) for t in range(steps)]
-            )
+            advantages = plain_advantages(ppo, rewards, values)
             found.append([logprobs, values, advantages, advantages + values, ref])
     if ppo.whiten:
         every = torch.cat([row[2] for row in found])
@@ -165,8 +178,19 @@ def plain_gradient(learner, scored, experience):
         {"ppo_whiten": True, "ppo_value_clip": 0.05, "ppo_critic_width": 6, "rollout_temperature": 0.7},
         {"ppo_beta": 0.3, "ppo_kl_in": "loss", "ppo_kl": "k3", "ppo_critic": "detached", "ppo_whiten": True},
         {"ppo_beta": 0.3, "ppo_kl": "k2", "ppo_critic": "separate", "ppo_value_clip": 0.05},
+        {"ppo_estimator": "n_step", "ppo_n_step": 2, "ppo_beta": 0.3, "ppo_gamma": 0.9},
+        {"ppo_estimator": "td", "ppo_critic": "separate", "ppo_gamma": 0.9},
+        {"ppo_estimator": "monte_carlo", "ppo_beta": 0.3, "ppo_whiten": True},
     ],
-    ids=["kl in the reward", "whitened and clipped", "kl in the loss, detached", "separate"],
+    ids=[
+        "kl in the reward",
+        "whitened and clipped",
+        "kl in the loss, detached",
+        "separate",
+        "two steps",
+        "td, separate",
+        "monte carlo",
+    ],
 )
 def test_the_gradient_of_a_later_update_is_that_of_the_textbook_one_completion_at_a_time(policy, options):
     """The policy has moved between the first look and the update, so that ratios and values are clipped."""
@@ -186,8 +210,19 @@ def test_the_gradient_of_a_later_update_is_that_of_the_textbook_one_completion_a
     assert any(g.any() for name, g in plain.items() if name.startswith("critic"))
 
 
-def test_the_first_look_is_that_of_the_textbook(policy):
-    learner = moved(policy, ppo_recipe(ppo_beta=0.3, ppo_gamma=0.9, ppo_lam=0.8, ppo_missing_end_penalty=0.7))
+@pytest.mark.parametrize(("estimator", "n"), [("gae", 0), ("n_step", 3), ("td", 0), ("monte_carlo", 0)])
+def test_what_is_computed_before_the_first_update_is_that_of_the_textbook(policy, estimator, n):
+    learner = moved(
+        policy,
+        ppo_recipe(
+            ppo_estimator=estimator,
+            ppo_n_step=n,
+            ppo_beta=0.3,
+            ppo_gamma=0.9,
+            ppo_lam=0.8,
+            ppo_missing_end_penalty=0.7,
+        ),
+    )
     scored = scored_groups()
     expected, experience = plain_experience(learner, scored), learner.experience(scored)
     for place_, task in enumerate(experience):
@@ -238,6 +273,26 @@ def advantages_of(learner, text, reward, finished=True):
 def test_gamma_and_lambda_have_their_limits(policy, gamma, lam, advantages):
     """Three characters and the end token, reward 0.8, a critic that says 0.25 everywhere; returns are A + V."""
     learner = PpoLearner(policy, ppo_recipe(ppo_gamma=gamma, ppo_lam=lam))
+    with torch.no_grad():
+        learner.critic.head.output.bias.fill_(0.25)
+    found, returns = advantages_of(learner, "abc", 0.8)
+    torch.testing.assert_close(found, torch.tensor(advantages))
+    torch.testing.assert_close(returns, torch.tensor(advantages) + 0.25)
+
+
+@pytest.mark.parametrize(
+    ("options", "advantages"),
+    [
+        ({"ppo_estimator": "td"}, [-0.125, -0.125, -0.125, 0.55]),
+        ({"ppo_estimator": "n_step", "ppo_n_step": 2}, [0.0625 - 0.25, 0.0625 - 0.25, 0.4 - 0.25, 0.55]),
+        ({"ppo_estimator": "n_step", "ppo_n_step": 9}, [0.1 - 0.25, 0.2 - 0.25, 0.4 - 0.25, 0.55]),
+        ({"ppo_estimator": "monte_carlo"}, [0.1 - 0.25, 0.2 - 0.25, 0.4 - 0.25, 0.55]),
+    ],
+    ids=["td", "two steps", "nine steps", "monte carlo"],
+)
+def test_the_other_estimators_count_the_rewards_of_one_n_or_all_tokens(policy, options, advantages):
+    """The same completion and critic, gamma 1/2; lambda does not matter."""
+    learner = PpoLearner(policy, ppo_recipe(ppo_gamma=0.5, ppo_lam=0.3, **options))
     with torch.no_grad():
         learner.critic.head.output.bias.fill_(0.25)
     found, returns = advantages_of(learner, "abc", 0.8)
@@ -453,7 +508,7 @@ def run_training(tmp_path, policy=None, **changes):
     trainer = PpoTrainer(
         policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
     )
-    run_steps(trainer, policy, pages, recipe, run, dict)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, policy
 
 
@@ -530,6 +585,12 @@ def test_a_dry_run_trains_nothing_and_says_what_a_step_takes(place):
     [
         ({"ppo_kl_target": 6.0}, r"ppo\.beta is 0\.0; write above 0: ppo\.kl_target multiplies it"),
         ({"ppo_beta": 0.1, "ppo_kl_in": "loss"}, r"ppo\.kl is 'k1'; write k2 or k3"),
+        ({"ppo_n_step": 4}, r"ppo\.n_step is 4; write 0, or ppo\.estimator = n_step: gae does not use it"),
+        (
+            {"ppo_estimator": "td", "ppo_n_step": 4},
+            r"ppo\.n_step is 4; write 0, or ppo\.estimator = n_step: td does not use it",
+        ),
+        ({"ppo_estimator": "n_step"}, r"ppo\.n_step is 0; write at least 1, for ppo\.estimator = n_step"),
         ({"ppo_updates_per_batch": 3}, r"ppo\.updates_per_batch is 3; write between 1 and rollout\.pages_per_step"),
         (
             {"rollout_group_size": 1, "reward_permute": True},
@@ -553,6 +614,21 @@ def test_what_cannot_be_is_refused_with_what_to_write_instead(changes, message):
 def test_a_number_out_of_bounds_is_refused(override, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         load_recipe("ppo", [override])
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({}, []),
+        ({"ppo_lam": 1.0}, []),
+        ({"ppo_estimator": "td"}, []),
+        ({"ppo_estimator": "td", "ppo_lam": 1.0}, ["ppo.lam = 1.0 has no effect: ppo.estimator is td"]),
+    ],
+)
+def test_a_lambda_that_no_estimator_uses_is_named(changes, lines):
+    recipe = replace(make_recipe(**changes), algorithm="ppo")
+    assert without_effect(check(recipe)) == lines
+    assert without_effect(replace(recipe, algorithm="grpo")) == []
 
 
 def test_a_group_of_one_is_refused_where_siblings_are_compared():

@@ -44,7 +44,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_verifiers import Rubric
 
 PAGES = pages_of_different_sizes()
@@ -283,11 +283,11 @@ def test_a_page_is_read_once_for_all_its_completions(policy, monkeypatch, algori
 def test_completions_are_scored_together_each_once_and_no_more_than_allowed():
     """Tokens with ends: abc 4, k 2, adfghi 7. Two pairs with "abc" in common: 3 rows x 7 = 21, or 2 x 4 and 2 x 7."""
     examples = [(one.chosen, one.rejected) for one in (PAIRS[1], PAIRS[0])]
-    (both,) = cut_examples(examples, PAD, most=21)
+    (both,) = cut_examples(examples, PAD, max_tokens=21)
     assert both.ids.shape == (3, 7)
     assert both.examples == [1, 0]
     assert [[both.mask[row].sum().item() for row in rows] for rows in both.rows.tolist()] == [[4, 2], [4, 7]]
-    small, large = cut_examples(examples, PAD, most=20)
+    small, large = cut_examples(examples, PAD, max_tokens=20)
     assert (small.ids.shape, small.examples) == ((2, 4), [1])
     assert (large.ids.shape, large.examples) == ((2, 7), [0])
 
@@ -514,7 +514,7 @@ def run_training(tmp_path, algorithm, name="run", policy=None, examples=None, **
         trainer = PreferenceTrainer.fresh(learner, engine, pages, GroupScorer(RewardFunction(RUBRIC, pages), 0))
     else:
         trainer = PreferenceTrainer.stored(learner, engine, examples)
-    run_steps(trainer, policy, pages, recipe, run, dict)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     return run, policy
 
 

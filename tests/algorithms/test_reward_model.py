@@ -36,7 +36,7 @@ from ocr_rl.rollouts.reward_model_scorer import RewardModelScorer
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_verifiers import Rubric
 
 RUBRIC = Rubric(weights={"similarity": 1.0}, gates={"end": 0.5})
@@ -182,7 +182,7 @@ def run_training(tmp_path, **changes):
     run = RunFolder.create(tmp_path / "run", "")
     scorer = GroupScorer(RewardFunction(RUBRIC, [*pages, *held_out]), 0)
     trainer = RewardModelTrainer(policy, TransformersEngine(policy), pages, held_out, scorer, recipe)
-    run_steps(trainer, policy, pages, recipe, run, dict)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, trainer
 
 

@@ -28,7 +28,7 @@ from ocr_rl.models.text_encoder import TextEncoder, end_id
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 
 TEXTS = ["abc", "", "adfghi", "kl"]
 
@@ -153,7 +153,8 @@ def test_the_policy_learns_to_write_the_text(tmp_path):
     pages = [make_page(i, text="ab") for i in range(3)]
     recipe = make_recipe(train_steps=30, train_learning_rate=1e-2)
     run = RunFolder.create(tmp_path / "run", "")
-    run_steps(SftTrainer(policy, TransformersEngine(policy), pages, recipe), policy, pages, recipe, run, dict)
+    trainer = SftTrainer(policy, TransformersEngine(policy), pages, recipe)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert rows[0]["loss"] > 2
     assert rows[-1]["loss"] < 0.1

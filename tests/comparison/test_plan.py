@@ -163,6 +163,7 @@ def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_pat
         ("sft", [], ["policy"]),
         ("orpo", [], ["policy"]),
         ("dpo", [], ["policy", "reference"]),
+        ("dpo", ["dpo.reference=precomputed", "pairs.path=pairs.jsonl"], ["policy"]),
         ("kto", ["model.lora_rank=4"], ["policy", "reference"]),
         ("rloo", [], ["policy", "reference"]),
         ("ppo", [], ["policy", "value head"]),

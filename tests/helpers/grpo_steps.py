@@ -18,7 +18,7 @@ from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_verifiers import Rubric
 
 TEXTS = [["abc", "", "adfghi", "k"], ["l", "bb", "abcdef", "abcab"]]
@@ -63,7 +63,7 @@ def run_training(tmp_path, name="run", engine=None, evaluate=dict, pages=None, p
     run = RunFolder.create(tmp_path / name, "")
     engine = engine(policy) if engine else TransformersEngine(policy)
     trainer = GrpoTrainer(policy, engine, pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe)
-    run_steps(trainer, policy, pages, recipe, run, evaluate)
+    TrainingLoop(trainer, policy, pages, recipe, run, evaluate).run()
     return run, policy
 
 

@@ -95,7 +95,7 @@ def test_weights_have_no_gradient():
 
 
 def test_a_cap_under_one_is_a_mistake_of_ours():
-    with pytest.raises(AssertionError, match=r"the cap of an importance ratio is 0.5; it is at least 1"):
+    with pytest.raises(AssertionError, match=r"the cap of an importance ratio is 0.5; it must be at least 1"):
         weights_of(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), "token", 0.5)
 
 

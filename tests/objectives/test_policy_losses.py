@@ -259,7 +259,7 @@ def test_the_kl_coefficient_brings_the_kl_to_its_target():
 
 
 def test_a_kl_target_of_zero_is_a_mistake_of_ours():
-    with pytest.raises(AssertionError, match="the target of the KL is 0; it is above 0"):
+    with pytest.raises(AssertionError, match="the target of the KL is 0; it must be above 0"):
         adapted_kl_coefficient(0.05, 1.0, 0)
 
 

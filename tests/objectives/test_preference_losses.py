@@ -168,7 +168,7 @@ def test_rewards_margins_and_accuracy_of_three_pairs():
 def test_what_has_no_label_smoothing_and_what_is_no_share_are_mistakes_of_ours():
     with pytest.raises(AssertionError, match="hinge has no label smoothing"):
         dpo_loss(torch.zeros(1), kind="hinge", label_smoothing=0.1)
-    with pytest.raises(AssertionError, match=r"label smoothing is 0.5; it is a share under one half"):
+    with pytest.raises(AssertionError, match=r"label smoothing is 0.5; it must be in \[0, 1/2\)"):
         dpo_loss(torch.zeros(1), kind="robust", label_smoothing=0.5)
 
 

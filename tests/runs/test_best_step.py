@@ -18,7 +18,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 
 
 def train(tmp_path, values, metric="cer", keep_best=True):
@@ -41,7 +41,7 @@ def train(tmp_path, values, metric="cer", keep_best=True):
     trainer = GrpoTrainer(
         policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
     )
-    run_steps(trainer, policy, pages, recipe, run, evaluate)
+    TrainingLoop(trainer, policy, pages, recipe, run, evaluate).run()
     return run, seen
 
 

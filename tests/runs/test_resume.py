@@ -327,7 +327,7 @@ def test_a_checkpoint_with_a_file_cut_off_is_passed_over(cut):
 def test_a_checkpoint_passed_over_is_made_again(cut, uninterrupted):
     (cut / "checkpoints" / "step_000004" / "trainer" / "files.json").unlink()
     result = done(resume(cut))
-    assert f"passed over: {cut}/checkpoints/step_000004/trainer/files.json is missing\n" in result.output
+    assert f"skipped: {cut}/checkpoints/step_000004/trainer/files.json is missing\n" in result.output
     assert f"resuming after step 2 of {STEPS}\n" in result.output
     assert contents(cut) == contents(uninterrupted[0])
 
@@ -345,7 +345,7 @@ def test_a_last_line_that_was_cut_off_is_what_a_kill_leaves(cut, uninterrupted):
     with open(cut / "metrics.jsonl", "a") as file:
         file.write('{"step": 5, "time_s": 1.')
     result = done(resume(cut))
-    assert "passed over" not in result.output
+    assert "skipped" not in result.output
     assert contents(cut) == contents(uninterrupted[0])
 
 
@@ -387,7 +387,7 @@ def test_a_full_disk_stops_the_run_with_the_file_s_name_and_it_can_be_resumed_la
     assert result.status == 1, result.output
     assert result.output.partition("Error: ")[2] == (
         f"{fresh}/{file}: File too large\n"
-        f"what was complete is kept; mend this, then: ocr-rl train --resume {fresh}\nrun folder: {fresh}\n"
+        f"all complete files are kept. Fix this, then: ocr-rl train --resume {fresh}\nrun folder: {fresh}\n"
     )
     assert not list(fresh.rglob("*.partial"))
     done(resume(fresh, "--set=train.checkpoint_every=2"))
@@ -406,9 +406,7 @@ def test_another_environment_is_reported(cut):
     before = file.read_text()
     file.write_text(before.replace('"threads": 1', '"threads": 8'))
     result = done(resume(cut))
-    assert (
-        "not the environment that it was saved in (threads 8 -> 1): the last bits of the results may" in result.output
-    )
+    assert "the environment has changed since then (threads 8 -> 1): the last bits of the results may" in result.output
 
 
 # --- the pages of a run that draws its own
