@@ -20,7 +20,7 @@ from ocr_rl.comparison.outcome import (
     told_apart,
 )
 from ocr_rl.metric_names import LOWER_IS_BETTER
-from ocr_rl.reporting.charts.axes import SMOOTHED_FROM, number
+from ocr_rl.reporting.charts.axes import SMOOTHED_FROM, number, smoothing_window
 from ocr_rl.reporting.charts.series import Estimate, Series, forest, legend, mean_over_seeds, plot, smoothed, swatch
 from ocr_rl.reporting.html import LEGEND, diff, document, folded, listing, name_cell, rate, section, sheet, table, text
 from ocr_rl.types import Page
@@ -314,8 +314,7 @@ def _plot(
     for recipe, own in recipes.items():
         readings = mean_over_seeds(_curves(own), x, name)
         if smooth or small:
-            window = max(3, len(readings) // 10) if smooth and len(readings) >= SMOOTHED_FROM else 1
-            readings = smoothed(readings, window)
+            readings = smoothed(readings, smoothing_window(len(readings)) if smooth else 1)
         series.append(Series(recipe, looks[recipe], readings))
     size = (230, 150) if small else (360, 230)
     share = name not in ("entropy", "kl")

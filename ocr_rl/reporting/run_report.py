@@ -10,8 +10,8 @@ from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import Recipe
 from ocr_rl.data.loading import load_pages
 from ocr_rl.metric_names import LOWER_IS_BETTER, RATES
-from ocr_rl.reporting.charts.axes import Point, number
-from ocr_rl.reporting.charts.curve import curve
+from ocr_rl.reporting.charts.axes import number
+from ocr_rl.reporting.charts.curve import Point, curve
 from ocr_rl.reporting.html import (
     LEGEND,
     diff,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from helpers.html_tree import Tree
 from ocr_rl.reporting.charts.series import (
-    LONGEST_LABEL,
     LOOKS,
-    MOST_MARKERS,
+    MAX_LABEL,
+    MAX_MARKERS,
     TONES,
     Estimate,
     Reading,
@@ -152,7 +152,7 @@ def test_series_of_different_lengths_share_the_axes():
 def test_few_markers_lie_on_a_line_the_last_always_and_neighbours_at_other_places():
     readings = exact(*((x, 0.5) for x in range(24)))
     first, second = markers(plot("CER", "x", [Series("a", 0, readings), Series("b", 1, readings)], labelled=False))
-    assert 3 <= len(first) <= MOST_MARKERS + 1
+    assert 3 <= len(first) <= MAX_MARKERS + 1
     assert first[-1] == second[-1] == (348, 110)
     assert not set(first[:-1]) & set(second[:-1])
 
@@ -191,7 +191,7 @@ def test_long_names_are_cut_beside_the_line_and_whole_in_the_legend_and_in_words
     name = "a-recipe-with-a-very-long-name"
     svg = plot("CER", "x", [Series(name, 0, exact((0, 0.0), (1, 1.0)))])
     (label,) = elements(svg, "name")
-    assert (len(label.text), label.text[-1]) == (LONGEST_LABEL, "…")
+    assert (len(label.text), label.text[-1]) == (MAX_LABEL, "…")
     assert name in legend({name: 0})
     assert name in ElementTree.fromstring(svg).get("aria-label")
 
