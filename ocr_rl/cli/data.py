@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import dataset_options, json_option, parse_columns, progress
+from ocr_rl.cli.options import dataset_options, json_option, parse_columns
+from ocr_rl.cli.progress import progress
 
 
 @click.group()

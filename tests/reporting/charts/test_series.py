@@ -1,4 +1,4 @@
-"""Plots of several algorithms as SVG: what is drawn where, and that fourteen can be told apart."""
+"""Plots of several algorithms as SVG: what is drawn where, and that fourteen can be distinguished."""
 
 import math
 import re
@@ -196,7 +196,7 @@ def test_long_names_are_cut_beside_the_line_and_whole_in_the_legend_and_in_words
     assert name in ElementTree.fromstring(svg).get("aria-label")
 
 
-def test_a_plot_is_told_in_words_and_names_are_escaped():
+def test_a_plot_has_an_alt_text_and_names_are_escaped():
     series = [Series('a"<b', 0, exact((0, 0.29), (6144, 0.1))), Series("c", 1, exact((0, 0.5)))]
     svg = plot('C"<', "completions", series)
     alt_text = 'C"< over completions: a"<b 0.29 at 0, 0.1 at 6,144; c 0.5 at 0'
