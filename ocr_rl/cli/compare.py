@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ocr_rl.comparison.plan import Plan
 
 OWN = "own"
-"""In place of rates: each recipe keeps its own."""
+"""In place of learning rates: each recipe keeps its own."""
 EXAMPLES = {"--recipe": "sft,grpo,dpo", "--seeds": "0,1,2", "--rates": "3e-5,1e-4,3e-4"}
 
 
@@ -62,32 +62,36 @@ class CompareOptions(RecipeOptions):
 
 @click.command()
 @click.option("--recipe", "recipes", required=True, metavar="A,B,...", help="Names or TOML files of recipes.")
-@click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N,...", help="A run of each recipe for each.")
+@click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N,...", help="Each recipe has a run with each.")
 @click.option(
     "--budget",
     default="completions=15360",
     show_default=True,
     metavar="WHAT=N",
-    help="Of each run: pages=N read, completions=N sampled, or minutes=N of compute. A recipe that samples nothing "
-    "(sft, or pairs from a file) gets the compute of the run that all are compared with.",
+    help="What a run may use: pages=N read, completions=N sampled, or minutes=N of compute. A recipe that samples "
+    "nothing (sft, or pairs from a file) gets the compute of the reference.",
 )
 @click.option(
     "--rates",
     default="3e-5,1e-4,3e-4",
     show_default=True,
     metavar=f"R,R,...|{OWN}",
-    help="Learning rates to choose among.",
+    help="Learning rates to choose from; own: each recipe keeps its own.",
 )
-@click.option("--tuning-seed", type=int, default=1000, show_default=True, help="Of the runs that choose the rate.")
+@click.option("--tuning-seed", type=int, default=1000, show_default=True, help="Seed of the runs that choose the rate.")
 @click.option(
     "--tuning-share",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.5,
     show_default=True,
-    help="Of the budget, for each of them.",
+    help="Share of the budget for each of these runs.",
 )
-@click.option("--against", metavar="RECIPE", help="Whom all are compared with.  [default: grpo, or the first]")
-@click.option("--evaluations", type=click.IntRange(min=0), default=3, show_default=True, help="On the way of each run.")
+@click.option(
+    "--against", metavar="RECIPE", help="Reference, with which all are compared.  [default: grpo, or the first]"
+)
+@click.option(
+    "--evaluations", type=click.IntRange(min=0), default=3, show_default=True, help="Evaluations during a run."
+)
 @recipe_options
 @set_option("Override a value of every recipe.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of all runs and of the results.")
@@ -96,17 +100,17 @@ class CompareOptions(RecipeOptions):
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Runs at a time, sharing the cores; 1 where they would share a GPU.",
+    help="Runs at a time, sharing the cores; leave it at 1 if they would share a GPU.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be run, and stop.")
 @user_errors
 def compare(jobs: int, dry_run: bool, **options: Any) -> None:
-    """Train several recipes alike and compare them: OUT/compare.html and OUT/compare.json.
+    """Train several recipes under the same budget and compare them: OUT/compare.html and OUT/compare.json.
 
-    Each recipe is tried at each learning rate on one half of the held-out pages; at the best of them it is trained
-    with every seed and evaluated on the other half, on which nothing was chosen. All begin with the same policy and
-    see the same collection. The same command goes on where it was stopped; with further recipes or seeds beside the
-    old ones it runs what is missing.
+    Each recipe is tried at each learning rate, evaluated on one half of the held-out pages; at the best rate it is
+    trained with every seed, and evaluated on the other half, on which nothing was chosen. All start from the same
+    policy and see the same pages. The same command continues where it was stopped; with further recipes or seeds it
+    runs what is missing.
 
     \b
     ocr-rl compare --recipe sft,grpo,rloo,ppo,dpo,kto --out compared/
@@ -139,7 +143,7 @@ def compare(jobs: int, dry_run: bool, **options: Any) -> None:
 
 
 def parse_budget(text: str) -> tuple[str, float]:
-    """ "completions=15360" -> ("completions", 15360.0)."""
+    """`completions=15360` -> `("completions", 15360.0)`."""
     from ocr_rl.comparison.plan import LIMITS
 
     limit, _, amount = text.partition("=")
@@ -153,11 +157,11 @@ def parse_budget(text: str) -> tuple[str, float]:
 
 
 def listed(option: str, text: str, kind: Callable[[str], Any]) -> Sequence[Any]:
-    """ "0,1,2" -> [0, 1, 2]."""
+    """`0,1,2` -> `[0, 1, 2]`."""
     try:
         found = [kind(part.strip()) for part in text.split(",")]
     except ValueError:
         found = []
     if not found or "" in found or len(set(found)) < len(found):
-        raise ValueError(f"{option} {text}: write them once each, with commas in between, e.g. {EXAMPLES[option]}")
+        raise ValueError(f"{option} {text}: write each once, separated by commas, e.g. {EXAMPLES[option]}")
     return found

@@ -28,18 +28,22 @@ from ocr_rl.cli.progress import console
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N pages.")
 @click.option(
-    "--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Tokens of a transcription."
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    default=512,
+    show_default=True,
+    help="Maximum tokens of a transcription.",
 )
+@click.option("--samples", type=click.IntRange(min=1), help="Also draw N transcriptions of each page.")
 @click.option(
-    "--samples", type=click.IntRange(min=1), help="Beside the greedy one, draw N transcriptions of each page."
+    "--temperature", type=click.FloatRange(0, min_open=True), help="Temperature of the samples.  [default: 1]"
 )
-@click.option("--temperature", type=click.FloatRange(0, min_open=True), help="Of the samples.  [default: 1]")
 @click.option(
     "--against",
     metavar="OTHER",
     help="Compare with another evaluation (.json), file of predictions (.jsonl), or model, page by page.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of samples, intervals and p-values.")
+@click.option("--seed", default=0, show_default=True, help="Seed of samples, intervals and p-values.")
 @model_options
 @json_option("Write metrics, tables and pages here.")
 @html_option("Write a report with page images and coloured differences here.")
@@ -49,7 +53,7 @@ def evaluate(
 ) -> None:
     """Transcribe pages with MODEL (greedy) and score them, or score a file of predictions without one.
 
-    FILE is JSONL, or an evaluation that --json wrote. With --against, differences are paired, on the pages that both
+    FILE is JSONL, or an evaluation that --json wrote. With --against, differences are paired on the pages that both
     have, with 95 % intervals over documents and p-values of a permutation test.
 
     \b
@@ -60,7 +64,10 @@ def evaluate(
     """
     from ocr_rl.data.splits import SPLIT_SEED, split_pages
     from ocr_rl.evaluation import evaluate as evaluation
+    from ocr_rl.reporting.evaluation_report import evaluation_report
     from ocr_rl.reporting.text_tables import evaluation_text
+    from ocr_rl.runs.atomic import write_atomically
+    from ocr_verifiers import write_json_atomic
 
     dataset = take(DatasetOptions, options)
     chosen = evaluation.EvaluateOptions(**options)
@@ -82,11 +89,6 @@ def evaluate(
         "seed": chosen.seed,
     }
     if json_path is not None:
-        from ocr_verifiers import write_json_atomic
-
         write_json_atomic(json_path, evaluated)
     if html_path is not None:
-        from ocr_rl.reporting.evaluation_report import evaluation_report
-        from ocr_rl.runs.atomic import write_atomically
-
         write_atomically(html_path, evaluation_report(evaluated, name, pages))

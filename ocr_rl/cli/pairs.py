@@ -1,4 +1,4 @@
-"""`ocr-rl pairs`: preferences out of groups of scored completions, as JSON Lines for DPO, KTO and ORPO."""
+"""`ocr-rl pairs`: preferences from groups of scored completions, as JSON Lines for DPO, KTO and ORPO."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ class PreferenceOptions:
 @click.option(
     "--choose",
     type=click.Choice(["best-worst", "margin", "best-of-n"]),
-    help="Of each page: its best completion against its worst; every two that are --margin apart; or its best against "
+    help="For each page, the best completion against the worst; every two that are --margin apart; or the best against "
     "all that are --margin worse.  [default: best-worst]",
 )
 @click.option(
-    "--margin", type=click.FloatRange(min=0, min_open=True), help="Least difference in reward.  [default: 0.1]"
+    "--margin", type=click.FloatRange(min=0, min_open=True), help="Minimum difference in reward.  [default: 0.1]"
 )
 @click.option(
-    "--most", "max_pairs", type=click.IntRange(min=1), help="Pairs of a page with --choose margin.  [default: 8]"
+    "--most", "max_pairs", type=click.IntRange(min=1), help="Maximum pairs per page with --choose margin.  [default: 8]"
 )
-@click.option("--labels", is_flag=True, help="Completions that are good or bad by themselves, for KTO, not pairs.")
+@click.option("--labels", is_flag=True, help="Label completions as good or bad, for KTO, instead of pairing them.")
 @click.option(
-    "--threshold", type=float, help="With --labels: the reward of a good completion.  [default: its group's mean]"
+    "--threshold", type=float, help="With --labels: minimum reward of a good completion.  [default: its group's mean]"
 )
 @click.option(
     "--dead-zone",
@@ -78,7 +78,7 @@ class PreferenceOptions:
 @click.option(
     "--scores",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What `ocr-verify groups GROUPS --json SCORES` wrote, where GROUPS has no rewards, or others are wanted.",
+    help="What `ocr-verify groups GROUPS --json SCORES` wrote, if GROUPS has no rewards, or you want others.",
 )
 @click.option(
     "--data",
@@ -87,7 +87,7 @@ class PreferenceOptions:
     help="The pages' dataset: lines name their images and prompts, which TRL needs.",
 )
 @dataset_options
-@click.option("--prompt", default="", help="Instruction for pages of --data that bring none.")
+@click.option("--prompt", default="", help="Instruction for pages of --data that have none.")
 @user_errors
 def pairs(groups: Path, out: Path, scores: Path | None, **options: Any) -> None:
     """Turn the scored completions in GROUPS, from `ocr-rl rollout`, into preferences.
@@ -98,9 +98,9 @@ def pairs(groups: Path, out: Path, scores: Path | None, **options: Any) -> None:
      "chosen_reward": 0.93, "rejected_reward": 0.11, "chosen_finished": true, "rejected_finished": true}
     {"id": ..., "images": ..., "prompt": ..., "completion": [{...}], "label": true, "reward": 0.93, ...}     --labels
 
-    Pages in which no two different texts are far enough apart give nothing and are counted. `ocr-rl train dpo` reads
-    the file as pairs.path, and so do TRL's trainers with --data. Images inside PDFs and tables are written into a
-    folder beside OUT.
+    A page whose completions are not far enough apart gives nothing and is counted. `ocr-rl train dpo` reads the file
+    as pairs.path; TRL's trainers read it if --data was given. Images inside PDFs and tables are written into a folder
+    beside OUT.
 
     \b
     ocr-rl pairs groups.jsonl --out pairs.jsonl

@@ -42,7 +42,7 @@ class LayoutOptions:
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--pages", type=click.IntRange(min=1), default=40, show_default=True, help="How many.")
+@click.option("--pages", type=click.IntRange(min=1), default=40, show_default=True, help="Number of pages.")
 @click.option("--style", default="print", show_default=True, help="clean, print, scan or carbon.")
 @click.option(
     "--layout",
@@ -51,22 +51,24 @@ class LayoutOptions:
     type=click.Choice(["lines", "columns", "table"]),
     default=("lines",),
     show_default=True,
-    help="Given several times, pages take turns.",
+    help="If given several times, pages alternate.",
 )
-@click.option("--lines", type=(int, int), default=(3, 6), show_default=True, help="Least and most per page.")
-@click.option("--characters", type=(int, int), default=(14, 30), show_default=True, help="Least and most per line.")
+@click.option("--lines", type=(int, int), default=(3, 6), show_default=True, help="Minimum and maximum per page.")
+@click.option(
+    "--characters", type=(int, int), default=(14, 30), show_default=True, help="Minimum and maximum per line."
+)
 @click.option(
     "--headers",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Share of pages with a running header, which is no part of the text.",
+    help="Share of pages with a running header, which is not part of the text.",
 )
 @click.option(
     "--page-numbers", type=click.FloatRange(0, 1), default=0.0, help="Share of pages with a page number, likewise."
 )
-@click.option("--no-texts", is_flag=True, help="Unit tests alone, as where nobody has transcribed the pages.")
+@click.option("--no-texts", is_flag=True, help="Write unit tests only, as for pages that nobody has transcribed.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same files.")
-@click.option("--name", default="rendered", show_default=True, help="Prefix of files, and the pages' source.")
+@click.option("--name", default="rendered", show_default=True, help="Prefix of file names, and source of the pages.")
 @user_errors
 def render(out: Path, pages: int, no_texts: bool, seed: int, name: str, **options: Any) -> None:
     """Draw invented pages into OUT: images/, metadata.jsonl with the text, tests.jsonl with unit tests.

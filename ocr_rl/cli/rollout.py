@@ -24,20 +24,20 @@ from ocr_rl.cli.progress import console
 )
 @dataset_options
 @click.option("--limit", type=click.IntRange(min=1), help="Roll out the first N pages.")
-@click.option("--group-size", type=click.IntRange(min=1), default=8, show_default=True, help="Completions of a page.")
+@click.option("--group-size", type=click.IntRange(min=1), default=8, show_default=True, help="Completions per page.")
 @click.option("--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True, help="0 is greedy.")
 @click.option(
-    "--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Tokens of a completion."
+    "--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Maximum tokens of a completion."
 )
-@click.option("--seed", default=0, show_default=True, help="Of sampling.")
+@click.option("--seed", default=0, show_default=True, help="Seed of sampling.")
 @engine_option
-@click.option("--no-score", is_flag=True, help="Leave rewards out.")
+@click.option("--no-score", is_flag=True, help="Do not score the completions.")
 @click.option(
     "--processes",
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
-    help="That score beside generation; 0 scores between completions.",
+    help="Processes that score during generation; 0 scores between completions.",
 )
 @model_options
 @user_errors
@@ -49,8 +49,8 @@ def rollout(out: Path, limit: int | None, no_score: bool, **options: Any) -> Non
      "finish_reasons": ["end", "length"], "tokens": [31, 512], "sum_logprobs": [-4.2, -95.1],
      "rewards": [0.93, 0.11], "parts": [{"similarity": 0.97, ...}, {...}]}                 a line per page, in order
 
-    `ocr-verify groups` reads these lines too. The same command goes on where it was stopped or killed. A page that
-    cannot be read has no completions and an "error"; the exit code is 1 then.
+    `ocr-verify groups` reads these lines too. The same command continues where it was stopped or killed. A page
+    that cannot be read has an "error" and no completions; the exit code is then 1.
 
     \b
     ocr-rl rollout tiny --data data/sample --out groups.jsonl

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     help="Write one .md file per page into this folder, or a line per page to this .jsonl file.",
 )
 @click.option(
-    "--max-tokens", type=click.IntRange(min=1), default=2048, show_default=True, help="Tokens of a transcription."
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    default=2048,
+    show_default=True,
+    help="Maximum tokens of a transcription.",
 )
 @engine_option
 @model_options
@@ -36,9 +40,9 @@ def transcribe(source: Path, out: Path | None, **options: Any) -> None:
 
     Pages are read several at a time and written in the order of their names. A .jsonl file has a line {"id", "text",
     "finish_reason"} per page, which `ocr-rl eval --predictions` reads; a folder has a file per page, and such lines
-    with its "file" in pages.jsonl. The same command goes on where it was stopped or killed.
+    with its "file" in pages.jsonl. The same command continues where it was stopped or killed.
 
-    A page that cannot be read has an "error" and an empty text, or no file; the exit code is 1 then.
+    A page that cannot be read has an "error" and an empty text, or no file; the exit code is then 1.
 
     \b
     ocr-rl transcribe letter.png

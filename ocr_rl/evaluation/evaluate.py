@@ -22,10 +22,11 @@ from ocr_rl.types import Completion, Group, Page
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What is evaluated: a `model` or a file of `predictions`, one of them.
+    """What is evaluated: either a `model` or a file of `predictions`.
 
     Raises:
-        ValueError: two options contradict each other, or `model` or `against` names nothing.
+        ValueError: two options contradict each other, or `model` or `against` does not exist; the message names the
+            options as `ocr-rl eval` does.
     """
 
     model: str | None = None
@@ -37,11 +38,11 @@ class EvaluateOptions:
     max_tokens: int = 512
     """Tokens of a transcription."""
     samples: int | None = None
-    """Draw so many transcriptions of each page beside the greedy one."""
+    """Transcriptions of each page that are drawn beside the greedy one."""
     temperature: float | None = None
-    """Of the samples; None: 1."""
+    """That of the samples; None: 1."""
     seed: int = 0
-    """Of samples, intervals and p-values."""
+    """That of samples, intervals and p-values."""
     max_pixels: int = 0
     """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
     trust_remote_code: bool = False
@@ -53,7 +54,7 @@ class EvaluateOptions:
         if self.samples and self.model is None:
             raise ValueError("--samples draws from a MODEL; a file of predictions has none")
         if self.temperature is not None and not self.samples:
-            raise ValueError("--temperature is that of --samples N; without them decoding is greedy")
+            raise ValueError("--temperature is that of --samples N; without samples decoding is greedy")
         if self.model is not None:
             check_model_path(self.model)
         if self.against is not None:

@@ -170,12 +170,12 @@ def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_e
     ("given", "message"),
     [
         (["--recipe", "grpo,grop"], 'no recipe "grop"; write one of'),
-        (["--recipe", "grpo,,dpo"], "--recipe grpo,,dpo: write them once each, with commas in between"),
+        (["--recipe", "grpo,,dpo"], "--recipe grpo,,dpo: write each once, separated by commas"),
         (
             ["--recipe", "grpo", "--seeds", "0,0"],
-            "--seeds 0,0: write them once each, with commas in between, e.g. 0,1,2",
+            "--seeds 0,0: write each once, separated by commas, e.g. 0,1,2",
         ),
-        (["--recipe", "grpo", "--rates", "fast"], "--rates fast: write them once each"),
+        (["--recipe", "grpo", "--rates", "fast"], "--rates fast: write each once"),
         (
             ["--recipe", "grpo", "--budget", "hours=3"],
             "--budget hours=3: write one of pages=N, completions=N, minutes=N",

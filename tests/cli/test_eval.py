@@ -109,7 +109,7 @@ def test_a_model_is_evaluated_greedily_and_by_samples_and_against_itself(pages):
             ["--predictions", "predictions.jsonl", "--samples", "2"],
             "--samples draws from a MODEL; a file of predictions has none",
         ),
-        (["tiny", "--temperature", "1"], "--temperature is that of --samples N; without them decoding is greedy"),
+        (["tiny", "--temperature", "1"], "--temperature is that of --samples N; without samples decoding is greedy"),
         (
             ["tiny", "--samples", "2", "--temperature", "0"],
             "Invalid value for '--temperature': 0.0 is not in the range",
@@ -125,8 +125,8 @@ def test_a_model_is_evaluated_greedily_and_by_samples_and_against_itself(pages):
         ),
         (
             ["--predictions", "predictions.jsonl", "--against", "bad.json"],
-            "bad.json: no evaluation, which `ocr-rl eval --json` writes; a file of rows {id, text}, one per line, "
-            "ends in .jsonl",
+            "bad.json: not an evaluation as `ocr-rl eval --json` writes it; the name of a file of rows {id, text}, one "
+            "per line, must end in .jsonl",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -95,7 +95,7 @@ def test_a_file_without_the_margin_is_refused_with_the_largest_that_it_has(group
 
 
 @pytest.mark.parametrize(
-    ("options", "result"),
+    ("options", "message"),
     [
         (["--threshold", "0.5"], "--threshold is about labels; add --labels"),
         (["--labels", "--choose", "margin"], "--choose is about pairs; leave it out with --labels"),
@@ -106,7 +106,7 @@ def test_a_file_without_the_margin_is_refused_with_the_largest_that_it_has(group
 )
 def test_an_option_that_would_do_nothing_is_a_mistake(groups, tmp_path, options, message):
     result = run(groups, "--out", tmp_path / "pairs.jsonl", *options)
-    assert (result.exit_code, result.stderr) == (2, f"Error: {result}\n")
+    assert (result.exit_code, result.stderr) == (2, f"Error: {message}\n")
     assert list(tmp_path.iterdir()) == [groups]
 
 

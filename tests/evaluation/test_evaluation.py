@@ -109,7 +109,7 @@ def test_an_evaluation_is_read_back_with_its_transcriptions_and_scores_the_same(
 def test_json_that_is_not_an_evaluation_is_an_error(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
-    message = r"x.json: no evaluation, which `ocr-rl eval --json` writes; a file of rows .* ends in .jsonl"
+    message = r"x.json: not an evaluation as `ocr-rl eval --json` writes it; .* must end in .jsonl"
     with pytest.raises(ValueError, match=message):
         read_predictions(path, [page("a")])
 
