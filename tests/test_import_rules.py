@@ -15,15 +15,15 @@ ROOMS = {
     "ocr_rl": {
         "cli": "pipeline reporting comparison evaluation rollouts rewards data models runs config distributed "
         "types errors",
-        "pipeline": "reporting algorithms training evaluation rollouts rewards data models runs config "
+        "pipeline": "reporting algorithms comparison training evaluation rollouts rewards data models runs config "
         "distributed metric_names types errors",
         "reporting": "comparison data runs config metric_names types",
         "algorithms": "training rollouts rewards models objectives config distributed types errors",
         "comparison": "evaluation rewards data models runs config metric_names types",
         "training": "rollouts rewards models runs config distributed types errors",
-        "evaluation": "rollouts rewards data models objectives metric_names types",
-        "rollouts": "rewards data models config types errors",
-        "rewards": "data config types",
+        "evaluation": "rollouts rewards data models runs objectives config metric_names types",
+        "rollouts": "rewards data models runs config types errors",
+        "rewards": "data config runs types",
         "data": "config types",
         "models": "config types",
         "runs": "config metric_names",

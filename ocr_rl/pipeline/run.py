@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from ocr_rl import distributed
-from ocr_rl.config.loader import to_toml
-from ocr_rl.config.schema import Recipe
 from ocr_rl.errors import EngineError, TrainingStoppedError
+from ocr_rl.evaluation.completions import transcribe_pages
 from ocr_rl.evaluation.results import score_pages
 from ocr_rl.evaluation.summary import evaluation
-from ocr_rl.evaluation.transcribe import transcribe
 from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
 from ocr_rl.reporting.run_report import close_with_report
 from ocr_rl.reporting.text_tables import evaluation_table
@@ -106,7 +103,9 @@ def evaluate(job: Job) -> dict[str, Any]:
     """
     own = distributed.mine(job.held_out)
     with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not distributed.first()) as bar:
-        completions = transcribe(job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n))
+        completions = transcribe_pages(
+            job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n)
+        )
     return evaluation(score_pages(job.held_out, distributed.gather(completions), job.reward_function))
 
 
@@ -118,8 +117,3 @@ def curve_point(evaluated: Mapping[str, Any]) -> dict[str, Any]:
 
 def _show(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def write_recipe(recipe: Recipe, out: Path, overwrite: bool) -> RunFolder:
-    """A new run folder with the resolved recipe."""
-    return RunFolder.create(out, to_toml(recipe), overwrite=overwrite)

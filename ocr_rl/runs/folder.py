@@ -43,6 +43,8 @@ class LoggedStep:
 
 
 class RunFolder:
+    """One run on disk: its recipe, metrics, rollouts, evaluations and checkpoints."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.metrics = path / "metrics.jsonl"
