@@ -15,7 +15,7 @@ from ocr_verifiers.files.jsonl import read_jsonl
 from ocr_verifiers.rewards.coherence import asked_for, coherence
 from ocr_verifiers.text.repetition import MAX_REPEATS
 
-README = Path(__file__).parents[3] / "verifiers" / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "verifiers" / "cheats.md"
 
 OPEN_TO_TESTS = {
     "dictionary: the words of all pages, sorted",
@@ -32,7 +32,7 @@ OPEN_TO_TESTS = {
     "the page's first half, then all tests",
     "every word bold",
 }
-"""What tests alone cannot tell from a page; the README says why."""
+"""What tests alone cannot tell from a page; docs/verifiers/cheats.md says why."""
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +107,9 @@ def test_a_rubric_that_cannot_score_tests_alone_has_no_value_there(table):
     assert f"| {HONEST} | 1.00 | 1.00 | 1.00 | - | 1.00 |" in list(markdown(similarity_alone))
 
 
-def test_the_table_in_the_readme_is_that_of_the_command(table):
+def test_the_table_in_the_docs_is_that_of_the_command(table):
     """`ocr-verify cheats` prints it anew."""
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     written = text.partition("checked by a test -->\n")[2].partition("\n<!-- end")[0]
     assert written.splitlines() == list(markdown(table))
 
