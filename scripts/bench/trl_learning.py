@@ -1,10 +1,10 @@
-"""What TRL's GRPOTrainer and ours learn from the same number of completions: CER of held-out pages along the way.
+"""TRL's GRPOTrainer and ours on the same number of completions: CER of held-out pages during training.
 
     python scripts/bench/trl_learning.py --steps 60 --seeds 0 1 2
 
 Both start from the embedded policy and train on the same rendered pages of the default collection, in the same order,
-with the default recipe's reward, rate and sampling; each samples completions of its own. TRL encodes a whole batch of
-pages in one attention matrix, so the default is 4 pages x 8 completions a step. Greedy transcriptions, scored alike.
+with the default recipe's reward, rate and sampling; each samples its own completions. TRL encodes a whole batch of
+pages in one attention matrix, so the default is 4 pages x 8 completions per step. Greedy transcriptions, scored alike.
 The interval at the end is of the pooled CER over all seeds, from resampled held-out pages.
 """
 
@@ -151,7 +151,7 @@ def train_trl(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
 
 
 def verdict(theirs: Sequence[Curve], ours: Sequence[Curve], steps: int, resamples: int = 2000) -> str:
-    """What both gained in CER by the last step, and the difference with its 95 % interval, paired by page."""
+    """Both gains in CER at the last step, and their difference with its 95 % interval, paired by page."""
     edits = {
         name: np.sum([curve[at].edits for curve in curves], axis=0)
         for name, curves, at in (("before", theirs, 0), ("theirs", theirs, steps), ("ours", ours, steps))

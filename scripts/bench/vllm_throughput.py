@@ -1,9 +1,9 @@
-"""How fast vLLM and the transformers engine sample groups: the same policy, pages, G and limits, in one run.
+"""Throughput of vLLM and the transformers engine: the same policy, pages, G and limits, in one run.
 
     OMP_NUM_THREADS=2 python scripts/bench/vllm_throughput.py --pages 16 --group-size 16
 
-Pages are rendered, the policy is the embedded one unless --model names another. Each engine samples once to warm up and
-then --repeats times in turn; the best time counts. CPU seconds are those of the same call, worker process included.
+Pages are rendered; the policy is the embedded one unless --model names another. Each engine samples once to warm up and
+then --repeats times, alternating; the best time counts. CPU seconds are those of the same call, worker included.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ def measure(engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int
 
 
 def cpu_seconds(worker: psutil.Process) -> float:
-    """Of this process and the worker, which does next to nothing while the other engine samples."""
+    """Of this process and the worker, which is nearly idle while the other engine samples."""
     own, theirs = resource.getrusage(resource.RUSAGE_SELF), worker.cpu_times()
     return own.ru_utime + own.ru_stime + theirs.user + theirs.system
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that the process has held."""
+    """The peak memory of the process."""
     (line,) = (x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 

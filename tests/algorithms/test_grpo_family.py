@@ -1,4 +1,4 @@
-"""What sets DAPO, RLOO, CISPO, GDPO and the others apart from GRPO, as whole steps and runs of the trainer."""
+"""How DAPO, RLOO, CISPO, GDPO and the others differ from GRPO, in whole steps and runs of the trainer."""
 
 import json
 import re
@@ -33,7 +33,7 @@ from ocr_rl.training.rollout_metrics import rollout_metrics
 
 
 def plain_logprobs(policy, group):
-    """log pi of each completion, one full forward each: a list of (T,)."""
+    """log pi of each completion, one full forward pass each: a list of (T,)."""
     prompt, rows = policy.prompt(group.group.page), []
     for completion in group.group.completions:
         ids, mask = pad_rows([list(completion.token_ids)], PAD)
@@ -69,7 +69,7 @@ def test_reinforce_over_tokens_is_the_policy_gradient_with_the_group_s_mean_as_b
 
 
 def test_at_the_first_update_clip_cispo_and_reinforce_have_one_gradient(policy):
-    """The ratio is 1: they differ in what they do with later updates of a batch."""
+    """The ratio is 1; they differ in later updates of a batch."""
     expected = gradient(policy, make_recipe())
     for surrogate in ("cispo", "reinforce"):
         assert_all_close(gradient(policy, make_recipe(grpo_surrogate=surrogate)), expected, 1e-6)
@@ -99,7 +99,7 @@ def scored(parts):
 
 
 def test_decoupled_parts_count_by_their_weights_and_not_by_their_spread():
-    """One group differs by 0.01 in similarity, the other by 1 in pass rate: both matter as the weights say, 2 to 1."""
+    """One group differs by 0.01 in similarity, the other by 1 in pass rate: both count by their weights, 2 to 1."""
     groups = [
         scored([{"similarity": 0.51, "pass_rate": 1.0}, {"similarity": 0.50, "pass_rate": 1.0}]),
         scored([{"similarity": 0.50, "pass_rate": 1.0}, {"similarity": 0.50, "pass_rate": 0.0}]),
@@ -117,7 +117,7 @@ def test_gates_close_every_part_and_a_part_that_does_not_apply_is_0():
     assert gated_parts(score, {"similarity": 1.0, "pass_rate": 1.0}) == [pytest.approx(0.2), 0.0]
 
 
-# The KL in the reward, a reference that moves.
+# The KL in the reward; reward to go; a reference that is renewed.
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
@@ -224,7 +224,7 @@ def test_a_kl_in_the_reward_is_not_in_the_loss_too(policy):
 
 @pytest.mark.parametrize("where", ["loss", "reward"])
 def test_a_large_beta_holds_the_policy_near_its_start(tmp_path, where):
-    """Means over 15 steps of the distance that log probabilities went: far without, less with the KL term."""
+    """The distance that the weights move in 15 steps: far without, less with the KL term."""
 
     def moved(name, **options):
         start = weights(make_policy())
@@ -235,7 +235,7 @@ def test_a_large_beta_holds_the_policy_near_its_start(tmp_path, where):
     assert moved("held", grpo_beta=5.0, grpo_kl="k2" if where == "loss" else "k1", grpo_kl_in=where) < 0.9 * free
 
 
-def test_a_reference_that_moves_is_the_policy_of_the_last_renewal(tmp_path):
+def test_a_renewed_reference_is_the_policy_of_the_last_renewal(tmp_path):
     """The KL of the step after a renewal is that to the policy itself: 0. In between it is not."""
     run, _ = run_training(tmp_path, train_steps=6, train_learning_rate=1e-2, grpo_beta=1e-6, grpo_reference_every=3)
     kl = [row["kl"] for row in metrics_of(run)]
@@ -248,7 +248,7 @@ def test_a_reference_that_moves_is_the_policy_of_the_last_renewal(tmp_path):
 
 
 def take(pages, flat, refill, steps=1, start=0, wanted=2):
-    """Each step's batch; groups of `flat` pages are turned away."""
+    """Each step's batch; groups of the pages `flat` are rejected."""
     policy = make_policy()
     recipe = make_recipe(rollout_pages_per_step=wanted, rollout_max_tokens=3)
     recipe = replace(recipe, train=replace(recipe.train, steps=start + steps))
@@ -260,7 +260,7 @@ def take(pages, flat, refill, steps=1, start=0, wanted=2):
 
 
 def draw(*args, **options):
-    """Pages of each step's groups, and how many batches were drawn by then."""
+    """Pages of each step's groups, and how many batches have been drawn so far."""
     return [([group.group.page.id for group in batch.groups], batch.drawn) for batch in take(*args, **options)]
 
 
@@ -273,7 +273,7 @@ def test_groups_without_spread_are_replaced_from_further_batches():
     assert drawn == 2
 
 
-def test_what_is_turned_away_was_sampled_all_the_same():
+def test_rejected_groups_count_as_sampled():
     """Three batches of two pages and four completions each, of which one group is kept, or two."""
     pages = [make_page(i, text="ab") for i in range(6)]
     (batch,) = take(pages, {page.id for page in pages}, refill=2)
@@ -283,7 +283,7 @@ def test_what_is_turned_away_was_sampled_all_the_same():
     assert rollout_metrics(batch, learn_s=1.0)["sampled_tokens"] == batch.cost.tokens
 
 
-def test_refilling_ends_and_a_step_goes_on_with_the_groups_it_has():
+def test_refilling_ends_and_a_step_uses_the_groups_that_it_has():
     pages = [make_page(i, text="ab") for i in range(6)]
     plain = [ids for ids, _ in draw(pages, set(), 0, steps=3)]
     only = plain[1][0]
@@ -292,7 +292,7 @@ def test_refilling_ends_and_a_step_goes_on_with_the_groups_it_has():
     assert draw(pages, {page.id for page in pages}, refill=2) == [(plain[0], 3)]
 
 
-def test_a_resumed_run_draws_on_after_the_batches_that_were_drawn(tmp_path):
+def test_a_resumed_run_continues_after_the_batches_that_were_drawn(tmp_path):
     pages = [make_page(i, text="ab") for i in range(7)]
     recipe = make_recipe(train_steps=2, grpo_refill=3, grpo_min_group_std=0.05, train_checkpoint_every=1)
     policy = make_policy()

@@ -22,8 +22,6 @@ from ocr_rl.training.loop import TrainingLoop
 from ocr_verifiers import Rubric
 
 TEXTS = [["abc", "", "adfghi", "k"], ["l", "bb", "abcdef", "abcab"]]
-
-
 REWARDS = [[1.0, 0.2, 0.5, 0.0], [0.3, 0.9, 0.1, 0.4]]
 
 
@@ -43,7 +41,7 @@ def update(policy, recipe, scored=None, rate=1e-3, steps=1):
 
 
 def gradient(policy, recipe, scored=None):
-    """What an update over these groups hands to its optimiser, without stepping."""
+    """The gradient of an update on these groups, without the optimiser's step."""
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grpo_module, "clipped_step", lambda *_: seen.append(gradients(policy)) or 0.0)

@@ -62,7 +62,7 @@ def test_a_group_without_spread_has_advantage_zero_and_says_so(divide_by_std):
     assert spread.tolist() == [False, True]
 
 
-def test_a_spread_under_the_floor_is_noise():
+def test_a_spread_below_the_minimum_is_noise():
     """r = [0.5, 0.51]: std 0.01 / sqrt 2 = 0.0071, under 0.01 and over 0.005."""
     rewards = torch.tensor([[0.5, 0.51]])
     assert group_advantages(rewards).advantages.tolist() == [[0, 0]]
@@ -227,7 +227,7 @@ def test_group_advantages_are_those_of_trl(parity, divide_by_std):
 # Several rewards, GDPO.
 
 
-def test_rewards_normalised_apart_tell_apart_what_their_sum_confuses():
+def test_rewards_normalised_separately_distinguish_what_their_sum_confuses():
     """Two completions, rewards (0, 1) and (0, 2) against (0, 0): the sums 1 and 2 give both groups +-0.707 in GRPO.
 
     Apart: r_1 has no spread; r_2 gives +-0.707 in both groups too; but (1, 1) against (0, 0) gives 0.707 twice. Before

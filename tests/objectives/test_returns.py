@@ -49,7 +49,7 @@ REWARDS = torch.tensor([[-0.05, 0.1, 0.9], [0.1, -0.55, math.nan]], dtype=torch.
 VALUES = torch.tensor([[0.25, 0.5, 0.75], [-0.25, 0.0, math.inf]], dtype=torch.float64)
 
 
-def test_rewards_to_go_are_the_discounted_sums_of_what_is_left():
+def test_rewards_to_go_are_discounted_sums_to_the_end():
     """gamma = 1/2: 0.9, 0.1 + 0.45, -0.05 + 0.275; and -0.55, 0.1 - 0.275."""
     expected = torch.tensor([[0.225, 0.55, 0.9], [-0.175, -0.55, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(rewards_to_go(REWARDS, MASK, 0.5), expected)
@@ -153,7 +153,7 @@ seeds, shares = st.integers(0, 10_000), st.floats(0, 1)
 
 
 @given(seeds, shares, shares)
-def test_generalized_advantages_are_the_sum_of_the_paper(seed, gamma, lam):
+def test_generalized_advantages_are_the_sum_in_the_paper(seed, gamma, lam):
     """GAE eq. 16, row by row on the unpadded completion."""
     rewards, values, mask = episode(seed)
     advantages = generalized_advantages(rewards, values, mask, gamma=gamma, lam=lam)
@@ -204,7 +204,7 @@ def test_returns_of_more_steps_than_tokens_are_rewards_to_go(seed, n, gamma):
     torch.testing.assert_close(n_step_returns(rewards, values, mask, n, gamma), rewards_to_go(rewards, mask, gamma))
 
 
-def test_returns_of_no_step_are_a_mistake_of_ours():
+def test_returns_of_no_step_are_an_internal_error():
     with pytest.raises(AssertionError, match="returns of 0 steps"):
         n_step_returns(REWARDS, VALUES, MASK, 0)
 
