@@ -156,7 +156,7 @@ def test_there_must_be_something_to_transcribe():
     Path("empty").mkdir()
     assert refused("transcribe", "scan.png") == "Invalid value for 'SOURCE': Path 'scan.png' does not exist."
     for source in ("notes.txt", "empty"):
-        assert refused("transcribe", source).startswith(f"{source}: no image or PDF here; files are known by ")
+        assert refused("transcribe", source).startswith(f"{source}: no image or PDF here; a file must end in one of ")
 
 
 @pytest.mark.parametrize(
