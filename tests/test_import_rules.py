@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -14,15 +15,15 @@ import ocr_verifiers
 ROOMS = {
     "ocr_rl": {
         "cli": "pipeline reporting comparison evaluation rollouts rewards data models runs config distributed "
-        "types errors",
+        "types errors threads",
         "pipeline": "reporting algorithms comparison training evaluation rollouts rewards data models runs config "
-        "distributed metric_names types errors",
+        "distributed metric_names types errors seeds threads",
         "reporting": "comparison data runs config metric_names types",
-        "algorithms": "training rollouts rewards models objectives config distributed types errors",
-        "comparison": "evaluation rewards data models runs config metric_names types",
-        "training": "rollouts rewards models runs config distributed types errors",
+        "algorithms": "training rollouts rewards models objectives config distributed types errors seeds",
+        "comparison": "evaluation rewards data models runs config metric_names types threads",
+        "training": "rollouts rewards models runs config distributed types errors seeds threads",
         "evaluation": "rollouts rewards data models runs objectives config metric_names types",
-        "rollouts": "rewards data models runs config types errors",
+        "rollouts": "rewards data models runs config types errors seeds",
         "rewards": "data config runs types",
         "data": "config types",
         "models": "config types",
@@ -32,6 +33,8 @@ ROOMS = {
         "distributed": "errors",
         "types": "",
         "errors": "",
+        "seeds": "",
+        "threads": "",
         "metric_names": "",
     },
     "ocr_verifiers": {
@@ -54,7 +57,7 @@ ROOMS = {
 USES_VERIFIERS = "cli reporting evaluation comparison rollouts rewards data training"
 """The rooms of ocr_rl that import ocr_verifiers."""
 
-NO_TORCH = "cli reporting comparison rewards data runs config distributed types errors metric_names"
+NO_TORCH = "cli reporting comparison rewards data runs config distributed types errors metric_names seeds threads"
 """The rooms of ocr_rl that load neither torch nor transformers when they are imported."""
 
 MODULES = {
@@ -64,6 +67,7 @@ MODULES = {
 }
 
 
+@cache
 def imports(module, everywhere=True):
     """The modules that a module imports: inside functions and for types too, or only when it is imported itself."""
     found = set()

@@ -31,6 +31,7 @@ from ocr_rl.objectives.value_losses import explained_variance, value_clip_fracti
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.seeds import derive
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
@@ -155,7 +156,7 @@ class PpoLearner:
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         self.policy, self.recipe = policy, recipe
-        self.critic = Critic(policy, recipe.ppo, recipe.train.seed)
+        self.critic = Critic(policy, recipe.ppo, derive(recipe.train.seed, "critic"))
         self.state = TrainerState(self.critic.modules, {"kl_coefficient": recipe.ppo.beta})
         own = list(self.state.trained().values())
         self.optimizer = make_optimizer(policy.trainable_parameters(), recipe.train)

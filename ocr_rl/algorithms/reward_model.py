@@ -25,6 +25,7 @@ from ocr_rl.rewards.preferences import Choose, Pair, pairs_of_groups
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.seeds import derive
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
@@ -69,7 +70,7 @@ class RewardModelTrainer(Trainer):
             rollout, seed = self.recipe.rollout, self.recipe.train.seed
             sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
             self.sync_engine()
-            groups = roll_out(self.scorer, self.engine, self.held_out, sampling, seed).groups
+            groups = roll_out(self.scorer, self.engine, self.held_out, sampling, derive(seed, "held-out")).groups
             self._held_out_pairs = self.learner.pairs(groups)
         return self.learner.agreement(self._held_out_pairs)
 
@@ -89,7 +90,7 @@ class RewardModelLearner:
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         own = recipe.reward_model
         self.recipe = recipe
-        self.model = RewardModel(policy, ScalarHead(policy.hidden_size, own.width, recipe.train.seed))
+        self.model = RewardModel(policy, ScalarHead(policy.hidden_size, own.width, derive(recipe.train.seed, "head")))
         self.state = TrainerState({"reward_head": self.model.head})
         head = list(self.model.head.parameters())
         self.optimizer = make_optimizer(policy.trainable_parameters(), recipe.train)

@@ -31,6 +31,7 @@ from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.reward_model_scorer import RewardModelScorer
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.selection import chosen_engine, make_engine
+from ocr_rl.seeds import derive
 from ocr_rl.training.base import Trainer
 from ocr_rl.types import Page
 
@@ -108,7 +109,7 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     for line in without_effect(recipe):
         say(line)
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
-    torch.manual_seed(recipe.train.seed)
+    torch.manual_seed(derive(recipe.train.seed, "start"))
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
     if recipe.data.evaluate != "all":
         held_out = dict(zip(("tuning", "test"), tuning_and_test(held_out), strict=True))[recipe.data.evaluate]

@@ -18,6 +18,7 @@ from ocr_rl.rollouts.loading import EngineOptions
 from ocr_rl.rollouts.ordered import Result, in_order
 from ocr_rl.rollouts.resumable import Pages, RowJob, append_rows
 from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.seeds import derive
 from ocr_rl.types import Page
 
 
@@ -63,7 +64,7 @@ def roll_out_into(
     def results(engine: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
         scorer = GroupScorer(RewardFunction(rubric, ()), options.processes) if options.score else nullcontext()
         with scorer as scoring:
-            yield from in_order(engine, rest, sampling, options.seed * 1_000_003 + there, scoring)
+            yield from in_order(engine, rest, sampling, derive(options.seed, "row", there), scoring)
 
     def row(result: Result) -> dict[str, Any]:
         if isinstance(result, Unread):

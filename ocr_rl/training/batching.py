@@ -6,12 +6,9 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import TypeVar
 
+from ocr_rl.seeds import derive
+
 Item = TypeVar("Item")
-
-
-def step_seed(step: int, seed: int) -> int:
-    """All that is random in a step follows from this, so that a resumed run draws the same."""
-    return seed * 1_000_003 + step
 
 
 def epochs(items: Sequence[Item], size: int, seed: int) -> Iterator[list[Item]]:
@@ -20,7 +17,7 @@ def epochs(items: Sequence[Item], size: int, seed: int) -> Iterator[list[Item]]:
     epoch = 0
     while True:
         order = list(items)
-        Random(f"{seed}:{epoch}").shuffle(order)
+        Random(derive(seed, "epoch", epoch)).shuffle(order)
         for item in order:
             batch.append(item)
             if len(batch) == size:

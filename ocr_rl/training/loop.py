@@ -19,8 +19,8 @@ from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.budget import Budget
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
+from ocr_rl.seeds import derive
 from ocr_rl.training.base import Trainer
-from ocr_rl.training.batching import step_seed
 from ocr_rl.training.checkpoint import load_checkpoint, save_checkpoint
 from ocr_rl.training.interrupts import stop_after_step
 from ocr_rl.training.metrics_log import Log
@@ -99,7 +99,7 @@ class TrainingLoop:
         train = self.recipe.train
         self.step += 1
         began, self.updates = compute_clock(self.on_gpu), updates_made(self.trainer.optimizer)
-        torch.manual_seed(step_seed(self.step, train.seed))
+        torch.manual_seed(derive(train.seed, "step", self.step))
         result = self.trainer.step(self.step, learning_rate(self.step, train))
         self.updated = self.step
         metrics = dict(result.metrics)

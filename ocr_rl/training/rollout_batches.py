@@ -16,7 +16,8 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.scoring import GroupScorer, RolledOut
-from ocr_rl.training.batching import epochs, step_seed
+from ocr_rl.seeds import derive
+from ocr_rl.training.batching import epochs
 from ocr_rl.training.rollout_metrics import Batch, Cost
 from ocr_rl.training.schedule import Schedule
 from ocr_rl.training.shared_rollout import roll_out
@@ -79,7 +80,7 @@ class Rollouts:
         draws: list[RolledOut] = []
         kept: list[ScoredGroup] = []
         for draw in range(1 + self.refill):
-            seed = step_seed(step, self.recipe.train.seed) + draw * 500_009
+            seed = derive(self.recipe.train.seed, "rollout", step, draw)
             permute = self.recipe.reward.permute
             draws.append(roll_out(self.scorer, self.engine, next(self._pages), self.sampling, seed, permute))
             self.drawn += 1

@@ -10,12 +10,9 @@ from ocr_rl import distributed
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.scoring import GroupScorer, RolledOut
+from ocr_rl.seeds import derive
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score
-
-SEEDS_APART = 40_000_003
-"""Between the seeds of two processes in the same step; no run has so many steps. PyTorch's generator on the CPU takes
-the lower 32 bits."""
 
 
 def roll_out(
@@ -25,9 +22,9 @@ def roll_out(
 
     What is sampled depends on the number of processes.
     """
-    seed += distributed.rank() * SEEDS_APART
+    seed = derive(seed, "process", distributed.rank())
     own = distributed.mine(pages)
-    rolled = scorer.roll_out(engine, own, sampling, seed, Random(f"permute:{seed}") if permute else None)
+    rolled = scorer.roll_out(engine, own, sampling, seed, Random(derive(seed, "permute")) if permute else None)
     if distributed.count() == 1:
         return rolled
     reasons = {page.id: why for page, why in rolled.refused}

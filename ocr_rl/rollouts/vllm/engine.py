@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import islice
 from multiprocessing import Pipe
@@ -30,6 +29,7 @@ from ocr_rl.rollouts.vllm.prompts import PromptReader, pages_at_once, prompt_mis
 from ocr_rl.rollouts.vllm.protocol import FinishedRow, PageRejected, PromptMismatch, SampleRequest
 from ocr_rl.rollouts.vllm.supervisor import WITHOUT_VLLM, Supervisor
 from ocr_rl.rollouts.vllm.worker_process import Worker, WorkerDiedError
+from ocr_rl.seeds import derive
 from ocr_rl.types import Page
 
 
@@ -220,18 +220,13 @@ class VllmEngine(Engine):
             size=prompt.image.size,
             prompt_ids=prompt.prompt_ids,
             expanded_ids=prompt.expanded_ids,
-            rows=[(row, _row_seed(stream.seed, number, row)) for row in rows],
+            rows=[(row, derive(stream.seed, "page", number, "row", row)) for row in rows],
             temperature=stream.sampling.temperature,
             max_tokens=stream.sampling.max_tokens,
             end_ids=self.policy.end_ids,
             suppressed_ids=self.policy.suppressed_ids,
             stop_repetition=self.options.stop_repetition,
         )
-
-
-def _row_seed(seed: int, page: int, row: int) -> int:
-    """Depends on nothing else, so that a row requested again is the same."""
-    return int.from_bytes(blake2b(f"{seed}:{page}:{row}".encode(), digest_size=7).digest(), "big")
 
 
 def _cancel(stream: _Stream, timeout: float | None = None) -> bool:

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -45,6 +44,7 @@ from ocr_rl.rollouts.vllm.server_client import (
 )
 from ocr_rl.rollouts.vllm.server_setup import ServerRequirements, check_server, model_name, serve_command
 from ocr_rl.rollouts.vllm.server_weights import FolderWeights, NcclWeights
+from ocr_rl.seeds import derive
 from ocr_rl.types import Completion, Page
 
 STREAM_INTERVAL = 64
@@ -294,7 +294,7 @@ class ServerEngine(Engine):
             "token_ids": prompt.prompt_ids,
             "content_parts": [{"type": "image_url", "url": _png_url(prompt)}],
             "return_token_ids": True,
-            "sampling_params": self._sampling_params(stream.sampling, _page_seed(stream.seed, number)),
+            "sampling_params": self._sampling_params(stream.sampling, derive(stream.seed, "page", number)),
         }
         return _PageRequest(number, page, body, prompt.expanded_ids, stream.sampling.group_size)
 
@@ -364,8 +364,3 @@ def _png_url(prompt: PagePrompt) -> str:
 
 def _tied(policy: Policy) -> bool:
     return policy.head.weight is policy.base.get_input_embeddings().weight
-
-
-def _page_seed(seed: int, page: int) -> int:
-    """Depends on nothing else, so that a page requested again is sampled the same."""
-    return int.from_bytes(blake2b(f"{seed}:{page}".encode(), digest_size=7).digest(), "big")
