@@ -18,6 +18,8 @@ from hypothesis import settings
 from helpers.html_tree import Tree
 from helpers.parity import parity, pytest_terminal_summary  # noqa: F401  pytest finds them here
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, here and in what tests start
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, whose children would not hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

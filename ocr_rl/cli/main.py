@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from ocr_rl import __version__
@@ -15,10 +17,14 @@ from ocr_rl.cli.rollout import rollout
 from ocr_rl.cli.train import train
 from ocr_rl.cli.transcribe import transcribe
 
+COMPUTING = {"train", "compare", "eval", "transcribe", "rollout"}
+"""The commands that load torch."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ocr-rl")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Reinforcement learning with verifiable rewards for document transcription.
 
     \b
@@ -32,6 +38,11 @@ def main() -> None:
     ocr-rl pairs groups.jsonl --out pairs.jsonl
     ocr-rl data check scans/
     """
+    if context.invoked_subcommand in COMPUTING and not {"-h", "--help"} & {*sys.argv}:
+        from ocr_rl.threads import choose_threads
+
+        if line := choose_threads():
+            click.echo(line, err=True)
 
 
 for command in (compare, data, evaluate, pairs, render, report, rollout, train, transcribe):

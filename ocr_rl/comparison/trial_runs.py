@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ocr_rl.comparison.plan import Trial
@@ -13,6 +13,7 @@ from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import find_resume_point
+from ocr_rl.threads import share_threads
 
 
 class TrialLostError(Exception):
@@ -57,10 +58,9 @@ def run_trials(
         TrialLostError: a trial was killed, or failed on a bug.
     """
     left = [trial for trial in trials if not is_done(trial)]
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="trial")
     try:
-        trained = {pool.submit(_train, trial, None if jobs == 1 else threads, begun): trial for trial in left}
+        trained = {pool.submit(_train, trial, share_threads(jobs), begun): trial for trial in left}
         for future in as_completed(trained):
             future.result()
             ended(trained[future])
@@ -68,13 +68,12 @@ def run_trials(
         pool.shutdown(cancel_futures=True)
 
 
-def _train(trial: Trial, threads: int | None, begun: Callable[[Trial], None]) -> None:
+def _train(trial: Trial, threads: Mapping[str, str], begun: Callable[[Trial], None]) -> None:
     begun(trial)
     trial.path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(trial.recipe_file, to_toml(trial.recipe))
     begun_before = (trial.path / "resolved.toml").exists()
     arguments = ["--resume", str(trial.path)] if begun_before else [str(trial.recipe_file), "--out", str(trial.path)]
-    limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with open(trial.log, "ab") as log:
         before = log.tell()
         code = subprocess.run(
@@ -82,7 +81,7 @@ def _train(trial: Trial, threads: int | None, begun: Callable[[Trial], None]) ->
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **limits},
+            env={**os.environ, **threads},
             check=False,
         ).returncode
     message = error_in(trial.log.read_bytes()[before:].decode("utf-8", "replace"))

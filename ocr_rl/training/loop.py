@@ -20,6 +20,7 @@ from ocr_rl.runs.budget import Budget
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.seeds import derive
+from ocr_rl.threads import ThreadWatch
 from ocr_rl.training.base import Trainer
 from ocr_rl.training.checkpoint import load_checkpoint, save_checkpoint
 from ocr_rl.training.interrupts import stop_after_step
@@ -55,6 +56,7 @@ class TrainingLoop:
         self.updated = self.saved = self.step
         """The last step that changed the weights, and the last one with a checkpoint."""
         self.on_gpu = policy.device.type == "cuda"
+        self.threads = ThreadWatch(torch.get_num_threads, torch.set_num_threads)
 
     def run(self) -> None:
         """Train, save the last step, and give the engine the last weights.
@@ -110,6 +112,8 @@ class TrainingLoop:
         if evaluation_due or (train.eval_every and self.step % train.eval_every == 0):
             metrics |= self._evaluate()
         log.step(self.step, metrics)
+        if not self.on_gpu and (line := self.threads.look()):
+            log.say(f"step {self.step}: {line}")
         if self.best.offer(self.step, metrics) or (train.checkpoint_every and self.step % train.checkpoint_every == 0):
             self._checkpoint(self.step)
 

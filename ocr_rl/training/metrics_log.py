@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -51,6 +52,11 @@ class Log:
             self.tensorboard.close()
         if self.wandb is not None:
             self.wandb.finish()
+
+    def say(self, line: str) -> None:
+        """A line above the progress bar."""
+        if distributed.first():
+            self.bar.write(line, file=sys.stderr)
 
     def step(self, step: int, metrics: Mapping[str, Any]) -> None:
         seconds = round(time.monotonic() - self.began, 3)

@@ -32,12 +32,13 @@ def compute_clock(on_gpu: bool) -> float:
 
 
 def resources(seconds: float, on_gpu: bool) -> dict[str, float]:
-    """What a step took: CPU seconds of all processes, or wall-clock seconds with GPUs; the largest process's memory."""
+    """A step's CPU seconds in all processes (with GPUs, seconds of the clock), the largest memory of one, and its threads."""
     spent = distributed.gather([(seconds, peak_memory(on_gpu))])
     times = [seconds for seconds, _ in spent]
     return {
         "time/compute": round(max(times) if on_gpu else sum(times), 3),
         "peak_memory_mib": max(memory for _, memory in spent),
+        "threads": torch.get_num_threads(),
     }
 
 
