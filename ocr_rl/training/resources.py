@@ -32,7 +32,7 @@ def compute_clock(on_gpu: bool) -> float:
 
 
 def resources(seconds: float, on_gpu: bool) -> dict[str, float]:
-    """A step's CPU seconds in all processes (with GPUs, seconds of the clock), the largest memory of one, and its threads."""
+    """CPU seconds of a step in all processes (with GPUs, seconds of the clock), peak memory of one, and threads."""
     spent = distributed.gather([(seconds, peak_memory(on_gpu))])
     times = [seconds for seconds, _ in spent]
     return {
