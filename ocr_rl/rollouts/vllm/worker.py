@@ -131,9 +131,8 @@ class VllmWorker:
         return True
 
     def _add(self, request: SampleRequest, rendered: Any) -> None:
-        from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
-
         from vllm import SamplingParams
+        from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
 
         if isinstance(rendered, str):
             self._send(PageRejected(request.stream, request.page, rendered))
@@ -234,9 +233,8 @@ class VllmWorker:
 
 def make_engine(setup: EngineSetup) -> Any:
     """vLLM's engine with random weights, which the trainer's replace."""
-    from vllm.v1.engine.llm_engine import LLMEngine
-
     from vllm import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
 
     arguments: dict[str, Any] = {
         "model": setup.folder,
