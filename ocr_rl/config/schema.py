@@ -193,7 +193,7 @@ class GrpoConfig:
     """Where the KL counts."""
     returns: Literal["total", "reward_to_go"] = "total"
     """Which rewards count for a token: total: all of its completion; reward_to_go: without the KL penalties of the
-    tokens before it. The latter for kl_in = reward, REINFORCE or PPO's surrogate, and undivided advantages."""
+    tokens before it, for kl_in = reward and advantages that are not divided by a deviation."""
     reference_every: Count = 0
     """Steps after which the policy becomes the reference of the KL; 0: the starting policy stays."""
     mask_truncated: Flag = False

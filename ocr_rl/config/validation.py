@@ -92,7 +92,7 @@ def _reward_to_go_rules(recipe: Recipe) -> Rules:
             "total, or grpo.advantage = leave_one_out, or grpo.divide_by_std = false: reward_to_go has no deviation",
         ),
         (
-            grpo.ratio == "token",
+            grpo.ratio == "token" or grpo.surrogate == "reinforce",
             "grpo.returns",
             f"total, or grpo.ratio = token: with {grpo.ratio} a completion is one action",
         ),

@@ -94,9 +94,10 @@ class TrainingLoop:
         distributed.of_first(lambda: self.folder.rewind(start.step, to_toml(self.recipe)))
 
     def _step(self, log: Log) -> None:
-        """One update. It is evaluated every train.eval_every steps and where the budget says, and saved likewise.
+        """One update and its line in the log.
 
-        A step that is the best so far by train.keep_best is saved at once.
+        It is evaluated every train.eval_every steps and where the budget says, and saved every train.checkpoint_every
+        steps and if it is the best so far by train.keep_best.
         """
         train = self.recipe.train
         self.step += 1

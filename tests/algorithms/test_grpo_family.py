@@ -208,7 +208,10 @@ def test_at_the_start_the_reward_to_go_is_the_total_and_a_run_learns_from_it(tmp
         ({"grpo_kl_in": "loss"}, "write total, or grpo.beta above 0 and grpo.kl_in = reward"),
         ({"grpo_divide_by_std": True}, "write total, or grpo.advantage = leave_one_out, or grpo.divide_by_std = false"),
         ({"grpo_advantage": "batch"}, "write total, or grpo.advantage = leave_one_out, or grpo.divide_by_std = false"),
-        ({"grpo_ratio": "product"}, "write total, or grpo.ratio = token: with product a completion is one action"),
+        (
+            {"grpo_ratio": "product", "grpo_surrogate": "clip"},
+            "write total, or grpo.ratio = token: with product a completion is one action",
+        ),
     ],
 )
 def test_a_reward_to_go_that_makes_no_difference_or_no_sense_is_refused(changes, message):

@@ -124,7 +124,7 @@ def test_a_text_that_looks_like_a_special_token_is_text():
 
 
 @pytest.mark.parametrize(
-    ("text", "finished", "most", "ids", "reason"),
+    ("text", "finished", "max_tokens", "ids", "reason"),
     [
         ("ab", True, 3, [*tokens("ab"), EOS], "end"),
         ("ab", True, 2, tokens("ab"), "length"),
@@ -133,8 +133,8 @@ def test_a_text_that_looks_like_a_special_token_is_text():
         ("", False, 9, [EOS], "end"),
     ],
 )
-def test_a_text_and_its_tokens(text, finished, most, ids, reason):
-    written = TextEncoder(make_policy()).completion(text, finished, most)
+def test_a_text_and_its_tokens(text, finished, max_tokens, ids, reason):
+    written = TextEncoder(make_policy()).completion(text, finished, max_tokens)
     assert (written.token_ids, written.finish_reason) == (ids, reason)
 
 
