@@ -20,6 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "datasets", "PIL")
 PACKAGED = (
     *(f"ocr_rl/recipes/{recipe.name}" for recipe in sorted((CHECKOUT / "ocr_rl" / "recipes").glob("*.toml"))),
+    "ocr_rl/py.typed",
     "ocr_rl/reporting/report.css",
     "ocr_rl/models/tiny/chat_template.jinja",
     "ocr_rl/models/tiny/config.json",

@@ -189,7 +189,10 @@ def heavy(module):
     return None
 
 
-TORCH_FREE_ROLLOUTS = [f"ocr_rl.rollouts.{name}" for name in ("engine", "scoring", "ordered")]
+TORCH_FREE_ROLLOUTS = [
+    f"ocr_rl.rollouts.{name}"
+    for name in ("console", "engine", "group_output", "loading", "ordered", "resumable", "scoring")
+]
 
 
 @pytest.mark.parametrize("module", [*in_rooms("ocr_rl", NO_TORCH), *TORCH_FREE_ROLLOUTS])

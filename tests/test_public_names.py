@@ -23,11 +23,15 @@ def test_a_public_name_is_that_of_its_module(name):
 def test_the_lists_of_public_names_agree():
     """Those that are loaded, those that a type checker sees, and those that `from ocr_rl import *` imports."""
     tree = ast.parse(Path(ocr_rl.__file__).read_text(encoding="utf-8"))
-    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert seen == {name: f"ocr_rl.{module}" for name, module in ocr_rl._MODULES.items()}
     assert sorted([*seen, "__version__"]) == sorted(ocr_rl.__all__)
     assert set(ocr_rl.__all__) <= set(dir(ocr_rl))
+
+
+def test_the_package_says_that_it_is_typed():
+    assert Path(ocr_rl.__file__).with_name("py.typed").exists()
 
 
 def test_an_unknown_name_is_an_attribute_error():

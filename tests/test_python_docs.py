@@ -2,7 +2,10 @@
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 import ocr_rl
 
@@ -34,3 +37,9 @@ def test_every_public_name_is_shown():
     mentioned = set(re.findall(r"`(\w+)`", PAGE))
     assert imported <= set(ocr_rl.__all__)
     assert set(ocr_rl.__all__) - imported - mentioned == {"__version__"}
+
+
+@pytest.mark.parametrize("name", re.findall(r"`ocr_rl\.([\w.]+)`", PAGE))
+def test_every_function_that_is_named_exists(name):
+    module, _, function = f"ocr_rl.{name}".rpartition(".")
+    assert callable(getattr(import_module(module), function))

@@ -57,11 +57,11 @@ def rollout(out: Path, limit: int | None, no_score: bool, **options: Any) -> Non
     ocr-rl rollout org/vlm --data scans/ --where language=en --group-size 16 --out groups.jsonl
     ocr-rl rollout runs/a/checkpoints/step_000060 --data scans/ --no-score --out groups.jsonl
     """
-    from ocr_rl.rollouts.into_file import RolloutOptions, roll_out_into
+    from ocr_rl.rollouts.group_output import RolloutOptions, write_groups
 
     dataset = take(DatasetOptions, options)
     chosen = RolloutOptions(score=not no_score, **options)
     pages = dataset.load()[:limit]
     with stoppable():
-        unread = roll_out_into(out, pages, chosen, dataset.settings(), console())
+        unread = write_groups(out, pages, chosen, dataset.settings(), console())
     fail_if_unread(unread, f"; see the rows with an error in {out}")

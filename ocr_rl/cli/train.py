@@ -15,6 +15,8 @@ from ocr_rl.cli.options import RecipeOptions, recipe_options, set_option
 
 @dataclass(frozen=True)
 class TrainOptions(RecipeOptions):
+    """What is trained, and where the run goes; None for an option that was not given."""
+
     recipe: str | None
     out: Path | None
     steps: int | None

@@ -58,7 +58,7 @@ def transcribe(source: Path, out: Path | None, **options: Any) -> None:
             alone = len(list(islice(walk_pages(source), 2))) == 1
             fail_if_unread(print_all(transcribing.transcribe(source, chosen, console()), chosen.max_tokens, alone))
             return
-        unread = transcribing.transcribe_into(out, source, chosen, console())
+        unread = transcribing.write_transcriptions(out, source, chosen, console())
     file = out if out.suffix == ".jsonl" else out / "pages.jsonl"
     fail_if_unread(unread, f"; see the rows with an error in {file}")
 

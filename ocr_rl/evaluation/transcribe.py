@@ -67,7 +67,7 @@ def transcribe(
         yield from map(_transcription, results)
 
 
-def transcribe_into(
+def write_transcriptions(
     out: Path, source: str | Path, options: TranscribeOptions = TranscribeOptions(), console: Console = SILENT
 ) -> int:
     """Write the transcriptions into a .jsonl file, a row per page, or into a folder, a .md file per page.

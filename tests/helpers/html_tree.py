@@ -1,4 +1,4 @@
-"""HTML for tests to look at."""
+"""HTML, read by tests."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ VOID = {"meta", "img", "input", "wbr"}
 
 
 class Tree(HTMLParser):
-    """Tags with their attributes, the text of each and its words, and a complaint for one that is not closed."""
+    """The tags with their attributes, texts and words. A tag that is not closed fails the test."""
 
     def __init__(self, html):
         super().__init__()

@@ -1,6 +1,6 @@
-"""A command that is killed again and again, and run again, until it is left to finish.
+"""A command that is killed and run again several times, and then left to finish.
 
-By hand, with 40 kills: python tests/kills.py 40 transcribe big/images --max-tokens 16 --out big.jsonl
+With 40 kills, from the shell: python tests/helpers/kills.py 40 transcribe big/images --max-tokens 16 --out big.jsonl
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 LOOP = """
 import json, os, random, signal, sys, time
 import torch, transformers, PIL.Image
-import ocr_rl.cli.transcribe, ocr_rl.evaluation.transcribe, ocr_rl.rollouts.into_file
+import ocr_rl.cli.transcribe, ocr_rl.evaluation.transcribe, ocr_rl.rollouts.group_output
 from ocr_rl.cli.main import main
 
 arguments, out, kills = json.loads(sys.argv[1])
@@ -48,8 +48,8 @@ print(json.dumps([sizes, os.WEXITSTATUS(status)]))
 def run_with_kills(arguments, out: Path, kills: int, timeout: float | None = 300) -> tuple[list[int], int]:
     """The size of `out` after each run, and the last one's exit code.
 
-    All runs but the last are killed: some while they start, others as soon as they have written 1, 300 or 900 bytes.
-    They are forked from a process that has imported everything.
+    All runs but the last are killed: some during startup, others once they have written 1, 300 or 900 bytes. They are
+    forked from a process that has imported everything.
     """
     given = json.dumps([[str(argument) for argument in arguments], str(out), kills])
     run = subprocess.run([sys.executable, "-c", LOOP, given], capture_output=True, text=True, timeout=timeout)

@@ -275,7 +275,7 @@ def test_how_often_to_save_and_evaluate_may_change(cut):
     ("arguments", "name"), [(["grpo"], "RECIPE"), (["--out", "x"], "--out"), (["--overwrite"], "--overwrite")]
 )
 def test_resume_stands_alone(cut, arguments, name):
-    assert refused(cut, *arguments) == f"--resume RUN goes on in RUN by its own recipe; leave out {name}"
+    assert refused(cut, *arguments) == f"--resume RUN continues RUN by its own recipe; leave out {name}"
 
 
 def test_what_is_no_run_cannot_be_resumed(place):

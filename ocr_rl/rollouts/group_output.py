@@ -39,7 +39,7 @@ class RolloutOptions(EngineOptions):
     """That score beside generation; 0 scores between completions."""
 
 
-def roll_out_into(
+def write_groups(
     out: Path,
     pages: Sequence[Page],
     options: RolloutOptions,
