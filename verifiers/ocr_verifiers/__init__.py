@@ -3,6 +3,8 @@
 from ocr_verifiers import metrics
 from ocr_verifiers.files.jsonl import RecordError, read_jsonl, write_json_atomic
 from ocr_verifiers.metrics.teds import tables_similarity, teds
+from ocr_verifiers.outputs.conversion import OUTPUT_FORMATS, OutputFormat, to_markdown
+from ocr_verifiers.outputs.result import Markdown
 from ocr_verifiers.rewards.groups import Group, read_groups, score_groups
 from ocr_verifiers.rewards.rubric import PreparedReference, Rubric, Score, load_rubric
 from ocr_verifiers.rewards.scoring_pool import ScoringPool
@@ -18,8 +20,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "NORMALIZATIONS",
+    "OUTPUT_FORMATS",
     "EditCounts",
     "Group",
+    "Markdown",
+    "OutputFormat",
     "PreparedPage",
     "PreparedReference",
     "RecordError",
@@ -46,6 +51,7 @@ __all__ = [
     "score_groups",
     "tables_similarity",
     "teds",
+    "to_markdown",
     "word_edits",
     "write_json_atomic",
 ]

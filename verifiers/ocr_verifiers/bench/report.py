@@ -13,6 +13,7 @@ from ocr_verifiers.bench.highlights import find_highlights, segments
 from ocr_verifiers.bench.page_images import page_image
 from ocr_verifiers.bench.run import BenchRun
 from ocr_verifiers.bench.scoring import NO_OUTPUT, Bench, BenchPageResult, BenchScore, Outcome, read_output
+from ocr_verifiers.outputs.conversion import to_markdown
 from ocr_verifiers.resampling import Interval
 from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.run import Compat
@@ -210,7 +211,11 @@ def _output(result: BenchPageResult, name: str, opened: bool) -> str:
             (i, test, o.verdicts[worst].passed)
             for i, ((_, test), o) in enumerate(zip(result.page.tests, outcomes, strict=True))
         ]
-        text = _marked_text(read_output(paths[worst]), tests)
+        written = to_markdown(read_output(paths[worst]), result.output)
+        problem = (
+            f'<p class="note">not valid {result.output}: {_text(written.problem)}</p>\n' if written.problem else ""
+        )
+        text = problem + _marked_text(written.text, tests)
     return (
         f'<details class="output" data-candidate="{_text(name)}"{" open" if opened else ""}>\n'
         f"<summary><b>{_text(name)}</b> <span>{state}</span></summary>\n"

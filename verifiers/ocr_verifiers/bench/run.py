@@ -18,6 +18,7 @@ from ocr_verifiers.bench.scoring import (
     sum_up,
 )
 from ocr_verifiers.files.progress import Progress, silent
+from ocr_verifiers.outputs.conversion import OutputFormat
 from ocr_verifiers.unit_tests.run import Compat
 
 
@@ -34,6 +35,8 @@ class BenchOptions:
     samples: int = 1000
     """For each interval and each p-value."""
     seed: int = 0
+    output: OutputFormat = "markdown"
+    """The format of the outputs."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +53,37 @@ def run_bench(options: BenchOptions, progress: Progress = silent) -> BenchRun:
     """Reads a benchmark folder and scores its candidates."""
     bench = read_bench(options.folder, options.candidates, options.compat, options.skip_baseline)
     pages = progress(bench.pages, "pages", len(bench.pages))
-    results = [score_page(page, bench.candidates, options.compat) for page in pages]
+    results = [score_page(page, bench.candidates, options.compat, options.output) for page in pages]
     return BenchRun(options, bench, results, sum_up(bench, results, options.samples, options.seed))
 
 
 def json_report(run: BenchRun) -> dict[str, Any]:
     """All scores and verdicts: candidates from best to worst, tests page by page."""
     score = run.score
+    given = {"output": run.options.output, "malformed": malformed_outputs(run)}
     return {
         "version": ocr_verifiers.__version__,
         "compat": run.options.compat,
         "seed": run.options.seed,
         "samples": run.options.samples,
+        **(given if run.options.output != "markdown" else {}),
         "tests": run.bench.tests,
         "pages": len(run.bench.pages),
         "candidates": {candidate.name: _candidate(candidate) for candidate in score.candidates},
         "comparisons": [{"best": score.candidates[0].name, **other._asdict()} for other in score.comparisons],
         "verdicts": [verdict for result in run.results for verdict in _verdicts(result)],
     }
+
+
+def malformed_outputs(run: BenchRun) -> list[dict[str, Any]]:
+    """The outputs that are not in the given format, and why."""
+    return [
+        {"candidate": name, "pdf": result.page.pdf, "page": result.page.number, "repeat": repeat, "why": why}
+        for result in run.results
+        for name, problems in result.malformed.items()
+        for repeat, why in enumerate(problems, 1)
+        if why
+    ]
 
 
 def _verdicts(result: BenchPageResult) -> list[dict[str, Any]]:

@@ -14,15 +14,16 @@ import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ocr_verifiers.files.jsonl import RecordError
+from ocr_verifiers.outputs.conversion import OutputFormat
 from ocr_verifiers.resampling import Counts, Interval, bootstrap_scores, interval, permutation_p, score_difference
-from ocr_verifiers.rewards.rubric import Rubric
+from ocr_verifiers.rewards.rubric import Rubric, Score
 from ocr_verifiers.text.suggestions import suggestion
 from ocr_verifiers.unit_tests.records import BaselineTest, UnitTest, read_tests
 from ocr_verifiers.unit_tests.run import Compat
@@ -107,6 +108,10 @@ class BenchPageResult:
     page: BenchPage
     outcomes: Mapping[str, tuple[Outcome, ...]]
     """By candidate, in the order of the page's tests."""
+    output: OutputFormat = "markdown"
+    """The format of the outputs."""
+    malformed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By candidate, why each repeat is not in this format; empty for a repeat that is."""
 
 
 class CategoryScore(NamedTuple):
@@ -190,23 +195,27 @@ def read_bench(
     return Bench(folder, tuple(dict.fromkeys(test.category for test in tests)), names, pages)
 
 
-def score_page(page: BenchPage, candidates: Sequence[str], compat: Compat | None = None) -> BenchPageResult:
+def score_page(
+    page: BenchPage, candidates: Sequence[str], compat: Compat | None = None, output: OutputFormat = "markdown"
+) -> BenchPageResult:
     """Runs every test of a page on every repeat of every candidate.
 
     In strict mode, as in a rubric, an `absent` test passes only on a page that passes its baseline. Bytes that are not
     UTF-8 are read as U+FFFD, and equal outputs are scored once.
     """
-    rubric = Rubric({"pass_rate": 1.0}, gates={}, compat=compat)
+    rubric = Rubric({"pass_rate": 1.0}, gates={}, compat=compat, output=output)
     prepared = rubric.prepare(tests=[test for _, test in page.tests])
-    known: dict[str, tuple[Verdict, ...]] = {}
-    outcomes = {}
+    known: dict[str, Score] = {}
+    outcomes, malformed = {}, {}
     for name in candidates:
         texts = [read_output(path) for path in page.outputs.get(name, ())]
         for text in texts:
             if text not in known:
-                known[text] = tuple(verdict for _, verdict in prepared.score(text).verdicts)
-        outcomes[name] = tuple(Outcome(tuple(known[text][i] for text in texts)) for i in range(len(page.tests)))
-    return BenchPageResult(page, outcomes)
+                known[text] = prepared.score(text)
+        scores = [known[text] for text in texts]
+        outcomes[name] = tuple(Outcome(tuple(score.verdicts[i][1] for score in scores)) for i in range(len(page.tests)))
+        malformed[name] = tuple(score.malformed for score in scores)
+    return BenchPageResult(page, outcomes, output, malformed)
 
 
 def read_output(path: Path) -> str:

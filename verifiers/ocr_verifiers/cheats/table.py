@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from ocr_verifiers.cheats.formats import HIDING_PLACES, in_format
 from ocr_verifiers.cheats.pages import PROMPT, CheatedPage, cheated_pages
 from ocr_verifiers.cheats.policies import CHEATS, completions
 from ocr_verifiers.rewards.rubric import PreparedReference, Rubric, load_rubric
@@ -41,16 +42,19 @@ class CheatTable:
 
 
 def cheat_table(rubric: Rubric | None = None, pages: Sequence[CheatedPage] | None = None) -> CheatTable:
-    """Scores all policies on all pages."""
+    """Scores all policies on all pages. They write in the rubric's output format, and also hide the page in it."""
     rubric = rubric or load_rubric("default")
     pages = cheated_pages() if pages is None else pages
-    rows: dict[str, list[Earned]] = {name: [] for name in (HONEST, *CHEATS)}
+    hidden = {f"{rubric.output}: all {place}": hide for place, hide in HIDING_PLACES[rubric.output].items()}
+    rows: dict[str, list[Earned]] = {name: [] for name in (HONEST, *CHEATS, *hidden)}
     for at, page in enumerate(pages):
         scorers = _PageScorers(rubric, page)
-        rows[HONEST].append(scorers.score(page.reference))
+        rows[HONEST].append(scorers.score(in_format(page.reference, rubric.output)))
         elsewhere = [other.reference for other in (*pages[at + 1 :], *pages[:at])] or [PROMPT]
         for name, text in completions(page, elsewhere, PROMPT):
-            rows[name].append(scorers.score(text))
+            rows[name].append(scorers.score(in_format(text, rubric.output)))
+        for name, hide in hidden.items():
+            rows[name].append(scorers.score(hide(page.reference)))
     return CheatTable([page.name for page in pages], rows)
 
 
@@ -67,14 +71,14 @@ class _PageScorers:
     """Everything that scores a page's completions."""
 
     def __init__(self, rubric: Rubric, page: CheatedPage) -> None:
-        text_only = Rubric({"similarity": 1.0}, unit=rubric.unit, normalization=rubric.normalization)
+        text_only = replace(rubric, weights={"similarity": 1.0}, gates={}, compat=None)
         self._similarity = text_only.prepare(page.reference)
         self._by_knowledge = [
             _prepared(rubric, page.reference, ()),
             _prepared(rubric, page.reference, page.tests),
             _prepared(rubric, None, page.tests),
         ]
-        self._olmocr = load_rubric("olmocr").prepare(None, page.tests)
+        self._olmocr = replace(load_rubric("olmocr"), output=rubric.output).prepare(None, page.tests)
 
     def score(self, text: str) -> Earned:
         text_only, text_and_tests, tests_only = (

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from ocr_verifiers.bench.report import render_report
-from ocr_verifiers.bench.run import BenchOptions, BenchRun, json_report, run_bench
+from ocr_verifiers.bench.run import BenchOptions, BenchRun, json_report, malformed_outputs, run_bench
 from ocr_verifiers.bench.scoring import CandidateScore, CategoryScore
+from ocr_verifiers.cli.format_option import format_option
 from ocr_verifiers.cli.output_option import OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
@@ -20,6 +21,7 @@ from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--candidate", "candidates", multiple=True, metavar="NAME", help="Only this candidate; may be repeated.")
 @click.option("--compat", type=click.Choice(["olmocr"]), help="olmOCR's own verdicts, holes included.")
+@format_option
 @click.option("--json", "json_out", type=OutputFile(), help="Write scores and every verdict here.")
 @click.option("--html", "html_out", type=OutputFile(), help="Write a self-contained report here.")
 @click.option("--max-pages", type=click.IntRange(1), default=60, show_default=True, help="Pages in the report.")
@@ -80,6 +82,12 @@ def _table(run: BenchRun) -> Iterator[str]:
         yield f"{score.candidates[0].name} is the best; behind it, with p of a paired permutation test over pages:"
         for other in score.comparisons:
             yield f"  {other.name:{width}}{other.difference:.3f}   p = {other.p:.3f}"
+    if malformed := malformed_outputs(run):
+        outputs = sum(len(problems) for result in run.results for problems in result.malformed.values())
+        invalid = f"{len(malformed)} of {outputs} outputs are not valid {run.options.output}"
+        yield ""
+        yield f"{invalid} and are scored as they stand, such as"
+        yield "  {candidate}, {pdf}, page {page}: {why}".format_map(malformed[0])
 
 
 def _interval(score: CandidateScore | CategoryScore) -> str:

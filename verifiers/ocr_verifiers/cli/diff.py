@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ocr_verifiers.cli.format_option import format_option
 from ocr_verifiers.cli.output_option import OutputFile
 from ocr_verifiers.files.diff import DiffOptions, page_diffs, rates_row
 from ocr_verifiers.files.jsonl import write_json_atomic
@@ -24,6 +25,7 @@ from ocr_verifiers.text.edit_distance import UNITS, EditCounts, pool
 @click.option("--page", "pages", multiple=True, help="Compare only this page; may be repeated.")
 @click.option("--words", is_flag=True, help="Show whole words as replaced, not characters.")
 @click.option("--unit", type=click.Choice(UNITS), default=UNITS[0], show_default=True, help="What a character is.")
+@format_option
 @click.option("--context", type=click.IntRange(min=0), default=2, show_default=True, help="Equal lines around others.")
 @click.option("--color/--no-color", default=None, help="[default: on a terminal, unless NO_COLOR is set]")
 @click.option("--json", "out", type=OutputFile(), help="Write the rates and all spans here.")
@@ -54,12 +56,15 @@ def diff(context: int, color: bool | None, out: Path | None, **options: Any) -> 
         words.append(page.words)
         different += page.differs
         if page.differs or chosen.of_texts:
-            click.echo(f"{visible(page.name)}  {_rates(page.characters, page.words)}")
+            malformed = f"  not valid {chosen.output}: {page.malformed}" if page.malformed else ""
+            click.echo(f"{visible(page.name)}  {_rates(page.characters, page.words)}{malformed}")
         for line in shown_lines(page.lines, context, color) if page.differs else ():
             click.echo(line, color=color)
         if out is not None:
-            spans = [span._asdict() for span in page.spans]
-            rows.append(rates_row(page.name, page.characters, page.words) | {"spans": spans})
+            row = rates_row(page.name, page.characters, page.words)
+            if page.malformed:
+                row["malformed"] = page.malformed
+            rows.append(row | {"spans": [span._asdict() for span in page.spans]})
     if chosen.of_pages:
         click.echo(f"{different:,} of {len(characters):,} pages differ  {_rates(pool(characters), pool(words))}")
     if out is not None:

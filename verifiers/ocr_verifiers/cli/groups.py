@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ocr_verifiers.cli.format_option import format_or_rubrics_option
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.cli.rubric_option import rubric_option
 from ocr_verifiers.files.jsonl import RecordError, atomic_file
+from ocr_verifiers.outputs.conversion import OutputFormat
 from ocr_verifiers.rewards.group_files import GroupOptions, score_group_file
 from ocr_verifiers.rewards.groups import OLMOCR
 from ocr_verifiers.rewards.rubric import Rubric
@@ -22,6 +25,7 @@ from ocr_verifiers.rewards.rubric import Rubric
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the scores here.  [default: stdout]")
 @click.option("--compat", type=click.Choice(["olmocr"]), help="olmOCR's verdicts; the reward is the share that passes.")
 @rubric_option
+@format_or_rubrics_option
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Scoring in parallel.")
 @click.option(
     "--timeout",
@@ -32,7 +36,12 @@ from ocr_verifiers.rewards.rubric import Rubric
 )
 @click.option("--fail-under", type=float, help="Exit with code 1 if the mean reward is lower, or there is none.")
 def groups(
-    out: Path | None, compat: str | None, rubric: Rubric | None, fail_under: float | None, **options: Any
+    out: Path | None,
+    compat: str | None,
+    rubric: Rubric | None,
+    output: OutputFormat | None,
+    fail_under: float | None,
+    **options: Any,
 ) -> None:
     """Score the completions of each page in FILE; - is standard input.
 
@@ -55,13 +64,15 @@ def groups(
     """
     if compat and rubric:
         raise ValueError("--compat chooses a rubric; leave out --compat or --rubric")
-    chosen = GroupOptions(rubric=rubric or (OLMOCR if compat else Rubric()), **options)
+    rubric = rubric or (OLMOCR if compat else Rubric())
+    chosen = GroupOptions(rubric=replace(rubric, output=output or rubric.output), **options)
     with _output(out) as write:
         summary = score_group_file(chosen, write, progress)
     mean = "-" if summary.mean is None else f"{summary.mean:.3f}"
     line = f"{summary.groups} groups, {summary.completions} completions, mean reward {mean}"
     late = f"; {summary.late} took longer than {chosen.timeout:g} s" if summary.late else ""
-    click.echo(line + late, err=out is None)
+    malformed = f"; {summary.malformed} are not valid {chosen.rubric.output} and are scored as they stand"
+    click.echo(line + late + (malformed if summary.malformed else ""), err=out is None)
     if fail_under is not None and (summary.mean is None or summary.mean < fail_under):
         raise click.exceptions.Exit(1)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ocr_verifiers.cli.format_option import format_option
 from ocr_verifiers.cli.output_option import OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic
@@ -32,6 +33,7 @@ from ocr_verifiers.text.edit_distance import UNITS
     help="What CER counts as a character.",
 )
 @click.option("--compat", type=click.Choice(["olmocr"]), help="Reproduce olmOCR-bench's own verdicts, holes included.")
+@format_option
 @click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATE", help="Exit code 1 if fewer tests pass.")
 def score(out: Path | None, fail_under: float | None, **options: Any) -> None:
     """Score the transcriptions in PREDICTIONS.
@@ -79,6 +81,10 @@ def _table(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {kind:<10}{_rate(t)}"
     if report["pages_without_scores"]:
         yield f"pages with neither text nor tests: {len(report['pages_without_scores'])}"
+    if malformed := report.get("malformed"):
+        name, why = next(iter(malformed.items()))
+        pages = f"{len(malformed)} of {report['predictions']} pages are not valid {report['output']}"
+        yield f"{pages} and are scored as they stand, such as {name}: {why}"
 
 
 def _number(value: float | None) -> str:

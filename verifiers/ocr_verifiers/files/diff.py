@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ocr_verifiers.files.jsonl import RecordError
 from ocr_verifiers.files.page_rows import page_of, read_page_rows
+from ocr_verifiers.outputs.conversion import OutputFormat, to_markdown
 from ocr_verifiers.text.diff import Line, diff_lines, text_diff
 from ocr_verifiers.text.edit_distance import EditCounts, Span, Unit, char_edits, word_edits
 from ocr_verifiers.text.normalize import nfc, normalize
@@ -32,6 +33,8 @@ class DiffOptions:
     """Whole words are replaced, not characters."""
     unit: Unit = "codepoint"
     """What a character is."""
+    output: OutputFormat = "markdown"
+    """The format of completions."""
 
     @property
     def of_texts(self) -> bool:
@@ -52,6 +55,8 @@ class PageDiff(NamedTuple):
     """After NFC."""
     characters: EditCounts
     words: EditCounts
+    malformed: str = ""
+    """Why the completion is not in its format; it is compared as it stands."""
 
     @property
     def lines(self) -> list[Line]:
@@ -66,10 +71,11 @@ class PageDiff(NamedTuple):
 
 def page_diffs(options: DiffOptions) -> Iterator[PageDiff]:
     """One diff per page, in the order of the references; one in all for two text files."""
-    for name, true, text in _pairs(options):
+    for name, true, completion in _pairs(options):
+        text, problem, _ = to_markdown(completion, options.output)
         spans = text_diff(nfc(true), nfc(text), options.unit, options.words)
         true, text = normalize(true, COMPARED), normalize(text, COMPARED)
-        yield PageDiff(name, spans, char_edits(true, text, options.unit), word_edits(true, text))
+        yield PageDiff(name, spans, char_edits(true, text, options.unit), word_edits(true, text), problem or "")
 
 
 def rates_row(name: str, characters: EditCounts, words: EditCounts) -> dict[str, Any]:

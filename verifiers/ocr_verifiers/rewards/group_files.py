@@ -37,6 +37,8 @@ class GroupSummary:
     """Sum of the rewards."""
     late: int = 0
     """Completions that took longer than the time limit."""
+    malformed: int = 0
+    """Completions that are not in the rubric's output format."""
 
     @property
     def mean(self) -> float | None:
@@ -62,4 +64,5 @@ def score_group_file(
             summary.completions += len(scores)
             summary.total += sum(score.reward for score in scores)
             summary.late += sum(bool(score.trouble) for score in scores)
+            summary.malformed += sum(bool(score.malformed) for score in scores)
     return summary

@@ -107,4 +107,6 @@ def _score_row(score: Score) -> dict[str, Any]:
         "parts": dict(score.parts),
         "verdicts": [{"id": test.id, "passed": verdict.passed, "why": verdict.why} for test, verdict in score.verdicts],
     }
+    if score.malformed:
+        row["malformed"] = score.malformed
     return row | {"why": score.trouble} if score.trouble else row

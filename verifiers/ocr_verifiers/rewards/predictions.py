@@ -12,6 +12,7 @@ import ocr_verifiers
 from ocr_verifiers.files.jsonl import RecordError
 from ocr_verifiers.files.page_rows import PageKey, PageRow, page_of, read_page_rows
 from ocr_verifiers.files.progress import Progress, silent
+from ocr_verifiers.outputs.conversion import OutputFormat
 from ocr_verifiers.rewards.rubric import Rubric, Score
 from ocr_verifiers.text.edit_distance import Unit, pool
 from ocr_verifiers.text.quoting import quoted
@@ -30,6 +31,8 @@ class PredictionOptions:
     unit: Unit = "codepoint"
     """What CER counts as a character."""
     compat: Compat | None = None
+    output: OutputFormat = "markdown"
+    """The format of the predictions."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,17 @@ def score_predictions(options: PredictionOptions, progress: Progress = silent) -
     beside = options.references.with_name("tests.jsonl")
     tests = options.tests or (beside if beside.exists() else None)
     by_page = _tests_by_page(tests, known, options) if tests else {}
-    rubric = Rubric({"similarity": 1.0, "exact": 1.0, "pass_rate": 1.0}, unit=options.unit, compat=options.compat)
+    weights = {"similarity": 1.0, "exact": 1.0, "pass_rate": 1.0}
+    rubric = Rubric(weights, unit=options.unit, compat=options.compat, output=options.output)
     pages = [
         _score_page(rubric, name, text, known[page], by_page.get(page, ()))
         for page, (name, text) in progress(texts.items(), "scoring", len(texts))
     ]
-    return _report(pages, len(known))
+    report = _report(pages, len(known))
+    if options.output != "markdown":
+        malformed = {page.name: page.score.malformed for page in pages if page.score and page.score.malformed}
+        report |= {"output": options.output, "malformed": malformed}
+    return report
 
 
 def _read_predictions(path: Path, known: Mapping[PageKey, PageRow], references: Path) -> dict[PageKey, tuple[str, str]]:

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import get_args
 
 from ocr_verifiers.markup.front_matter import Scalar, front_matter_score, split_front_matter
+from ocr_verifiers.outputs.conversion import OutputFormat, check_output, to_markdown
 from ocr_verifiers.rewards.coherence import Asked, Coherence, asked_for, coherence
 from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
@@ -76,6 +77,8 @@ class Score:
     """Why there are no parts, for example because scoring took too long. Then the reward is 0 and all tests fail."""
     why: Mapping[str, str] = field(default_factory=dict)
     """The reason for each part that is 0 or pays less than its value, and for each closed gate, by name."""
+    malformed: str = ""
+    """Why the completion is not in the rubric's output format; it was scored as it stands."""
 
     @property
     def passed(self) -> int:
@@ -105,6 +108,8 @@ class Rubric:
     unsupported: float = 0.35
     """How much passed tests pay at most on a page that is unlike its reference, or incoherent; 1 means no limit.
     Not used with `compat`, where tests pay as in olmOCR."""
+    output: OutputFormat = "markdown"
+    """The format of completions, which are converted to markdown before they are scored. References are markdown."""
 
     def __post_init__(self) -> None:
         _check_names("quality part", self.weights, PARTS)
@@ -116,6 +121,7 @@ class Rubric:
         if not 0 <= self.unsupported <= 1:
             raise ValueError(f"unsupported is {self.unsupported}; write a number from 0 to 1")
         check_unit(self.unit)
+        check_output(self.output)
         if self.compat is not None and self.compat not in get_args(Compat):
             raise ValueError(f'unknown compat "{self.compat}"; {suggestion(str(self.compat), get_args(Compat))}')
         object.__setattr__(self, "normalization", tuple(self.normalization))
@@ -187,7 +193,8 @@ class PreparedReference:
 
     def score(self, completion: str, finished: bool = True) -> Score:
         """The score of one completion; `finished` is False for one that was cut off."""
-        page = PreparedPage(completion)
+        written = to_markdown(completion, self.rubric.output)
+        page = PreparedPage(written.front_matter + written.text)
         texts = self._compared(page)
         verdicts = self._verdicts(page)
         found = self._parts(page, texts, verdicts)
@@ -213,6 +220,7 @@ class PreparedReference:
             texts.characters if texts else None,
             texts.words if texts else None,
             why=why,
+            malformed=written.problem or "",
         )
 
     def _compared(self, page: PreparedPage) -> Comparison | None:
@@ -309,6 +317,7 @@ _WRITTEN = {
     "weights": "a table of numbers",
     "gates": "a table of numbers",
     "normalization": "a list of names",
+    "output": "a name",
     "unit": "a name",
     "compat": "a name",
     "unsupported": "a number from 0 to 1",

@@ -1,0 +1,1 @@
+"""What models write that is not markdown, converted to markdown: one file per output format."""
