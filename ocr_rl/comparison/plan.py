@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from ocr_rl.config.loader import check_model_path, load_recipe
-from ocr_rl.config.schema import BudgetConfig, DataConfig, Recipe
+from ocr_rl.config.schema import BudgetConfig, Recipe
 from ocr_rl.config.validation import check, samples, trains_policy
 
 Half = Literal["tuning", "test"]
@@ -184,10 +184,9 @@ def _trial_recipe(plan: Plan, recipe: Recipe, share: float, seconds: float | Non
         budget = BudgetConfig(seconds=60 * amount)
     else:
         budget = BudgetConfig(**{plan.limit: max(1, round(amount))})
-    data = recipe.data if recipe.data.path else DataConfig(str(plan.out / "pages"), prompt=recipe.data.prompt)
     return replace(
         recipe,
-        data=replace(data, validation=recipe.data.validation, evaluate=evaluate),
+        data=replace(recipe.data, path=recipe.data.path or str(plan.out / "pages"), evaluate=evaluate),
         train=replace(recipe.train, steps=0, keep_checkpoints=1),
         budget=budget,
     )
