@@ -388,6 +388,8 @@ OWN_SECTIONS: dict[Algorithm, tuple[str, ...]] = {
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe:
+    """What `ocr-rl train` does: an algorithm, and a section for each part of the run."""
+
     algorithm: Algorithm = "grpo"
     """What trains the policy, see docs/algorithms."""
     model: ModelConfig = field(default_factory=ModelConfig)
