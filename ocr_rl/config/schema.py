@@ -141,7 +141,7 @@ class VllmConfig:
 @dataclass(frozen=True, config=STRICT)
 class RewardConfig:
     weights: dict[str, Amount] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
-    """Quality parts and their weights in the mean: similarity, pass_rate, exact, numbers, ... (verifiers/README.md)."""
+    """Quality parts and their weights in the mean: similarity, pass_rate, exact, ... (docs/verifiers/rewards.md)."""
     unsupported: Share = 0.35
     """What tests pay at most on a page unlike its reference, or incoherent without one; 1: always in full."""
     end_gate: Share = 0.5
