@@ -325,6 +325,7 @@ def test_an_update_of_a_policy_that_computes_nan_stops(policy):
 # Whole runs.
 
 BANDIT = {
+    "train_seed": 1,
     "train_steps": 30,
     "train_learning_rate": 1e-2,
     "rollout_group_size": 64,

@@ -216,7 +216,7 @@ def test_at_the_start_the_reward_to_go_is_the_total_and_a_run_learns_from_it(tmp
 )
 def test_a_reward_to_go_that_makes_no_difference_or_no_sense_is_refused(changes, message):
     check(make_recipe(**REWARD_TO_GO))
-    with pytest.raises(ValueError, match=re.escape(f"grpo.returns is reward_to_go; {message}")):
+    with pytest.raises(ValueError, match=re.escape(f"grpo.returns is 'reward_to_go'; {message}")):
         check(make_recipe(**REWARD_TO_GO | changes))
 
 
