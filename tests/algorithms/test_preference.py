@@ -532,13 +532,13 @@ def metrics_of(run):
     ],
 )
 def test_training_raises_the_reward(tmp_path, algorithm, options):
-    """A random policy learns to write "ab" for every page."""
+    """A random policy learns to write "ab" for every page; white space around it costs nothing."""
     run, policy = run_training(tmp_path, algorithm, **BANDIT, **options)
     rewards = [row["reward"] for row in metrics_of(run)]
     assert sum(rewards[:2]) / 2 < 0.35
     assert sum(rewards[-3:]) / 3 > 0.8
     written = TransformersEngine(policy).generate([make_page(0)], Sampling(1, 0.0, 5), seed=0)[0].completions[0]
-    assert (written.text, written.finished) == ("ab", True)
+    assert (written.text.strip(), written.finished) == ("ab", True)
 
 
 @pytest.mark.parametrize("algorithm", ["dpo", "kto"])

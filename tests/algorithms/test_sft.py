@@ -160,7 +160,7 @@ def test_the_policy_learns_to_write_the_text(tmp_path):
     assert rows[-1]["loss"] < 0.1
     assert rows[0].keys() == {
         "step", "time_s", "loss", "entropy", "pages", "tokens", "truncated_fraction", "grad_norm", "lr", "tokens_per_s",
-        "time/learn", "time/compute", "peak_memory_mib",
+        "time/learn", "time/compute", "peak_memory_mib", "threads",
     }  # fmt: skip
     written = TransformersEngine(policy).generate([make_page(9)], Sampling(1, 0.0, 5), seed=0)[0].completions[0]
     assert (written.text, written.finished) == ("ab", True)

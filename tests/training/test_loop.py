@@ -39,6 +39,7 @@ CONTRACT = {
     "completions",
     "sampled_tokens",
     "peak_memory_mib",
+    "threads",
     "mismatch/kl",
     "mismatch/max",
     "mismatch/ess",
