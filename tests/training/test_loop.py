@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+import torch
 
 from helpers.grpo_steps import metrics_of, run_training
 from helpers.tiny_models import assert_all_close, make_policy, weights
@@ -171,7 +172,7 @@ def test_a_step_that_stops_between_two_updates_is_not_saved(tmp_path, monkeypatc
     def guarded(optimizer, parameters, *rest):
         calls.append(1)
         if len(calls) == broken:
-            parameters[0].grad[...] = math.nan
+            parameters[0].grad = torch.full_like(parameters[0], math.nan)
         return clipped_step(optimizer, parameters, *rest)
 
     monkeypatch.setattr(grpo_module, "clipped_step", guarded)
