@@ -450,7 +450,8 @@ def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
     patch = patch["height"] if isinstance(patch, Mapping) else getattr(patch, "height", patch)
     merge = getattr(images, "merge_size", None)
     if merge is None:  # Pixtral's image processor counts merged patches already
-        return PixelBudget(patch, longest_edge=size.get("longest_edge"), max_pixels=max_pixels)
+        longest, line = size.get("longest_edge"), getattr(images, "line_height", None)
+        return PixelBudget(patch, longest_edge=longest, max_pixels=max_pixels, line_height=line)
     most = getattr(images, "max_pixels", None) or size.get("longest_edge")
     least = getattr(images, "min_pixels", None) or size.get("shortest_edge")
     most = min(most, max_pixels) if most and max_pixels else most or max_pixels
