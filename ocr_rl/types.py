@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 FinishReason = Literal["end", "length", "repetition"]
 
 
-class EngineFailed(Exception):
-    """The engine that generates is gone and does not come back. The message says what happened and what to try."""
-
-
 @dataclass(frozen=True)
 class Page:
     """One page image to transcribe, and what is known about the right answer.

@@ -11,7 +11,7 @@ written to `findings/`, the first few of each sort: the bytes, and the record, t
 
 Findings: an exception (from `parse_test` any but a RecordError), a failure without a reason or a reason of more than
 1,000 characters, another verdict for a fresh page, and more CPU time than LEAST_SECONDS + SECONDS_PER_KB for each
-1,024 characters of text and record. Math may take ENGINE_SECONDS more: see `ocr_verifiers.katex`.
+1,024 characters of text and record. Math may take ENGINE_SECONDS more: see `ocr_verifiers.markup.katex`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ import atheris
 
 with atheris.instrument_imports(include=["ocr_verifiers"], enable_loader_override=False):
     from ocr_verifiers import PreparedPage, RecordError, parse_test, run_test
-    from ocr_verifiers.mathml import contains, printed
-    from ocr_verifiers.olmocr import CHECKS
-    from ocr_verifiers.olmocr.layout import layout
-    from ocr_verifiers.olmocr.math import contains as olmocr_contains
+    from ocr_verifiers.markup.mathml import contains, printed
+    from ocr_verifiers.unit_tests.olmocr.layout import layout
+    from ocr_verifiers.unit_tests.olmocr.math import contains as olmocr_contains
+    from ocr_verifiers.unit_tests.olmocr.registry import CHECKS
 
 LEAST_SECONDS = 0.05
 SECONDS_PER_KB = 0.005
@@ -96,7 +96,7 @@ SEEDS = [
 ]
 
 
-class Trouble(Exception):
+class FuzzError(Exception):
     """A finding; its first argument is the sort."""
 
 
@@ -198,13 +198,13 @@ def check(compat: Any, record: dict[str, Any], text: str, slower: float = 1.0) -
     first, second = verdicts
     kind = f"{record['type']} {compat or 'strict'}"
     if first.passed != second.passed or first.why != second.why:
-        raise Trouble(f"two verdicts {kind}", f"{first} and {second}")
+        raise FuzzError(f"two verdicts {kind}", f"{first} and {second}")
     if first.passed != (not first.why) or len(first.why) > 1000:
-        raise Trouble(f"reason {kind}", f"{first}")
+        raise FuzzError(f"reason {kind}", f"{first}")
     size = (len(text) + sum(len(value) for value in record.values() if isinstance(value, str))) / 1024
     limit = LEAST_SECONDS + SECONDS_PER_KB * size + (ENGINE_SECONDS if record["type"] == "math" else 0)
     if spent > slower * limit:
-        raise Trouble(f"slow {kind}", f"{spent:.3f} s of CPU for {size:.1f} KB, limit {limit:.3f} s")
+        raise FuzzError(f"slow {kind}", f"{spent:.3f} s of CPU for {size:.1f} KB, limit {limit:.3f} s")
     return spent
 
 
@@ -233,7 +233,7 @@ class Findings:
         return 0 if spent is not None else -1
 
     def _keep(self, data: bytes, compat: Any, record: dict[str, Any], text: str, error: Exception) -> None:
-        if isinstance(error, Trouble):
+        if isinstance(error, FuzzError):
             sort, why = error.args
         else:
             frames = traceback.extract_tb(error.__traceback__)
@@ -265,7 +265,7 @@ def main() -> None:
             compat, record, text = Source(path.read_bytes()).case()
             try:
                 print(f"{path.name}: {check(compat, record, text)} s")
-            except Trouble as trouble:
+            except FuzzError as trouble:
                 print(f"{path.name}: {': '.join(trouble.args)}")
         return
     corpus = options.out / "corpus"

@@ -2,13 +2,13 @@
 
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 60
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 30          # again: resumes
-    python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/tiny --level 14    # goes on from what ships
-    python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/tiny  # bfloat16, ready to ship
-    python scripts/make_tiny_policy.py --out runs/scans --start ocr_rl/tiny --vision 128 4 --scans  # scanned lines
+    python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/models/tiny --level 14  # continue
+    python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/models/tiny  # bfloat16, ready to ship
+    python scripts/make_tiny_policy.py --out runs/scans --start ocr_rl/models/tiny --scans --mistakes 0.15
 
-With `--scans` the pages are those of `tiny_policy/scans.py`, mixed with the rendered ones, and nothing else changes;
-what it takes (word lists, faces) is said there, and how far it got in `tiny_policy/README.md`. `--start` may be
-smaller than the policy: layers that it lacks begin as the identity.
+With `--scans` the pages are those of `tiny_policy/scans.py`, mixed with rendered ones, and nothing else changes;
+which word lists and faces that takes is said there, and how far it got in `tiny_policy/README.md`. A policy to start
+from may be smaller: layers that it lacks begin as the identity.
 
 The only hard part is the plateau before the model looks at the image at all: it learns a character language
 model first and stays there. What shortens it:
@@ -39,6 +39,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_policy.muon import Muon
+from tiny_policy.scans import Scans
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -50,12 +52,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tiny_policy.muon import Muon
-from tiny_policy.scans import Scans
-
-from ocr_rl.pixels import PixelBudget
-from ocr_rl.render import Layout, Style, render_page
-from ocr_rl.typefaces import ALPHABET
+from ocr_rl.data.synthetic.render import Layout, Style, render_page
+from ocr_rl.data.synthetic.typefaces import ALPHABET
+from ocr_rl.models.pixels import PixelBudget
 
 BUDGET = PixelBudget(multiple=16, longest_edge=640, line_height=32)
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "<image_break>", "<image_end>"]
@@ -427,7 +426,7 @@ def export(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/tiny")
+    parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/models/tiny")
     parser.add_argument("--export", type=Path, help="write the policy here instead of training")
     parser.add_argument("--vision", type=int, nargs=2, default=(128, 3), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=(192, 4), metavar=("WIDTH", "LAYERS"))

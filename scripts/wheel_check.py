@@ -20,17 +20,17 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "datasets", "PIL")
 PACKAGED = (
     *(f"ocr_rl/recipes/{recipe.name}" for recipe in sorted((CHECKOUT / "ocr_rl" / "recipes").glob("*.toml"))),
-    "ocr_rl/report.css",
-    "ocr_rl/tiny/chat_template.jinja",
-    "ocr_rl/tiny/config.json",
-    "ocr_rl/tiny/generation_config.json",
-    "ocr_rl/tiny/model.safetensors",
-    "ocr_rl/tiny/processor_config.json",
-    "ocr_rl/tiny/tokenizer.json",
-    "ocr_rl/tiny/tokenizer_config.json",
+    "ocr_rl/reporting/report.css",
+    "ocr_rl/models/tiny/chat_template.jinja",
+    "ocr_rl/models/tiny/config.json",
+    "ocr_rl/models/tiny/generation_config.json",
+    "ocr_rl/models/tiny/model.safetensors",
+    "ocr_rl/models/tiny/processor_config.json",
+    "ocr_rl/models/tiny/tokenizer.json",
+    "ocr_rl/models/tiny/tokenizer_config.json",
     "ocr_verifiers/py.typed",
-    "ocr_verifiers/report.css",
-    "ocr_verifiers/report.js",
+    "ocr_verifiers/bench/report.css",
+    "ocr_verifiers/bench/report.js",
 )
 
 

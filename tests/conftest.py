@@ -1,16 +1,22 @@
-"""What all tests share."""
+"""What all tests share. Where torch is loaded, tests run on one thread, on policies of 50,000 random weights.
+
+Torch is imported inside the fixtures, so that the tests of the verifiers run without it.
+"""
 
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from html_tree import Tree
 from hypothesis import settings
+
+from helpers.html_tree import Tree
+from helpers.parity import parity, pytest_terminal_summary  # noqa: F401  pytest finds them here
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, whose children would not hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,7 +51,7 @@ def oracle() -> Callable[[str], dict]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """Six rendered pages, for tests of commands."""
-    from ocr_rl.render import STYLES, Layout, render_collection
+    from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
 
     folder = tmp_path_factory.mktemp("data") / "pages"
     render_collection(folder, 6, seed=0, layouts=[Layout()], style=STYLES["clean"])
@@ -73,3 +79,60 @@ def browse(tmp_path):
         return Tree(run.stdout.decode("utf-8")), console
 
     return open_in_browser
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    if "torch" in sys.modules:
+        import torch
+
+        torch.manual_seed(0)
+
+
+@pytest.fixture(params=["lighton", "qwen"])
+def policy(request):
+    """A fresh policy of each architecture: two tests per test."""
+    from helpers.tiny_models import make_policy
+
+    return make_policy(request.param)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A folder that holds a random LightOnOCR policy as Hugging Face saves it."""
+    from helpers.tiny_models import make_policy
+
+    make_policy("lighton").save(tmp_path / "policy")
+    return tmp_path / "policy"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a policy and eight pages of noise, for runs of `ocr-rl train` (helpers.runs)."""
+    from helpers.tiny_models import make_page, make_policy
+
+    place = tmp_path_factory.mktemp("place")
+    make_policy("lighton").save(place / "policy")
+    (place / "pages").mkdir()
+    rows = []
+    for i in range(8):
+        page = make_page(i, text="ab")
+        page.image.save(place / "pages" / f"{page.id}.png")
+        rows.append({"file_name": f"{page.id}.png", "text": page.text})
+    (place / "pages" / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return place
+
+
+@pytest.fixture
+def fresh(place):
+    """Where a test's own run goes."""
+    shutil.rmtree(place / "run", ignore_errors=True)
+    return place / "run"

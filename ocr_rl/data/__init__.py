@@ -1,1 +1,1 @@
-"""Where pages come from."""
+"""Datasets of page images: reading, checking and splitting them."""

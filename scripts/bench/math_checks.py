@@ -18,10 +18,11 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from ocr_verifiers import PreparedPage, RecordError, UnitTest, katex, mathml, parse_test, run_test
-from ocr_verifiers.judge import Compat
-from ocr_verifiers.olmocr.layout import layout
-from ocr_verifiers.olmocr.math import contains as compat_contains
+from ocr_verifiers import PreparedPage, RecordError, UnitTest, parse_test, run_test
+from ocr_verifiers.markup import katex, mathml
+from ocr_verifiers.unit_tests.olmocr.layout import layout
+from ocr_verifiers.unit_tests.olmocr.math import contains as compat_contains
+from ocr_verifiers.unit_tests.run import Compat
 
 COMPARISONS = (compat_contains, mathml.contains)
 ALL = (*COMPARISONS, mathml.printed, layout)

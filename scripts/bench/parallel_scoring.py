@@ -15,8 +15,8 @@ from collections.abc import Callable
 from random import Random
 
 from ocr_verifiers import Rubric, Score, UnitTest, parse_test
-from ocr_verifiers.groups import Group, score_groups
-from ocr_verifiers.parallel import ScoringPool
+from ocr_verifiers.rewards.groups import Group, score_groups
+from ocr_verifiers.rewards.scoring_pool import ScoringPool
 
 Scored = list[tuple[Group, list[Score]]]
 

@@ -25,15 +25,18 @@ import torch
 import transformers
 from trl_trainer import make_trl_trainer
 
-from ocr_rl.config import Recipe, load_recipe, to_toml
-from ocr_rl.evaluate import transcribe
-from ocr_rl.page_results import score_pages
-from ocr_rl.rollout import TransformersEngine
-from ocr_rl.run_folder import RunFolder
-from ocr_rl.scoring_pool import Scorer
-from ocr_rl.train import Job, collect_pages, prepare
-from ocr_rl.trainers.grpo import Grpo
-from ocr_rl.trainers.loop import epochs, run_steps
+from ocr_rl.algorithms.grpo import GrpoTrainer
+from ocr_rl.config.loader import load_recipe, to_toml
+from ocr_rl.config.schema import Recipe
+from ocr_rl.evaluation.results import score_pages
+from ocr_rl.evaluation.transcribe import transcribe
+from ocr_rl.pipeline.job import Job, prepare
+from ocr_rl.pipeline.pages import collect_pages
+from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.training.batching import epochs
+from ocr_rl.training.loop import run_steps
 from ocr_rl.types import Page
 
 
@@ -105,7 +108,7 @@ def points(options: argparse.Namespace) -> list[int]:
 
 def point(job: Job) -> Point:
     completions = transcribe(job.engine, job.held_out, job.recipe.rollout.max_tokens)
-    counts = [result.score.char_edits for result in score_pages(job.held_out, completions, job.rewarder)]
+    counts = [result.score.char_edits for result in score_pages(job.held_out, completions, job.reward_function)]
     return Point(np.array([c.distance for c in counts if c]), np.array([c.reference_length for c in counts if c]))
 
 
@@ -119,7 +122,7 @@ def train_ours(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
         return {}
 
     run = RunFolder.create(folder, to_toml(recipe))
-    method = Grpo(job.policy, job.engine, job.train, Scorer(job.rewarder, processes=0), recipe)
+    method = GrpoTrainer(job.policy, job.engine, job.train, GroupScorer(job.reward_function, processes=0), recipe)
     run_steps(method, job.policy, job.train, recipe, run, evaluate)
     if recipe.train.steps not in curve:
         curve[recipe.train.steps] = point(job)
@@ -140,7 +143,7 @@ def train_trl(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
 
     batches = islice(epochs(job.train, recipe.rollout.pages_per_step, recipe.train.seed), steps)
     in_order = [page for batch in batches for page in batch]
-    trainer = make_trl_trainer(job.policy, in_order, job.rewarder, recipe, str(folder), shuffle_dataset=False)
+    trainer = make_trl_trainer(job.policy, in_order, job.reward_function, recipe, str(folder), shuffle_dataset=False)
     trainer.add_callback(Evaluate())
     job.engine = TransformersEngine(job.policy, recipe.rollout.rows)
     trainer.train()

@@ -32,12 +32,13 @@ from typing import Any
 
 import torch
 
-from ocr_rl.config import GrpoConfig, ModelConfig, Recipe, RewardConfig, RolloutConfig, TrainConfig
-from ocr_rl.policy import Policy
-from ocr_rl.render import STYLES, Layout, render_page
-from ocr_rl.rewards import Rewarder, ScoredGroup, make_rubric
-from ocr_rl.rollout import Sampling, TransformersEngine
-from ocr_rl.trainers.grpo import Learner, advantages_of
+from ocr_rl.algorithms.grpo import GrpoLearner, advantages_of
+from ocr_rl.config.schema import GrpoConfig, ModelConfig, Recipe, RewardConfig, RolloutConfig, TrainConfig
+from ocr_rl.data.synthetic.render import STYLES, Layout, render_page
+from ocr_rl.models.policy import Policy
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, make_rubric
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Group, Page
 
 TOLERANCE = 1e-4
@@ -102,7 +103,7 @@ def measure(options: argparse.Namespace, contender: str, size: int, length: int)
     return found
 
 
-def work(options: argparse.Namespace) -> tuple[Policy, list[Page], Rewarder, Recipe]:
+def work(options: argparse.Namespace) -> tuple[Policy, list[Page], RewardFunction, Recipe]:
     """What both contenders have in common."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -118,7 +119,7 @@ def work(options: argparse.Namespace) -> tuple[Policy, list[Page], Rewarder, Rec
     short = Layout(render.layout, tuple(render.lines), tuple(render.characters))
     layout = short if length <= 64 else Layout(lines=(11, 11), characters=(36, 42))
     pages = [make_page(i, layout) for i in range(options.pages)]
-    return Policy.load(recipe.model, "cpu"), pages, Rewarder(make_rubric(recipe.reward), pages), recipe
+    return Policy.load(recipe.model, "cpu"), pages, RewardFunction(make_rubric(recipe.reward), pages), recipe
 
 
 def make_page(i: int, layout: Layout) -> Page:
@@ -127,10 +128,10 @@ def make_page(i: int, layout: Layout) -> Page:
 
 
 def run_ours(options: argparse.Namespace) -> dict[str, float]:
-    policy, pages, rewarder, recipe = work(options)
+    policy, pages, reward_function, recipe = work(options)
     endless = copy.copy(policy)  # the same weights; neither ends nor samples the end token
     endless.end_ids, endless.suppressed_ids = [], (*policy.suppressed_ids, *policy.end_ids)
-    engine, learner = TransformersEngine(endless), Learner(policy, recipe)
+    engine, learner = TransformersEngine(endless), GrpoLearner(policy, recipe)
     sampling = Sampling(recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_tokens)
     clocks, start = [], resident()
     for step in range(recipe.train.steps):
@@ -138,7 +139,7 @@ def run_ours(options: argparse.Namespace) -> dict[str, float]:
         groups = engine.generate(pages, sampling, seed=step)
         clock.append(time.process_time())
         assert all(len(c.token_ids) == recipe.rollout.max_tokens for group in groups for c in group.completions)
-        scored = rewarder.score_groups(groups)
+        scored = reward_function.score_groups(groups)
         clock.append(time.process_time())
         advantages, spread = advantages_of(scored, recipe.grpo)
         learner.update(scored, advantages, spread, recipe.train.learning_rate)
@@ -152,7 +153,7 @@ def run_trl(options: argparse.Namespace) -> dict[str, float]:
     import transformers
     from trl_trainer import make_trl_trainer
 
-    policy, pages, rewarder, recipe = work(options)
+    policy, pages, reward_function, recipe = work(options)
     ends: list[float] = []
     generate: list[float] = []
     score: list[float] = []
@@ -162,7 +163,7 @@ def run_trl(options: argparse.Namespace) -> dict[str, float]:
             ends.append(time.process_time())
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trl_trainer(policy, pages, rewarder, recipe, folder, **forced(recipe))
+        trainer = make_trl_trainer(policy, pages, reward_function, recipe, folder, **forced(recipe))
         trainer.add_callback(Clock())
         trainer._generate = timed(trainer._generate, generate)
         trainer._calculate_rewards = timed(trainer._calculate_rewards, score)
@@ -179,12 +180,12 @@ def run_parity(options: argparse.Namespace) -> dict[str, float]:
     """How far our loss and gradient are from TRL's on the first batch that TRL samples."""
     from trl_trainer import as_completion, make_trl_trainer
 
-    policy, pages, rewarder, recipe = work(options)
+    policy, pages, reward_function, recipe = work(options)
     recipe = replace(recipe, train=replace(recipe.train, steps=1))
     theirs = copy.copy(policy)
     theirs.model = copy.deepcopy(policy.model)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trl_trainer(theirs, pages, rewarder, recipe, folder, **forced(recipe))
+        trainer = make_trl_trainer(theirs, pages, reward_function, recipe, folder, **forced(recipe))
         seen: list[tuple[dict[str, Any], float]] = []
         compute_loss = trainer._compute_loss
 
@@ -210,11 +211,11 @@ def run_parity(options: argparse.Namespace) -> dict[str, float]:
     scored = []
     for page, rows in zip(pages, groups, strict=True):
         completions = [as_completion(policy, inputs["completion_ids"][row].tolist()) for row in rows]
-        scores = [rewarder.score(page, completion) for completion in completions]
+        scores = [reward_function.score(page, completion) for completion in completions]
         scored.append(ScoredGroup(Group(page, completions), scores, [score.reward for score in scores]))
     advantages, spread = advantages_of(scored, recipe.grpo)
     policy.suppressed_ids = ()  # TRL keeps image tokens in its softmax
-    learner = Learner(policy, recipe)
+    learner = GrpoLearner(policy, recipe)
     learner.accumulate(scored, learner.prepare(scored, advantages, spread))
     expected = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
     found = {name: p.grad for name, p in policy.model.named_parameters()}

@@ -10,14 +10,14 @@ import datasets
 import transformers
 import trl
 
-from ocr_rl.config import Recipe
-from ocr_rl.policy import Policy
-from ocr_rl.rewards import Rewarder
+from ocr_rl.config.schema import Recipe
+from ocr_rl.models.policy import Policy
+from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.types import Completion, Page
 
 
 def make_trl_trainer(
-    policy: Policy, pages: Sequence[Page], rewarder: Rewarder, recipe: Recipe, folder: str, **options: Any
+    policy: Policy, pages: Sequence[Page], reward_function: RewardFunction, recipe: Recipe, folder: str, **options: Any
 ) -> trl.GRPOTrainer:
     """A trainer of `policy.model`, in float32 on the CPU, that decodes and scores one rollout batch per step.
 
@@ -29,7 +29,7 @@ def make_trl_trainer(
 
     def reward(completion_ids: list[list[int]], page_id: list[str], **_: Any) -> list[float]:
         return [
-            rewarder.score(by_id[name], as_completion(policy, ids)).reward
+            reward_function.score(by_id[name], as_completion(policy, ids)).reward
             for name, ids in zip(page_id, completion_ids, strict=True)
         ]
 

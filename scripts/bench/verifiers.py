@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
-from ocr_verifiers import olmocr as compat_mode
-from ocr_verifiers.checks import CHECKS
-from ocr_verifiers.edit_distance import char_edits
+from ocr_verifiers.text.edit_distance import char_edits
+from ocr_verifiers.unit_tests.checks.registry import CHECKS
+from ocr_verifiers.unit_tests.olmocr.registry import CHECKS as OLMOCR_CHECKS
 
 Result = TypeVar("Result")
 PEER = "olmocr==0.4.27"
@@ -87,7 +87,7 @@ def race_checks(name: str, oracle: Path, python: Path, rounds: int) -> None:
     pages = json.loads((oracle / f"workload_{name}.json").read_text(encoding="utf-8"))["pages"]
     stored = json.loads((oracle / f"verdicts_olmocr_{name}.json").read_text(encoding="utf-8"))["verdicts"]
     kinds = {test["type"] for page in pages for test in page["tests"]}
-    if missing := kinds - (set(CHECKS) & set(compat_mode.CHECKS)):
+    if missing := kinds - (set(CHECKS) & set(OLMOCR_CHECKS)):
         print(f"{name}: skipped, no check for {', '.join(sorted(missing))}", file=sys.stderr)
         return
     command = [python, "-c", RACE_IN_PEER, oracle / f"workload_{name}.json", str(rounds)]

@@ -19,12 +19,13 @@ from pathlib import Path
 
 import psutil
 
-from ocr_rl.config import ModelConfig
-from ocr_rl.pages import load_pages
-from ocr_rl.policy import Policy
-from ocr_rl.render import STYLES, Layout, render_collection
-from ocr_rl.rollout import Engine, Sampling, TransformersEngine
-from ocr_rl.rollout_vllm import VllmEngine
+from ocr_rl.config.schema import ModelConfig
+from ocr_rl.data.loading import load_pages
+from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
+from ocr_rl.models.policy import Policy
+from ocr_rl.rollouts.engine import Engine, Sampling
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.rollouts.vllm.engine import VllmEngine
 from ocr_rl.types import Page
 
 

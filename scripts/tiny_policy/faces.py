@@ -18,7 +18,7 @@ from pathlib import Path
 from fontTools.ttLib import TTFont
 from PIL import ImageFont
 
-from ocr_rl.typefaces import ALPHABET
+from ocr_rl.data.synthetic.typefaces import ALPHABET
 
 FOLDERS = (Path("/usr/share/fonts"), Path("/usr/share/texmf/fonts"))
 

@@ -26,10 +26,7 @@ class Scans:
         rng = Random(seed)
         kind, face = self._face(rng)
         height = rng.uniform(49, 68) if rng.random() < 0.7 else rng.uniform(30, 49)
-        if kind == "typewriter":
-            em = height * rng.uniform(0.24, 0.46) / 0.6
-        else:
-            em = height * rng.uniform(0.45, 0.8)
+        em = height * rng.uniform(0.24, 0.46) / 0.6 if kind == "typewriter" else height * rng.uniform(0.45, 0.8)
         size = max(12, round(em))
         slack = max(0.05, height / size - 0.9)
         top = slack * rng.uniform(0.1, 0.8) - 0.1

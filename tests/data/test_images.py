@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocr_rl import images
-from ocr_rl.images import EncodedImage, ImageError, ImageFile, PdfPage, TableImage
+from ocr_rl.data import images
+from ocr_rl.data.images import EncodedImage, ImageError, ImageFile, PdfPage, TableImage
 
 
 def png(image):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_rl.splits import document_of, shared_text, split_pages
+from ocr_rl.data.splits import document_of, shared_text, split_pages
 from ocr_rl.types import Page
 
 

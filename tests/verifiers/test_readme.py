@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ocr_verifiers import PreparedPage, katex, load_rubric, parse_test, run_test
-from ocr_verifiers.cli import main
-from ocr_verifiers.records import KINDS
+from ocr_verifiers import PreparedPage, load_rubric, parse_test, run_test
+from ocr_verifiers.cli.main import main
+from ocr_verifiers.markup import katex
+from ocr_verifiers.unit_tests.records import KINDS
 
 README = (Path(__file__).resolve().parents[2] / "verifiers" / "README.md").read_text(encoding="utf-8")
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from ocr_verifiers.groups import Group, parse_tests, score_groups
-from ocr_verifiers.parallel import ScoringPool
-from ocr_verifiers.records import RecordError, UnitTest
-from ocr_verifiers.rubric import PreparedReference, Rubric
+from ocr_verifiers.files.jsonl import RecordError
+from ocr_verifiers.rewards.groups import Group, parse_tests, score_groups
+from ocr_verifiers.rewards.rubric import PreparedReference, Rubric
+from ocr_verifiers.rewards.scoring_pool import ScoringPool
+from ocr_verifiers.unit_tests.records import UnitTest
 
 PAGES = 1024
 """Pages whose prepared references and tests verl's function remembers."""

@@ -1,1 +1,1 @@
-"""Invented pages: what is written on them, and what type, print, paper and scanner make of it."""
+"""Invented pages: text, typefaces, rendering, and what type, paper and scanner make of a page."""

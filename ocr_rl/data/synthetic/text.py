@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
-from ocr_rl import words
+from ocr_rl.data.synthetic import words
 
 CHARACTERISTIC = {"fr": ("«", "»"), "de": ("„", "“"), "cs": ("„", "“")}
 

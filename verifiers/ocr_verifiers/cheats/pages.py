@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ocr_verifiers.make_tests import Rarity, make_page_tests
-from ocr_verifiers.records import UnitTest, parse_test
+from ocr_verifiers.authoring.make_tests import Rarity, make_page_tests
+from ocr_verifiers.unit_tests.records import UnitTest, parse_test
 
 PROMPT = (
     "Transcribe this page in reading order as markdown. Write tables in HTML or markdown and formulas in LaTeX. "

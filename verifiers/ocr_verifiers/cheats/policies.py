@@ -17,13 +17,21 @@ from html import escape
 from random import Random
 
 from ocr_verifiers.cheats.pages import CheatedPage
-from ocr_verifiers.normalize import graphemes
-from ocr_verifiers.records import FootnoteTest, FormatTest, MathTest, OrderTest, TableTest, TextTest, UnitTest
-from ocr_verifiers.table_parsing import find_tables
+from ocr_verifiers.markup.table_parsing import find_tables
+from ocr_verifiers.text.normalize import graphemes
+from ocr_verifiers.unit_tests.records import (
+    FootnoteTest,
+    FormatTest,
+    MathTest,
+    OrderTest,
+    TableTest,
+    TextTest,
+    UnitTest,
+)
 
 
 @dataclass(frozen=True)
-class Told:
+class CheatContext:
     """What a policy knows of its page."""
 
     reference: str
@@ -34,33 +42,33 @@ class Told:
     """The true texts of other pages."""
 
 
-Policy = Callable[[Told], str]
+Policy = Callable[[CheatContext], str]
 
 
 # Little or nothing
 
 
-def the_prompt(told: Told) -> str:
+def the_prompt(context: CheatContext) -> str:
     """The prompt instead of the page."""
-    return told.prompt
+    return context.prompt
 
 
-def description(told: Told) -> str:
+def description(context: CheatContext) -> str:
     """Talk about the page."""
     return "The image shows a scanned page with several paragraphs of text. It is difficult to read in places."
 
 
-def another_page(told: Told) -> str:
+def another_page(context: CheatContext) -> str:
     """A good transcription of the wrong page."""
-    return told.elsewhere[0]
+    return context.elsewhere[0]
 
 
-def words_of_all_pages(told: Told) -> str:
+def words_of_all_pages(context: CheatContext) -> str:
     """A dictionary that has every word there is, those of the page included."""
-    return " ".join(sorted({word for text in (told.reference, *told.elsewhere) for word in text.split()}))
+    return " ".join(sorted({word for text in (context.reference, *context.elsewhere) for word in text.split()}))
 
 
-def all_numbers(told: Told) -> str:
+def all_numbers(context: CheatContext) -> str:
     """0 to 9999."""
     return " ".join(map(str, range(10_000)))
 
@@ -68,183 +76,192 @@ def all_numbers(told: Told) -> str:
 # The tests' own texts
 
 
-def presents(told: Told) -> list[str]:
+def presents(context: CheatContext) -> list[str]:
     """What is asked to be present."""
-    return [test.text for test in told.tests if isinstance(test, TextTest) and test.type == "present"]
+    return [test.text for test in context.tests if isinstance(test, TextTest) and test.type == "present"]
 
 
-def orders(told: Told) -> list[str]:
+def orders(context: CheatContext) -> list[str]:
     """Both texts of each order test, in order."""
-    return [text for test in told.tests if isinstance(test, OrderTest) for text in (test.before, test.after)]
+    return [text for test in context.tests if isinstance(test, OrderTest) for text in (test.before, test.after)]
 
 
-def cells(told: Told) -> list[str]:
+def cells(context: CheatContext) -> list[str]:
     """Each cell that is asked for, with its neighbours."""
     return [
         text
-        for test in told.tests
+        for test in context.tests
         if isinstance(test, TableTest)
         for text in (test.up, test.left, test.cell, test.right, test.down)
         if text
     ]
 
 
-def tables_for_tests(told: Told) -> str:
+def tables_for_tests(context: CheatContext) -> str:
     """A table of three by three for each table test."""
     return "\n\n".join(
         f"|  | {test.up} |  |\n| --- | --- | --- |\n| {test.left} | {test.cell} | {test.right} |\n|  | {test.down} |  |"
-        for test in told.tests
+        for test in context.tests
         if isinstance(test, TableTest)
     )
 
 
-def formulas(told: Told) -> list[str]:
+def formulas(context: CheatContext) -> list[str]:
     """The formulas that are asked for."""
-    return [test.math for test in told.tests if isinstance(test, MathTest)]
+    return [test.math for test in context.tests if isinstance(test, MathTest)]
 
 
-def formulas_in_dollars(told: Told) -> str:
+def formulas_in_dollars(context: CheatContext) -> str:
     """The same as formulas."""
-    return "\n\n".join(f"$${latex}$$" for latex in formulas(told))
+    return "\n\n".join(f"$${latex}$$" for latex in formulas(context))
 
 
-def formula_variants(told: Told) -> str:
+def formula_variants(context: CheatContext) -> str:
     """Every formula with every sign changed in turn, and as it is."""
     variants: list[str] = []
-    for latex in formulas(told):
+    for latex in formulas(context):
         variants.append(latex)
         for sign, other in (("+", "-"), ("-", "+"), ("n", "m"), ("2", "3"), ("x", "y"), ("=", r"\neq"), ("^", "_")):
             variants += [latex[:at] + other + latex[at + 1 :] for at in range(len(latex)) if latex[at] == sign]
-    return "\n".join(f"\\[ {latex} \\]" for latex in variants) or told.reference[:1]
+    return "\n".join(f"\\[ {latex} \\]" for latex in variants) or context.reference[:1]
 
 
-def formats(told: Told) -> str:
+def formats(context: CheatContext) -> str:
     """Headings and bold stretches that are asked for."""
-    asked = [test for test in told.tests if isinstance(test, FormatTest)]
+    asked = [test for test in context.tests if isinstance(test, FormatTest)]
     return "\n\n".join(f"# {t.text}" if t.format == "heading" else f"**{t.text}**" for t in asked)
 
 
-def footnotes(told: Told) -> str:
+def footnotes(context: CheatContext) -> str:
     """Footnote markers with the texts that are asked for around them."""
-    asked = [test for test in told.tests if isinstance(test, FootnoteTest)]
+    asked = [test for test in context.tests if isinstance(test, FootnoteTest)]
     return "\n\n".join(f"{t.appears_before_marker or ''}[^{t.marker}]{t.appears_after_marker or ''}" for t in asked)
 
 
-def listed(told: Told) -> list[str]:
+def listed(context: CheatContext) -> list[str]:
     """Every text of every test."""
-    return [*presents(told), *orders(told), *cells(told), *formulas(told)]
+    return [*presents(context), *orders(context), *cells(context), *formulas(context)]
 
 
-def everything_asked(told: Told) -> str:
+def everything_asked(context: CheatContext) -> str:
     """Every text of every test, each in the form that its test wants."""
-    blocks = [*presents(told), *orders(told), tables_for_tests(told), formulas_in_dollars(told)]
-    return "\n\n".join(filter(None, [*blocks, formats(told), footnotes(told)]))
+    blocks = [*presents(context), *orders(context), tables_for_tests(context), formulas_in_dollars(context)]
+    return "\n\n".join(filter(None, [*blocks, formats(context), footnotes(context)]))
 
 
-def least_asked(told: Told) -> str:
+def least_asked(context: CheatContext) -> str:
     """The same without what stands in another text already: no list that a page could not be."""
-    texts = sorted({*presents(told), *orders(told)}, key=len, reverse=True)
+    texts = sorted({*presents(context), *orders(context)}, key=len, reverse=True)
     kept: list[str] = []
     for text in texts:
         if not any(text in longer for longer in kept):
             kept.append(text)
-    order = [text for text in orders(told) if text in kept]
+    order = [text for text in orders(context) if text in kept]
     rest = [text for text in kept if text not in order]
-    blocks = [formats(told), *rest, *order, tables_for_tests(told), formulas_in_dollars(told), footnotes(told)]
+    blocks = [
+        formats(context),
+        *rest,
+        *order,
+        tables_for_tests(context),
+        formulas_in_dollars(context),
+        footnotes(context),
+    ]
     return "\n\n".join(filter(None, blocks))
 
 
 # Loops
 
 
-def filled(told: Told, phrase: str) -> str:
+def filled(context: CheatContext, phrase: str) -> str:
     """A phrase over and over, until the page is full."""
-    size = len(told.reference)
+    size = len(context.reference)
     return (phrase * (size // max(1, len(phrase)) + 1))[:size]
 
 
-def first_line(told: Told) -> str:
+def first_line(context: CheatContext) -> str:
     """The first line."""
-    return told.reference.strip().split("\n")[0]
+    return context.reference.strip().split("\n")[0]
 
 
-def paragraphs(told: Told) -> list[str]:
+def paragraphs(context: CheatContext) -> list[str]:
     """The paragraphs."""
-    return told.reference.strip().split("\n\n")
+    return context.reference.strip().split("\n\n")
 
 
-def page_and_loop(told: Told) -> str:
+def page_and_loop(context: CheatContext) -> str:
     """All of the page, and then its last line without end."""
-    last = told.reference.strip().split("\n")[-1]
-    return told.reference + "\n".join([last] * 60)
+    last = context.reference.strip().split("\n")[-1]
+    return context.reference + "\n".join([last] * 60)
 
 
 # The reference, taken apart
 
 
-def backwards(told: Told, unit: str) -> str:
+def backwards(context: CheatContext, unit: str) -> str:
     """Read from the end."""
     if unit == "characters":
-        return told.reference[::-1]
+        return context.reference[::-1]
     if unit == "words":
-        return " ".join(told.reference.split()[::-1])
-    return "\n".join(told.reference.splitlines()[::-1])
+        return " ".join(context.reference.split()[::-1])
+    return "\n".join(context.reference.splitlines()[::-1])
 
 
-def shuffled(told: Told, unit: str) -> str:
+def shuffled(context: CheatContext, unit: str) -> str:
     """Thrown about."""
     if unit == "letters":
-        return re.sub(r"\w+", lambda word: "".join(told.rng.sample(word[0], len(word[0]))), told.reference)
-    pieces = told.reference.split() if unit == "words" else told.reference.splitlines()
-    return (" " if unit == "words" else "\n").join(told.rng.sample(pieces, len(pieces)))
+        return re.sub(r"\w+", lambda word: "".join(context.rng.sample(word[0], len(word[0]))), context.reference)
+    pieces = context.reference.split() if unit == "words" else context.reference.splitlines()
+    return (" " if unit == "words" else "\n").join(context.rng.sample(pieces, len(pieces)))
 
 
-def truncated(told: Told, tenths: int) -> str:
+def truncated(context: CheatContext, tenths: int) -> str:
     """The beginning of the page, as if that were all."""
-    return told.reference[: len(told.reference) * tenths // 10]
+    return context.reference[: len(context.reference) * tenths // 10]
 
 
-def every_other(told: Told, unit: str) -> str:
+def every_other(context: CheatContext, unit: str) -> str:
     """Half of the page."""
-    return " ".join(told.reference.split()[::2]) if unit == "words" else "\n".join(told.reference.splitlines()[::2])
+    return (
+        " ".join(context.reference.split()[::2]) if unit == "words" else "\n".join(context.reference.splitlines()[::2])
+    )
 
 
-def by_word(told: Told, change: Callable[[str], str]) -> str:
+def by_word(context: CheatContext, change: Callable[[str], str]) -> str:
     """Each word on its own; tags, rules and table signs stay."""
-    return re.sub(r"[^\W_]+", lambda word: change(word[0]), told.reference)
+    return re.sub(r"[^\W_]+", lambda word: change(word[0]), context.reference)
 
 
-def by_line(told: Told, change: Callable[[str], str]) -> str:
+def by_line(context: CheatContext, change: Callable[[str], str]) -> str:
     """Each line that is not blank."""
-    return "\n".join(change(line) if line.strip() else line for line in told.reference.split("\n"))
+    return "\n".join(change(line) if line.strip() else line for line in context.reference.split("\n"))
 
 
-def between_characters(told: Told, separator: str) -> str:
+def between_characters(context: CheatContext, separator: str) -> str:
     """Something between all characters."""
-    return separator.join(graphemes(told.reference))
+    return separator.join(graphemes(context.reference))
 
 
-def tables_as_prose(told: Told) -> str:
+def tables_as_prose(context: CheatContext) -> str:
     """The cells of tables, one after the other."""
-    plain = re.sub(r"<[^<>]*>", " ", told.reference)
+    plain = re.sub(r"<[^<>]*>", " ", context.reference)
     return " ".join(re.sub(r"[|]|-{3,}", " ", plain).split())
 
 
-def prose_as_table(told: Told) -> str:
+def prose_as_table(context: CheatContext) -> str:
     """Every word a cell."""
-    rows = [[word.replace("|", "") for word in line.split()] for line in told.reference.split("\n") if line.strip()]
+    rows = [[word.replace("|", "") for word in line.split()] for line in context.reference.split("\n") if line.strip()]
     table = "".join("<tr>" + "".join(f"<td>{word}</td>" for word in row) + "</tr>\n" for row in rows)
     return f"<table>\n{table}</table>"
 
 
-def table_of_cells_shuffled(told: Told) -> str:
+def table_of_cells_shuffled(context: CheatContext) -> str:
     """The page, with the cells of its tables in another order."""
-    texts = [cell.text for grid in find_tables(told.reference).grids for cell in grid.cells if cell.text]
-    moved = dict(zip(texts, told.rng.sample(texts, len(texts)), strict=True))
+    texts = [cell.text for grid in find_tables(context.reference).grids for cell in grid.cells if cell.text]
+    moved = dict(zip(texts, context.rng.sample(texts, len(texts)), strict=True))
     if not texts:
-        return shuffled(told, "lines")
+        return shuffled(context, "lines")
     pattern = "|".join(re.escape(text) for text in sorted(moved, key=len, reverse=True))
-    return re.sub(pattern, lambda found: moved[found[0]], told.reference)
+    return re.sub(pattern, lambda found: moved[found[0]], context.reference)
 
 
 # Look-alikes and hiding places
@@ -255,43 +272,43 @@ _FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 _LIGATURES = (("ffi", "ﬃ"), ("ff", "ﬀ"), ("fi", "ﬁ"), ("fl", "ﬂ"), ("st", "ﬆ"))
 
 
-def ligatures(told: Told) -> str:
+def ligatures(context: CheatContext) -> str:
     """Typographic ligatures as single characters."""
-    text = told.reference
+    text = context.reference
     for letters, ligature in _LIGATURES:
         text = text.replace(letters, ligature)
     return text
 
 
-def entities(told: Told) -> str:
+def entities(context: CheatContext) -> str:
     """Every character by its number."""
-    return "".join(f"&#{ord(character)};" for character in told.reference)
+    return "".join(f"&#{ord(character)};" for character in context.reference)
 
 
-def in_front_matter(told: Told) -> str:
+def in_front_matter(context: CheatContext) -> str:
     """The page as values of front matter."""
-    lines = [f"line_{at}: {json.dumps(line)}" for at, line in enumerate(told.reference.splitlines())]
+    lines = [f"line_{at}: {json.dumps(line)}" for at, line in enumerate(context.reference.splitlines())]
     return "\n".join(["---", *lines, "---", ""])
 
 
-def hedged(told: Told) -> str:
+def hedged(context: CheatContext) -> str:
     """Every word in four spellings: one of them may be right."""
-    return by_word(told, lambda word: f"{word} {word.lower()} {word.upper()} {word.swapcase()}")
+    return by_word(context, lambda word: f"{word} {word.lower()} {word.upper()} {word.swapcase()}")
 
 
 def wrapped(before: str, after: str) -> Policy:
     """The page in something that does not show it."""
-    return lambda told: f"{before}{told.reference}{after}"
+    return lambda context: f"{before}{context.reference}{after}"
 
 
 def told_as(change: Callable[[str], str]) -> Policy:
     """The page with one change throughout."""
-    return lambda told: change(told.reference)
+    return lambda context: change(context.reference)
 
 
 def constant(text: str) -> Policy:
     """The same for every page."""
-    return lambda told: text
+    return lambda context: text
 
 
 CHEATS: Mapping[str, Policy] = {
@@ -307,27 +324,27 @@ CHEATS: Mapping[str, Policy] = {
     "dictionary: the words of all pages, sorted": words_of_all_pages,
     "all numbers from 0 to 9999": all_numbers,
     "an empty table of 20 x 5": constant("|" + " |" * 5 + "\n|" + "---|" * 5 + ("\n|" + " |" * 5) * 20),
-    "`present` texts, one per line": lambda told: "\n".join(presents(told)),
-    "`present` texts, in one line": lambda told: " ".join(presents(told)),
-    "`order` texts, one per line": lambda told: "\n".join(orders(told)),
-    "table cells of the tests, one per line": lambda told: "\n".join(cells(told)),
+    "`present` texts, one per line": lambda context: "\n".join(presents(context)),
+    "`present` texts, in one line": lambda context: " ".join(presents(context)),
+    "`order` texts, one per line": lambda context: "\n".join(orders(context)),
+    "table cells of the tests, one per line": lambda context: "\n".join(cells(context)),
     "a table for each table test": tables_for_tests,
     "formulas of the tests": formulas_in_dollars,
     "every formula with every sign changed": formula_variants,
-    "all texts of the tests, one per line": lambda told: "\n".join(listed(told)),
-    "all texts of the tests, with commas": lambda told: ", ".join(listed(told)),
+    "all texts of the tests, one per line": lambda context: "\n".join(listed(context)),
+    "all texts of the tests, with commas": lambda context: ", ".join(listed(context)),
     "all tests, each in its form": everything_asked,
     "all tests, each in its form, nothing twice": least_asked,
-    "all tests in an HTML comment": lambda told: f"<!--\n{everything_asked(told)}\n-->",
-    "the page's first half, then all tests": lambda told: truncated(told, 5) + "\n\n" + everything_asked(told),
-    "loop of 1 character": lambda told: filled(told, "e"),
-    "loop of 2 characters": lambda told: filled(told, "e "),
-    "loop of 3 characters": lambda told: filled(told, "en "),
-    "loop of 4 characters": lambda told: filled(told, "the "),
-    "loop of 5 characters": lambda told: filled(told, "and, "),
-    "loop of a line": lambda told: filled(told, first_line(told) + "\n"),
-    "loop of a paragraph": lambda told: filled(told, paragraphs(told)[-1] + "\n\n"),
-    "loop of the longest paragraph": lambda told: filled(told, max(paragraphs(told), key=len) + "\n\n"),
+    "all tests in an HTML comment": lambda context: f"<!--\n{everything_asked(context)}\n-->",
+    "the page's first half, then all tests": lambda context: truncated(context, 5) + "\n\n" + everything_asked(context),
+    "loop of 1 character": lambda context: filled(context, "e"),
+    "loop of 2 characters": lambda context: filled(context, "e "),
+    "loop of 3 characters": lambda context: filled(context, "en "),
+    "loop of 4 characters": lambda context: filled(context, "the "),
+    "loop of 5 characters": lambda context: filled(context, "and, "),
+    "loop of a line": lambda context: filled(context, first_line(context) + "\n"),
+    "loop of a paragraph": lambda context: filled(context, paragraphs(context)[-1] + "\n\n"),
+    "loop of the longest paragraph": lambda context: filled(context, max(paragraphs(context), key=len) + "\n\n"),
     "the page, then its last line 60 times": page_and_loop,
     "the page 10 times": told_as(lambda text: "\n".join([text] * 10)),
     "the page 3 times": told_as(lambda text: "\n".join([text] * 3)),
@@ -346,7 +363,7 @@ CHEATS: Mapping[str, Policy] = {
     "every other line": partial(every_other, unit="lines"),
     **{f"{tenths} tenths of the page": partial(truncated, tenths=tenths) for tenths in range(1, 10)},
     "the first line": first_line,
-    "the last paragraph": lambda told: paragraphs(told)[-1],
+    "the last paragraph": lambda context: paragraphs(context)[-1],
     "lower case": told_as(str.lower),
     "upper case": told_as(str.upper),
     "no spaces": told_as(lambda text: "".join(text.split(" "))),
@@ -393,4 +410,4 @@ def completions(page: CheatedPage, elsewhere: Sequence[str], prompt: str, seed: 
     """What each policy writes for a page, by name. The same seed gives the same texts."""
     for name, policy in CHEATS.items():
         rng = Random(f"{seed}:{name}:{page.name}")
-        yield name, policy(Told(page.reference, page.tests, prompt, rng, elsewhere))
+        yield name, policy(CheatContext(page.reference, page.tests, prompt, rng, elsewhere))

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ocr_verifiers.cheats.pages import PROMPT, CheatedPage, cheated_pages
 from ocr_verifiers.cheats.policies import CHEATS, completions
-from ocr_verifiers.records import UnitTest
-from ocr_verifiers.rubric import PreparedReference, Rubric, load_rubric
+from ocr_verifiers.rewards.rubric import PreparedReference, Rubric, load_rubric
+from ocr_verifiers.unit_tests.records import UnitTest
 
 BOUND = 0.35
 """What a cheat may earn in any case, of the honest transcription's reward."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rapidfuzz.distance import Indel
 
-from ocr_verifiers.edit_distance import Unit, check_unit
-from ocr_verifiers.normalize import graphemes
+from ocr_verifiers.text.edit_distance import Unit, check_unit
+from ocr_verifiers.text.normalize import graphemes
 
 LONGEST = 100_000
 """Characters. Where both texts are longer, their words are compared instead."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ocr_verifiers.normalize import markdown, references, strict
+from ocr_verifiers.text.normalize import markdown, references, strict
 
 _HTML_ROW = re.compile(r"<tr\b[^<>]*>((?:[^<]|<(?!/?tr\b))*)", re.IGNORECASE)
 _HTML_CELL = re.compile(r"<t[dh]\b[^<>]*>((?:[^<]|<(?!/?t[dhr]\b))*)", re.IGNORECASE)

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from ocr_verifiers.normalize import invisible
+from ocr_verifiers.text.normalize import invisible
 
 _SPACES = "\u00a0\u2007\u2009\u202f"
 _NUMBER = re.compile(rf"(?<![\w.,)])[-−](?=\d)|\d+(?:[.,'’{_SPACES}]\d+)*")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ocr_verifiers.normalize import strict
+from ocr_verifiers.text.normalize import strict
 
 _END = re.compile(r"\n[ \t\r]*(?=\n)|</(?:p|h[1-6]|div|li|ul|ol|table|blockquote)\s*>", re.IGNORECASE)
 _HEADING = re.compile(r"^( {0,3}#{1,6}[ \t][^\n]*)$", re.MULTILINE)

@@ -1,0 +1,1 @@
+"""What `algorithm = ...` names, one file or folder each."""

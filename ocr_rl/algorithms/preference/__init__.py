@@ -1,0 +1,1 @@
+"""Learning from preferences: DPO, IPO, ORPO and KTO."""

@@ -1,0 +1,38 @@
+"""`ocr-rl`: train, compare, report, eval, transcribe, rollout, pairs, render, data check."""
+
+from __future__ import annotations
+
+import click
+
+from ocr_rl import __version__
+from ocr_rl.cli.compare import compare
+from ocr_rl.cli.data import data
+from ocr_rl.cli.eval import evaluate
+from ocr_rl.cli.pairs import pairs
+from ocr_rl.cli.render import render
+from ocr_rl.cli.report import report
+from ocr_rl.cli.rollout import rollout
+from ocr_rl.cli.train import train
+from ocr_rl.cli.transcribe import transcribe
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ocr-rl")
+def main() -> None:
+    """Reinforcement learning with verifiable rewards for document transcription.
+
+    \b
+    ocr-rl train                                   make the embedded policy read a collection better
+    ocr-rl train --data scans/ --model org/vlm     the same for your pages and your model
+    ocr-rl compare --recipe grpo,dpo --out c/      which algorithm is best for them, under one budget
+    ocr-rl report runs/a                           what a run did, as one HTML file
+    ocr-rl eval tiny --data scans/ --json out.json
+    ocr-rl transcribe page.png --model tiny
+    ocr-rl rollout tiny --data scans/ --out groups.jsonl
+    ocr-rl pairs groups.jsonl --out pairs.jsonl
+    ocr-rl data check scans/
+    """
+
+
+for command in (compare, data, evaluate, pairs, render, report, rollout, train, transcribe):
+    main.add_command(command)

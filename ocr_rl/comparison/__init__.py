@@ -1,0 +1,1 @@
+"""Several recipes under one budget: plan, trials, significance, outcome."""

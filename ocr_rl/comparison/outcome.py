@@ -1,0 +1,123 @@
+"""What a comparison shows, in words: which recipe came out first, which are told apart, and what fell meanwhile.
+
+All of it from what `ocr-rl compare` writes as compare.json.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ocr_rl.metric_names import LOWER_IS_BETTER, RATES
+
+MEASURES = {"cer": "CER", "pass_rate": "pass rate", "exact": "exact", "reward": "reward"}
+"""What recipes are compared by, with its name on the page. The first that the test pages have sorts and decides."""
+ALPHA = 0.05
+"""A p-value under it tells two apart."""
+FELL = 0.02
+"""A part that falls by more, while the reward rises, is listed."""
+
+Recipes = Mapping[str, Mapping[str, Any]]
+"""By label."""
+
+
+def outcome(compared: Mapping[str, Any]) -> list[str]:
+    """Who came out first, who cannot be told from the reference, and who is no better than the start, in sentences.
+
+    Two are told apart by a p-value under ALPHA, corrected after Holm for the recipes that are compared, together with
+    an interval of their difference that leaves out 0: the p-value knows nothing of other seeds. Against the start each
+    recipe's own p-value counts, which is not corrected.
+    """
+    recipes: Recipes = compared["recipes"]
+    lead = measured(compared)[0]
+    ended = [name for name in ranked(compared) if found_of(recipes[name], "final", lead) is not None]
+    value = found_of(recipes[ended[0]], "final", lead)
+    first = [name for name in ended if found_of(recipes[name], "final", lead) == value]
+    extreme = "lowest" if lead in LOWER_IS_BETTER else "highest"
+    opening = f"{listed(first)} {'has' if len(first) == 1 else 'have'} the {extreme} {MEASURES[lead]} on the test pages"
+    if len(recipes) == 1:
+        opening = f"{first[0]}, {MEASURES[lead]} on the test pages"
+    said = [f"{opening}: {value:.3f}, from {compared['start'][lead]:.3f} at the start."]
+    if len(ended) > 1:
+        said += _against_reference(recipes, compared["settings"]["reference"], ended, first, lead)
+    poor = [name for name in ended if told_apart(found_of(recipes[name], "gain", lead), lead, "p") != "better"]
+    all_better = "It is better than the start." if len(ended) == 1 else "All are better than the start."
+    said.append(f"Not shown to be better than the start: {listed(poor)}." if poor else all_better)
+    none = [name for name in recipes if name not in ended]
+    if none:
+        said.append(f"Without a result, as no seed came to its end: {listed(none)}.")
+    return said
+
+
+def _against_reference(
+    recipes: Recipes, reference: str, ended: Sequence[str], first: Sequence[str], lead: str
+) -> Iterator[str]:
+    found = {name: found_of(recipes[name], "against", lead) for name in ended if name != reference}
+    verdicts = {name: told_apart(own, lead, "p_holm") for name, own in found.items()}
+    if reference not in first:
+        much = found[first[0]]
+        by = f"(difference {much['difference']:+.3f}, p = {much['p_holm']:.4f})"
+        sure = f"better {by}" if verdicts[first[0]] == "better" else f"ahead {by}, but not told apart from it"
+        yield f"The reference {reference} is not first: {first[0]} is {sure}."
+    for kind, opening in (("better", "Better than"), ("open", "Not told apart from"), ("worse", "Worse than")):
+        if names := [name for name, verdict in verdicts.items() if verdict == kind]:
+            yield f"{opening} the reference {reference}: {listed(names)}."
+
+
+def measured(compared: Mapping[str, Any]) -> list[str]:
+    """Those of MEASURES that the test pages have; pages without texts have no CER. The first of them leads."""
+    return [name for name in MEASURES if compared["start"][name] is not None]
+
+
+def ranked(compared: Mapping[str, Any]) -> list[str]:
+    """The recipes, the best first by the measure that leads; those without a result last."""
+    lead = measured(compared)[0]
+    sign = 1 if lead in LOWER_IS_BETTER else -1
+
+    def place(name: str) -> float:
+        value = found_of(compared["recipes"][name], "final", lead)
+        return math.inf if value is None else sign * value
+
+    return sorted(compared["recipes"], key=place)
+
+
+def parts_that_fell(compared: Mapping[str, Any]) -> Iterator[tuple[str, str, float, float]]:
+    """(recipe, part, start, end) for what got worse by more than FELL on the test pages under a rising reward.
+
+    Parts are the rates of an evaluation (an error rate that rose counts too) and the pass rate of each kind of test.
+    """
+    start = compared["start"]
+    for recipe, own in compared["recipes"].items():
+        final = own["final"]
+        if not final or final["reward"] <= start["reward"]:
+            continue
+        ends: dict[str, tuple[float | None, float | None]] = {
+            name: (start.get(name), final.get(name)) for name in RATES if name != "reward"
+        }
+        for kind, before in start["by_kind"].items():
+            ends[kind] = (before["pass_rate"], final["by_kind"][kind]["pass_rate"])
+        for part, (before, after) in ends.items():
+            if before is None or after is None:
+                continue
+            if (after - before if part in LOWER_IS_BETTER else before - after) > FELL:
+                yield recipe, part, before, after
+
+
+def told_apart(found: Mapping[str, Any] | None, measure: str, p: str) -> str:
+    """better, worse, or open: not told apart. `p` is the key of the p-value."""
+    if found is None:
+        return "open"
+    change, (low, high) = found["difference"], found["difference_ci"]
+    if found[p] >= ALPHA or low <= 0 <= high:
+        return "open"
+    return "better" if (change < 0) == (measure in LOWER_IS_BETTER) else "worse"
+
+
+def found_of(own: Mapping[str, Any], part: str, measure: str) -> Any:
+    """own[part][measure]; None for a recipe without a result, and for the reference against itself."""
+    return (own[part] or {}).get(measure)
+
+
+def listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,124 @@
+"""What a cell's run folder tells: its evaluations, its price, its curves, and how far it has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from ocr_rl.comparison.plan import Trial
+from ocr_rl.config.schema import Recipe
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.types import Page
+
+if TYPE_CHECKING:
+    from ocr_rl.models.policy import Policy
+
+DRIFT_PAGES = 100
+"""Test pages on which entropy and KL are measured, at most."""
+_LOGGED = ("reward", "pass_rate", "cer", "entropy", "kl", "loss", "completion_length", "truncated_fraction")
+"""Of a step, beside parts of the reward, kinds of tests and evaluations."""
+
+
+def why_stopped(trial: Trial) -> str:
+    """What its training ran into."""
+    return trial.stopped.read_text(encoding="utf-8").strip()
+
+
+def evaluated(trial: Trial, which: str) -> dict[str, Any]:
+    """The run's evaluation `before` or `after` training."""
+    found = RunFolder(trial.path).read_eval(which)
+    assert found is not None, f"{trial.path} has no evaluation {which}"
+    return found
+
+
+def metrics(trial: Trial) -> list[dict[str, Any]]:
+    return [dict(step.metrics) for step in RunFolder(trial.path).logged()]
+
+
+def cost(trial: Trial) -> dict[str, float]:
+    """What a run has used: `compute_s` as budget.seconds counts, `tokens` are those sampled."""
+    rows = metrics(trial)
+
+    def total(name: str) -> float:
+        return sum(row.get(name) or 0 for row in rows)
+
+    return {
+        "steps": len(rows),
+        "pages": total("pages"),
+        "completions": total("completions"),
+        "tokens": total("sampled_tokens"),
+        "compute_s": round(total("time/compute"), 1),
+        "peak_memory_mib": max((row["peak_memory_mib"] for row in rows), default=0),
+    }
+
+
+def models_held(recipe: Recipe) -> list[str]:
+    """Whose weights are in memory during training; a reference is a copy of those that are trained."""
+    algorithm = recipe.algorithm
+    held = ["policy"]
+    beta = {"grpo": recipe.grpo.beta, "ppo": recipe.ppo.beta}.get(algorithm, 0.0)
+    if algorithm in ("dpo", "kto") or beta:
+        held.append("reference")
+    if algorithm == "ppo":
+        held.append("critic" if recipe.ppo.critic == "separate" else "value head")
+    if recipe.reward.model:
+        held.append("reward model")
+    return held
+
+
+def curve(trial: Trial) -> list[dict[str, Any]]:
+    """A row for each step, with what was used up to it, and one for the start; evaluations are `eval/<name>`."""
+    rows = [{"step": 0, "completions": 0, "compute_s": 0.0, **_evaluation(evaluated(trial, "before"))}]
+    completions, seconds = 0, 0.0
+    for row in metrics(trial):
+        completions += row.get("completions") or 0
+        seconds += row.get("time/compute") or 0.0
+        kept = {k: v for k, v in row.items() if k in _LOGGED or k.startswith(("reward/", "pass_rate/"))}
+        kept |= _evaluation({k.removeprefix("eval/"): v for k, v in row.items() if k.startswith("eval/")})
+        rows.append({"step": row["step"], "completions": completions, "compute_s": round(seconds, 1), **kept})
+    rows[-1] |= _evaluation(evaluated(trial, "after"))
+    return rows
+
+
+def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {f"eval/{name}": found[name] for name in ("cer", "pass_rate", "exact", "reward") if name in found}
+    kept |= {f"eval/{name}": value for name, value in found.items() if name.startswith("pass_rate/")}
+    return kept | {f"eval/pass_rate/{kind}": own["pass_rate"] for kind, own in found.get("by_kind", {}).items()}
+
+
+def measured_drift(trials: Sequence[Trial], pages: Sequence[Page]) -> dict[Path, dict[str, float]]:
+    """Entropy and KL to the start of each run's last checkpoint, by its folder; measured once, in eval/drift.json.
+
+    Raises:
+        ValueError: a run has lost its checkpoint.
+    """
+    found: dict[Path, dict[str, float]] = {}
+    start = None
+    for trial in tqdm(trials, desc="entropy and KL", unit="run", leave=False):
+        run = RunFolder(trial.path)
+        own = run.read_eval("drift")
+        if own is None:
+            from ocr_rl.models.policy import Policy
+
+            start = start or Policy.load(trial.recipe.model)
+            own = _drift(trial, start, pages[:DRIFT_PAGES])
+            run.write_eval("drift", own)
+        found[trial.path] = own
+    return found
+
+
+def _drift(trial: Trial, start: Policy, pages: Sequence[Page]) -> dict[str, float]:
+    from ocr_rl.evaluation.drift import drift
+    from ocr_rl.models.policy import Policy
+
+    checkpoints = RunFolder(trial.path).checkpoints()
+    if not checkpoints:
+        raise ValueError(
+            f"{trial.path} has lost its checkpoint; delete {trial.recipe_file} and {trial.path} to run it anew"
+        )
+    policy = Policy.load(replace(trial.recipe.model, path=str(checkpoints[-1]), lora_rank=0))
+    return drift(policy, start, pages, trial.recipe.rollout.max_tokens)

@@ -1,0 +1,102 @@
+"""Cells are trained, each in a process of its own, and taken up again where they were left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from ocr_rl.comparison.plan import Trial
+from ocr_rl.config.loader import load_recipe, to_toml
+from ocr_rl.runs.atomic import write_atomically
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.resume import find_resume_point
+
+
+class TrialLostError(Exception):
+    """A run was killed or broke. The same command goes on with it."""
+
+
+def is_done(trial: Trial) -> bool:
+    """Trained and evaluated, or stopped by what it ran into.
+
+    Raises:
+        ValueError: its folder holds a run by another recipe.
+    """
+    for file in (trial.recipe_file, trial.path / "resolved.toml"):
+        if file.exists() and (asked := load_recipe(str(file))) != trial.recipe:
+            raise ValueError(
+                f"{file}: {_difference(asked, trial.recipe)}. Give another --out, or delete "
+                f"{trial.recipe_file} and {trial.path} to run it anew"
+            )
+    if trial.stopped.exists():
+        return True
+    return (trial.path / "resolved.toml").exists() and find_resume_point(RunFolder.open(trial.path)) is None
+
+
+def _difference(asked: object, wanted: object, where: str = "") -> str:
+    """ "budget.completions was 4096 and is now 8192", the first of them."""
+    for key, value in vars(asked).items():
+        now = getattr(wanted, key)
+        if value != now:
+            name = f"{where}{key}"
+            inside = hasattr(value, "__dict__")
+            return _difference(value, now, f"{name}.") if inside else f"{name} was {value!r} and is now {now!r}"
+    raise AssertionError("they are equal")
+
+
+def run_trials(
+    trials: Sequence[Trial], jobs: int, begun: Callable[[Trial], None], ended: Callable[[Trial], None]
+) -> None:
+    """Train those that are not done, `jobs` at a time, in order.
+
+    Raises:
+        ValueError: a cell could not begin, with what it said.
+        CellLost: a cell was killed, or broke on a bug.
+    """
+    left = [trial for trial in trials if not is_done(trial)]
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="cell")
+    try:
+        trained = {pool.submit(_train, trial, None if jobs == 1 else threads, begun): trial for trial in left}
+        for future in as_completed(trained):
+            future.result()
+            ended(trained[future])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _train(trial: Trial, threads: int | None, begun: Callable[[Trial], None]) -> None:
+    begun(trial)
+    trial.path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(trial.recipe_file, to_toml(trial.recipe))
+    going = (trial.path / "resolved.toml").exists()
+    what = ["--resume", str(trial.path)] if going else [str(trial.recipe_file), "--out", str(trial.path)]
+    limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with open(trial.log, "ab") as log:
+        before = log.tell()
+        code = subprocess.run(
+            [sys.executable, "-m", "ocr_rl.cli", "train", *what],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **limits},
+            check=False,
+        ).returncode
+    message = error_in(trial.log.read_bytes()[before:].decode("utf-8", "replace"))
+    if code == 1 and message.startswith("step "):
+        write_atomically(trial.stopped, message.splitlines()[0] + "\n")
+    elif code == 2 and message:
+        raise ValueError(f"{trial.label}, {trial.name}: {message}")
+    elif code or not is_done(trial):
+        ending = f"was killed by signal {-code}" if code < 0 else f"ended early (exit code {code})"
+        raise TrialLostError(f"{trial.label}, {trial.name} {ending}: see {trial.log}. The same command goes on with it")
+
+
+def error_in(output: str) -> str:
+    """The last message of a command that failed; empty without one. Progress bars end in a carriage return."""
+    lines = output.replace("\r", "\n").splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("Error: ")]
+    return "\n".join(lines[starts[-1] :]).removeprefix("Error: ").strip() if starts else ""

@@ -1,0 +1,1 @@
+"""Recipes: their schema, the rules between their settings, and loading them from TOML."""

@@ -1,0 +1,159 @@
+"""Everything that is wrong with a dataset, at once, and what is in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ocr_rl.data.images import LONGEST_SIDE, ImageError
+from ocr_rl.data.loading import find_pages, metadata_values, select_pages
+from ocr_rl.data.problems import Found, Problem
+from ocr_rl.data.splits import SPLIT_SEED, document_of, shared_text, split_pages
+from ocr_verifiers import Rubric, parse_test
+
+SHOWN_WARNINGS = 20
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_dataset` found."""
+
+    path: str
+    problems: Sequence[Problem]
+    """What must be mended before the dataset can be used."""
+    warnings: Sequence[Problem]
+    """What somebody should look at."""
+    summary: Mapping[str, Any]
+    """Plain values, ready for JSON."""
+
+    def render(self) -> str:
+        """The report for people: what is in the dataset, every problem, the first warnings."""
+        says = self.summary
+        lines = [f"{self.path}: {says['pages']:,} pages of {says['documents']:,} documents"]
+        lines += [f"  {name:<12} {_spread(says[name])}" for name in ("width", "height", "text_length") if says[name]]
+        lines.append(f"  {'characters':<12} {says['characters']:,}, {len(says['alphabet'])} different ones")
+        for name in ("sources", "languages", "levels", "tests", "rejected", "split"):
+            if says[name]:
+                counts = ", ".join(f"{key} {count:,}" for key, count in says[name].items())
+                lines.append(f"  {name:<12} {counts}")
+        lines += [f"error: {problem}" for problem in self.problems]
+        lines += [f"warning: {warning}" for warning in self.warnings[:SHOWN_WARNINGS]]
+        if len(self.warnings) > SHOWN_WARNINGS:
+            lines.append(f"and {len(self.warnings) - SHOWN_WARNINGS:,} more warnings")
+        lines.append(f"{len(self.problems):,} errors, {len(self.warnings):,} warnings")
+        return "\n".join(lines)
+
+
+def check_dataset(
+    path: str | Path,
+    *,
+    where: Mapping[str, str | Sequence[str]] = {},
+    columns: Mapping[str, str] = {},
+    split: str = "train",
+    longest_side: int = LONGEST_SIDE,
+    validation: float | int = 0.1,
+    seed: int = SPLIT_SEED,
+    progress: Callable[[Iterable[Found]], Iterable[Found]] = iter,
+) -> DataReport:
+    """Reads a dataset as `load_pages` does, opens every image and runs every reference through its own tests.
+
+    `validation` and `seed` are those of `split_pages`: what its two sides share is a warning.
+    """
+    found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
+    warnings: list[Problem] = []
+    if found:
+        wanted = {page.id for page in select_pages([one.page for one in found], where)}
+        found = [one for one in found if one.page.id in wanted]
+    sizes: list[tuple[int, int]] = []
+    same_pixels: dict[str, Found] = {}
+    for one in progress(found):
+        problems += _failed_tests(one)
+        if one.page.text is None and one.page.tests and all(map(_is_rejected, one.page.tests)):
+            warnings.append(one.place.problem(None, f"every test of {one.page.id} is rejected"))
+        try:
+            image = one.page.open_image()
+        except ImageError as error:
+            problems.append(one.image_problem(error))
+            continue
+        sizes.append(image.size)
+        twin = same_pixels.setdefault(sha256(repr(image.size).encode() + image.tobytes()).hexdigest(), one)
+        if document_of(twin.page) != document_of(one.page):
+            same = f"{one.page.id} is the same image as {twin.page.id}, of another document"
+            warnings.append(one.place.problem(None, same))
+    sides = _check_split(found, validation, seed, warnings)
+    return DataReport(str(path), problems, warnings, _summary(found, sizes, sides))
+
+
+def _failed_tests(found: Found) -> list[Problem]:
+    """A reference that fails a test of its page: one of the two is wrong."""
+    text, records = found.page.text, found.page.tests
+    if not text or not records:
+        return []
+    tests = [parse_test(record, str(found.place)) for record in records]
+    verdicts = Rubric().prepare(text, tests).score(text).verdicts
+    return [
+        found.place.problem(None, f"the reference fails its own test {test.id}: {verdict.why}")
+        for test, verdict in verdicts
+        if not verdict.passed
+    ]
+
+
+def _check_split(found: Sequence[Found], validation: float | int, seed: int, warnings: list[Problem]) -> dict[str, int]:
+    """Pages on each side of the split; what the sides share is a warning at the validation page."""
+    places = {one.page.id: one.place for one in found}
+    try:
+        train, held = split_pages([one.page for one in found], validation, seed)
+    except ValueError as error:
+        if found:
+            warnings.append(Problem(found[0].place.file, None, None, str(error)))
+        return {}
+    for shared in shared_text(train, held):
+        text = shared.text if len(shared.text) <= 40 else shared.text[:39] + "…"
+        message = f'"{text}" is also on the training side of the split: {shared.train[0]}'
+        warnings.append(places[shared.validation[0]].problem("text", message))
+    for document in {document_of(page) for page in train} & {document_of(page) for page in held}:
+        page = next(page for page in held if document_of(page) == document)
+        warnings.append(places[page.id].problem("split", f"puts the document {document} on both sides"))
+    return {"train": len(train), "validation": len(held)}
+
+
+def _summary(found: Sequence[Found], sizes: Sequence[tuple[int, int]], split: Mapping[str, int]) -> dict[str, Any]:
+    pages = [one.page for one in found]
+    texts = [page.text for page in pages if page.text is not None]
+    tests = [test for page in pages for test in page.tests]
+
+    def counts(key: str) -> dict[str, int]:
+        return dict(Counter(value for page in pages for value in metadata_values(page, key)).most_common())
+
+    return {
+        "pages": len(pages),
+        "documents": len({document_of(page) for page in pages}),
+        "width": _quantiles([width for width, _ in sizes]),
+        "height": _quantiles([height for _, height in sizes]),
+        "text_length": _quantiles([len(text) for text in texts]),
+        "characters": sum(map(len, texts)),
+        "alphabet": "".join(sorted(set("".join(texts)))),
+        "sources": counts("source"),
+        "languages": counts("language"),
+        "levels": counts("level"),
+        "tests": dict(Counter(test["type"] for test in tests).most_common()),
+        "rejected": dict(Counter(test["type"] for test in tests if _is_rejected(test)).most_common()),
+        "split": dict(split),
+    }
+
+
+def _is_rejected(record: Mapping[str, Any]) -> bool:
+    return record.get("checked") == "rejected"
+
+
+def _quantiles(values: Sequence[int]) -> dict[str, float]:
+    return {"min": min(values), "median": median(values), "max": max(values)} if values else {}
+
+
+def _spread(values: Mapping[str, float]) -> str:
+    return f"{values['min']:,} to {values['max']:,}, median {values['median']:,.0f}"

@@ -1,0 +1,109 @@
+"""Datasets that are folders of files: olmOCR-bench, and pages with a text of the same name beside each."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ocr_rl.data.images import IMAGE_SUFFIXES, ImageError, ImageFile, PdfPage, open_pdf
+from ocr_rl.data.problems import Found, Location, ReportProblem, report_text, tests_in
+from ocr_rl.types import Page
+
+TEXT_SUFFIXES = frozenset({".txt", ".md"})
+
+
+def read_bench(folder: Path, longest_side: int, report: ReportProblem) -> Iterator[Found]:
+    """An olmOCR-bench folder: tests in `*.jsonl`, their PDFs under `pdfs/`; other folders are candidates.
+
+    One page for each (pdf, page) that has tests, of all files together; `category` lists those files' stems.
+    """
+    tests: dict[tuple[str, int], list[tuple[str, Location, dict[str, Any]]]] = defaultdict(list)
+    lengths: dict[str, int | None] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        for place, record in tests_in(file, report):
+            pdf, number = record["pdf"], record["page"]
+            if pdf not in lengths:
+                lengths[pdf] = _page_count(folder / "pdfs" / pdf, place, "pdf", report)
+            length = lengths[pdf]
+            if length is not None and number > length:
+                report(place.problem("page", f"is {number}, but {pdf} has {length}"))
+            elif length is not None:
+                tests[pdf, number].append((file.stem, place, record))
+    for (pdf, number), stated in tests.items():
+        image = PdfPage(folder / "pdfs" / pdf, number - 1, longest_side)
+        categories = list(dict.fromkeys(stem for stem, _, _ in stated))
+        records = [record for _, _, record in stated]
+        page = Page(f"{pdf}#{number}", image, tests=records, metadata={"category": categories})
+        yield Found(page, stated[0][1], "pdf", pdf)
+
+
+def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, report: ReportProblem) -> Iterator[Found]:
+    """Images and PDFs, each with its transcription beside it: `scan.png` and `scan.txt` or `scan.md`.
+
+    Page n of `book.pdf` is `book_pg<n>` or `book_page<n>`; if the PDF has one page, `book` will do. A PDF's
+    pages without a transcription are left out, as long as one page has one. Texts beside nothing are ignored.
+    """
+    texts: dict[tuple[Path, int | None], list[Path]] = defaultdict(list)
+    for file in files:
+        if file.suffix.lower() in TEXT_SUFFIXES:
+            texts[file.with_suffix(""), None].append(file)
+            if numbered := re.fullmatch(r"(.+)_(?:pg|page)0*(\d+)", file.stem):
+                texts[file.with_name(numbered[1]), int(numbered[2])].append(file)
+    for file in files:
+        name, stem, place = file.relative_to(folder).as_posix(), file.with_suffix(""), Location(str(file))
+        pages: list[tuple[str, ImageFile | PdfPage, list[Path]]] = []
+        if file.suffix.lower() in IMAGE_SUFFIXES:
+            pages = [(name, ImageFile(file), texts[stem, None])]
+            wanted = f"{stem.name}.txt or {stem.name}.md"
+        elif file.suffix.lower() == ".pdf" and (length := _page_count(file, place, None, report)):
+            for number in sorted(n for s, n in texts if s == stem and n is not None and not 1 <= n <= length):
+                beyond = Location(str(texts[stem, number][0]))
+                report(beyond.problem(None, f"is page {number} of {name}, which has {length}"))
+            for number in range(1, length + 1):
+                beside = texts[stem, number] + (texts[stem, None] if length == 1 else [])
+                pages.append((f"{name}#{number}", PdfPage(file, number - 1, longest_side), beside))
+            wanted = f"{stem.name}_pg<number>.txt or .md for each of its {length} pages"
+        else:
+            continue
+        if not any(beside for _, _, beside in pages):
+            report(place.problem(None, f"has no transcription beside it: {wanted}"))
+        for page_id, image, beside in pages:
+            if len(beside) > 1:
+                both = " and ".join(text.name for text in beside)
+                report(place.problem(None, f"has two transcriptions of {page_id}: {both}"))
+            elif beside:
+                yield Found(Page(page_id, image, text=_read_text(beside[0], report)), place)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files of a folder and the folders in it, sorted, without hidden ones."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def _read_text(file: Path, report: ReportProblem) -> str:
+    r"""The text of a file: UTF-8, line ends as `\n`, without that of the last line."""
+    place = Location(str(file))
+    try:
+        text = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
+    except UnicodeDecodeError as error:
+        report(place.problem(None, f"not UTF-8 (byte {error.start + 1})"))
+        return ""
+    report_text(text, place, None, False, report)
+    return text
+
+
+def _page_count(pdf: Path, place: Location, field: str | None, report: ReportProblem) -> int | None:
+    """How many pages a PDF has; None, and reported, if it cannot be opened. `field` is what names it."""
+    which = "" if field is None else f"names {pdf.name}, which "
+    if not pdf.is_file():
+        report(place.problem(field, f"{which}does not exist; paths are relative to pdfs/"))
+        return None
+    try:
+        with open_pdf(pdf) as opened:
+            return len(opened)
+    except ImageError as error:
+        report(place.problem(field, which + error.reason))
+        return None

@@ -1,0 +1,140 @@
+"""Document datasets -> `Page`. What lies at a path says how it is read; see `load_pages`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
+from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
+from ocr_rl.data.problems import Found, Problem, ReportProblem
+from ocr_rl.data.tables import SAVED_TABLE, read_rows, read_table
+from ocr_rl.types import Page
+
+
+def load_pages(
+    path: str | Path,
+    *,
+    where: Mapping[str, str | Sequence[str]] = {},
+    prompt: str = "",
+    columns: Mapping[str, str] = {},
+    split: str = "train",
+    longest_side: int = LONGEST_SIDE,
+) -> list[Page]:
+    """The pages of a dataset. Images are not opened; every page has a text or tests.
+
+        a folder with metadata.jsonl      rows {file_name, text, ...}, and tests.jsonl beside it
+        a .jsonl file                     the same
+        a folder with pdfs/ and *.jsonl   olmOCR-bench: a page for each (pdf, page) that has tests
+        a folder of images and PDFs       scan.png and scan.txt or scan.md; book.pdf and book_pg3.txt
+        save_to_disk, parquet, hub id     a Hugging Face dataset; a local path wins over a hub id
+
+    where: keep the pages whose metadata has these values; a list means any of them. Values compare as
+        text, and a page whose value is a list has each of them.
+    prompt: the instruction of pages that bring none.
+    columns: which column is the image, text, id, prompt or tests, where the name does not say it.
+    split: of a Hugging Face dataset that has several.
+    longest_side: pixels of a rendered PDF page.
+
+    What is wrong with the dataset is one ValueError that shows the first problem and counts the others.
+    """
+    found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
+    if problems:
+        more = f"\nand {len(problems) - 1} more; `ocr-rl data check {path}` lists them" if problems[1:] else ""
+        raise ValueError(f"{problems[0]}{more}")
+    pages = [one.page if one.page.prompt else replace(one.page, prompt=prompt) for one in found]
+    return select_pages(pages, where)
+
+
+def find_pages(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] = {},
+    split: str = "train",
+    longest_side: int = LONGEST_SIDE,
+) -> tuple[list[Found], list[Problem]]:
+    """The pages at `path` with their places, and all that is wrong. What is no dataset is a ValueError."""
+    problems: list[Problem] = []
+    pages: dict[str, Found] = {}
+    for found in _read(Path(path), columns, split, longest_side, problems.append):
+        page, place = found.page, found.place
+        if page.id in pages:
+            problems.append(place.problem(None, f"the page {page.id} is already at {pages[page.id].place}"))
+        elif page.text is None and not page.tests:
+            problems.append(place.problem(None, f"the page {page.id} has neither a text nor tests"))
+        pages.setdefault(page.id, found)
+    if not pages and not problems:
+        problems.append(Problem(str(path), None, None, "holds no pages"))
+    return list(pages.values()), problems
+
+
+def _read(
+    path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: ReportProblem
+) -> Iterable[Found]:
+    if path.is_dir():
+        return _read_folder(path, columns, split, longest_side, report)
+    if path.is_file() and path.suffix == ".jsonl":
+        return read_rows(path, columns, report)
+    if path.is_file() and path.suffix == ".parquet":
+        return read_table(path, columns, split, report)
+    if path.exists():
+        raise ValueError(f"{path}: a dataset is a folder, a .jsonl file or a .parquet file")
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path.as_posix()):  # owner/name
+        return read_table(path, columns, split, report)
+    raise ValueError(f"{path}: no such file or folder")
+
+
+def _read_folder(
+    path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: ReportProblem
+) -> Iterable[Found]:
+    if (path / "metadata.jsonl").is_file():
+        return read_rows(path / "metadata.jsonl", columns, report)
+    if (path / "pdfs").is_dir() and any(path.glob("*.jsonl")):
+        return read_bench(path, longest_side, report)
+    files = files_in(path)
+    if any(file.name in SAVED_TABLE or file.suffix == ".parquet" for file in files):
+        return read_table(path, columns, split, report)
+    if any(file.suffix.lower() in IMAGE_SUFFIXES | {".pdf"} for file in files):
+        return read_side_by_side(path, files, longest_side, report)
+    raise ValueError(
+        f"{path}: no pages here: no metadata.jsonl, no pdfs/ with *.jsonl tests, "
+        "no saved Hugging Face dataset, no parquet files, no images or PDFs"
+    )
+
+
+def select_pages(pages: Sequence[Page], where: Mapping[str, str | Sequence[str]]) -> list[Page]:
+    """The pages whose metadata has the wanted values. None left, or a key that no page has: a ValueError."""
+    kept = list(pages)
+    for key, wanted in where.items():
+        values = {wanted} if isinstance(wanted, str) else {str(value) for value in wanted}
+        counts = Counter(value for page in kept for value in metadata_values(page, key))
+        if not counts:
+            keys = sorted({key for page in kept for key in page.metadata})
+            raise ValueError(f'no page has "{key}" to filter by; there is {", ".join(keys) or "no metadata"}')
+        kept = [page for page in kept if not values.isdisjoint(metadata_values(page, key))]
+        if not kept:
+            known = ", ".join(f"{value} ({count})" for value, count in counts.most_common(20))
+            raise ValueError(f'no page has "{key}" = {" or ".join(sorted(values))}; there is {known}')
+    return kept
+
+
+def metadata_values(page: Page, key: str) -> list[str]:
+    """What a page says of `key`, as text: one value, each of a list, or nothing."""
+    value: Any = page.metadata.get(key, [])
+    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def parse_filters(filters: Iterable[str]) -> dict[str, list[str]]:
+    """`["level=line", "source=a,b"]` -> `{"level": ["line"], "source": ["a", "b"]}`; keys may repeat."""
+    where: dict[str, list[str]] = {}
+    for text in filters:
+        key, equals, values = text.partition("=")
+        names = [value.strip() for value in values.split(",") if value.strip()]
+        if not (key.strip() and equals and names):
+            raise ValueError(f'filter "{text}": write key=value, or key=value,value for any of them')
+        where.setdefault(key.strip(), []).extend(names)
+    return where

@@ -1,0 +1,288 @@
+"""Invented documents as page images, with their text and unit tests. Deterministic by seed.
+
+A `Layout` says what is on a page, a `Style` how it looks; `render_page` draws one page from both and a
+seed, `render_collection` writes many in the layout that `ocr_rl.data.loading` reads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ocr_rl.data.synthetic import words
+from ocr_rl.data.synthetic.typefaces import FACES, face_alphabet, load_face
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is on a page. Ranges are inclusive, in characters or lines."""
+
+    kind: Literal["lines", "columns", "table"] = "lines"
+    lines: tuple[int, int] = (3, 6)
+    characters: tuple[int, int] = (14, 30)
+    """Per line; per column line of two columns; a table's cells take a third of it."""
+    header: float = 0.0
+    """Share of pages with a running header above the text, which a transcription leaves out."""
+    page_number: float = 0.0
+    """Share of pages with a page number below the text, which a transcription leaves out."""
+    random_strings: float = 0.1
+    """Share of tokens that are unguessable strings."""
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in {"lines": self.lines, "characters": self.characters}.items():
+            if not 1 <= least <= most:
+                raise ValueError(f"{name} from {least} to {most}; write the least, 1 or more, and then the most")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a page looks. Ranges are drawn from uniformly, once per page."""
+
+    faces: tuple[str, ...] = tuple(FACES)
+    font_size: Range = (11, 15)
+    """Pixels per em."""
+    leading: Range = (1.2, 1.5)
+    """Line pitch over font size."""
+    paper: Range = (215, 255)
+    """Grey level of the page, 255 = white."""
+    ink: Range = (0, 80)
+    """Grey level of solid ink, 0 = black."""
+    noise: Range = (0, 8)
+    """Standard deviation of the grain, in grey levels."""
+    blur: Range = (0, 0.5)
+    """Gaussian radius in pixels."""
+    skew: Range = (0, 0)
+    """Degrees of rotation, either way."""
+    worn: Range = (0, 0)
+    """Share of the ink that worn type leaves out."""
+    spread: Range = (0, 0)
+    """How far ink bleeds into its neighbourhood: 0 not at all, 1 a pixel all round."""
+    ghost: Range = (0, 0)
+    """Strength of the shifted second impression of a carbon copy."""
+    shade: Range = (0, 0)
+    """Grey levels lost from one side of the page to the other."""
+    jitter: float = 0.0
+    """Chance that a character stands a pixel off its line, as on a typewriter."""
+    remnants: float = 0.0
+    """Chance that the page shows cut-off remnants of neighbouring lines, as line crops do."""
+
+
+STYLES: dict[str, Style] = {
+    "clean": Style(noise=(0, 2), blur=(0, 0), ink=(0, 20), paper=(245, 255)),
+    "print": Style(),
+    "scan": Style(blur=(0.3, 0.8), skew=(0, 1.0), noise=(2, 10), shade=(0, 40)),
+    "carbon": Style(
+        faces=("typewriter", "typewriter-bold", "mono", "mono-bold"),
+        font_size=(13, 16),
+        paper=(175, 210),
+        ink=(60, 100),
+        noise=(4, 9),
+        blur=(0.4, 0.7),
+        skew=(0.2, 0.8),
+        worn=(0.03, 0.12),
+        ghost=(0.1, 0.3),
+        jitter=0.1,
+    ),
+}
+"""The styles that `ocr-rl render --style` knows."""
+
+
+@dataclass(frozen=True)
+class RenderedPage:
+    image: Image
+    """8-bit grey; both sides are multiples of 16 pixels."""
+    text: str
+    """The body, one printed line per line; a table as Markdown; headers and page numbers left out."""
+    tests: tuple[dict[str, Any], ...]
+    """olmOCR-bench records without `pdf`, `page` and `id`, which the collection adds."""
+    centers: tuple[tuple[str, float, float], ...]
+    """Where each character of the page stands, headers included: (character, x, y) in pixels, before any skew."""
+
+
+@dataclass(frozen=True)
+class _Ink:
+    """A piece of text and where its top left corner goes, in font sizes and lines from the body's corner."""
+
+    text: str
+    line: float
+    column: float = 0.0
+
+
+def render_page(seed: int | str, layout: Layout, style: Style) -> RenderedPage:
+    """One page. The same seed, layout and style give the same pixels, text and tests."""
+    rng = Random(seed)
+    face = rng.choice(style.faces)
+    alphabet = face_alphabet(face)
+    inks, text, tests = _compose(rng, alphabet, layout)
+    mask, centers = _draw(rng, inks, face, style)
+    return RenderedPage(_impress(rng, mask, style), text, tuple(tests), centers)
+
+
+def _compose(rng: Random, alphabet: str, layout: Layout) -> tuple[list[_Ink], str, list[dict[str, Any]]]:
+    """What stands where on the page, the reference text, and the unit tests."""
+    count = rng.randint(*layout.lines)
+
+    def lines(least: int, most: int) -> list[str]:
+        return [words.line(rng, alphabet, least, most, layout.random_strings) for _ in range(count)]
+
+    tests: list[dict[str, Any]] = [{"type": "baseline"}]
+    if layout.kind == "table":
+        rows = [[words.word(rng, alphabet.replace("|", ""), 0.1)[:10] for _ in range(3)] for _ in range(count)]
+        inks = [_Ink(cell, i, 7.0 * j) for i, row in enumerate(rows) for j, cell in enumerate(row)]
+        text = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * 3, *rows[1:]])
+        i, j = rng.randrange(count), rng.randrange(1, 3)
+        tests.append({"type": "table", "cell": rows[i][j], "left": rows[i][j - 1]})
+    else:
+        body = lines(*layout.characters)
+        if layout.kind == "columns":
+            right = lines(*layout.characters)
+            step = 0.62 * max(map(len, body)) + 2
+            inks = [_Ink(s, i) for i, s in enumerate(body)] + [_Ink(s, i, step) for i, s in enumerate(right)]
+            body = body + right
+        else:
+            inks = [_Ink(s, i) for i, s in enumerate(body)]
+        text = "\n".join(body)
+        tests += [{"type": "present", "text": s, "max_diffs": 0} for s in body if _has_word(s)]
+        first, last = body[0], body[-1]
+        if len(body) > 1 and first != last and _has_word(first) and _has_word(last):
+            slack = min(2, len(first) // 2, len(last) // 2)
+            tests.append({"type": "order", "before": first, "after": last, "max_diffs": slack})
+
+    if rng.random() < layout.header:
+        header = words.line(rng, alphabet, 8, 16, 0.0).upper()
+        inks = [_Ink(header, 0, 2)] + [replace(ink, line=ink.line + 1.6) for ink in inks]
+        if set(header) <= set(alphabet) and header not in text:
+            tests.append({"type": "absent", "text": header, "max_diffs": 0})
+    if rng.random() < layout.page_number:
+        page_number = f"- {rng.randint(1, 999)} -"
+        inks.append(_Ink(page_number, max(ink.line for ink in inks) + 1.6, 4))
+        tests.append({"type": "absent", "text": page_number, "max_diffs": 0})
+    return inks, text, tests
+
+
+def _has_word(text: str) -> bool:
+    """False for a line that text normalisation could empty or reshape (emphasis marks, tags)."""
+    return any(c.isalnum() for c in text) and not any(c in "*_<>#|`" for c in text)
+
+
+def _draw(
+    rng: Random, inks: Sequence[_Ink], face: str, style: Style
+) -> tuple[Image, tuple[tuple[str, float, float], ...]]:
+    """The ink of the page as coverage (0 = paper, 255 = solid), and the centre of each character."""
+    from PIL import Image, ImageDraw
+
+    size = round(rng.uniform(*style.font_size))
+    font = load_face(face, size)
+    pitch = max(size + 2, round(size * rng.uniform(*style.leading)))
+    left, top = (max(2, round(size * rng.uniform(0.3, 1.0))) for _ in range(2))
+    width = max(left + ink.column * size + font.getlength(ink.text) for ink in inks) + left
+    height = top + pitch * (max(ink.line for ink in inks) + 1) + top // 2
+    mask = Image.new("L", (_ceil16(width), _ceil16(height)), 0)
+    pen = ImageDraw.Draw(mask)
+    centers: list[tuple[str, float, float]] = []
+    for ink in inks:
+        x, y = left + ink.column * size, top + ink.line * pitch
+        if not style.jitter:
+            pen.text((x, y), ink.text, font=font, fill=255)
+        for character in ink.text:
+            advance = font.getlength(character)
+            if style.jitter:
+                off = rng.choice((-1, 1)) if rng.random() < style.jitter else 0
+                pen.text((x, y + off), character, font=font, fill=255)
+            centers.append((character, x + advance / 2, y + 0.6 * size))
+            x += advance
+    if rng.random() < style.remnants:
+        above = words.line(rng, face_alphabet(face), 1, 60)
+        pen.text((left, top - pitch - rng.randint(-2, 1)), above, font=font, fill=255)
+    return mask, tuple(centers)
+
+
+def _impress(rng: Random, mask: Image, style: Style) -> Image:
+    """Ink coverage -> a photographed page: spread, wear, ghost, skew, blur, then paper, shade and grain."""
+    from PIL import Image, ImageFilter
+
+    grain = np.random.default_rng(rng.getrandbits(64))
+    spread, worn, ghost = (rng.uniform(*r) for r in (style.spread, style.worn, style.ghost))
+    if spread:
+        mask = Image.blend(mask, mask.filter(ImageFilter.MaxFilter(3)), spread)
+    if ghost:
+        shifted = mask.transform(mask.size, Image.Transform.AFFINE, (1, 0, rng.choice((-2, 2)), 0, 1, -1))
+        mask = Image.fromarray(np.maximum(np.asarray(mask), (np.asarray(shifted) * ghost).astype(np.uint8)))
+    if worn:
+        mask = Image.fromarray((np.asarray(mask) * _wear(grain, mask.size, worn)).astype(np.uint8))
+    if any(style.skew):
+        angle = rng.uniform(*style.skew) * rng.choice((-1, 1))
+        mask = mask.rotate(angle, resample=Image.Resampling.BICUBIC)
+    radius = rng.uniform(*style.blur)
+    if radius > 0.2:
+        mask = mask.filter(ImageFilter.GaussianBlur(radius))
+    coverage = np.asarray(mask, dtype=np.float32) / 255
+    paper, ink = rng.uniform(*style.paper), rng.uniform(*style.ink)
+    page = paper - (paper - ink) * coverage
+    shade = rng.uniform(*style.shade) * rng.choice((-1, 1))
+    if shade:
+        page += shade * (np.linspace(-0.5, 0.5, page.shape[1], dtype=np.float32))
+    sd = rng.uniform(*style.noise)
+    if sd:
+        page += sd * grain.standard_normal(page.shape, dtype=np.float32)
+    return Image.fromarray(np.clip(page + 0.5, 0, 255).astype(np.uint8))
+
+
+def _wear(grain: np.random.Generator, size: tuple[int, int], worn: float) -> np.ndarray:
+    """(height, width) in [0, 1]: patches of a few pixels, a `worn` share of them nearly blank."""
+    from PIL import Image
+
+    width, height = size
+    patches = grain.random((math.ceil(height / 3), math.ceil(width / 3)), dtype=np.float32)
+    keep = Image.fromarray((255 * np.clip((patches - worn) * 8 + 0.5, 0.15, 1)).astype(np.uint8))
+    return np.asarray(keep.resize(size, Image.Resampling.BILINEAR), dtype=np.float32) / 255
+
+
+def _ceil16(pixels: float) -> int:
+    """Whole multiples of 16 leave the pixels alone in most image processors."""
+    return 16 * math.ceil(pixels / 16)
+
+
+def render_collection(
+    out: Path,
+    pages: int,
+    *,
+    seed: int,
+    layouts: Sequence[Layout],
+    style: Style,
+    name: str = "rendered",
+    texts: bool = True,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> None:
+    """Write `pages` pages to `out`: `images/`, `metadata.jsonl` and `tests.jsonl` (olmOCR-bench records).
+
+    Page i takes layout i modulo their number, and depends on nothing but `seed` and i. Without `texts`, tests alone
+    say what is on a page.
+    """
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    rows, tests = [], []
+    for i in progress(range(pages)):
+        layout = layouts[i % len(layouts)]
+        page = render_page(f"{seed}:{i}", layout, style)
+        file_name = f"images/{name}_{i:05d}.png"
+        page.image.save(out / file_name)
+        text = {"text": page.text} if texts else {}
+        rows.append({"file_name": file_name, **text, "source": name, "level": "page", "doc": f"{name}_{i:05d}"})
+        for n, test in enumerate(page.tests):
+            record = {"pdf": file_name, "page": 1, "id": f"{name}_{i:05d}_{n:02d}"}
+            tests.append(record | test)
+    for file, records in (("metadata.jsonl", rows), ("tests.jsonl", tests)):
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        (out / file).write_text("".join(lines), encoding="utf-8")

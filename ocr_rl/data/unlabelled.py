@@ -1,0 +1,56 @@
+"""The pages of a folder of any size, one by one: nothing is opened but PDFs, and no list of pages is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE, ImageError, ImageFile, PdfPage, open_pdf
+from ocr_rl.types import Page
+
+
+class Unread(NamedTuple):
+    """A page, or a PDF, that cannot be read; `why` continues a sentence that begins with its name."""
+
+    id: str
+    why: str
+
+
+def walk_pages(source: Path, prompt: str = "", longest_side: int = LONGEST_SIDE) -> Iterator[Page | Unread]:
+    """The pages of an image, a PDF, or a folder of them, sorted by name: with nothing to score them by.
+
+    A folder's file names are held in memory one folder at a time. Raises ValueError if there is no image or PDF.
+    """
+    found = False
+    for file in _files(source) if source.is_dir() else [source]:
+        name = file.relative_to(source).as_posix() if source.is_dir() else file.name
+        if file.suffix.lower() in IMAGE_SUFFIXES:
+            found = True
+            yield Page(name, ImageFile(file), prompt)
+        elif file.suffix.lower() == ".pdf":
+            found = True
+            try:
+                with open_pdf(file) as pdf:
+                    length = len(pdf)
+            except ImageError as error:
+                yield Unread(name, error.reason)
+                continue
+            for index in range(length):
+                yield Page(f"{name}#{index + 1}", PdfPage(file, index, longest_side), prompt)
+    if not found:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES | {".pdf"}))
+        raise ValueError(f"{source}: no image or PDF here; files are known by their endings: {kinds}")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a folder and the folders in it, sorted, without hidden ones."""
+    with os.scandir(folder) as entries:
+        names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    for name, is_folder in names:
+        path = folder / name
+        if is_folder:
+            yield from _files(path)
+        elif not name.startswith(".") and path.is_file():
+            yield path

@@ -1,0 +1,1 @@
+"""Transcriptions to rates, intervals and paired differences."""

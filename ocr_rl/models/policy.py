@@ -1,0 +1,332 @@
+"""The policy: a vision-language model and its processor, and the log probabilities of what it wrote.
+
+A page is read once (`Policy.read`: vision tower and prompt) and its G completions continue from the cached keys
+and values, in training as in generation. Gradients of all completions meet in that cache and flow through the
+prompt and the tower once (`PromptState.backward`), so nothing is computed G times that is the same G times.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.utils import logging as transformers_logging
+
+from ocr_rl.models.kv_cache import cache_of
+from ocr_rl.models.loading import _ids, _with_lora, pixel_budget, vision_tower
+from ocr_rl.models.logprobs import entropy, token_logprobs
+from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
+from ocr_rl.models.safetensors_io import disk_errors
+
+if TYPE_CHECKING:
+    from ocr_rl.config.schema import ModelConfig
+    from ocr_rl.types import Page
+
+TINY = Path(__file__).parent / "tiny"
+LOGITS_PER_CHUNK = 2**24
+"""Logits held at a time while scoring: 64 MiB in float32."""
+
+
+class Policy:
+    """A `transformers` image-text-to-text model that transcribes pages.
+
+    Attributes:
+        model: the Hugging Face model, wrapped by peft when LoRA is on.
+        end_ids: every token that ends a completion.
+        suppressed_ids: special image and padding tokens, never sampled and without probability in training.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        max_pixels: int | None = None,
+        compute_dtype: torch.dtype = torch.float32,
+        gradient_checkpointing: bool = False,
+        source: str = "",
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.source = source
+        self.compute_dtype = compute_dtype
+        self.shares_prompt = not gradient_checkpointing
+        self.base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.backbone: Any = self.base.model
+        self.head: Any = self.base.get_output_embeddings()
+        self.budget = pixel_budget(processor, max_pixels)
+        self.end_ids = _ids(self.base.generation_config.eos_token_id) or _ids(processor.tokenizer.eos_token_id)
+        if not self.end_ids:
+            raise ValueError(f"{source}: no end token in generation_config.json or the tokenizer; add eos_token_id")
+        pad = _ids(self.base.generation_config.pad_token_id) or _ids(processor.tokenizer.pad_token_id)
+        self.pad_id = (pad or self.end_ids)[0]
+        # how a checkpoint wants to be sampled is never used, and may be something that transformers refuses to save
+        self.base.generation_config = GenerationConfig(eos_token_id=self.end_ids, pad_token_id=self.pad_id)
+        self.suppressed_ids = self._special_image_ids()
+        for module in model.modules():  # the ratio compares a policy with itself: no dropout
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        model.eval()
+        if gradient_checkpointing:
+            self.base.gradient_checkpointing_enable({"use_reentrant": False})
+            if self.base is not model:
+                self.base.enable_input_require_grads()
+
+    @classmethod
+    def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> Policy:
+        """Load from a folder, a hub id, or `tiny`, the embedded policy.
+
+        A folder with `adapter_config.json` is a LoRA adapter: its base model is loaded first.
+
+        Raises:
+            ValueError: nothing loadable there, with what to write instead.
+        """
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        auto = torch.bfloat16 if device.type == "cuda" else torch.float32
+        compute = auto if config.compute_dtype == "auto" else wanted[config.compute_dtype]
+        path = str(TINY) if config.path == "tiny" else config.path
+        adapter = Path(path) / "adapter_config.json"
+        base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else path
+        frozen_base = bool(config.lora_rank) or adapter.is_file()
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(
+                base,
+                dtype=compute if frozen_base else torch.float32,
+                trust_remote_code=config.trust_remote_code,
+                use_safetensors=True,
+            )
+            processor = AutoProcessor.from_pretrained(path, trust_remote_code=config.trust_remote_code)
+        except (OSError, ValueError, KeyError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise ValueError(
+                f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
+                'a Hugging Face hub id of an image-text-to-text model, or "tiny"'
+            ) from None
+        if config.freeze_vision:
+            vision_tower(model).requires_grad_(False)
+        if adapter.is_file() or config.lora_rank:
+            model = _with_lora(model, config, path if adapter.is_file() else None)
+        return cls(
+            model.to(device),
+            processor,
+            max_pixels=config.max_pixels or None,
+            compute_dtype=compute,
+            gradient_checkpointing=config.gradient_checkpointing,
+            source=path,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.head.weight.device
+        return device
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+        size: int = self.head.weight.shape[1]
+        return size
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def prompt(self, page: Page) -> Prompt:
+        """The page image fitted to the pixel budget, and the instruction, in the model's own chat format."""
+        inputs = self.processor(text=[self._chat_text(page)], images=[self.budget.fit(page.image)], return_tensors="pt")
+        inputs.pop("attention_mask", None)
+        return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
+
+    def unexpanded_ids(self, page: Page) -> list[int]:
+        """The prompt's token ids with one token for the image, as engines take them that read images themselves."""
+        ids: list[int] = self.processor.tokenizer(self._chat_text(page))["input_ids"]
+        return ids
+
+    def _chat_text(self, page: Page) -> str:
+        content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
+        text: str = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        return text
+
+    def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
+        """Run vision tower and prompt once. With `grad`, call `.backward()` on the result after its completions."""
+        with torch.set_grad_enabled(grad), self._autocast():
+            output = self.backbone(**prompt.inputs, use_cache=True)
+        layers = output.past_key_values.layers
+        assert all(type(layer) is DynamicLayer for layer in layers), "sliding-window caches cannot be shared"
+        attached = [t for layer in layers for t in (layer.keys, layer.values)] + [output.last_hidden_state[:, -1:]]
+        leaves = [t.detach().requires_grad_(grad) for t in attached]
+        delta = getattr(self.backbone, "rope_deltas", None)
+        return PromptState(
+            keys_values=list(zip(leaves[:-1:2], leaves[1:-1:2], strict=True)),
+            last_hidden=leaves[-1],
+            length=len(prompt),
+            next_position=len(prompt) + (int(delta.flatten()[0]) if delta is not None else 0),
+            outputs=tuple(attached) if grad else (),
+        )
+
+    def score(self, state: PromptState, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
+        """Log probabilities of completions of one page, at the sampling temperature.
+
+        Args:
+            state: the page, from `read`.
+            ids, mask: (B, T) on the CPU, padded on the right.
+        """
+        return self._score_hidden(self.hidden(state, ids[:, :-1]), ids, mask, temperature)
+
+    def hidden(self, state: PromptState, ids: Tensor) -> Tensor:
+        """Last hidden states before each token and after the last: (B, S) on the CPU -> (B, S + 1, D)."""
+        rows, width = ids.shape
+        hidden = state.last_hidden.expand(rows, 1, -1)
+        if width:
+            keys_values = [(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in state.keys_values]
+            positions = torch.arange(state.next_position, state.next_position + width).expand(rows, -1)
+            rest = self.decode(ids.to(self.device), positions.to(self.device), cache_of(keys_values))
+            hidden = torch.cat([hidden, rest.to(hidden.dtype)], dim=1)
+        return hidden
+
+    def score_unshared(self, prompt: Prompt, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
+        """`score` with the prompt repeated for each completion, which gradient checkpointing needs."""
+        return self._score_hidden(self.hidden_unshared(prompt, ids[:, :-1]), ids, mask, temperature)
+
+    def hidden_unshared(self, prompt: Prompt, ids: Tensor) -> Tensor:
+        """`hidden` with the prompt repeated for each completion."""
+        rows, width = ids.shape
+        repeated: dict[str, Tensor] = {
+            name: value.repeat(rows, *[1] * (value.ndim - 1)) for name, value in prompt.inputs.items()
+        }
+        completion = ids.to(self.device)
+        repeated["input_ids"] = torch.cat([repeated["input_ids"], completion], dim=1)
+        if "mm_token_type_ids" in repeated:
+            repeated["mm_token_type_ids"] = torch.cat(
+                [repeated["mm_token_type_ids"], torch.zeros_like(completion)], dim=1
+            )
+        repeated["attention_mask"] = torch.ones_like(repeated["input_ids"])
+        self.model.train(not self.shares_prompt)  # transformers checkpoints in training mode, and keeps no cache then
+        with self._autocast():
+            output = self.backbone(**repeated, use_cache=False)
+        self.model.eval()
+        hidden: Tensor = output.last_hidden_state[:, -width - 1 :]
+        return hidden
+
+    def decode(
+        self, ids: Tensor, positions: Tensor, cache: DynamicCache, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Continue from a cache: token ids and positions (B, S) -> hidden states (B, S, D).
+
+        `attention_mask` (B, 1, S, N) is True where a token sees one of the N that are cached then; without it, all.
+        """
+        with self._autocast():
+            output = self.backbone(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=attention_mask,
+                past_key_values=cache,
+                use_cache=True,
+            )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def logits(self, hidden: Tensor, temperature: float) -> Tensor:
+        """(..., D) -> (..., V) in float32, divided by the temperature; -inf for suppressed tokens."""
+        with self._autocast():
+            logits: Tensor = self.head(hidden)
+        logits = logits.float() / temperature
+        if self.suppressed_ids:
+            suppressed = torch.tensor(self.suppressed_ids, device=logits.device)
+            logits = logits.index_fill(-1, suppressed, -torch.inf)
+        return logits
+
+    def _score_hidden(self, hidden: Tensor, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
+        """Logits of completion positions only, a chunk at a time, recomputed in the backward pass if many."""
+        where = mask.flatten().nonzero().squeeze(1)  # on the CPU: no device synchronisation
+        at = where.to(self.device, non_blocking=True)
+        tokens = ids.flatten()[where].to(self.device, non_blocking=True)
+        states = hidden.flatten(0, 1).index_select(0, at)
+
+        def score(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+            logits = self.logits(states, temperature)
+            return token_logprobs(logits, tokens), entropy(logits.detach())
+
+        size = max(1, LOGITS_PER_CHUNK // self.head.weight.shape[0])
+        if len(where) <= size or not torch.is_grad_enabled():
+            parts = [score(s, t) for s, t in zip(torch.split(states, size), torch.split(tokens, size), strict=True)]
+        else:
+            parts = [
+                checkpoint(score, s, t, use_reentrant=False)
+                for s, t in zip(torch.split(states, size), torch.split(tokens, size), strict=True)
+            ]
+        logprobs, entropies = (
+            torch.zeros(mask.numel(), device=self.device).index_copy(0, at, torch.cat(values)).view(mask.shape)
+            for values in zip(*parts, strict=True)
+        )
+        return TokenScores(logprobs, entropies, hidden)
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        text: str = self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
+        return text
+
+    def copy(self) -> Policy:
+        """A policy of its own with the same weights."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        other.base = other.model.get_base_model() if self.base is not self.model else other.model
+        other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
+        return other
+
+    def with_own_processor(self) -> Policy:
+        """The same weights, for another thread: a tokenizer must not be used by two at once."""
+        other = copy.copy(self)
+        other.processor = copy.deepcopy(self.processor)
+        return other
+
+    def frozen_copy(self) -> Policy:
+        """A copy that training does not touch: the reference policy of a KL term."""
+        other = self.copy()
+        other.model.requires_grad_(False)
+        return other
+
+    def save(self, folder: Path) -> None:
+        """Write a plain Hugging Face folder: safetensors (or the adapter), config, tokenizer, processor."""
+        shown = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()  # it would break into the trainer's own
+        with disk_errors(folder):
+            self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+        if shown:
+            transformers_logging.enable_progress_bar()
+        for file in folder.glob("*.safetensors"):  # safetensors lets nobody but the owner read them
+            file.chmod((folder / "tokenizer_config.json").stat().st_mode)
+
+    def load_weights(self, folder: Path) -> None:
+        """Take over in place what `save` wrote, bit for bit: trained weights are float32 here and there."""
+        if self.base is not self.model:
+            from peft import set_peft_model_state_dict
+
+            unknown = set_peft_model_state_dict(self.model, load_file(folder / "adapter_model.safetensors"))
+            assert not unknown.unexpected_keys, f"{folder} is not an adapter of this model"
+            return
+        saved = type(self.model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        self.model.load_state_dict(saved.state_dict())
+
+    def _autocast(self) -> Any:
+        if self.compute_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.compute_dtype)
+
+    def _special_image_ids(self) -> tuple[int, ...]:
+        """Tokens that a transcription cannot hold: a sampled image token has no pixels behind it."""
+        config, processor = self.base.config, self.processor
+        names = ("image", "video", "vision_start", "vision_end", "image_break", "image_end")
+        ids = {getattr(owner, f"{name}_token_id", None) for owner in (config, processor) for name in names}
+        return tuple(sorted({i for i in ids if isinstance(i, int)} - set(self.end_ids)))

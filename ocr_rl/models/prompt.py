@@ -1,0 +1,64 @@
+"""A page and its instruction as model inputs, and what a forward pass scores of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class TokenScores(NamedTuple):
+    logprobs: Tensor
+    """(B, T) log pi(token), 0 where masked out."""
+    entropy: Tensor
+    """(B, T) of the next-token distribution, without gradient, 0 where masked out."""
+    hidden: Tensor
+    """(B, T, D) last hidden states that the tokens were chosen from."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A page as the model takes it: token ids with the image tokens expanded, and pixels."""
+
+    inputs: Mapping[str, Tensor]
+
+    @property
+    def token_ids(self) -> list[int]:
+        ids: list[int] = self.inputs["input_ids"][0].tolist()
+        return ids
+
+    def __len__(self) -> int:
+        return self.inputs["input_ids"].shape[1]
+
+
+@dataclass(frozen=True)
+class PromptState:
+    """A prompt that was read: what its completions continue from. All tensors have batch size 1."""
+
+    keys_values: list[tuple[Tensor, Tensor]]
+    """Per layer, (1, heads, N, head size)."""
+    last_hidden: Tensor
+    """(1, 1, D): predicts the first token."""
+    length: int
+    """N, tokens of the prompt."""
+    next_position: int
+    """Position of the first completion token; not N for models with M-RoPE."""
+    outputs: tuple[Tensor, ...] = ()
+    """The tensors above while still attached to the graph of the prompt; empty without gradient."""
+
+    def tensors(self) -> list[Tensor]:
+        return [t for pair in self.keys_values for t in pair] + [self.last_hidden]
+
+    def backward(self) -> None:
+        """Pass the gradients that the completions left in the cache on to the prompt and the vision tower."""
+        pairs = [
+            (output, leaf.grad)
+            for output, leaf in zip(self.outputs, self.tensors(), strict=True)
+            if leaf.grad is not None
+        ]
+        if pairs:
+            outputs, grads = zip(*pairs, strict=True)
+            torch.autograd.backward(outputs, grads)

@@ -1,0 +1,63 @@
+"""A reward model: a policy's trunk and a head that says how good a completion of a page is.
+
+What it says is a score R; differences between the completions of one page are what it learned, and sigma(R) is the
+probability that it prefers a completion to one of score 0. sigma(R) is what stands in a reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ocr_rl.config.schema import ModelConfig
+from ocr_rl.models.heads import ScalarHead
+from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.policy import Policy
+from ocr_rl.types import Completion, Group
+
+HEAD = Path("reward_head", "head.safetensors")
+"""In the model's folder; one deeper than its weights, because vLLM takes every *.safetensors beside config.json."""
+
+
+class RewardModel:
+    """R (B,) of completions: the head on the hidden state after a completion's last token."""
+
+    def __init__(self, policy: Policy, head: ScalarHead) -> None:
+        self.policy, self.head = policy, head.to(policy.device)
+
+    @classmethod
+    def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> RewardModel:
+        """From a checkpoint of `ocr-rl train reward-model`. Raises ValueError for anything else."""
+        if not Path(config.path, HEAD).is_file():
+            raise ValueError(
+                f'reward.model "{config.path}" has no {HEAD}; give a checkpoint of `ocr-rl train reward-model`'
+            )
+        policy = Policy.load(config, device)
+        policy.model.requires_grad_(False)
+        return cls(policy, ScalarHead.load(Path(config.path, HEAD)).requires_grad_(False))
+
+    def scores(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """
+        Args:
+            hidden: (B, T + 1, D) of the whole completions, see `Policy.hidden`.
+            mask: (B, T) on the CPU, True for a completion's tokens.
+        """
+        rows, last = torch.arange(len(mask)), mask.sum(1)
+        scores: Tensor = self.head(hidden[rows.to(hidden.device), last.to(hidden.device)])
+        return scores
+
+    @torch.no_grad()
+    def rate(self, group: Group) -> list[float]:
+        """sigma(R) of each completion, the page read once for all."""
+        ids, mask = padded(group.completions, self.policy.pad_id)
+        state = self.policy.read(self.policy.prompt(group.page))
+        ratings: list[float] = self.scores(self.policy.hidden(state, ids), mask).sigmoid().tolist()
+        return ratings
+
+
+def padded(completions: Sequence[Completion], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Token ids and mask (B, T)."""
+    return pad_rows([list(completion.token_ids) for completion in completions], pad_id)

@@ -1,0 +1,49 @@
+"""Texts as the policy would write them: their tokens, and the one that ends them."""
+
+from __future__ import annotations
+
+import math
+
+from ocr_rl.models.policy import Policy
+from ocr_rl.types import Completion
+
+
+class TextEncoder:
+    """Tokenises texts for a policy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.end_id = end_id(policy)
+
+    def completion(self, text: str, finished: bool, max_tokens: int) -> Completion:
+        """A text as if the policy had written it, with the end token if it is `finished`.
+
+        What is longer than `max_tokens` is cut off there and has none. A text that looks like a special token is
+        plain text. A completion has at least one token: an empty text always has its end.
+        """
+        ids: list[int] = self._policy.processor.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]
+        ends = finished or not ids
+        ids = [*ids, self.end_id] if ends else ids
+        if len(ids) > max_tokens:
+            ids, ends = ids[:max_tokens], False
+            text = self._policy.text(ids)
+        return Completion(ids, text, "end" if ends else "length", [math.nan] * len(ids))
+
+
+def end_id(policy: Policy) -> int:
+    """The token that ends an answer in the policy's chat format; of its end tokens, the first after a message."""
+    if len(policy.end_ids) == 1:
+        return policy.end_ids[0]
+    processor = policy.processor
+    question = [{"role": "user", "content": [{"type": "image"}]}]
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "x"}]}
+    asked = processor.apply_chat_template(question, add_generation_prompt=True, tokenize=False)
+    answered = processor.apply_chat_template([*question, answer], tokenize=False)
+    if answered.startswith(asked):
+        tail = processor.tokenizer(answered[len(asked) :], add_special_tokens=False)["input_ids"]
+        for token in tail:
+            if token in policy.end_ids:
+                return int(token)
+    return policy.end_ids[0]

@@ -1,0 +1,126 @@
+"""How much better a completion, or a token, is than expected. Rewards in, advantages out.
+
+Compared with siblings: rewards (P, G) -> GroupAdvantages.
+Compared with a critic, or step by step: rewards and values (B, T) -> (B, T). A mask (B, T) is True from a completion's
+first token to its last, or nowhere; a completion ends there, so nothing is expected after its last token. Whole
+batches come in: what is normalised over a batch is so before it is cut into micro-batches.
+
+What this is not: a completion that was cut off at the token limit is not continued by the critic's guess (it has
+ended, and `missing_end_penalty` says what that costs).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class GroupAdvantages(NamedTuple):
+    advantages: Tensor
+    """(P, G); all zero in a group without spread."""
+    spread: Tensor
+    """(P,) bool: whether the group's rewards differ enough to learn from."""
+
+
+def group_advantages(
+    rewards: Tensor, *, divide_by_std: bool = True, min_group_std: float = 0.01, eps: float = 1e-4
+) -> GroupAdvantages:
+    """A = (r - mean(r)) / (std(r) + eps) within each group of G completions of one page.
+
+    GRPO, "DeepSeekMath" (arXiv 2402.03300), section 4.1.2, with the sample standard deviation (G - 1) as in TRL.
+    `divide_by_std=False` is Dr. GRPO (arXiv 2503.20783): A = r - mean(r).
+    A group whose std is under `min_group_std` has advantage 0: it could only amplify noise.
+
+    Args:
+        rewards: (P, G), one row per page.
+
+    Raises:
+        ValueError: a group of one has no siblings to compare with.
+    """
+    centred = _centred(rewards)
+    std = rewards.std(dim=1, keepdim=True)
+    spread = std >= min_group_std
+    advantages = centred / (std + eps) if divide_by_std else centred
+    return GroupAdvantages(advantages * spread, spread.squeeze(1))
+
+
+def leave_one_out_advantages(rewards: Tensor) -> GroupAdvantages:
+    """A_i = r_i - mean of the other G - 1 rewards of the group = G / (G - 1) (r_i - mean(r)).
+
+    RLOO (arXiv 2402.14740). The baseline does not depend on the completion that it judges, so the gradient is unbiased;
+    with the group's mean as the baseline it is (G - 1) / G of that.
+
+    Args:
+        rewards: (P, G), one row per page.
+
+    Raises:
+        ValueError: a group of one has no siblings to compare with.
+    """
+    size = rewards.shape[1]
+    advantages = _centred(rewards) * (size / max(size - 1, 1))
+    spread = _differ(rewards)
+    return GroupAdvantages(advantages * spread, spread.squeeze(1))
+
+
+def batch_advantages(
+    rewards: Tensor, *, divide_by: Literal["advantage_std", "reward_std"] = "advantage_std", eps: float = 1e-4
+) -> GroupAdvantages:
+    """A = (r - mean of the group) / (std over the batch + eps): one scale for easy and hard pages alike.
+
+    advantage_std: std of r - mean of the group, REINFORCE++ with a baseline (arXiv 2501.03262)
+    reward_std:    std of r, Lite PPO (arXiv 2508.08221)
+
+    REINFORCE++ without groups is whiten(rewards_to_go(token_rewards(...))).
+
+    Args:
+        rewards: (P, G), one row per page.
+
+    Raises:
+        ValueError: a group of one has no siblings to compare with.
+    """
+    centred, spread = _centred(rewards), _differ(rewards)
+    std = (centred if divide_by == "advantage_std" else rewards).std()
+    return GroupAdvantages(centred / (std + eps) * spread, spread.squeeze(1))
+
+
+def decoupled_advantages(
+    rewards: Tensor, weights: Tensor, *, min_group_std: float = 0.01, eps: float = 1e-4
+) -> GroupAdvantages:
+    """Each reward normalised within its group, then their weighted sum normalised over the batch.
+
+    A_k = (r_k - mean(r_k)) / (std(r_k) + eps) within the group, S = sum_k w_k A_k, A = (S - mean(S)) / (std(S) + eps)
+    over the batch: GDPO (arXiv 2601.05242). So a reward of a small scale counts as much as its weight says, and
+    completions that differ in one reward only stay apart. A reward whose std in a group is under `min_group_std` says
+    nothing there; a group has spread if one of its rewards has.
+
+    Args:
+        rewards: (P, G, K), K rewards of each completion.
+        weights: (K,).
+
+    Raises:
+        ValueError: a group of one has no siblings to compare with.
+    """
+    each = [group_advantages(r, min_group_std=min_group_std, eps=eps) for r in rewards.unbind(-1)]
+    spread = torch.stack([one.spread for one in each]).any(0)
+    total = torch.stack([one.advantages for one in each], -1) @ weights.to(rewards.dtype)
+    advantages = (total - total.mean()) / (total.std() + eps)
+    return GroupAdvantages(advantages * spread[:, None], spread)
+
+
+def _centred(rewards: Tensor) -> Tensor:
+    if rewards.shape[1] < 2:
+        raise ValueError(f"group_size is {rewards.shape[1]}; a group needs at least 2 completions to compare")
+    return rewards - rewards.mean(dim=1, keepdim=True)
+
+
+def _differ(rewards: Tensor) -> Tensor:
+    """(P, 1): whether a group's rewards are not all the same."""
+    return rewards.amax(1, keepdim=True) > rewards.amin(1, keepdim=True)
+
+
+# Rewards with penalties.
+
+
+# Token by token.

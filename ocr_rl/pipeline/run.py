@@ -1,0 +1,129 @@
+"""A recipe becomes a run: pages, policy, engine and rubric are put together, evaluated, trained, evaluated again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ocr_rl import distributed
+from ocr_rl.config.loader import to_toml
+from ocr_rl.config.schema import Recipe
+from ocr_rl.errors import EngineError, TrainingStoppedError
+from ocr_rl.evaluation.results import score_pages
+from ocr_rl.evaluation.summary import evaluation
+from ocr_rl.evaluation.transcribe import transcribe
+from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
+from ocr_rl.reporting.run_report import close_with_report
+from ocr_rl.reporting.text_tables import evaluation_table
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.resume import ResumePoint
+from ocr_rl.training.checkpoint import environment_changes
+from ocr_rl.training.loop import run_steps
+
+
+def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: ResumePoint | None = None) -> None:
+    """Evaluate, train, evaluate; the run folder holds everything afterwards. With `start`, the rest of that.
+
+    Each of several processes calls this; all but the first with an `ReadOnlyRunFolder`, and a `say` that is silent.
+
+    Raises:
+        TrainingStoppedError: a loss is not finite, or a file cannot be read or written (a full disk).
+        ValueError: the run was started with other pages.
+    """
+    try:
+        with closing(job.engine):
+            _run(job, folder, say, start)
+    except EngineError as error:
+        raise TrainingStoppedError(str(error)) from None
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise TrainingStoppedError(
+            f"{what}\nwhat was complete is kept; mend this, then: ocr-rl train --resume {folder.path}"
+        ) from None
+
+
+def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumePoint | None) -> None:
+    say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
+    before = distributed.of_first(lambda: folder.read_eval("before"))
+    if before is None:
+        before = evaluate(job)
+        folder.write_eval("before", before)
+    elif [page["id"] for page in before["pages"]] != [page.id for page in job.held_out]:
+        raise ValueError(
+            f"the {len(job.held_out)} held-out pages are not those of {folder.path}/eval/before.json. "
+            "Bring the old ones back, or start another run"
+        )
+    say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
+    if start is not None:
+        _say_where(start, say)
+    with make_scorer(job) as scorer:
+        trainer = make_trainer(job, scorer)
+        run_steps(
+            trainer,
+            job.policy,
+            job.train,
+            job.recipe,
+            folder,
+            lambda: curve_point(evaluate(job)),
+            start,
+        )
+        measured = trainer.measure()
+    try:
+        after = evaluate(job)
+    except FloatingPointError as error:
+        raise TrainingStoppedError(
+            f"step {len(folder.logged())}: {error}: its update broke the weights. Try a lower train.learning_rate"
+        ) from None
+    folder.write_eval("after", {**after, **measured})
+    say(evaluation_table({"before": before, "after": after}))
+    if measured:
+        say(
+            "held-out pages: "
+            + ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in measured.items())
+        )
+    if (best := folder.best()) is not None:
+        say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
+    if distributed.first():
+        close_with_report(folder, say, [*job.train, *job.held_out])
+    say(f"run folder: {folder.path}")
+
+
+def _say_where(start: ResumePoint, say: Callable[[str], None]) -> None:
+    for trouble in start.passed_over:
+        say(f"passed over: {trouble}")
+    if start.checkpoint is None:
+        say("no checkpoint was saved: starting over")
+        return
+    say(f"resuming after step {start.step} of {start.recipe.train.steps}")
+    changes = environment_changes(start.checkpoint)
+    if changes:
+        say(f"not the environment that it was saved in ({changes}): the last bits of the results may differ")
+
+
+def evaluate(job: Job) -> dict[str, Any]:
+    """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and after.json.
+
+    Each process transcribes its share; all score the whole.
+    """
+    own = distributed.mine(job.held_out)
+    with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not distributed.first()) as bar:
+        completions = transcribe(job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n))
+    return evaluation(score_pages(job.held_out, distributed.gather(completions), job.reward_function))
+
+
+def curve_point(evaluated: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line of metrics.jsonl says of an evaluation: the totals, and `pass_rate/<kind>` of each kind of test."""
+    totals = {name: value for name, value in evaluated.items() if not isinstance(value, dict) and name != "pages"}
+    return totals | {f"pass_rate/{kind}": row["pass_rate"] for kind, row in evaluated["by_kind"].items()}
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def write_recipe(recipe: Recipe, out: Path, overwrite: bool) -> RunFolder:
+    return RunFolder.create(out, to_toml(recipe), overwrite=overwrite)

@@ -1,0 +1,97 @@
+"""Evaluations as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ocr_rl.comparison.outcome import ranked
+
+SHOWN = ("cer", "cer_capped", "wer", "exact", "similarity", "pass_rate", "truncated")
+CHANGES = 5
+"""Pages that a comparison names."""
+
+
+def evaluation_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """Evaluations side by side, e.g. {"before": ..., "after": ...}, with their intervals.
+
+    Where tests of more than one kind are among them, the pass rate of each kind has a row of its own.
+    """
+    width = max(24, *(len(title) + 2 for title in columns))
+    kinds = sorted({kind for summary in columns.values() for kind in summary.get("by_kind", {})})
+    lines = [f"{'':14}" + "".join(f"{title:>{width}}" for title in columns)]
+    for name in SHOWN:
+        lines.append(f"{name:14}" + "".join(f"{_cell(summary, name):>{width}}" for summary in columns.values()))
+        if name == "pass_rate" and len(kinds) > 1:
+            for kind in kinds:
+                own = [summary.get("by_kind", {}).get(kind, {}) for summary in columns.values()]
+                lines.append(f"  {kind:12}" + "".join(f"{_cell(one, name):>{width}}" for one in own))
+    sizes = ", ".join(f"{title}: {s['n']} pages of {s['documents']} documents" for title, s in columns.items())
+    return "\n".join([*lines, f"95 % intervals; {sizes}"])
+
+
+def breakdown(evaluation: Mapping[str, Any]) -> str:
+    """The tables by source and by language, each where there is more than one; empty without."""
+    parts = []
+    for key in ("source", "language"):
+        groups = evaluation[f"by_{key}"]
+        if len(groups) < 2:
+            continue
+        width = max(14, *(len(name) + 2 for name in groups))
+        names = ("cer", "wer", "exact", "pass_rate")
+        lines = [f"{'by ' + key:{width}}{'pages':>6}{'documents':>11}" + "".join(f"{name:>23}" for name in names)]
+        for group, summary in groups.items():
+            cells = "".join(f"{_cell(summary, name):>23}" for name in names)
+            lines.append(f"{group:{width}}{summary['n']:>6}{summary['documents']:>11}{cells}")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> str:
+    """Differences with their intervals and p-values, and the pages that changed most."""
+    return "\n".join(_comparison_lines(comparison))
+
+
+def _comparison_lines(comparison: Mapping[str, Any]) -> Iterator[str]:
+    yield f"against {comparison['name']}, on {comparison['n']} shared pages of {comparison['documents']} documents"
+    if comparison["left_out"]:
+        yield f"left out, for {comparison['name']} lacks them: {comparison['left_out']}"
+    yield f"{'':14}{'other':>8}{'this':>8}{'difference':>28}{'p':>10}"
+    metrics, kinds = comparison["metrics"], comparison["by_kind"]
+    rows = [(name, metrics[name]) for name in SHOWN]
+    if len(kinds) > 1:
+        place = SHOWN.index("pass_rate") + 1
+        rows[place:place] = [(f"  {kind}", found) for kind, found in kinds.items()]
+    for name, found in rows:
+        if found is None:
+            yield f"{name:14}{'-':>8}{'-':>8}{'-':>28}{'-':>10}"
+            continue
+        low, high = found["difference_ci"]
+        difference = f"{found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+        yield f"{name:14}{found['other']:>8.3f}{found['this']:>8.3f}{difference:>28}{found['p']:>10.4f}"
+    if comparison["pages"]:
+        yield "changed most, by reward"
+    for row in comparison["pages"][:CHANGES]:
+        rates = f"   cer {row['cer_other']:.3f} -> {row['cer']:.3f}" if "cer" in row else ""
+        yield f"  {row['reward_other']:.3f} -> {row['reward']:.3f}{rates}   {row['id']}"
+
+
+def _cell(summary: Mapping[str, Any], name: str) -> str:
+    value = summary.get(name)
+    if value is None:
+        return "-"
+    low, high = summary[f"{name}_ci"]
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def recipes_table(compared: Mapping[str, Any]) -> str:
+    """The results for a terminal, best first."""
+    rows = compared["recipes"]
+    ended = [(label, rows[label]) for label in ranked(compared) if rows[label]["final"] is not None]
+    lines = [f"{'':14}{'rate':>8}" + "".join(f"{name:>24}" for name in ("cer", "pass_rate", "exact"))]
+    for label, row in [("start", {"rate": None, "final": compared["start"]}), *ended]:
+        rate = "" if row["rate"] is None else f"{row['rate']:g}"
+        lines.append(
+            f"{label:14}{rate:>8}" + "".join(f"{_cell(row['final'], n):>24}" for n in ("cer", "pass_rate", "exact"))
+        )
+    return "\n".join(lines)

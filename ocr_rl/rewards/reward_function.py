@@ -1,0 +1,92 @@
+"""Groups of completions -> rewards. The only bridge from training to `ocr_verifiers`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from random import Random
+
+from ocr_rl.config.schema import RewardConfig
+from ocr_rl.types import Completion, Group, Page
+from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
+from ocr_verifiers.rewards.rubric import GATES
+from ocr_verifiers.rewards.scoring_pool import KnownPage
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    group: Group
+    scores: Sequence[Score]
+    rewards: Sequence[float]
+    """What advantages are made of: the scores' rewards, unless a control experiment permuted them."""
+
+
+def make_rubric(config: RewardConfig) -> Rubric:
+    gates = {"end": config.end_gate, "repetition": config.repetition_gate}
+    return Rubric(weights=config.weights, gates=gates, unsupported=config.unsupported)
+
+
+def scored_group(group: Group, scores: Sequence[Score], permute: Random | None = None) -> ScoredGroup:
+    """`permute` shuffles the rewards within the group."""
+    rewards = [score.reward for score in scores]
+    if permute is not None:
+        permute.shuffle(rewards)
+    return ScoredGroup(group, scores, rewards)
+
+
+def gated_parts(score: Score, weights: Mapping[str, float]) -> list[float]:
+    """Each weighted part of a reward times all of its gates; 0 for a part that does not apply to the page."""
+    gates = prod(score.parts.get(gate, 1.0) for gate in GATES)
+    return [score.parts.get(part, 0.0) * gates for part in weights]
+
+
+def parse_tests(page: Page) -> list[UnitTest]:
+    return [parse_test(record, f"{page.id}, test {i + 1}") for i, record in enumerate(page.tests)]
+
+
+def _prepare(rubric: Rubric, page: Page) -> PreparedReference:
+    tests = parse_tests(page)
+    try:
+        return rubric.prepare(page.text, tests)
+    except ValueError as error:
+        raise ValueError(f"{page.id}: {error}") from None
+
+
+def check_scorable(rubric: Rubric, pages: Iterable[Page]) -> None:
+    """Raises ValueError for a page with neither a reference nor a test that the rubric can use."""
+    for page in pages:
+        _prepare(rubric, page)
+
+
+class RewardFunction:
+    """Scores completions of pages whose references and tests were prepared once."""
+
+    def __init__(self, rubric: Rubric, pages: Sequence[Page]) -> None:
+        """Raises ValueError if a page has neither a reference nor a test that the rubric can use."""
+        self.rubric = rubric
+        self._prepared: dict[str, PreparedReference] = {page.id: _prepare(rubric, page) for page in pages}
+
+    def prepared(self, page: Page) -> PreparedReference:
+        """Of a page that was not there at the start it is made now, and not kept."""
+        return self._prepared.get(page.id) or _prepare(self.rubric, page)
+
+    def known(self, page: Page) -> KnownPage:
+        """What other processes need to prepare the page themselves."""
+        prepared = self._prepared.get(page.id)
+        return KnownPage(page.id, page.text, prepared.tests if prepared else tuple(parse_tests(page)))
+
+    def score(self, page: Page, completion: Completion) -> Score:
+        return self.prepared(page).score(completion.text, finished=completion.finished)
+
+    def score_groups(self, groups: Sequence[Group], permute: Random | None = None) -> list[ScoredGroup]:
+        """Score every completion; identical ones once. `permute` shuffles the rewards within each group."""
+        scored = []
+        for group in groups:
+            known: dict[tuple[str, bool], Score] = {}
+            for completion in group.completions:
+                key = completion.text, completion.finished
+                if key not in known:
+                    known[key] = self.score(group.page, completion)
+            scored.append(scored_group(group, [known[c.text, c.finished] for c in group.completions], permute))
+        return scored

@@ -1,0 +1,1 @@
+"""Pages to completions: engines, and scoring while they sample."""

@@ -1,0 +1,89 @@
+"""Engines turn pages into groups of completions: what an engine is, and what it samples.
+
+What is sampled is what `Sampling` says and nothing else: of a checkpoint's generation settings only the end and
+padding tokens are used. The distribution is softmax(logits / temperature) over all tokens but special image
+tokens, exactly what the trainer scores, so the engine's log probabilities and the trainer's agree.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from tqdm import tqdm
+
+from ocr_rl.types import Completion, Group, Page
+
+if TYPE_CHECKING:
+    from ocr_rl.models.policy import Policy
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn."""
+
+    group_size: int = 1
+    """Completions per page, G."""
+    temperature: float = 1.0
+    """0 is greedy decoding."""
+    max_tokens: int = 256
+    """Tokens of a completion, the end token included."""
+
+
+class Sampled(NamedTuple):
+    """A completion, told as soon as it has ended."""
+
+    page: int
+    """Which of the pages asked for, counted from 0."""
+    row: int
+    """Its place in the group, 0 to G - 1."""
+    completion: Completion
+
+
+class Refused(NamedTuple):
+    """A page that the engine cannot read; nothing else comes of it."""
+
+    page: int
+    why: str
+
+
+class Engine(ABC):
+    """What generates completions. vLLM and transformers are behind the same calls."""
+
+    @abstractmethod
+    def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:
+        """Completions as they end, in any order. Pages are taken as there is room for them.
+
+        The same seed, pages and weights give the same completions where the engine can.
+
+        Raises:
+            EngineFailed: the engine cannot go on.
+        """
+
+    @abstractmethod
+    def sync(self, policy: Policy) -> None:
+        """Take over the policy's current weights, and drop every cache that depends on the old ones."""
+
+    def generate(self, pages: Sequence[Page], sampling: Sampling, seed: int) -> list[Group]:
+        """One group per page, in page order; pages that the engine refuses are named on stderr and left out."""
+        rows: list[list[Completion | None]] = [[None] * sampling.group_size for _ in pages]
+        refused = set()
+        for event in self.stream(pages, sampling, seed):
+            if isinstance(event, Refused):
+                tqdm.write(f"{pages[event.page].id}: left out: {event.why}", file=sys.stderr)
+                refused.add(event.page)
+            else:
+                rows[event.page][event.row] = event.completion
+        groups = []
+        for i, (page, completions) in enumerate(zip(pages, rows, strict=True)):
+            if i not in refused:
+                whole = [completion for completion in completions if completion is not None]
+                assert len(whole) == sampling.group_size, f"{page.id}: {len(whole)} completions came"
+                groups.append(Group(page, whole))
+        return groups
+
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Give back processes and memory; the engine is not used again."""

@@ -1,0 +1,180 @@
+"""Two ways of delivering weights to a `vllm serve`: a shared folder and NCCL."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.weight_export import checkpoint_tensors
+from ocr_rl.rollouts.vllm.server_client import ServerError, ServerUnreachableError, VllmServer
+
+SHARD_BYTES = 2**30
+"""Of a file of weights, unless one tensor alone is larger."""
+
+
+class FolderWeights:
+    """Weights as safetensors in a folder that trainer and server see under the same path: one subfolder per version.
+
+    It holds one copy of the weights at a time, and none after `close`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._written: Path | None = None
+
+    def take(self, policy: Policy, version: str) -> None:
+        """Write the current weights, LoRA merged. Raises OSError where they cannot be written."""
+        self.close()
+        self._written = self.folder / version
+        self._written.mkdir(parents=True)
+        for i, shard in enumerate(_shards(checkpoint_tensors(policy))):
+            (self._written / f"model-{i:05d}.safetensors").write_bytes(save(shard))
+
+    def send(self, server: VllmServer, timeout: float, restarted: bool) -> None:
+        body = {"method": "reload_weights", "kwargs": {"weights_path": str(self._written)}}
+        try:
+            server.post("/collective_rpc", body, timeout)
+        except ServerError as error:
+            message = f"the server cannot load {self._written}, which it must see under the same path: {error.message}"
+            raise ServerError(error.status, message) from None
+
+    def close(self) -> None:
+        if self._written is not None:
+            shutil.rmtree(self._written, ignore_errors=True)
+
+
+def _shards(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """Copies on the CPU, in files of about SHARD_BYTES."""
+    shard: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in tensors:
+        if shard and size + tensor.nbytes > SHARD_BYTES:
+            yield shard
+            shard, size = {}, 0
+        shard[name] = tensor.detach().to("cpu", copy=True).contiguous()
+        size += tensor.nbytes
+    yield shard
+
+
+class NcclWeights:
+    """Weights from this process's GPU to the server's, over NCCL, by vLLM's own trainer side. Not yet run on a GPU.
+
+    A server that is restarted between an update and the next sync gets the weights of after the update.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        if policy.device.type != "cuda":
+            raise ValueError('vllm.transfer is "nccl", but the policy is not on a CUDA GPU; write "folder"')
+        try:
+            import vllm.distributed.weight_transfer.nccl_engine  # noqa: F401
+        except ImportError as error:
+            raise ValueError(
+                f"vllm.transfer is \"nccl\", which needs vllm here too ({error}): pip install 'ocr-rl[train,vllm]'; "
+                'or write "folder"'
+            ) from None
+        self._policy = policy
+        self._sender: Any = None
+
+    def take(self, policy: Policy, version: str) -> None:
+        self._policy = policy
+
+    def send(self, server: VllmServer, timeout: float, restarted: bool) -> None:
+        """Raises ServerGone where it takes longer than `timeout`: a broadcast waits for a lost peer for ever."""
+        sender, self._sender = self._sender, None  # it is of no use after a failure
+        done: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                with torch.cuda.device(self._policy.device):
+                    used = self._connected(server, timeout) if sender is None or restarted else sender
+                    used.send_weights()
+                done.set_result(used)
+            except BaseException as error:
+                done.set_exception(error)
+
+        threading.Thread(target=work, daemon=True, name="ocr-rl-nccl").start()
+        try:
+            self._sender = done.result(timeout)
+        except TimeoutError:
+            raise ServerUnreachableError(
+                f"{server.url} did not take the weights over NCCL in {timeout:g} seconds"
+            ) from None
+        except RuntimeError as error:  # NCCL's and its rendezvous'
+            raise ServerError(500, f"the weights do not get to {server.url} over NCCL: {error}") from None
+
+    def close(self) -> None:
+        if self._sender is not None:
+            self._sender.shutdown()
+
+    def _connected(self, server: VllmServer, timeout: float) -> Any:
+        from vllm.distributed.weight_transfer.nccl_engine import (
+            NCCLTrainerInitInfo,
+            NCCLTrainerWeightTransferEngine,
+        )
+
+        workers = int(server.get("/get_world_size")["world_size"])
+        start = NCCLTrainerInitInfo(server.own_address(), _free_port(), 1 + workers, rank=0)
+        return NCCLTrainerWeightTransferEngine.trainer_init(
+            start, client=_SyncRoutes(server, timeout), source=PolicySource(lambda: self._policy)
+        )
+
+
+class Named(NamedTuple):
+    """A tensor to come."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+class PolicySource:
+    """The policy's current weights, in the form that vLLM's trainer side reads them (its `WeightSource`)."""
+
+    def __init__(self, policy: Callable[[], Policy]) -> None:
+        self._policy = policy
+        self._named: list[Named] = []
+
+    def metadata(self) -> list[Named]:
+        """What iteration will give; the same at all times."""
+        if not self._named:
+            self._named = [Named(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in self]
+        return self._named
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        return checkpoint_tensors(self._policy())
+
+
+class _SyncRoutes:
+    """The server's weight routes, in the form that vLLM's trainer side calls them."""
+
+    def __init__(self, server: VllmServer, timeout: float) -> None:
+        self.server, self.timeout = server, timeout
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        self.server.post("/init_weight_transfer_engine", {"init_info": init_info}, self.timeout)
+
+    def start_weight_update(self) -> None:
+        self.server.post("/start_weight_update", None, self.timeout)
+
+    def update_weights(self, update_info: Any) -> None:
+        self.server.post("/update_weights", {"update_info": update_info}, self.timeout)
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        self.server.post("/finish_weight_update", {"weight_version": weight_version}, self.timeout)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,120 @@
+"""The policy's weights on their way to the engine: named as in its checkpoint, in pieces through a shared buffer."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ocr_rl.models.policy import Policy
+from ocr_rl.models.weight_export import checkpoint_tensors
+
+BUFFER_BYTES = 2**28
+"""Of the buffer on a GPU that the weights pass through, unless one tensor alone is larger."""
+ALIGNMENT = 64
+
+
+class Piece(NamedTuple):
+    """A tensor that lies in the buffer."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+    def of(self, buffer: Tensor) -> Tensor:
+        """Its place in the buffer, without a copy."""
+        size = self.dtype.itemsize * math.prod(self.shape)
+        return buffer[self.offset : self.offset + size].view(self.dtype).view(self.shape)
+
+
+class SharedWeights:
+    """A copy of the policy's weights in host memory that every worker maps: a new one takes over what the last one had.
+
+    Attributes:
+        descriptors: what a worker inherits and maps.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        descriptor = os.memfd_create("ocr-rl-weights")
+        os.ftruncate(descriptor, sum(_room(tensor) for tensor in policy.base.state_dict().values()))
+        self.descriptors = [descriptor]
+        self._buffer = mapped(descriptor)
+        self._pieces: list[Piece] = []
+
+    def take(self, policy: Policy) -> None:
+        (self._pieces,) = fill(self._buffer, checkpoint_tensors(policy))
+
+    def open(self) -> Tensor | None:
+        """The buffer to send to the worker; None where it has it."""
+        return None
+
+    def pieces(self) -> Iterator[list[Piece]]:
+        """What lies in the buffer, until the next list is asked for."""
+        yield self._pieces
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+class CudaWeights:
+    """The policy's weights as they are when a worker asks, through a buffer on the GPU (CUDA IPC).
+
+    A worker that is replaced between an update and the next sync gets the weights of after the update. Not yet run on
+    a GPU.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.descriptors: list[int] = []
+        sizes = [_room(tensor) for tensor in policy.base.state_dict().values()]
+        self._size = max(*sizes, min(sum(sizes), BUFFER_BYTES))
+        self._policy = policy
+        self._buffer: Tensor | None = None
+
+    def take(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def open(self) -> Tensor | None:
+        self._buffer = torch.empty(self._size, dtype=torch.uint8, device=self._policy.device)
+        return self._buffer
+
+    def pieces(self) -> Iterator[list[Piece]]:
+        assert self._buffer is not None
+        for pieces in fill(self._buffer, checkpoint_tensors(self._policy)):
+            torch.cuda.synchronize(self._buffer.device)
+            yield pieces
+        self._buffer = None
+
+    def close(self) -> None:
+        self._buffer = None
+
+
+def mapped(descriptor: int) -> Tensor:
+    """The file's bytes as a tensor (size,), shared with every process that maps it."""
+    return torch.frombuffer(mmap.mmap(descriptor, os.fstat(descriptor).st_size), dtype=torch.uint8)
+
+
+def fill(buffer: Tensor, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[list[Piece]]:
+    """Copy tensors into the buffer until it is full, say what is in it, and begin anew when asked on."""
+    pieces: list[Piece] = []
+    used = 0
+    for name, tensor in tensors:
+        if pieces and used + tensor.nbytes > len(buffer):
+            yield pieces
+            pieces, used = [], 0
+        piece = Piece(name, tensor.dtype, tuple(tensor.shape), used)
+        piece.of(buffer).copy_(tensor.detach())
+        pieces.append(piece)
+        used += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+    yield pieces
+
+
+def _room(tensor: Tensor) -> int:
+    """Bytes that it takes at most: merged with an adapter it is float32."""
+    return ALIGNMENT + tensor.numel() * max(4, tensor.itemsize)

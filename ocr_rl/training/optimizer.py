@@ -1,0 +1,65 @@
+"""AdamW, the learning rate schedule, and a step that refuses gradients that are not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ocr_rl import distributed
+from ocr_rl.config.schema import TrainConfig
+from ocr_rl.errors import TrainingStoppedError
+
+
+def updates_made(optimizer: torch.optim.Optimizer) -> float:
+    """Steps of the optimiser until now: a batch that stops after the first of its updates has changed the weights."""
+    state: dict[str, Any] = next(iter(optimizer.state.values()), {})
+    return float(state.get("step", 0))
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with float32 state. Raises ValueError if a trained weight has less precision."""
+    for parameter in parameters:
+        if parameter.dtype != torch.float32:
+            raise ValueError(f"trained weights must be float32, found {parameter.dtype}: small steps would round away")
+    beta1, beta2 = config.betas
+    return torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=(beta1, beta2), weight_decay=config.weight_decay, fused=True
+    )
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Rate of a step (1-based): a linear warm-up, then constant, or linear or cosine to 0 after the last step."""
+    if step <= config.warmup_steps:
+        return config.learning_rate * step / config.warmup_steps
+    done = (step - 1 - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    shape = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    return config.learning_rate * shape[config.schedule]
+
+
+def clipped_step(
+    optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate: float, max_norm: float
+) -> float:
+    """Sum the gradients over the processes, clip them to `max_norm`, step, and clear them.
+
+    Returns the norm before clipping.
+
+    Raises:
+        TrainingStoppedError: the gradient is not finite; the weights are left as they were.
+    """
+    distributed.sum_gradients(parameters)
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
+    if not math.isfinite(norm):
+        optimizer.zero_grad(set_to_none=True)
+        raise TrainingStoppedError(
+            f"the gradient norm is {norm}; the weights before this update are kept. "
+            "Try a lower train.learning_rate, or model.compute_dtype = float32"
+        )
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("rate_factor", 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return norm

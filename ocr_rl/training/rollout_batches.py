@@ -1,0 +1,97 @@
+"""Batches of scored groups for the algorithms that learn from fresh samples, and what is logged of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from tqdm import tqdm
+
+from ocr_rl import distributed
+from ocr_rl.config.schema import Recipe
+from ocr_rl.errors import TrainingStoppedError
+from ocr_rl.models.policy import Policy
+from ocr_rl.rewards.reward_function import ScoredGroup
+from ocr_rl.rollouts.engine import Engine, Sampling
+from ocr_rl.rollouts.scoring import GroupScorer, RolledOut
+from ocr_rl.training.batching import epochs, step_seed
+from ocr_rl.training.rollout_metrics import Batch, Cost
+from ocr_rl.training.schedule import Schedule
+from ocr_rl.training.shared_rollout import roll_out
+from ocr_rl.types import Page
+
+
+class Rollouts:
+    """Sampled by `engine` from the policy of the step (or one before, see `ahead`), scored by `scorer`."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        engine: Engine,
+        pages: Sequence[Page],
+        scorer: GroupScorer,
+        recipe: Recipe,
+        keep: Callable[[ScoredGroup], bool] | None = None,
+        refill: int = 0,
+    ) -> None:
+        """Groups that `keep` turns away are replaced, from up to `refill` further batches of pages."""
+        rollout = recipe.rollout
+        self.engine, self.scorer, self.recipe = engine, scorer, recipe
+        self.keep, self.refill = keep, refill
+        self.drawn = 0
+        self.sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
+        self._pages = epochs(pages, rollout.pages_per_step, recipe.train.seed)
+        self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps or sys.maxsize, rollout.ahead)
+
+    def start(self, drawn: int) -> None:
+        """Go on after so many batches of pages."""
+        self._pages = islice(self._pages, drawn, None)
+        self.drawn = drawn
+
+    def take(self, step: int) -> Batch:
+        """The batch of a step; steps are asked for in order. Refused pages are named on stderr and left out.
+
+        Raises:
+            TrainingStoppedError: no page could be read.
+            EngineFailed, FloatingPointError: as the engine raises them.
+        """
+        began = time.monotonic()
+        rolled, drawn, cost = self._schedule.take(step)
+        wait_s = time.monotonic() - began
+        batch = Batch(**vars(rolled), wait_s=wait_s, sync_s=self._schedule.sync_s, drawn=drawn, cost=cost)
+        for page, why in batch.refused if distributed.first() else ():
+            tqdm.write(f"{page.id}: left out: {why}", file=sys.stderr)
+        if not batch.groups:
+            raise TrainingStoppedError(f"the engine read none of the batch's {len(batch.refused)} pages")
+        return batch
+
+    def sync_engine(self) -> None:
+        self._schedule.sync_engine()
+
+    def close(self) -> None:
+        self._schedule.close()
+
+    def _sample(self, step: int) -> tuple[RolledOut, int, Cost]:
+        """The groups of a step, how many batches of pages were drawn by then, and what this step's cost."""
+        wanted = self.recipe.rollout.pages_per_step
+        draws: list[RolledOut] = []
+        kept: list[ScoredGroup] = []
+        for draw in range(1 + self.refill):
+            seed = step_seed(step, self.recipe.train.seed) + draw * 500_009
+            permute = self.recipe.reward.permute
+            draws.append(roll_out(self.scorer, self.engine, next(self._pages), self.sampling, seed, permute))
+            self.drawn += 1
+            kept += [group for group in draws[-1].groups if self.keep is None or self.keep(group)]
+            if self.keep is None or len(kept) >= wanted:
+                break
+        rolled = RolledOut(
+            kept[:wanted] or next((one.groups for one in draws if one.groups), []),  # those are reported all the same
+            [refused for one in draws for refused in one.refused],
+            sum(one.generate_s for one in draws),
+            sum(one.score_s for one in draws),
+        )
+        sampled = [c for one in draws for group in one.groups for c in group.group.completions]
+        cost = Cost(len(draws) * wanted, len(sampled), sum(len(c.token_ids) for c in sampled))
+        return rolled, self.drawn, cost

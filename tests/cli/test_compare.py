@@ -1,0 +1,204 @@
+"""`ocr-rl compare`: real runs of the embedded policy, a few steps each."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from ocr_rl.cli.main import main
+
+SMALL = (
+    "--set=render.pages=40 --set=data.validation=0.5 --set=rollout.pages_per_step=2 --set=rollout.group_size=4 "
+    "--set=reward.processes=0 --set=train.tensorboard=false --jobs=2"
+).split()
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["compare", *map(str, arguments)], catch_exceptions=False)
+
+
+def arguments(out):
+    return "--recipe", "grpo,sft", "--seeds", "0,1", "--rates", "1e-4,3e-4", "--budget", "completions=32", "--out", out
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Two recipes, two rates with half the budget of four steps, two seeds: eight runs."""
+    out = tmp_path_factory.mktemp("compare") / "out"
+    done = run(*arguments(out), *SMALL)
+    assert done.exit_code == 0, done.output
+    return out, done.output
+
+
+@pytest.fixture(scope="module")
+def recipe_file(compared):
+    return json.loads((compared[0] / "compare.json").read_text())
+
+
+def metrics(out, name):
+    return [json.loads(line) for line in (out / name / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_every_run_has_spent_its_budget(compared, recipe_file):
+    out, _ = compared
+    for name, steps in (("tuning/grpo/rate_0.0001", 2), ("runs/grpo/seed_0", 4), ("runs/grpo/seed_1", 4)):
+        assert [row["completions"] for row in metrics(out, name)] == [8] * steps
+    for seed in "01":
+        given = sum(row["time/compute"] for row in metrics(out, f"runs/grpo/seed_{seed}"))
+        used = [row["time/compute"] for row in metrics(out, f"runs/sft/seed_{seed}")]
+        assert sum(used[:-1]) < given + 0.06  # a tenth is what the recipe says
+        assert sum(used) > given - 0.06
+    assert recipe_file["recipes"]["grpo"]["cost"]["completions"] == 32
+    assert recipe_file["recipes"]["sft"]["cost"]["completions"] == 0
+
+
+def test_rates_are_chosen_by_the_tuning_pages_and_tests_are_on_others(compared, recipe_file):
+    out, _ = compared
+    for label in ("grpo", "sft"):
+        row = recipe_file["recipes"][label]
+        best = max(row["tuning"].values(), key=lambda own: own["reward"])
+        assert row["tuning"][f"{row['rate']:g}"]["reward"] == best["reward"]
+    pages = {
+        which: {page["id"] for page in json.loads((out / name / "eval" / "after.json").read_text())["pages"]}
+        for which, name in (("tuning", "tuning/grpo/rate_0.0001"), ("test", "runs/sft/seed_0"))
+    }
+    trained = {row["page"] for file in out.glob("runs/*/*/rollouts/*") for row in map(json.loads, file.open())}
+    assert trained
+    assert pages["tuning"]
+    assert pages["test"]
+    assert not pages["tuning"] & pages["test"]
+    assert not trained & (pages["tuning"] | pages["test"])
+    assert recipe_file["pages"]["test"] == len(pages["test"])
+
+
+def test_what_is_told_is_what_the_runs_have_evaluated(compared, recipe_file):
+    """Pooled over both seeds: all edits over all reference characters."""
+    out, _ = compared
+    for label in ("grpo", "sft"):
+        rows = [
+            page
+            for seed in (0, 1)
+            for page in json.loads((out / "runs" / label / f"seed_{seed}" / "eval" / "after.json").read_text())["pages"]
+        ]
+        cer = sum(row["char_edits"] for row in rows) / sum(row["reference_chars"] for row in rows)
+        assert recipe_file["recipes"][label]["final"]["cer"] == pytest.approx(cer)
+    grpo, sft = recipe_file["recipes"]["grpo"], recipe_file["recipes"]["sft"]
+    assert grpo["against"] is None
+    assert sft["against"]["cer"]["difference"] == pytest.approx(sft["final"]["cer"] - grpo["final"]["cer"])
+    assert sft["gain"]["cer"]["difference"] == pytest.approx(sft["final"]["cer"] - recipe_file["start"]["cer"])
+    assert set(sft["seeds"]) == {"0", "1"}
+
+
+def test_curves_go_from_the_start_to_the_end(recipe_file):
+    rows = recipe_file["recipes"]["grpo"]["curves"]["0"]
+    assert [row["completions"] for row in rows] == [0, 8, 16, 24, 32]
+    assert [row["step"] for row in rows if "eval/cer" in row] == [0, 1, 2, 3, 4]
+    assert rows[0]["eval/cer"] == recipe_file["start"]["cer"]
+    assert rows[-1]["eval/cer"] == recipe_file["recipes"]["grpo"]["seeds"]["0"]["cer"]
+    assert {"reward", "reward/similarity", "entropy"} <= set(rows[1])
+
+
+def test_training_moves_the_policy_from_its_start(recipe_file):
+    for label in ("grpo", "sft"):
+        assert recipe_file["recipes"][label]["drift"]["kl"] > 0
+        assert recipe_file["recipes"][label]["drift"]["entropy"] > 0
+
+
+def test_the_table_and_the_page_say_the_same(compared, recipe_file):
+    out, output = compared
+    page = (out / "compare.html").read_text()
+    for label in ("grpo", "sft"):
+        value = f"{recipe_file['recipes'][label]['final']['cer']:.3f}"
+        assert any(line.startswith(label) and value in line for line in output.splitlines())
+        assert value in page
+
+
+def test_the_same_command_runs_nothing_again(compared, recipe_file):
+    out, _ = compared
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("metrics.jsonl")}
+    done = run(*arguments(out), *SMALL)
+    assert done.exit_code == 0, done.output
+    again = json.loads((out / "compare.json").read_text())
+    assert {key: value for key, value in again.items() if key != "settings"} == {
+        key: value for key, value in recipe_file.items() if key != "settings"
+    }
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("metrics.jsonl")} == before
+
+
+def test_a_changed_budget_does_not_mix_with_what_is_there(compared):
+    out, _ = compared
+    done = run(*arguments(out), *SMALL, "--budget", "completions=64")
+    assert done.exit_code == 2
+    assert "budget.completions was 16 and is now 32. Give another --out, or delete" in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_end(tmp_path, stop):
+    """All processes are killed after two of four steps, or told to stop by Ctrl-C, and the command is given again."""
+    recipe_file = ["--recipe", "grpo", "--seeds", "0", "--rates", "own", "--budget", "completions=32", *SMALL, "--out"]
+    command = [sys.executable, "-m", "ocr_rl.cli", "compare", *recipe_file]
+    done = run(*recipe_file, tmp_path / "whole")
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "stopped"
+    process = subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    metrics_file = out / "runs" / "grpo" / "seed_0" / "metrics.jsonl"
+    while not metrics_file.exists() or metrics_file.read_text().count("\n") < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    os.killpg(process.pid, stop)
+    complaint = process.communicate(timeout=120)[1]
+    if stop == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"Error: stopped; the same command goes on from what is in {out}" in complaint
+    assert not (out / "compare.json").exists()
+    assert run(*recipe_file, out).exit_code == 0
+    whole, resumed = (
+        json.loads((folder / "compare.json").read_text())["recipes"]["grpo"] for folder in (tmp_path / "whole", out)
+    )
+    for name in ("final", "gain", "drift"):
+        assert resumed[name] == whole[name]
+    assert resumed["cost"]["completions"] == whole["cost"]["completions"] == 32
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--recipe", "grpo,grop"], 'no recipe "grop"; write one of'),
+        (["--recipe", "grpo,,dpo"], "--recipe grpo,,dpo: write them once each, with commas in between"),
+        (
+            ["--recipe", "grpo", "--seeds", "0,0"],
+            "--seeds 0,0: write them once each, with commas in between, e.g. 0,1,2",
+        ),
+        (["--recipe", "grpo", "--rates", "fast"], "--rates fast: write them once each"),
+        (
+            ["--recipe", "grpo", "--budget", "hours=3"],
+            "--budget hours=3: write one of pages=N, completions=N, minutes=N",
+        ),
+        (["--recipe", "grpo", "--against", "dpo"], "--against dpo: it is none of the recipes; write one of grpo"),
+        (["--recipe", "grpo", "--set", "train.stps=3"], 'did you mean "steps"?'),
+        (["--recipe", "grpo", "--model", "no/such/model"], 'no folder "no/such/model"'),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(tmp_path, given, message):
+    out = tmp_path / "out"
+    done = run(*given, "--out", out)
+    assert done.exit_code == 2
+    assert message in done.output
+    assert not out.exists()
+
+
+def test_a_dry_run_says_what_would_be_run_and_writes_nothing(tmp_path):
+    out = tmp_path / "out"
+    done = run("--recipe", "grpo,sft,rloo", "--dry-run", "--out", out)
+    assert done.exit_code == 0
+    assert "tuning      9 runs: 3 recipes x 3 rates, 7680 completions each" in done.output
+    assert "training    9 runs: 3 recipes x 3 seeds, 15360 completions each" in done.output
+    assert "sft, 16 pages a step, the compute of grpo; holds policy\n" in done.output
+    assert "holds policy, reference" in done.output
+    assert not out.exists()

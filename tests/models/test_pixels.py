@@ -1,0 +1,139 @@
+"""A fitted page is left alone by the model's own image processor, and its image tokens are what was counted."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from PIL import Image
+from transformers import PixtralImageProcessorPil, Qwen2VLImageProcessorPil
+from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_output_image_size
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+from helpers.tiny_models import ARCHITECTURES, IMAGE, make_page, make_policy, make_processor
+from ocr_rl.models.loading import pixel_budget
+from ocr_rl.models.pixels import PixelBudget
+
+page_sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000)).filter(lambda s: max(s) <= 40 * min(s))
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [
+        ((64, 32), (64, 32)),  # multiples of 16 within the budget stay
+        ((50, 17), (64, 32)),  # 3.1 and 1.1 image tokens: rounded up, as Pixtral does
+        ((128, 64), (64, 32)),  # halved: the longest edge is 64
+        ((640, 100), (64, 16)),  # 10 : 1.6
+        ((6400, 10), (64, 16)),  # never less than one image token
+    ],
+)
+def test_a_longest_edge(size, fitted):
+    assert PixelBudget(16, longest_edge=64).fitted_size(*size) == fitted
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [
+        ((64, 64), (64, 64)),
+        ((70, 50), (64, 48)),  # 4.4 and 3.1 tokens: rounded to the nearest, as Qwen does
+        ((256, 256), (64, 64)),  # 4096 pixels at most
+        ((200, 100), (80, 32)),  # scaled by sqrt(4096 / 20000): 90.5 x 45.3, rounded down
+        ((16, 16), (32, 32)),  # 1024 pixels at least
+        ((20, 30), (32, 48)),  # scaled by sqrt(1024 / 600): 26.1 x 39.2, rounded up
+    ],
+)
+def test_a_number_of_pixels(size, fitted):
+    assert PixelBudget(16, max_pixels=4096, min_pixels=1024).fitted_size(*size) == fitted
+
+
+def test_a_lower_number_of_pixels_also_binds_a_longest_edge():
+    """(64, 64) within 2048 pixels: scaled by sqrt(1/2) to 45.3, rounded down to 32."""
+    assert PixelBudget(16, longest_edge=64, max_pixels=2048).fitted_size(64, 64) == (32, 32)
+
+
+@given(page_sizes, st.sampled_from([(28, 1540), (16, 640), (14, 1024), (16, 700)]))
+@example((1650, 2200), (28, 1540))
+def test_pixtral_leaves_a_fitted_page_alone(size, model):
+    multiple, longest_edge = model
+    width, height = PixelBudget(multiple, longest_edge=longest_edge).fitted_size(*size)
+    theirs = get_resize_output_image_size(
+        np.zeros((height, width, 3)), (longest_edge, longest_edge), (multiple, multiple)
+    )
+    assert theirs == (height, width)
+
+
+@given(page_sizes, st.sampled_from([(28, 4 * 784, 1280 * 784), (28, 4 * 784, 1003520), (32, 65536, 16777216)]))
+@example((1650, 2200), (28, 4 * 784, 1280 * 784))
+@example((1288, 1000), (28, 4 * 784, 1280 * 784))
+def test_qwen_leaves_a_fitted_page_alone(size, model):
+    multiple, least, most = model
+    assume(min(size) > multiple * max(1.0, (size[0] * size[1] / most) ** 0.5))  # one image token at least
+    width, height = PixelBudget(multiple, max_pixels=most, min_pixels=least).fitted_size(*size)
+    assert smart_resize(height, width, multiple, least, most) == (height, width)
+    assert least <= width * height <= most
+
+
+@given(page_sizes, st.integers(20_000, 3_000_000))
+def test_a_lowered_budget_is_kept(size, most):
+    assume(min(size) > 28 * max(1.0, (size[0] * size[1] / most) ** 0.5))  # one image token at least
+    budget = PixelBudget(28, max_pixels=most, min_pixels=3136)
+    width, height = budget.fitted_size(*size)
+    assert width * height <= most
+    assert budget.fitted_size(width, height) == (width, height)
+
+
+@given(page_sizes)
+def test_the_shape_of_a_page_is_kept_up_to_one_image_token_per_side(size):
+    budget = PixelBudget(28, max_pixels=1003520, min_pixels=3136)
+    scale = min(1.0, (1003520 / (size[0] * size[1])) ** 0.5)
+    assume(min(size) * scale > 3 * 28)
+    for side, fitted in zip(size, budget.fitted_size(*size), strict=True):
+        assert (
+            min(abs(fitted - side), abs(fitted - side * scale)) <= 28
+        )  # rounding alone may bring it under the maximum
+
+
+@given(st.tuples(st.integers(8, 200), st.integers(8, 200)), st.sampled_from(ARCHITECTURES))
+def test_image_tokens_are_those_that_the_processor_expands_to(size, architecture):
+    policy = POLICIES[architecture]
+    assert policy.prompt(make_page(0, size)).token_ids.count(IMAGE) == policy.budget.tokens(*size)
+
+
+POLICIES = {name: make_policy(name) for name in ARCHITECTURES}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_processor_normalises_the_fitted_pixels_and_does_not_resample_them(architecture):
+    policy = POLICIES[architecture]
+    image = policy.budget.fit(make_page(0, (150, 90)).image)
+    prompted = policy.prompt(make_page(0, (150, 90))).inputs["pixel_values"]
+    alone = policy.processor.image_processor(images=[image], do_resize=False, return_tensors="pt")["pixel_values"]
+    assert prompted.equal(alone.reshape(prompted.shape))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_max_pixels_lowers_the_budget_and_never_raises_it(architecture):
+    processor = make_processor(architecture)
+    own, lower, higher = (pixel_budget(processor, most).fitted_size(64, 64) for most in (None, 2048, 10**6))
+    assert own == higher == (64, 64)
+    assert lower == (32, 32)
+
+
+def test_the_budget_is_read_from_the_image_processor():
+    class Processor:
+        image_processor = Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=12845056)
+
+    assert pixel_budget(Processor, None) == PixelBudget(28, max_pixels=12845056, min_pixels=3136)
+    assert pixel_budget(Processor, 1003520) == PixelBudget(28, max_pixels=1003520, min_pixels=3136)
+    Processor.image_processor = PixtralImageProcessorPil(
+        size={"longest_edge": 1540}, patch_size={"height": 28, "width": 28}
+    )
+    assert pixel_budget(Processor, None) == PixelBudget(28, longest_edge=1540)
+
+
+def test_a_page_that_fits_is_not_resampled():
+    image = make_page(0, (48, 32)).image
+    assert list(PixelBudget(16, longest_edge=64).fit(image).getdata()) == list(image.getdata())
+
+
+def test_a_grey_page_becomes_rgb():
+    assert PixelBudget(16, longest_edge=64).fit(Image.new("L", (16, 16))).mode == "RGB"

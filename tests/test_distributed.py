@@ -1,0 +1,436 @@
+"""Two real processes make the update that one makes; a run of two is complete, goes on, and ends as one.
+
+This file is also what the processes run: see its end.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from helpers.tiny_models import group, make_page, make_policy, make_recipe, pages_of_different_sizes
+from ocr_rl import distributed
+from ocr_rl.algorithms import grpo, ppo, reward_model
+from ocr_rl.algorithms.preference.registry import LEARNERS
+from ocr_rl.algorithms.preference.sources import of_pages
+from ocr_rl.algorithms.sft import SftTrainer
+from ocr_rl.cli.main import main
+from ocr_rl.data.images import ImageError
+from ocr_rl.errors import EngineError
+from ocr_rl.pipeline.job import check_processes
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
+from ocr_rl.training.shared_rollout import roll_out
+from ocr_verifiers import Rubric
+
+TEXTS = [["abc", "", "adfghi", "k"], ["l", "bb", "abcdef", "abcab"], ["kk", "abd", "hij", "c"]]
+REWARDS = [[1.0, 0.2, 0.5, 0.0], [0.3, 0.9, 0.1, 0.4], [0.0, 0.7, 0.6, 1.0]]
+PAGES = pages_of_different_sizes()
+RATE = 50.0
+"""So high that the change of a weight is not lost in the rounding of the weight."""
+
+
+def scored(pages):
+    """Nobody has finished the third page."""
+    return [
+        ScoredGroup(group(page, *texts, finished=i < 2), (), rewards)
+        for i, (page, texts, rewards) in enumerate(zip(PAGES[:pages], TEXTS, REWARDS, strict=False))
+    ]
+
+
+class Update:
+    """Of one batch, by plain steps along the gradient: Adam divides by its size, so rounding grows where it is 0."""
+
+    def __init__(self, learner, away_from_reference=False):
+        self.learner = learner
+        if away_from_reference:  # there every margin is 0, and z and the KL too
+            with torch.no_grad():
+                learner.policy.head.weight.mul_(0.9)
+        groups = learner.optimizer.param_groups
+        learner.optimizer = torch.optim.SGD(
+            [{"params": group["params"], "rate_factor": group.get("rate_factor", 1.0)} for group in groups], lr=0.0
+        )
+        self.weights = [weight for group in groups for weight in group["params"]]
+        self.before = [weight.detach().clone() for weight in self.weights]
+
+    def made(self, metrics):
+        """What it changed, and what it told."""
+        change = torch.cat([(w.detach() - b).flatten() for w, b in zip(self.weights, self.before, strict=True)])
+        return change, {key: value for key, value in metrics.items() if "time" not in key and "_per_s" not in key}
+
+
+def learn_grpo(policy, pages, recipe):
+    learner = grpo.GrpoLearner(policy, recipe)
+    update = Update(learner, away_from_reference=recipe.grpo.beta > 0)
+    groups = scored(pages)
+    penalties = learner.kl_penalties(groups) if recipe.grpo.kl_in == "reward" else None
+    return update.made(learner.update(groups, *grpo.advantages_of(groups, recipe.grpo, penalties=penalties), RATE))
+
+
+def learn_sft(policy, pages, recipe):
+    trainer = SftTrainer(policy, TransformersEngine(policy), PAGES[:pages], recipe)
+    update = Update(trainer)
+    trainer.start(0)
+    return update.made(trainer.step(1, RATE).metrics)
+
+
+def learn_preferences(policy, pages, recipe):
+    learner = LEARNERS[recipe.algorithm](policy, recipe)
+    update = Update(learner, away_from_reference=True)
+    return update.made(learner.update(of_pages(learner.choose(scored(pages))), RATE))
+
+
+def learn_ppo(policy, pages, recipe):
+    learner = ppo.PpoLearner(policy, recipe)
+    update = Update(learner, away_from_reference=True)
+    experience = learner.experience(scored(pages))
+    metrics = learner.update(experience, RATE)
+    metrics |= {f"advantage{i}": value for i, value in enumerate(ppo.mean_advantages(experience).flatten().tolist())}
+    return update.made(metrics | {"next_kl_coefficient": learner.state.numbers["kl_coefficient"]})
+
+
+def learn_reward_model(policy, pages, recipe):
+    learner = reward_model.RewardModelLearner(policy, recipe)
+    update = Update(learner)
+    pairs = learner.pairs(scored(pages))
+    before = {f"before/{name}": value for name, value in learner.agreement(pairs).items()}
+    return update.made(before | learner.update(pairs, RATE))
+
+
+def recipe(algorithm="grpo", **changes):
+    return replace(make_recipe(**{"rollout_pages_per_step": 3} | changes), algorithm=algorithm)
+
+
+CASES = {
+    "grpo": (learn_grpo, 3, recipe()),
+    "grpo of one page": (learn_grpo, 1, recipe()),
+    "grpo of two pages": (learn_grpo, 2, recipe()),
+    "grpo by sequences": (learn_grpo, 3, recipe(grpo_normalizer="sequence", train_micro_batch_tokens=9)),
+    "grpo by a constant": (learn_grpo, 3, recipe(grpo_normalizer="constant", grpo_ratio="sequence")),
+    "grpo over the batch": (learn_grpo, 3, recipe(grpo_advantage="batch")),
+    "grpo without what is truncated": (learn_grpo, 3, recipe(grpo_mask_truncated=True)),
+    "grpo with a kl in the loss": (learn_grpo, 3, recipe(grpo_beta=0.1)),
+    "grpo with a kl in the reward": (learn_grpo, 3, recipe(grpo_beta=0.1, grpo_kl_in="reward")),
+    "grpo with one page worth learning": (learn_grpo, 3, recipe(grpo_min_group_std=0.43)),
+    "grpo with nothing worth learning": (learn_grpo, 3, recipe(grpo_min_group_std=0.5)),
+    "sft": (learn_sft, 3, recipe("sft")),
+    "sft of one page": (learn_sft, 1, recipe("sft", rollout_pages_per_step=1)),
+    "dpo": (learn_preferences, 3, recipe("dpo")),
+    "dpo of one page": (learn_preferences, 1, recipe("dpo", pairs_choose="margin")),
+    "orpo": (learn_preferences, 3, recipe("orpo")),
+    "kto": (learn_preferences, 3, recipe("kto", kto_balance=True)),
+    "kto of one page": (learn_preferences, 1, recipe("kto")),
+    "ppo": (learn_ppo, 3, recipe("ppo", ppo_inner_epochs=1, ppo_beta=0.1, ppo_kl_target=0.5)),
+    "ppo of one page": (learn_ppo, 1, recipe("ppo", ppo_inner_epochs=1)),
+    "ppo with a critic of its own": (learn_ppo, 3, recipe("ppo", ppo_inner_epochs=1, ppo_critic="separate")),
+    "reward model": (learn_reward_model, 3, recipe("reward-model")),
+    "reward model of one page": (learn_reward_model, 1, recipe("reward-model")),
+}
+
+
+TWICE = {
+    "grpo in two updates": (learn_grpo, 3, recipe(grpo_updates_per_batch=2, train_max_grad_norm=0.02)),
+    "grpo in two epochs": (learn_grpo, 3, recipe(grpo_inner_epochs=2, train_max_grad_norm=0.02)),
+    "ppo in two updates": (learn_ppo, 3, recipe("ppo", ppo_updates_per_batch=2, train_max_grad_norm=0.02)),
+}
+"""Several optimiser steps in small strides: the second starts from the rounding of the first."""
+
+
+@cache
+def outcome(name):
+    learn, pages, wanted = (CASES | TWICE)[name]
+    return learn(make_policy("qwen" if name == "grpo" else "lighton"), pages, wanted)
+
+
+def unreadable():
+    raise ImageError("torn.png", "is torn")
+
+
+def groups_of_five_pages():
+    """Greedy completions of five pages, the fourth of which cannot be read: what is the same on any number."""
+    policy = make_policy("lighton")
+    pages = [make_page(i, text="abcd") for i in range(5)]
+    pages[3] = replace(pages[3], open_image=unreadable)
+    scorer = GroupScorer(RewardFunction(Rubric({"similarity": 1.0}), pages), processes=0)
+    rolled = roll_out(scorer, TransformersEngine(policy), pages, Sampling(2, 0.0, 8), seed=0)
+    return {
+        "completions": [(g.group.page.id, [list(c.token_ids) for c in g.group.completions]) for g in rolled.groups],
+        "rewards": [group.rewards for group in rolled.groups],
+        "refused": [(page.id, why) for page, why in rolled.refused],
+    }
+
+
+def sampled_groups():
+    """What the first two of four pages, which are all the same, are given by chance."""
+    policy = make_policy("lighton")
+    pages = [make_page(0, text="abcd")] * 4
+    scorer = GroupScorer(RewardFunction(Rubric({"similarity": 1.0}), pages), processes=0)
+    rolled = roll_out(scorer, TransformersEngine(policy), pages, Sampling(4, 1.0, 8), seed=0)
+    return [[list(c.token_ids) for c in group.group.completions] for group in rolled.groups]
+
+
+def exchanges():
+    rank = distributed.rank()
+    weight, other = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(1))
+    if rank == 0:
+        weight.grad = torch.tensor([1.0, 2.0])
+    distributed.sum_gradients([weight, other])
+    total = torch.tensor([rank + 1.0])
+    distributed.sum_over(total)
+    return {
+        "mine": distributed.mine(list("abcde")),
+        "gathered": distributed.gather([letter.upper() for letter in distributed.mine(list("abcde"))]),
+        "none": distributed.gather([]),
+        "of_first": distributed.of_first(lambda: f"of {distributed.rank()}"),
+        "any": [distributed.any_of(False), distributed.any_of(rank == distributed.count() - 1)],
+        "sum": total.tolist(),
+        "gradients": [weight.grad.tolist(), other.grad],
+    }
+
+
+LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
+
+
+def refusals():
+    told = []
+    for refused in (recipe(rollout_ahead=True), recipe(vllm_server="http://there:8000")):
+        with pytest.raises(ValueError, match="processes train together") as error:
+            check_processes(refused)
+        told.append(str(error.value))
+    return told
+
+
+def launch(*arguments):
+    """Two processes that run this file: (exit code, stdout, stderr)."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # and its processes
+        process.wait()
+        raise
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory):
+    """What each of two processes says: its weights' changes, and all else."""
+    folder = tmp_path_factory.mktemp("two")
+    code, _, err = launch("cases", folder)
+    assert code == 0, err
+    return [
+        (load_file(folder / f"changes{rank}.safetensors"), json.loads((folder / f"told{rank}.json").read_text()))
+        for rank in range(2)
+    ]
+
+
+@pytest.mark.parametrize("name", CASES | TWICE)
+def test_two_processes_make_the_update_of_one(name, of_two):
+    """Weights to 1e-6 of the largest change, and the same bits in both processes."""
+    change, told = outcome(name)
+    tolerance = 1e-6 if name in CASES else 1e-5
+    (first, first_told), (second, second_told) = of_two
+    torch.testing.assert_close(first[name], change, rtol=0, atol=tolerance * change.abs().max().item())
+    torch.testing.assert_close(first[name], second[name], rtol=0, atol=0)
+    assert first_told[name] == second_told[name]
+    assert first_told[name] == {
+        key: pytest.approx(value, rel=10 * tolerance, abs=tolerance) if value is not None else None
+        for key, value in told.items()
+    }
+
+
+def test_only_a_batch_without_spread_changes_nothing():
+    """So that equal changes are no equal nothings."""
+    still = [name for name in CASES | TWICE if outcome(name)[0].abs().max() < 1e-3]
+    assert still == ["grpo with nothing worth learning"]
+
+
+def test_the_reference_of_kto_is_above_0_where_it_is_compared():
+    """Below, it would be 0 whatever the pages."""
+    assert outcome("kto")[1]["kl"] > 0.05
+
+
+def test_what_a_process_starts_is_none_of_those_that_were_launched(of_two):
+    """vLLM's process would wait for the launcher's."""
+    for _, told in of_two:
+        assert told["environment"] == []
+
+
+def test_each_process_samples_its_share_and_all_hold_the_groups_in_page_order(of_two):
+    alone = json.loads(json.dumps(groups_of_five_pages()))
+    assert [page for page, _ in alone["completions"]] == ["page0", "page1", "page2", "page4"]
+    assert alone["refused"] == [["page3", "is torn"]]
+    for _, told in of_two:
+        assert told["groups of five pages"] == alone
+
+
+def test_no_two_processes_draw_the_same_completions_of_a_page(of_two):
+    """Pages 0 and 1 are the first of each process, at the same step and with the same image."""
+    first, second = (told["sampled groups"] for _, told in of_two)
+    assert first == second
+    assert first[0] != first[1]
+
+
+def test_what_processes_exchange(of_two):
+    """Shares are every second item; a gradient is summed where one has it, and stays away where none has."""
+    first, second = (told["exchanges"] for _, told in of_two)
+    assert first.pop("mine") == ["a", "c", "e"]
+    assert second.pop("mine") == ["b", "d"]
+    assert first == second
+    assert first == {
+        "gathered": list("ABCDE"),
+        "none": [],
+        "of_first": "of 0",
+        "any": [False, True],
+        "sum": [3.0],
+        "gradients": [[1.0, 2.0], None],
+    }
+
+
+def test_in_one_process_exchanges_are_the_identity():
+    assert exchanges() == {
+        "mine": list("abcde"),
+        "gathered": list("ABCDE"),
+        "none": [],
+        "of_first": "of 0",
+        "any": [False, True],
+        "sum": [1.0],
+        "gradients": [[1.0, 2.0], None],
+    }
+
+
+def test_what_is_made_for_one_process_is_refused(of_two):
+    for _, told in of_two:
+        assert told["refusals"] == [
+            "rollout.ahead is True, and 2 processes train together; write false",
+            "vllm.server is http://there:8000, and 2 processes train together; "
+            'write nothing (""): each process has an engine of its own',
+        ]
+
+
+@pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "4"}])
+def test_without_a_launcher_of_several_nothing_is_loaded_for_them(environment):
+    """A scheduler's WORLD_SIZE alone says nothing of this process."""
+    code = "import sys\nfrom ocr_rl import distributed\nwith distributed.together(): print(distributed.count())"
+    code += "\nprint([name for name in ('torch', 'accelerate') if name in sys.modules])"
+    bare = {name: value for name, value in os.environ.items() if name not in distributed.LAUNCHED.split()}
+    run = subprocess.run([sys.executable, "-c", code], env=bare | environment, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("1\n[]\n", "")
+
+
+def test_an_onlooker_writes_nothing(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "x = 1\n")
+    run.log({"step": 1})
+    run.write_rollouts(1, [{"page": "a"}])
+    run.write_eval("before", {"cer": 0.5})
+
+    def everything():
+        return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+
+    before = everything()
+    onlooker = ReadOnlyRunFolder(run.path)
+    with run.locked(), onlooker.locked():
+        onlooker.log({"step": 2})
+        onlooker.write_rollouts(2, [{"page": "b"}])
+        onlooker.write_eval("before", {"cer": 0.1})
+        onlooker.write_best({"step": 1})
+        assert onlooker.write_checkpoint(1, pytest.fail, keep=1) == run.checkpoint(1)
+        onlooker.commit()
+        onlooker.rollback()
+    assert everything() == before
+    assert [logged.metrics for logged in onlooker.logged()] == [{"step": 1}]
+    assert onlooker.read_rollouts(1) == [{"page": "a"}]
+
+
+SMALL = "render.pages=12 rollout.pages_per_step=3 rollout.group_size=2 rollout.max_tokens=8 reward.processes=1".split()
+
+
+def test_a_run_of_two_processes_is_complete_goes_on_and_ends_as_one(tmp_path):
+    """The second process is interrupted in step 2, and when the run goes on its engine fails in step 4."""
+    run = tmp_path / "run"
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    code, out, err = launch("SIGINT:2", "train", "grpo", "--model", "tiny", "--out", run, "--steps", 9, *settings)
+    assert code == 0, err
+    assert [line for line in out.splitlines() if line.startswith(("engine", "before", "run folder"))] == [
+        "engine: transformers",
+        next(line for line in out.splitlines() if line.startswith("before: CER")),
+        f"run folder: {run}",
+    ]
+    folder = RunFolder.open(run)
+    assert len(folder.logged()) == 2
+    assert [path.name for path in folder.checkpoints()] == ["step_000002"]
+    assert folder.damage(folder.checkpoint(2)) is None
+    for step in (1, 2):
+        assert len(folder.read_rollouts(step)) == 3 * 2
+        assert folder.logged()[step - 1].metrics["pages"] == 3
+    for name in ("before", "after"):
+        evaluation = folder.read_eval(name)
+        assert evaluation is not None
+        assert len(evaluation["pages"]) == 2
+    assert (run / "report.html").exists()
+    assert not list(tmp_path.glob("*.replaced"))
+
+    code, out, err = launch("EngineFailed:4", "train", "--resume", run)
+    assert code != 0
+    assert out.count("resuming after step 2 of 9") == 1
+    assert err.count("Error: the engine failed in step 4: the engine is gone") == 1
+    assert len(folder.logged()) == 3
+    assert folder.damage(folder.checkpoint(3)) is None
+
+
+def trouble_in_the_last_process(what, at):
+    """At the beginning of step `at`."""
+    original = grpo.GrpoTrainer.step
+
+    def step(self, number, rate):
+        if number == at and distributed.rank() == distributed.count() - 1:
+            if what == "EngineFailed":
+                raise EngineError("the engine is gone")
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, number, rate)
+
+    grpo.GrpoTrainer.step = step
+
+
+def all_cases(folder):
+    torch.set_num_threads(1)
+    with distributed.together():
+        made = {name: outcome(name) for name in CASES | TWICE}
+        told = {name: metrics for name, (_, metrics) in made.items()}
+        told["groups of five pages"] = groups_of_five_pages()
+        told["sampled groups"] = sampled_groups()
+        told["exchanges"] = exchanges()
+        told["refusals"] = refusals()
+        told["environment"] = [name for name in os.environ if name.startswith(LAUNCHER)]
+        save_file(
+            {name: change for name, (change, _) in made.items()}, folder / f"changes{distributed.rank()}.safetensors"
+        )
+        (folder / f"told{distributed.rank()}.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    role, *arguments = sys.argv[1:]
+    if role == "cases":
+        all_cases(Path(arguments[0]))
+    else:
+        what, _, at = role.partition(":")
+        trouble_in_the_last_process(what, int(at))
+        main(arguments)

@@ -1,0 +1,1 @@
+"""olmOCR-bench folders: scoring and the report."""

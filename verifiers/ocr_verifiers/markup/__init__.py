@@ -1,0 +1,1 @@
+"""What documents are marked up with: formulas, tables, formatting, footnotes, front matter."""

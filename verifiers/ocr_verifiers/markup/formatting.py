@@ -1,0 +1,131 @@
+"""Headings, bold and italic stretches of a page, from markdown and HTML, in linear time.
+
+    heading   `# Title` to `###### Title`, a line underlined with `==` or `--`, <h1> to <h6>
+    bold      **text**, __text__, <b>, <strong>
+    italic    *text*, _text_, <i>, <em>           ***text*** is both
+
+Each has to close in its own paragraph: an opening marker or tag that is left alone formats nothing. Markers follow
+the rules by which `normalize.markdown` drops them: no space inside, none within a word (`snake_case`, `2*3*4`),
+though doubled asterisks may touch a word on one side. A backslash makes a marker text. Code is not treated apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from ocr_verifiers.text.normalize import strict
+
+FORMATS = ("heading", "bold", "italic")
+
+_PARAGRAPH_END = re.compile(r"\n[ \t\r]*\n")
+_ATX = re.compile(r"^ {0,3}#{1,6}[ \t]+(?=\S)([^\n]*)$", re.MULTILINE)
+_UNDERLINE = re.compile(r" {0,3}(?:={2,}|-{2,})[ \t\r]*")
+_TAG = re.compile(r"<(/?)(h[1-6]|b|strong|i|em)(?:\s[^<>]*)?>", re.IGNORECASE)
+_MARKERS = re.compile(r"\\[*_\\]|\*+|_+")
+_FORMAT_OF_TAG = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic"}
+
+_DROPPED = "\u2060"
+"""A character that `normalize.strict` drops: it stands for the markers of `***one** two*` inside its stretches."""
+
+Span = tuple[int, int]
+
+
+def formatted_texts(page: str) -> Mapping[str, list[str]]:
+    """The stretches of each format, outermost and in order, as unit tests compare texts; equal ones come once."""
+    spans: dict[str, list[Span]] = {name: [] for name in FORMATS}
+    pairs = list(_emphases(page))
+    stretches = [(name, (opening[1], closing[0])) for name, opening, closing in pairs]
+    for name, span in (*_headings(page), *_tags(page), *stretches):
+        spans[name].append(span)
+    characters = list(page)
+    for start, stop in {marker for _, *both in pairs for marker in both}:
+        characters[start:stop] = _DROPPED * (stop - start)
+    page = "".join(characters)
+    texts = {}
+    for name in FORMATS:
+        written = dict.fromkeys(page[start:stop] for start, stop in _union(spans[name]))
+        texts[name] = [text for text in dict.fromkeys(map(strict, written)) if text]
+    return texts
+
+
+def _headings(page: str) -> Iterator[tuple[str, Span]]:
+    """Markdown headings. A closing row of # is no part of one; only the line above an underline is its heading."""
+    for heading in _ATX.finditer(page):
+        written = heading[1].rstrip()
+        closed = written.rstrip("#")
+        if closed != written and closed[-1:] in ("", " ", "\t"):
+            written = closed
+        yield "heading", (heading.start(1), heading.start(1) + len(written))
+    start, above = 0, None
+    for line in page.splitlines(keepends=True):
+        if above is not None and _UNDERLINE.fullmatch(line.rstrip("\n")):
+            yield "heading", (above, start)
+            above = None
+        else:
+            above = start if line.strip() and not _is_block(line) else None
+        start += len(line)
+
+
+def _is_block(line: str) -> bool:
+    """True for a line that is something else than prose to be underlined: a table row, a heading, a list item."""
+    return "|" in line or line.lstrip().startswith(("#", "- ", "* ", "+ ", ">", "<", "---", "==="))
+
+
+def _tags(page: str) -> Iterator[tuple[str, Span]]:
+    """Elements; a closing tag closes the last open one of its name, `<body>` and `<image>` are other names."""
+    opened: dict[str, list[int]] = {}
+    for at, found in _by_paragraph(page, _TAG):
+        if found is None:
+            opened.clear()
+            continue
+        name = found[2].lower()
+        if not found[1]:
+            opened.setdefault(name, []).append(found.end())
+        elif opened.get(name):
+            yield _FORMAT_OF_TAG.get(name, "heading"), (opened[name].pop(), at)
+
+
+def _emphases(page: str) -> Iterator[tuple[str, Span, Span]]:
+    """Opening and closing markers. Single and doubled ones of each character pair up on their own, innermost first."""
+    opened: dict[str, list[tuple[Span, bool]]] = {}
+    for at, found in _by_paragraph(page, _MARKERS):
+        if found is None:
+            opened.clear()
+            continue
+        run = found[0]
+        if run[0] == "\\" or len(run) > 3:
+            continue
+        before, after = page[at - 1 : at], page[found.end() : found.end() + 1]
+        word_before, word_after = before.isalnum(), after.isalnum()
+        for width, name in ((2, "bold"), (1, "italic")):
+            if len(run) not in (width, 3):
+                continue
+            stack = opened.setdefault(run[0] * width, [])
+            # `a**b**c`: doubled asterisks that touch a word outside on both ends are text.
+            touching = run == "**" or run == "***"
+            if before.strip() and stack and not (word_after and (not touching or stack[-1][1])):
+                yield name, stack.pop()[0], found.span()
+            elif after.strip() and (not word_before or touching):
+                stack.append((found.span(), word_before))
+
+
+def _by_paragraph(page: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, re.Match[str] | None]]:
+    """Each match with its start; None where a paragraph ends."""
+    ends = [end.start() for end in _PARAGRAPH_END.finditer(page)]
+    ends.reverse()
+    for found in pattern.finditer(page):
+        while ends and ends[-1] <= found.start():
+            yield ends.pop(), None
+        yield found.start(), found
+
+
+def _union(spans: list[Span]) -> list[Span]:
+    """The outermost stretches; ones that overlap are one, so that all of them are no longer than the page."""
+    merged: list[Span] = []
+    for start, stop in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((start, stop))
+    return merged

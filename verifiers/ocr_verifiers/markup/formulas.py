@@ -1,0 +1,95 @@
+r"""The formulas of a page.
+
+Strict mode reads from left to right: `\(..\)`, `\[..\]`, `$$..$$`, `$..$` and bare environments (`equation`, `align`,
+...); what lies inside one is not looked at again. `\$` is a dollar sign and `\\` a line break, also before `[`.
+A single dollar sign opens a formula only if the next one closes it: no blank line between, white space inside both
+signs or inside neither, and no digit after the second, so that `$5 and $10` are prices. `$\(..\)$` is `\(..\)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_ENVIRONMENTS = {
+    "equation": None,
+    "displaymath": None,
+    "math": None,
+    "align": "aligned",
+    "alignat": "alignedat",
+    "eqnarray": "aligned",
+    "flalign": "aligned",
+    "gather": "gathered",
+    "multline": "gathered",
+}
+"""Environments that stand for themselves in LaTeX, and those by which KaTeX sets them within a formula."""
+_NAMES = "|".join(_ENVIRONMENTS)
+_OPENER = re.compile(rf"\\\\|\\\$|\\\(|\\\[|\$\$|\$|\\begin\{{((?:{_NAMES})\*?)\}}")
+_ENVIRONMENT = re.compile(rf"\\(begin|end)\{{({_NAMES})\*?\}}")
+_LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
+_AFTER_DOLLAR = re.compile(r"[ \t]?\d")
+
+
+class Formula(NamedTuple):
+    """A formula on a page."""
+
+    latex: str
+    """Between its delimiters; an environment with them."""
+    in_dollars: bool
+
+
+def find_formulas(text: str) -> tuple[Formula, ...]:
+    """The formulas of `text` in reading order, blank ones left out; in linear time."""
+    return tuple(formula for _, _, formula in locate_formulas(text))
+
+
+def locate_formulas(text: str) -> Iterator[tuple[int, int, Formula]]:
+    """The same with where each starts and ends, delimiters included."""
+    unclosed: set[str] = set()
+    position = 0
+    while opener := _OPENER.search(text, position):
+        position = opener.end()
+        mark = opener[0]
+        closer = {r"\(": r"\)", r"\[": r"\]", "$$": "$$", "$": "$"}.get(mark, "")
+        if opener[1]:
+            closer = rf"\end{{{opener[1]}}}"
+        if not closer or closer in unclosed:
+            continue
+        end = _closing_dollar(text, position) if mark == "$" else text.find(closer, position)
+        if end < 0:
+            if mark != "$":
+                unclosed.add(closer)
+            continue
+        latex = text[opener.start() : end + len(closer)] if opener[1] else text[position:end]
+        latex = latex.strip()
+        doubled = mark.startswith("$") and (latex[:2], latex[-2:]) in ((r"\(", r"\)"), (r"\[", r"\]"))
+        if doubled:
+            latex = latex[2:-2].strip()
+        position = end + len(closer)
+        if latex:
+            yield opener.start(), position, Formula(latex, mark.startswith("$") and not doubled)
+
+
+def _closing_dollar(text: str, start: int) -> int:
+    """Where the dollar sign is that closes a formula opened before `start`; -1 if that one opened none."""
+    end = text.find("$", start)
+    while end > start and text[end - 1] == "\\":
+        end = text.find("$", end + 1)
+    if end <= start:
+        return -1
+    spaced = text[start].isspace(), text[end - 1].isspace()
+    if spaced[0] != spaced[1] or _AFTER_DOLLAR.match(text, end + 1) or _BLANK_LINE.search(text, start, end):
+        return -1
+    return end
+
+
+def plain(latex: str) -> str:
+    r"""Without labels, and in environments that KaTeX sets anywhere: `align*` is `aligned`, `equation` its content."""
+
+    def inner(found: re.Match[str]) -> str:
+        name = _ENVIRONMENTS[found[2]]
+        return rf"\{found[1]}{{{name}}}" if name else ""
+
+    return _ENVIRONMENT.sub(inner, _LABEL.sub("", latex)).strip()

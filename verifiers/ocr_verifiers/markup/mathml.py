@@ -1,0 +1,281 @@
+r"""Formulas as they print: KaTeX's MathML, reduced to rows of tokens, compared for equality and containment.
+
+A row is what stands side by side. Its tokens are characters, whole numbers, and structures, which hold rows again:
+scripts, fractions, roots, accents, tables. What does not print, or prints alike, is gone: braces, spaces, phantoms,
+colours, the size of delimiters, equation numbers, the alignment of equations, italic against upright letters (so
+that `\sin`, `\mathrm{sin}` and `sin` are one). Bold, double-struck, script and Fraktur letters are
+letters of their own.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from ocr_verifiers.markup.formulas import plain
+from ocr_verifiers.markup.katex import render
+from ocr_verifiers.text.normalize import nfc
+
+CACHED_FORMULAS = 20_000
+CACHED_COMPARISONS = 50_000
+
+Token = Any
+"""A string, or a tuple of a structure's name and its rows, themselves tuples of tokens."""
+
+_TRANSPARENT = frozenset({"mrow", "mstyle", "mpadded", "math", "semantics", "mtd"})
+_UNSEEN = frozenset({"mphantom", "annotation", "none"})
+_STYLES = {
+    "bold": "bold",
+    "bold-italic": "bold",
+    "double-struck": "double-struck",
+    "script": "script",
+    "bold-script": "script",
+    "fraktur": "fraktur",
+    "bold-fraktur": "fraktur",
+}
+_ALIKE = str.maketrans(
+    {
+        **dict.fromkeys("∣❘", "|"),
+        **dict.fromkeys("∥", "‖"),
+        **dict.fromkeys("-‐‑", "−"),
+        **dict.fromkeys("*", "∗"),
+        **dict.fromkeys("'’", "′"),
+        "\u00b5": "μ",
+        "″": "′′",
+        "‴": "′′′",
+    }
+)
+_WITH_LIMITS = frozenset("∑∏∐⋃⋂⋁⋀⨀⨁⨂⨄⨆∫∬∭∮∯∰")
+_NARROW = {"‾": "ˉ", "→": "⃗"}
+"""Stretched accents and their narrow forms, which over one letter print alike."""
+_LETTERS = dict(zip(map(ord, "ℂℍℕℙℚℝℤ"), "CHNPQRZ", strict=True))
+_DOUBLE_STRUCK = re.compile("[ℂℍℕℙℚℝℤ]")
+"""KaTeX sets these as plain letters."""
+_LINE = ("newline",)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What stands side by side, and where in it a shorter formula may neither begin nor end."""
+
+    tokens: tuple[Token, ...]
+    glued: frozenset[int]
+    """Positions between the letters of a word and between a base and its scripts: 0 is before the first token."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula as it prints."""
+
+    whole: tuple[Token, ...] = ()
+    rows: tuple[Row, ...] = ()
+    """The formula itself and every row inside its structures."""
+    error: str | None = None
+    """Why it cannot be rendered."""
+
+
+def spelt(latex: str) -> str:
+    """What KaTeX is given first for a formula of a page or a test."""
+    latex = plain(latex)
+    return _DOUBLE_STRUCK.sub(r"{\\mathbb \g<0>}", latex).translate(_LETTERS)
+
+
+@lru_cache(maxsize=CACHED_FORMULAS)
+def printed(latex: str) -> Formula:
+    """The rows of a formula in LaTeX."""
+    rendered = render(spelt(latex))
+    if rendered.error is not None:
+        rendered = render(plain(latex))  # within \text, \mathbb is an error
+    if rendered.error is not None:
+        return Formula(error=rendered.error)
+    try:
+        root = ET.fromstring(f"<math>{rendered.mathml}</math>")
+    except (ET.ParseError, UnicodeEncodeError):
+        return Formula(error="it holds characters that XML cannot hold")
+    reader = _Reader()
+    whole = reader.row(root)
+    if not whole:
+        return Formula(error="nothing of it prints")
+    return Formula(whole, tuple(reader.rows))
+
+
+@lru_cache(maxsize=CACHED_COMPARISONS)
+def contains(formula: str, reference: str) -> bool:
+    """True if `reference` prints like `formula` or like side-by-side parts of it; False if either does not render.
+
+    A part is contiguous and whole: `x` is not in `x^2`, `1` not in `12`, `s` not in `\\sin`, `b+c` in `\\frac{a}{b+c}`.
+    """
+    sought, given = printed(reference), printed(formula)
+    if sought.error is not None or given.error is not None:
+        return False
+    if sought.whole == given.whole:
+        return True
+    codes: dict[Token, str] = {}
+    needle = _coded(sought.whole, codes)
+    return any(_found(needle, row, _coded(row.tokens, codes)) for row in given.rows)
+
+
+def _coded(tokens: tuple[Token, ...], codes: dict[Token, str]) -> str:
+    """One character per token, equal for equal tokens: rows are searched as strings."""
+    return "".join([codes.setdefault(token, chr(len(codes) + 0xE000)) for token in tokens])
+
+
+def _found(needle: str, row: Row, haystack: str) -> bool:
+    start = haystack.find(needle)
+    while start >= 0:
+        if start not in row.glued and start + len(needle) not in row.glued:
+            return True
+        start = haystack.find(needle, start + 1)
+    return False
+
+
+class _Reader:
+    """Reads MathML elements into rows and keeps every row that it closes."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def row(self, *elements: ET.Element) -> tuple[Token, ...]:
+        """The tokens of the elements side by side, as a row of their own."""
+        tokens: list[Token] = []
+        glued: set[int] = set()
+        for element in elements:
+            self._read(element, tokens, glued)
+        if _LINE in tokens:
+            return self._lines(tokens, glued)
+        row = Row(tuple(tokens), frozenset(glued))
+        self.rows.append(row)
+        return row.tokens
+
+    def _lines(self, tokens: list[Token], glued: set[int]) -> tuple[Token, ...]:
+        lines = []
+        breaks = [-1, *(i for i, token in enumerate(tokens) if token == _LINE), len(tokens)]
+        for start, end in pairwise(breaks):
+            line = Row(tuple(tokens[start + 1 : end]), frozenset(i - start - 1 for i in glued if start < i < end))
+            if line.tokens:
+                lines.append(line)
+        self.rows += lines
+        return (("table", *((line.tokens,) for line in lines)),)
+
+    def _read(self, element: ET.Element, tokens: list[Token], glued: set[int]) -> None:
+        tag, children = element.tag, list(element)
+        if tag in _UNSEEN:
+            return
+        if tag in _TRANSPARENT:
+            for child in children:
+                self._read(child, tokens, glued)
+        elif tag in ("mi", "mo", "mn", "mtext", "ms"):
+            self._characters(element, tokens, glued)
+        elif tag == "mspace":
+            if element.get("linebreak") == "newline":
+                tokens.append(_LINE)
+        elif tag in ("msub", "msup", "msubsup", "munder", "mover", "munderover"):
+            self._scripts(element, tokens, glued)
+        elif tag == "mfrac":
+            name = "stack" if element.get("linethickness", "").startswith("0") else "fraction"
+            tokens.append((name, *(self.row(child) for child in children)))
+        elif tag == "msqrt":
+            tokens.append(("root", self.row(*children)))
+        elif tag == "mtable":
+            self._table(element, tokens, glued)
+        elif tag == "menclose":
+            tokens.append((f"enclosed {element.get('notation', '')}", self.row(*children)))
+        else:
+            tokens.append((tag, *(self.row(child) for child in children)))
+
+    def _characters(self, element: ET.Element, tokens: list[Token], glued: set[int]) -> None:
+        text = nfc("".join(element.itertext()))  # = and a long solidus are ≠
+        style = _STYLES.get(element.get("mathvariant", ""), "")
+        upright = element.tag == "mtext" or element.get("mathvariant") == "normal" or len(text) > 1
+        start = len(tokens)
+        if element.tag == "mn":
+            if start and _is_number(tokens[-1]):
+                tokens[-1] += text  # 12 in two groups prints like 12 in one
+            else:
+                tokens.append(text)
+            return
+        for character in text:
+            letter, letter_style = _letter(character)
+            if letter.isspace() or unicodedata.category(letter[:1] or " ") in ("Cf", "Cc"):
+                continue
+            for part in letter.translate(_ALIKE):
+                if part.isdigit() and tokens and _is_number(tokens[-1]) and (len(tokens) > start):
+                    tokens[-1] += part
+                    continue
+                named = letter_style or style
+                if upright and part.isalpha() and tokens and _is_letter(tokens[-1]) and len(tokens) > start:
+                    glued.add(len(tokens))
+                tokens.append(f"{named} {part}" if named else part)
+
+    def _scripts(self, element: ET.Element, tokens: list[Token], glued: set[int]) -> None:
+        base, *scripts = list(element)
+        if element.get("accent") == "true" or element.get("accentunder") == "true":
+            tokens.append(self._accent(element, base, scripts[0]))
+            return
+        before = len(tokens), tokens[-1:]
+        self._read(base, tokens, glued)
+        limits = "".join(base.itertext()).replace("\u2061", "").strip()
+        beside = element.tag.startswith("ms") or limits in _WITH_LIMITS or (limits.isalpha() and len(limits) > 1)
+        names = {
+            "msub": ("sub",),
+            "msup": ("sup",),
+            "munder": ("sub" if beside else "under",),
+            "mover": ("sup" if beside else "over",),
+        }.get(element.tag, ("sub", "sup") if beside else ("under", "over"))
+        for name, script in zip(names, scripts, strict=False):
+            content = self.row(script)
+            if not content:
+                continue
+            if (len(tokens), tokens[-1:]) != before:
+                glued.add(len(tokens))
+            tokens.append((name, content))
+
+    def _accent(self, element: ET.Element, base: ET.Element, mark: ET.Element) -> Token:
+        content, sign = self.row(base), "".join(mark.itertext())
+        wide = mark.get("stretchy") == "true"
+        if len(content) == 1:
+            sign, wide = _NARROW.get(sign, sign), False
+        return (f"{element.tag} {'wide ' if wide else ''}{sign}", content)
+
+    def _table(self, table: ET.Element, tokens: list[Token], glued: set[int]) -> None:
+        if table.get("width") == "100%":  # an equation with its number, which is not part of it
+            cells = table.findall("./mtr/mtd")
+            for cell in cells[1:2]:
+                self._read(cell, tokens, glued)
+            return
+        aligned = set(table.get("columnspacing", "1em").split()) <= {"0em", "1em"} and (
+            table.get("columnspacing", "").startswith("0em")
+        )
+        lines = [list(line) for line in table]
+        if aligned and len(lines) == 1:
+            for cell in lines[0]:
+                self._read(cell, tokens, glued)
+            return
+        rows = []
+        for line in lines:
+            cells_of_line = (self.row(*line),) if aligned or len(line) == 1 else tuple(self.row(cell) for cell in line)
+            if any(cells_of_line):
+                rows.append(cells_of_line)
+        tokens.append(("table", *rows))
+
+
+def _letter(character: str) -> tuple[str, str]:
+    """A character's plain letter and its style: ℝ is a double-struck R, as in `\\mathbb{R}`."""
+    if not ("\U0001d400" <= character <= "\U0001d7ff" or character in "ℂℍℕℙℚℝℤℬℰℱℋℐℒℳℛℭℌℑℜℨ"):
+        return character, ""
+    name = unicodedata.name(character, "")
+    style = next((s for s in ("bold", "double-struck", "script", "fraktur", "black-letter") if s.upper() in name), "")
+    return unicodedata.normalize("NFKC", character), "fraktur" if style == "black-letter" else style
+
+
+def _is_number(token: Token) -> bool:
+    return isinstance(token, str) and token[:1].isdigit()
+
+
+def _is_letter(token: Token) -> bool:
+    return isinstance(token, str) and len(token) == 1 and token.isalpha()

@@ -1,0 +1,1 @@
+"""Markup as olmOCR reads it."""

@@ -1,0 +1,24 @@
+"""Formulas as olmOCR finds them."""
+
+from __future__ import annotations
+
+_OLMOCR = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"))
+
+
+def olmocr_formulas(text: str, ignore_dollar_delimited: bool = False) -> tuple[str, ...]:
+    r"""As olmOCR-bench finds them: every `\(..\)`, then `\[..\]`, `$$..$$` and `$..$`, each cut out before the next.
+
+    A price in dollars shifts the pairs after it, and cutting joins what stood around a formula: its quirks.
+    """
+    formulas: list[str] = []
+    for opener, closer in _OLMOCR[: 2 if ignore_dollar_delimited else 4]:
+        kept, position = [], 0
+        while (start := text.find(opener, position)) >= 0:
+            end = text.find(closer, start + len(opener))
+            if end < 0:
+                break
+            formulas.append(text[start + len(opener) : end].strip())
+            kept.append(text[position:start])
+            position = end + len(closer)
+        text = "".join([*kept, text[position:]])
+    return tuple(formulas)

@@ -1,0 +1,227 @@
+"""The tables of a page, as a reader would see them: GitHub's markdown tables, and HTML tables by HTML's rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from ocr_verifiers.markup.grid import Budget, Cell, Grid, Tables, TableTooLargeError
+from ocr_verifiers.text.normalize import references, strict
+
+MAX_COLSPAN = 1000
+"""HTML's own bound."""
+
+_PIPE = re.compile(r"(?<!\\)\|")
+_RULE = re.compile(r"\s*+\|?\s*+:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+")
+_TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9]*)((?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*')*+)?)>""")
+_SPAN = re.compile(
+    r"""(?:^|[\s"'/])(rowspan|colspan)\s*+=\s*+["']?\s*+([0-9]{1,9})(?![0-9])""", re.ASCII | re.IGNORECASE
+)
+
+_PLAIN = re.compile(r"(?:[A-Za-z0-9.,:;%()/+'\"-]+ ?)*+(?<! )", re.ASCII)
+"""Most cells read like this: nothing in them has another spelling."""
+
+# A whole cell that is one formula is that formula; and plain characters stand for the commands that mean them.
+_DELIMITED = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+)\\\)|\\\[(.+)\\\]", re.DOTALL)
+_SYMBOLS = dict(
+    pair.split("=")
+    for pair in (
+        "alpha=α beta=β gamma=γ delta=δ epsilon=ε lambda=λ mu=μ pi=π sigma=σ theta=θ omega=ω Delta=Δ Sigma=Σ Omega=Ω "
+        "pm=± times=× cdot=· leq=≤ le=≤ geq=≥ ge=≥ neq=≠ ne=≠ approx=≈ infty=∞ rightarrow=→ to=→ dagger=† ast=* "
+        "circ=° degree=°"
+    ).split()
+)
+_COMMAND = re.compile(r"\\([A-Za-z]+)(?![A-Za-z]) ?")
+_ESCAPED = re.compile(r"\\([%$&#_|{}])")
+_SCRIPT = re.compile(r"[\^_](?:\{([^{}]*)\}|(\w|[^\w\s{}]))")
+_SCRIPT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉⁺⁻₊₋", "01234567890123456789+-+-")
+
+
+def find_tables(text: str) -> Tables:
+    """The markdown and HTML tables of a text, those in code fences too: many models fence all that they write."""
+    budget = Budget(len(text))
+    try:
+        return Tables([*_markdown_grids(text, budget), *_html_grids(text, budget)])
+    except TableTooLargeError as error:
+        return Tables([], str(error))
+
+
+def find_html_tables(text: str) -> Tables:
+    """The HTML tables alone."""
+    try:
+        return Tables(list(_html_grids(text, Budget(len(text)))))
+    except TableTooLargeError as error:
+        return Tables([], str(error))
+
+
+def cell_text(text: str) -> str:
+    """A cell's text as it is compared: `strict`, without `\\` escapes, and without the ways to write a small formula.
+
+    `$\\pm 5$`, `\\(\\pm5\\)` and `±5` are equal, and so are `x²`, `x^2` in a formula and `x<sup>2</sup>`.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    text = strict(text)
+    if match := _DELIMITED.fullmatch(text):
+        text = next(group for group in match.groups() if group is not None).strip()
+        text = _SCRIPT.sub(r"\1\2", text)
+    if "\\" in text:
+        text = _ESCAPED.sub(r"\1", _COMMAND.sub(lambda m: _SYMBOLS.get(m[1], m[0]), text))
+    return text.translate(_SCRIPT_DIGITS)
+
+
+def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
+    """Lines with pipes whose second one is a rule of dashes: a heading row, the rule, and rows of any length.
+
+    Lines above the heading row are no part of it; a further line of dashes is a row of dashes.
+    """
+    if "|" not in text or "-" not in text:
+        return
+    for has_pipe, group in groupby(text.splitlines(), lambda line: "|" in line):
+        if not has_pipe:
+            continue
+        lines = list(group)
+        rule = next((i for i, line in enumerate(lines) if i > 0 and is_rule(line)), None)
+        if rule is None:
+            continue
+        rows = [_markdown_cells(line) for line in (lines[rule - 1], *lines[rule + 1 :])]
+        yield Grid(
+            [[Cell(text, r == 0 or c == 0) for c, text in enumerate(cells)] for r, cells in enumerate(rows)], budget
+        )
+
+
+def is_rule(line: str) -> bool:
+    """True for the line of dashes that makes a table of the line above it."""
+    return _RULE.fullmatch(line) is not None
+
+
+def _markdown_cells(line: str) -> list[str]:
+    """The cells of a line: between pipes, but not `\\|`. As on GitHub, a pipe in `code` separates cells too."""
+    texts = _PIPE.split(line.strip())
+    if len(texts) > 1 and not texts[0].strip():
+        del texts[0]
+    if len(texts) > 1 and not texts[-1].strip():
+        del texts[-1]
+    return [cell_text(text.replace("\\|", "|")) for text in texts]
+
+
+@dataclass
+class _OpenTable:
+    rows: list[list[_OpenCell]] = field(default_factory=list)
+    row: list[_OpenCell] | None = None
+    cell: _OpenCell | None = None
+    in_head: bool = False
+
+
+@dataclass
+class _OpenCell:
+    heading: bool
+    rowspan: int | None
+    colspan: int
+    parts: list[str] = field(default_factory=list)
+
+
+def _html_grids(text: str, budget: Budget) -> Iterator[Grid]:
+    for table in _html_tables(text):
+        rows = []
+        for number, row in enumerate(table.rows):
+            below = len(table.rows) - number
+            rows.append(
+                [
+                    Cell(
+                        cell_text("".join(cell.parts)),
+                        cell.heading,
+                        below if cell.rowspan == 0 else min(cell.rowspan or 1, below),
+                        cell.colspan,
+                    )
+                    for cell in row
+                ]
+            )
+        yield Grid(rows, budget)
+
+
+def _html_tables(text: str) -> list[_OpenTable]:
+    """The tables in the order of their tags. A cell has its own text; that of a table within it is that table's.
+
+    As in HTML, a cell ends where the next cell, row or table end begins, and a row likewise; cells without a row
+    are in one. A comment or a script is no text, and one that does not end hides the rest. A tag with `<` among
+    its attributes is text.
+    """
+    found: list[_OpenTable] = []
+    if "<table" not in text.lower():
+        return found
+    text = visible(text)
+    stack: list[_OpenTable] = []
+    position = 0
+    for match in _TAG.finditer(text):
+        table = stack[-1] if stack else None
+        if table and table.cell and match.start() > position:
+            table.cell.parts.append(references(text[position : match.start()]))
+        position = match.end()
+        closing, name, attributes = match.groups()
+        name = name.lower()
+        if name == "table":
+            if not closing:
+                stack.append(_OpenTable())
+                found.append(stack[-1])
+            elif stack:
+                stack.pop()
+        elif table is None:
+            continue
+        elif name in ("td", "th"):
+            table.cell = None
+            if not closing:
+                if table.row is None:
+                    table.row = []
+                    table.rows.append(table.row)
+                spans = {key.lower(): int(value) for key, value in _SPAN.findall(attributes)} if attributes else {}
+                table.cell = _OpenCell(
+                    name == "th" or table.in_head,
+                    spans.get("rowspan"),
+                    min(MAX_COLSPAN, max(1, spans.get("colspan", 1))),
+                )
+                table.row.append(table.cell)
+        elif name == "tr":
+            table.cell = table.row = None
+            if not closing:
+                table.row = []
+                table.rows.append(table.row)
+        elif name in ("thead", "tbody", "tfoot"):
+            table.cell = table.row = None
+            table.in_head = name == "thead" and not closing
+        elif name == "caption":
+            table.cell = None
+        elif table.cell and name in ("br", "p", "div", "li"):
+            table.cell.parts.append(" ")
+    if stack and stack[-1].cell:
+        stack[-1].cell.parts.append(references(text[position:]))
+    return found
+
+
+_HIDDEN = re.compile(r"<!--|<(script|style|template)(?=[\s/>])", re.ASCII | re.IGNORECASE)
+
+
+def visible(text: str) -> str:
+    """The text without comments and scripts; one that is not closed hides all that follows."""
+    kept = []
+    position = 0
+    lower = ""
+    while match := _HIDDEN.search(text, position):
+        kept.append(text[position : match.start()])
+        if match[1]:
+            lower = lower or text.translate(_LOWER)
+            end = lower.find(f"</{match[1].lower()}", match.end())
+            close = text.find(">", end) + 1 if end >= 0 else 0
+        else:
+            close = text.find("-->", match.start() + 2)
+            close = close + 3 if close >= 0 else 0
+        if not close:
+            return "".join(kept)
+        position = close
+    kept.append(text[position:])
+    return "".join(kept)
+
+
+_LOWER = str.maketrans({letter: letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"})

@@ -1,0 +1,1 @@
+"""Transcriptions to rewards: rubrics and their parts."""

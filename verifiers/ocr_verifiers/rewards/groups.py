@@ -1,0 +1,110 @@
+"""Groups: the completions of one page, scored with what is known of it. JSON Lines in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+from ocr_verifiers.files.jsonl import RecordError
+from ocr_verifiers.rewards.rubric import Rubric, Score
+from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.unit_tests.records import UnitTest, parse_test
+from ocr_verifiers.unit_tests.run import Compat
+
+FIELDS = ("id", "reference", "tests", "completions", "finished")
+
+OLMOCR = Rubric(weights={"pass_rate": 1.0}, gates={}, compat="olmocr")
+"""olmOCR's own reward: the share of tests that pass, by its own verdicts."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One page: what is known of it, and its completions."""
+
+    where: str
+    """Opens error messages: `rollout.jsonl:17`."""
+    id: str | int
+    reference: str | None
+    """The true transcription; None where there is none."""
+    tests: tuple[UnitTest, ...]
+    completions: tuple[str, ...]
+    finished: tuple[bool, ...]
+    """For each completion: False if it was cut off."""
+
+    @cached_property
+    def distinct(self) -> tuple[tuple[str, bool], ...]:
+        """Each different completion once, with whether it was finished, in order of first appearance."""
+        return tuple(dict.fromkeys(zip(self.completions, self.finished, strict=True)))
+
+    def spread(self, scores: Sequence[Score]) -> list[Score]:
+        """The scores of `distinct`, handed to every completion."""
+        known = dict(zip(self.distinct, scores, strict=True))
+        return [known[key] for key in zip(self.completions, self.finished, strict=True)]
+
+
+def score_groups(rubric: Rubric, groups: Iterable[Group]) -> Iterator[tuple[Group, list[Score]]]:
+    """Each group with the scores of its completions, in order; identical completions are scored once."""
+    for group in groups:
+        try:
+            prepared = rubric.prepare(group.reference, group.tests)
+            scores = [prepared.score(text, finished) for text, finished in group.distinct]
+        except ValueError as error:
+            raise ValueError(f"{group.where}: {error}") from error
+        yield group, group.spread(scores)
+
+
+def read_groups(rows: Iterable[tuple[int, dict[str, Any]]], name: str, compat: Compat | None = None) -> Iterator[Group]:
+    """Groups from numbered objects (`read_jsonl`); `name` opens error messages. Other fields are the writer's own.
+
+    A RecordError for a field of the wrong type, for a misspelt one, and for a group with neither reference nor tests.
+    """
+    for number, row in rows:
+        yield _group(row, f"{name}:{number}", compat)
+
+
+def _group(row: dict[str, Any], where: str, compat: Compat | None) -> Group:
+    for given in row.keys() - set(FIELDS):
+        near = get_close_matches(given, set(FIELDS) - row.keys(), n=1, cutoff=0.8)
+        if near:
+            raise RecordError(f'{where}: unknown field {shown(given)}; did you mean "{near[0]}"?')
+    identity, reference, completions = row.get("id"), row.get("reference"), row.get("completions")
+    if not isinstance(identity, str | int) or isinstance(identity, bool):
+        raise RecordError(f'{where}: "id" must be a string or an integer')
+    if not isinstance(reference, str | None):
+        raise RecordError(f'{where}: "reference" must be a string, or be left out')
+    if not isinstance(completions, list) or not all(isinstance(text, str) for text in completions):
+        raise RecordError(f'{where}: "completions" must be a list of strings')
+    finished = row.get("finished")
+    finished = [True] * len(completions) if finished is None else finished
+    if not isinstance(finished, list) or [type(flag) for flag in finished] != [bool] * len(completions):
+        raise RecordError(f'{where}: "finished" must be a list of true or false, one for each completion')
+    tests = parse_tests(row.get("tests"), where, compat)
+    if reference is None and not tests:
+        raise RecordError(f'{where}: has neither "reference" nor "tests"; there is nothing to score with')
+    return Group(where, identity, reference, tests, tuple(completions), tuple(finished))
+
+
+def parse_tests(records: object, where: str, compat: Compat | None = None) -> tuple[UnitTest, ...]:
+    """A list of unit test records; None is the empty one. Errors name the test's place in it, from 1."""
+    if records is None:
+        return ()
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise RecordError(f'{where}: "tests" must be a list of objects, one for each unit test')
+    return tuple(parse_test(record, f"{where}, test {i}", compat) for i, record in enumerate(records, 1))
+
+
+def group_row(group: Group, scores: Sequence[Score]) -> dict[str, Any]:
+    """What is written of a scored group. Verdicts are in the order of the tests, without those that were not run."""
+    return {"id": group.id, "completions": [_score_row(score) for score in scores]}
+
+
+def _score_row(score: Score) -> dict[str, Any]:
+    row = {
+        "reward": score.reward,
+        "parts": dict(score.parts),
+        "verdicts": [{"id": test.id, "passed": verdict.passed, "why": verdict.why} for test, verdict in score.verdicts],
+    }
+    return row | {"why": score.trouble} if score.trouble else row

@@ -1,0 +1,328 @@
+"""The reward of a completion: a weighted mean of quality parts, times gates.
+
+    reward = (sum of weight * part / sum of weight, over the parts that apply) * product of gates
+
+Parts say how good the transcription is, each in [0, 1]. Those that compare it with a reference:
+    similarity       1 - edit distance / length of the longer text, in characters;  word_similarity: in words
+    exact            1 if reference and completion are equal after normalisation, else 0
+    length           characters of the shorter text / those of the longer one
+    numbers          F1 of the numbers;  applies where the reference has any
+    paragraphs       1 - difference in their number / the reference's;  0 from twice as many on
+    reading_order    share of the pairs of paragraphs that are there, in order
+    prose, formulas, tables      each format by its own measure;  apply where the reference has it
+    format_decoupled these three, weighed by their shares of the reference's characters
+Those of tests apply where a test exists:
+    pass_rate        tests passed / tests;  pass_rate_macro: the mean of that over the kinds of tests
+And one of form:
+    front_matter     0 if it is missing or wrong in form, else 0.5 + 0.5 * share of the fields that the reference has
+                     too;  applies where the reference has front matter, or the rubric weighs this part
+Front matter is taken off completion and reference before anything else is scored.
+
+Tests find what is on the page and miss what should not be there, so that passing them pays at most
+    max(0.35, similarity)    where there is a reference
+    max(0.35, coherence)     where there is none: see `coherence`
+The reward takes the lesser value; the part is reported as it is.
+
+Gates say what is wrong with its form; each multiplies by 1, or by its factor in (0, 1] when it closes:
+    end          the completion was cut off
+    repetition   the completion loops
+Gates never add: form alone earns nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import get_args
+
+from ocr_verifiers.markup.front_matter import Scalar, front_matter_score, split_front_matter
+from ocr_verifiers.rewards.coherence import Asked, Coherence, asked_for, coherence
+from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
+from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
+from ocr_verifiers.text.normalize import normalize
+from ocr_verifiers.text.repetition import MAX_REPEATS
+from ocr_verifiers.text.suggestions import suggestion
+from ocr_verifiers.unit_tests.checks.baseline import baseline
+from ocr_verifiers.unit_tests.loops import judge_loops
+from ocr_verifiers.unit_tests.page import PreparedPage
+from ocr_verifiers.unit_tests.records import BaselineTest, UnitTest
+from ocr_verifiers.unit_tests.run import Compat, run_test
+from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
+
+PARTS = (*REFERENCE_PARTS, *TEST_PARTS, "front_matter")
+GATES = ("end", "repetition")
+ALWAYS = ("similarity", "exact")
+"""Parts that are reported of every page with a reference, weighed or not; the others only where they are named."""
+RUBRICS = Path(__file__).with_name("rubrics")
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a completion earned, and why."""
+
+    reward: float
+    """In [0, 1]."""
+    parts: Mapping[str, float]
+    """Each quality part that applies and is named or cheap, and each gate's factor (1 when open), by name."""
+    verdicts: tuple[tuple[UnitTest, Verdict], ...] = ()
+    """The tests that were run, in the order given."""
+    char_edits: EditCounts | None = None
+    """None without a reference."""
+    word_edits: EditCounts | None = None
+    trouble: str = ""
+    """Why there are no parts (scoring took too long, say): the reward is 0 then, and every test failed."""
+    why: Mapping[str, str] = field(default_factory=dict)
+    """The reason of each part that is 0, of each that pays less than it is, and of each closed gate, by name."""
+
+    @property
+    def passed(self) -> int:
+        """How many scored tests passed."""
+        return sum(verdict.passed for _, verdict in self.verdicts)
+
+    @property
+    def scored_tests(self) -> int:
+        """How many tests were scored."""
+        return len(self.verdicts)
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """How completions are scored. Frozen: one rubric serves all pages."""
+
+    weights: Mapping[str, float] = field(default_factory=lambda: {"similarity": 1.0, "pass_rate": 1.0})
+    """Of the quality parts. A part that does not apply to a page leaves the mean."""
+    gates: Mapping[str, float] = field(default_factory=lambda: {"end": 0.5, "repetition": 0.5})
+    """The factor of each closed gate, in (0, 1]; a gate that is not named stays open."""
+    normalization: tuple[str, ...] = ("nfc", "whitespace")
+    """Applied to reference and completion before edits are counted; unit tests have their own."""
+    unit: Unit = "codepoint"
+    """What a character is, for similarity and CER."""
+    compat: Compat | None = None
+    """`olmocr`: its verdicts, holes included. Rejected tests are run, and `absent` pays on any page."""
+    unsupported: float = 0.35
+    """What passing tests pays at most on a page that is unlike its reference, or incoherent; 1: they pay in full.
+    Not with `compat`, whose tests pay as olmOCR's."""
+
+    def __post_init__(self) -> None:
+        _check_names("quality part", self.weights, PARTS)
+        _check_names("gate", self.gates, GATES)
+        if not all(math.isfinite(w) and w >= 0 for w in self.weights.values()) or not sum(self.weights.values()):
+            raise ValueError(f"weights are {dict(self.weights)}; write numbers >= 0, one of them positive")
+        if not all(0 < factor <= 1 for factor in self.gates.values()):
+            raise ValueError(f"gates are {dict(self.gates)}; write factors above 0 and up to 1")
+        if not 0 <= self.unsupported <= 1:
+            raise ValueError(f"unsupported is {self.unsupported}; write a number from 0 to 1")
+        check_unit(self.unit)
+        if self.compat is not None and self.compat not in get_args(Compat):
+            raise ValueError(f'unknown compat "{self.compat}"; {suggestion(str(self.compat), get_args(Compat))}')
+        object.__setattr__(self, "normalization", tuple(self.normalization))
+        normalize("", self.normalization)
+
+    def prepare(self, reference: str | None = None, tests: Sequence[UnitTest] = ()) -> PreparedReference:
+        """What is known of a page, normalised and sorted once for all its completions.
+
+        A page to which no weighted part applies cannot be scored: a ValueError. Rejected tests are left out.
+        """
+        scored = tuple(test for test in tests if self.compat or not test.rejected)
+        front = None if reference is None else split_front_matter(reference)
+        expected = None if front is None else front.fields
+        texts = None if front is None else ComparedText(front.body, self.normalization, self.unit)
+        applies = {*TEST_PARTS} if scored else set()
+        if expected is not None or self.weights.get("front_matter"):
+            applies.add("front_matter")
+        if texts is not None:  # a part that the reference has nothing of cannot compare it with itself either
+            itself = Comparison(texts, texts)
+            named = [name for name in REFERENCE_PARTS if name in self.weights]
+            applies |= {*ALWAYS, *(name for name in named if REFERENCE_PARTS[name](itself) is not None)}
+        weights = {name: weight for name, weight in self.weights.items() if name in applies}
+        if not any(weights.values()):
+            raise ValueError(
+                f"the page cannot be scored: it has {'no' if reference is None else 'a'} reference and "
+                f"{len(scored)} scored tests, and the rubric weighs {', '.join(self.weights)}"
+            )
+        return PreparedReference(
+            self,
+            texts,
+            expected,
+            weights,
+            "front_matter" in applies,
+            scored,
+            _guards(scored),
+            asked_for(scored),
+        )
+
+    def score(
+        self,
+        completion: str,
+        *,
+        reference: str | None = None,
+        tests: Sequence[UnitTest] = (),
+        finished: bool = True,
+    ) -> Score:
+        """The score of one completion; `prepare` once and score there when a page has several."""
+        return self.prepare(reference, tests).score(completion, finished)
+
+
+@dataclass(frozen=True)
+class PreparedReference:
+    """A page's reference and tests, ready to score its completions; made by `Rubric.prepare`."""
+
+    rubric: Rubric
+    reference: ComparedText | None
+    """Without its front matter."""
+    front_matter: Mapping[str, Scalar] | None
+    """The fields that the reference has."""
+    weights: Mapping[str, float]
+    """The rubric's, of the parts that apply."""
+    scores_front_matter: bool
+    tests: tuple[UnitTest, ...]
+    """Those that are run."""
+    guards: tuple[BaselineTest, ...]
+    """The baseline tests that a completion has to pass before an `absent` test pays."""
+    asked: Asked
+    """What the tests want on the page."""
+
+    def score(self, completion: str, finished: bool = True) -> Score:
+        """The score of one completion; `finished` is False for one that was cut off."""
+        page = PreparedPage(completion)
+        texts = self._compared(page)
+        verdicts = self._verdicts(page)
+        found = self._parts(page, texts, verdicts)
+        parts = {name: part.value for name, part in found.items()}
+        why = {name: part.why for name, part in found.items() if part.why}
+        worth = parts
+        if not self.rubric.compat and any(parts.get(name, 0) > self.rubric.unsupported for name in TEST_PARTS):
+            believed = self._believed(page, texts)
+            limit = max(self.rubric.unsupported, believed.value)
+            over = {name: limit for name in TEST_PARTS if name in parts and parts[name] > limit}
+            worth = parts | over
+            why |= dict.fromkeys(over, f"pays {limit:.3g}: {believed.why}")
+        reward = sum(weight * worth[name] for name, weight in self.weights.items()) / sum(self.weights.values())
+        closed = self._closed_gates(page, finished)
+        for name, factor in self.rubric.gates.items():
+            parts[name] = factor if name in closed else 1.0
+            reward *= parts[name]
+        why |= {name: reason for name, reason in closed.items() if name in self.rubric.gates}
+        return Score(
+            min(1.0, reward),  # a mean of ones may be more than one in its last digit
+            parts,
+            verdicts,
+            texts.characters if texts else None,
+            texts.words if texts else None,
+            why=why,
+        )
+
+    def _compared(self, page: PreparedPage) -> Comparison | None:
+        if self.reference is None:
+            return None
+        completion = ComparedText(page.body, self.rubric.normalization, self.rubric.unit)
+        return Comparison(self.reference, completion)
+
+    def _parts(
+        self, page: PreparedPage, texts: Comparison | None, verdicts: Sequence[tuple[UnitTest, Verdict]]
+    ) -> dict[str, PartValue]:
+        found: dict[str, PartValue] = {}
+        if texts is not None:
+            for name, compare in REFERENCE_PARTS.items():
+                part = compare(texts) if name in self.weights or name in ALWAYS else None
+                if part is not None:
+                    found[name] = part
+        if verdicts:
+            for name, sum_up in TEST_PARTS.items():
+                if name in self.weights or name == "pass_rate":
+                    found[name] = sum_up(verdicts)
+        if self.scores_front_matter:
+            value, reason = front_matter_score(page.front_matter, self.front_matter)
+            found["front_matter"] = PartValue(value, "" if value else reason)
+        return found
+
+    def _believed(self, page: PreparedPage, texts: Comparison | None) -> Coherence:
+        if texts is None:
+            return coherence(page, self.asked, max(guard.max_repeats for guard in self.guards))
+        similarity = texts.characters.similarity
+        return Coherence(similarity, f"the similarity to the reference is {similarity:.3g}")
+
+    def _closed_gates(self, page: PreparedPage, finished: bool) -> dict[str, str]:
+        """The gates that close, and why."""
+        closed = {} if finished else {"end": "the completion was cut off"}
+        loops = judge_loops(page.loops, MAX_REPEATS)
+        return closed if loops.passed else closed | {"repetition": loops.why}
+
+    def _verdicts(self, page: PreparedPage) -> tuple[tuple[UnitTest, Verdict], ...]:
+        """Each test's verdict, where an `absent` test passes only on a page that passes its baseline."""
+        guard = PASS
+        if not self.rubric.compat and any(test.type == "absent" for test in self.tests):
+            guard = next((v for v in (baseline(test, page) for test in self.guards) if not v.passed), PASS)
+        verdicts = []
+        for test in self.tests:
+            verdict = run_test(test, page, self.rubric.compat)
+            if test.type == "absent" and verdict.passed and not guard.passed:
+                verdict = fail(f"the page fails baseline: {guard.why}")
+            verdicts.append((test, verdict))
+        return tuple(verdicts)
+
+
+def _guards(tests: Sequence[UnitTest]) -> tuple[BaselineTest, ...]:
+    """The page's own baseline tests, or else the default one, which allows every script."""
+    own = tuple(test for test in tests if isinstance(test, BaselineTest))
+    return own or (BaselineTest(pdf="", page=1, id="", type="baseline"),)
+
+
+def load_rubric(name: str | Path) -> Rubric:
+    """A ready-made rubric by its name, or one from a TOML file by its path.
+
+    The file has the fields of `Rubric`, weights and gates as tables; what it leaves out is the default. A ValueError
+    with the file for what is not there, no TOML, a key that is unknown, or a value that makes no sense.
+    """
+    path = RUBRICS / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and path.suffix != ".toml":
+            names = ", ".join(rubric_names())
+            raise ValueError(f'no rubric "{name}"; write one of {names}, or the path of a TOML file') from error
+        raise ValueError(f"{path}: {getattr(error, 'strerror', None) or f'not valid TOML: {error}'}") from error
+    known = {each.name: each for each in fields(Rubric)}
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f'{path}: unknown key "{key}"; {suggestion(key, known)}')
+        if not _fits(key, value):
+            raise ValueError(f"{path}: {key} is {value!r}; write {_WRITTEN[key]}")
+    try:
+        return Rubric(**given)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def rubric_names() -> list[str]:
+    """The names of the ready-made rubrics."""
+    return sorted(path.stem for path in RUBRICS.glob("*.toml"))
+
+
+_WRITTEN = {
+    "weights": "a table of numbers",
+    "gates": "a table of numbers",
+    "normalization": "a list of names",
+    "unit": "a name",
+    "compat": "a name",
+    "unsupported": "a number from 0 to 1",
+}
+
+
+def _fits(key: str, value: object) -> bool:
+    if key in ("weights", "gates"):
+        return isinstance(value, dict) and all(type(number) in (int, float) for number in value.values())
+    if key == "normalization":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return type(value) in (int, float) if key == "unsupported" else isinstance(value, str)
+
+
+def _check_names(what: str, given: Mapping[str, float], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f'unknown {what} "{name}"; {suggestion(name, known)}')

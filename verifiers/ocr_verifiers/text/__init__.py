@@ -1,0 +1,1 @@
+"""Text alone: normalisation, edit distance, search, repetition, differences."""

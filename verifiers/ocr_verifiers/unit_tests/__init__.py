@@ -1,0 +1,1 @@
+"""Unit tests of transcriptions: records, the prepared page, checks and verdicts."""

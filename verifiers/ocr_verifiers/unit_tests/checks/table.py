@@ -1,0 +1,97 @@
+"""table: does a table of the page have a cell, with the neighbours and headings that it should have?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from rapidfuzz import process
+from rapidfuzz.distance import Levenshtein
+
+from ocr_verifiers.markup.grid import Direction, Grid, TableTooLargeError
+from ocr_verifiers.text.fuzzy_search import allowed_edits
+from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.unit_tests.page import PreparedPage
+from ocr_verifiers.unit_tests.records import TableTest
+from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
+
+_NEIGHBOURS: tuple[Direction, ...] = ("up", "down", "left", "right")
+_HEADINGS: Mapping[str, Direction] = {"top_heading": "up", "left_heading": "left"}
+RELATIONS = (*_NEIGHBOURS, *_HEADINGS)
+"""What a test may say of its cell, by field."""
+
+
+def table(test: TableTest, page: PreparedPage) -> Verdict:
+    """Passes if some table has the cell, and there every neighbour and heading that the test names.
+
+    Whole cells are compared, each within `max_diffs` Levenshtein edits and never more than half of its text.
+    """
+    tables = page.html_tables if test.ignore_markdown_tables else page.tables
+    if tables.trouble:
+        return fail(tables.trouble)
+    queries = test.queries
+    cell = queries["cell"]
+    expected = {name: _nearness(queries[name], test.max_diffs) for name in RELATIONS if queries[name]}
+    return judge_cell(test, tables.grids, lambda grid: _anchors(grid, cell, test.max_diffs), expected)
+
+
+def judge_cell(
+    test: TableTest,
+    grids: Sequence[Grid],
+    anchors: Callable[[Grid], Iterable[int]],
+    expected: Mapping[str, Callable[[str], bool]],
+) -> Verdict:
+    """Passes if one of the anchors, cells that read as the test's, has all that is expected around it.
+
+    A cell that spans rows or columns has several neighbours in a direction; one of them has to match.
+    """
+    if not grids:
+        return fail("no table on the page")
+    neighbours = [(direction, expected[direction]) for direction in _NEIGHBOURS if direction in expected]
+    anchor_found = False
+    missing: set[str] = set()
+    try:
+        for grid in grids:
+            headings = [
+                (name, grid.heading_search(direction, expected[name]))
+                for name, direction in _HEADINGS.items()
+                if name in expected
+            ]
+            for anchor in anchors(grid):
+                anchor_found = True
+                failed: str | None = next(
+                    (
+                        direction
+                        for direction, matches in neighbours
+                        if not any(matches(grid.cells[near].text) for near in grid.neighbours(anchor, direction))
+                    ),
+                    None,
+                ) or next((name for name, search in headings if not search(anchor)), None)
+                if failed is None:
+                    return PASS
+                missing.add(failed)
+    except TableTooLargeError as error:
+        return fail(str(error))
+    if not anchor_found:
+        return fail(f"no cell reads {shown(test.cell)}")
+    wanted = ", ".join(f"{name} {shown(getattr(test, name), 30)}" for name in RELATIONS if name in missing)
+    return fail(f"{shown(test.cell, 30)} is a cell, but nowhere with {wanted}")
+
+
+def _anchors(grid: Grid, cell: str, max_diffs: int) -> Iterator[int]:
+    """The cells that read as the one that is looked for."""
+    edits = allowed_edits(cell, max_diffs)
+    if edits == 0:
+        yield from grid.by_text.get(cell, ())
+        return
+    for text, _, _ in process.extract(
+        cell, grid.by_text.keys(), scorer=Levenshtein.distance, score_cutoff=edits, limit=None
+    ):
+        yield from grid.by_text[text]
+
+
+def _nearness(expected: str, max_diffs: int) -> Callable[[str], bool]:
+    """A function that says if a text is near enough to the expected one."""
+    edits = allowed_edits(expected, max_diffs)
+    if edits == 0:
+        return expected.__eq__
+    return lambda text: Levenshtein.distance(expected, text, score_cutoff=edits) <= edits
