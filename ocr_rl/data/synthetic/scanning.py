@@ -42,7 +42,7 @@ def displaced(page: Array, down: Array) -> Array:
     rows = np.clip(rows, 0, page.shape[0] - 1)
     above = rows.astype(np.int32)
     below = np.minimum(above + 1, page.shape[0] - 1)
-    part = rows - above
+    part = (rows - above).astype(np.float32)
     columns = np.arange(page.shape[1])[None, :]
     return page[above, columns] * (1 - part) + page[below, columns] * part
 
