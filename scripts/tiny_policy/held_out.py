@@ -1,7 +1,7 @@
 """Write held-out scans as a collection that `ocr-rl eval --data` reads: lines and pages that no training batch had.
 
 PYTHONPATH=scripts python -m tiny_policy.held_out runs/held_out --lines 200 --pages 40
-ocr-rl eval --model FOLDER --data runs/held_out
+ocr-rl eval FOLDER --data runs/held_out
 """
 
 from __future__ import annotations
