@@ -83,7 +83,7 @@ def test_the_size_of_micro_batches_does_not_change_the_step(policy, normalizer):
         metrics = update(policy, replace(recipe, train=replace(recipe.train, micro_batch_tokens=size)), rate=1e-4)[0]
         results.append((weights(policy), {name: value for name, value in metrics.items() if value is not None}))
     for after, metrics in results[1:]:
-        assert_all_close(after, results[0][0], 1e-6)
+        assert_all_close(after, results[0][0], 5e-6)  # Adam divides by tiny gradients: a twentieth of the step
         assert metrics == pytest.approx(results[0][1], rel=1e-4, abs=1e-6)
     assert not torch.equal(results[0][0]["lm_head.weight"], start["lm_head.weight"])
 
