@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 EffectFunction = Callable[..., Any]
+Center = tuple[str, float, float]
+"""A character, and the x and y of its centre in pixels."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ class Scan:
     image: Image
     """8-bit grey."""
     text: str
-    centers: tuple[tuple[str, float, float], ...]
-    """Where each character stands: (character of the text, x, y) in pixels."""
+    centers: tuple[Center, ...]
+    """Where each character of the text stands."""
 
 
 def render_scan(
@@ -137,20 +139,28 @@ def render_scan(
     around: tuple[str, str] | None = None,
 ) -> Scan:
     """One page. `around` are the lines above and below it, of which the frame may show a part."""
+    from PIL import Image
+
     rng = np.random.default_rng(Random(seed).getrandbits(64))
     ink, centers, em = _typed(rng, lines, font, look, frame, around)
+    page, centers = scanned(ink, centers, look, rng, em)
+    return Scan(Image.fromarray(to_bytes(page)), "\n".join(line.text for line in lines), tuple(centers))
+
+
+def scanned(
+    ink: Array, centers: Sequence[Center], look: Look, rng: np.random.Generator, em: float
+) -> tuple[Array, list[Center]]:
+    """Ink -> a page of grey levels, and where its characters stand once the sheet is bent."""
     bend = scanning.skew_curve(ink.shape[1], rng.uniform(*look.skew), rng, em)
     bend = bend + scanning.warp_curve(ink.shape[1], rng.uniform(*look.warp), rng, em)
+    centers = list(centers)
     if np.abs(bend).max() > 0.3:
         ink = scanning.displaced(ink, bend)
         centers = [(c, x, y + float(bend[min(max(int(x), 0), len(bend) - 1)])) for c, x, y in centers]
     ink = np.maximum(applied(look.ink_effects, ink, rng, em), np.float32(LEGIBLE) * ink)
     bare, solid = rng.uniform(*look.paper), rng.uniform(*look.ink)
     page = np.float32(bare) - np.float32(bare - min(solid, bare - 0.25)) * ink
-    page = applied(look.page_effects, page, rng, em)
-    from PIL import Image
-
-    return Scan(Image.fromarray(to_bytes(page)), "\n".join(line.text for line in lines), tuple(centers))
+    return applied(look.page_effects, page, rng, em), centers
 
 
 def applied(effects: Sequence[Effect], array: Array, rng: np.random.Generator, em: float) -> Array:
@@ -168,7 +178,7 @@ def _typed(
     look: Look,
     frame: Frame,
     around: tuple[str, str] | None,
-) -> tuple[Array, list[tuple[str, float, float]], float]:
+) -> tuple[Array, list[Center], float]:
     """Coverage of the page, where its characters stand, and the height of the type in pixels."""
     from PIL import Image, ImageDraw
 
@@ -194,7 +204,7 @@ def _typed(
     placed = [(i, text, True) for i, text in enumerate(drawn)]
     if around:
         placed += [(-1, around[0], False), (len(drawn), around[1], False)]
-    centers: list[tuple[str, float, float]] = []
+    centers: list[Center] = []
     for i, text, own in placed:
         x, y = left if own else left + em * rng.uniform(-3, 3), top + i * pitch
         if not own and not (y + 1.1 * em > 0 and y < height):

@@ -115,8 +115,8 @@ def binarise(page: Array, strength: float, rng: np.random.Generator, em: float =
 def masked_polygon(page: Array, strength: float, rng: np.random.Generator, em: float = 24.0) -> Array:
     """Blank outside a ragged band, as line crops are that were cut along a polygon.
 
-    White, black or the paper's own grey. The band keeps the middle of the page: it ends at most a fifth of the height
-    from the top and the bottom.
+    White, black or the paper's own grey. At most a fifth of the height is lost at the top and at the bottom, and never
+    more than a third of a letter's height.
     """
     if not strength:
         return page
@@ -127,7 +127,7 @@ def masked_polygon(page: Array, strength: float, rng: np.random.Generator, em: f
         depth = np.abs(rng.normal(0, 0.5, corners)) * rng.uniform(0.2, 1)
         edges.append(np.interp(np.linspace(0, corners - 1, columns), np.arange(corners), np.clip(depth, 0, 1)))
     y = np.arange(rows)[:, None]
-    reach = 0.2 * strength * rows
+    reach = min(0.2 * rows, 0.35 * em) * strength
     outside = (y < edges[0][None, :] * reach) | (y > rows - 1 - edges[1][None, :] * reach)
     fill = (1.0, 1.0, 0.0, float(np.median(page)))[int(rng.integers(4))]
     return np.where(outside, np.float32(fill), page)

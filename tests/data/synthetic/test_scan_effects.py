@@ -1,12 +1,16 @@
 """What type, print, paper and scanner do to a page: the same seed the same pixels, strength 0 nothing at all, and
 never so much that nobody could read it."""
 
+from dataclasses import replace
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_rl.data.synthetic import paper, printing, scanning, typing
+from ocr_rl.data.synthetic.render import STYLES, Layout, render_page
 from ocr_rl.data.synthetic.scan import LEGIBLE, PRINT, TYPESCRIPT, Effect, Frame, Look, applied, render_scan
 from ocr_rl.data.synthetic.text import EVERYDAY, Line, make_line
 from ocr_rl.data.synthetic.typefaces import load_face
@@ -51,11 +55,11 @@ LINES = [Line("Received 14 letters,", "Received 14 letters,"), Line("f i v e of 
 
 
 def array(effect, shape=(40, 200)):
-    """Three upright strokes: ink on nothing for the ink's effects, black on white for the page's."""
+    """Three upright strokes: ink on nothing for the ink's effects, dark on light grey for the page's."""
     strokes = np.zeros(shape, dtype=np.float32)
     for x in (0.2, 0.5, 0.7):
         strokes[shape[0] // 4 : 3 * shape[0] // 4, int(x * shape[1]) :][:, :4] = 1
-    return strokes if effect in INK else 1 - strokes
+    return strokes if effect in INK else np.float32(0.85) - np.float32(0.6) * strokes
 
 
 @named
@@ -188,7 +192,22 @@ def test_of_a_neighbouring_line_only_what_the_frame_reaches_is_seen():
 
 
 def test_the_renderers_own_words_make_lines_of_a_typewriter():
-    from random import Random
-
     line = make_line(Random(4), EVERYDAY, sorted(set("abcdefghijklmnopqrstuvwxyz .,-0123456789")), 30, 40)
     assert line.text
+
+
+@pytest.mark.parametrize("style", ["typescript", "old-print"])
+@pytest.mark.parametrize("kind", ["lines", "columns", "table"])
+def test_a_rendered_page_of_a_scanned_style_follows_from_its_seed(style, kind):
+    one, two, other = (render_page(seed, Layout(kind), STYLES[style]) for seed in (1, 1, 2))
+    assert np.array_equal(np.asarray(one.image), np.asarray(two.image))
+    assert one.text == two.text != other.text
+    assert one.image.width % 16 == one.image.height % 16 == 0
+
+
+def test_a_scanned_style_has_the_text_and_tests_of_a_plain_one():
+    """The look alone differs, so that what a page says does not depend on how it is scanned."""
+    scanned = STYLES["typescript"]
+    one, two = (render_page(3, Layout(), style) for style in (scanned, replace(scanned, look=None)))
+    assert (one.text, one.tests) == (two.text, two.tests)
+    assert not np.array_equal(np.asarray(one.image), np.asarray(two.image))
