@@ -12,7 +12,8 @@ def ink_spread(ink: Array, strength: float, rng: np.random.Generator, em: float 
     if not strength:
         return ink
     grown = unit(2 * blurred(ink, max(0.4, 0.045 * em)) - 0.2)
-    return ink + np.float32(strength) * np.maximum(grown - ink, 0)
+    out: Array = ink + np.float32(strength) * np.maximum(grown - ink, 0)
+    return out
 
 
 def thin_ink(ink: Array, strength: float, rng: np.random.Generator, em: float = 24.0) -> Array:
@@ -20,7 +21,8 @@ def thin_ink(ink: Array, strength: float, rng: np.random.Generator, em: float = 
     if not strength:
         return ink
     shrunk = unit(2.2 * blurred(ink, max(0.4, 0.04 * em)) - 0.9)
-    return ink - np.float32(strength) * np.maximum(ink - shrunk, 0)
+    out: Array = ink - np.float32(strength) * np.maximum(ink - shrunk, 0)
+    return out
 
 
 def broken_letters(ink: Array, strength: float, rng: np.random.Generator, em: float = 24.0) -> Array:

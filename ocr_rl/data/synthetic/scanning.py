@@ -44,7 +44,8 @@ def displaced(page: Array, down: Array) -> Array:
     below = np.minimum(above + 1, page.shape[0] - 1)
     part = (rows - above).astype(np.float32)
     columns = np.arange(page.shape[1])[None, :]
-    return page[above, columns] * (1 - part) + page[below, columns] * part
+    out: Array = page[above, columns] * (1 - part) + page[below, columns] * part
+    return out
 
 
 def out_of_focus(page: Array, strength: float, rng: np.random.Generator, em: float = 24.0) -> Array:

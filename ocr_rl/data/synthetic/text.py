@@ -63,7 +63,8 @@ def make_line(
     after = 2 if rng.random() < 0.3 else 1
     gap_before = lexicon.language == "fr" and rng.random() < 0.4
     spaced = rng.random() < 0.04
-    drawn, tokens, begins = "", [], rng.random() < 0.3
+    drawn, begins = "", rng.random() < 0.3
+    tokens: list[str] = []
     while len(drawn) < target:
         token = _token(rng, lexicon, alphabet, unguessable)
         if begins or rng.random() < 0.07:

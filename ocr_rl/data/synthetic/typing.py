@@ -39,7 +39,8 @@ def worn_type(ink: Array, strength: float, rng: np.random.Generator, em: float =
     if not strength:
         return ink
     field = smooth_noise(ink.shape, max(1.5, 0.1 * em), rng)
-    return ink * np.clip(1 - 4 * (field - 2.6 + 1.9 * strength), 0.12, 1)
+    out: Array = ink * np.clip(1 - 4 * (field - 2.6 + 1.9 * strength), 0.12, 1)
+    return out
 
 
 def clogged_type(ink: Array, strength: float, rng: np.random.Generator, em: float = 24.0) -> Array:
@@ -47,7 +48,8 @@ def clogged_type(ink: Array, strength: float, rng: np.random.Generator, em: floa
     if not strength:
         return ink
     filled = unit(2.4 * blurred(ink, 0.06 * em) - 0.6)
-    return np.maximum(ink, filled * unit(strength * (0.8 + 0.5 * smooth_noise(ink.shape, 0.6 * em, rng))))
+    out: Array = np.maximum(ink, filled * unit(strength * (0.8 + 0.5 * smooth_noise(ink.shape, 0.6 * em, rng))))
+    return out
 
 
 def double_stroke(ink: Array, strength: float, rng: np.random.Generator, em: float = 24.0) -> Array:
@@ -56,7 +58,8 @@ def double_stroke(ink: Array, strength: float, rng: np.random.Generator, em: flo
         return ink
     right = int(rng.choice((-1, 1)) * max(1, round(em * rng.uniform(0.03, 0.12))))
     down = round(em * rng.uniform(-0.05, 0.05))
-    return np.maximum(ink, np.float32(strength) * shifted(ink, down, right))
+    out: Array = np.maximum(ink, np.float32(strength) * shifted(ink, down, right))
+    return out
 
 
 def jumps(count: int, strength: float, rng: np.random.Generator, em: float = 24.0) -> Array:
