@@ -211,9 +211,9 @@ class Batches(IterableDataset):
             k = level if frontier else math.ceil(level * math.sqrt(rng.random()))
             if self.scans is None:
                 page = render_page(seed, *LEVELS[k])
-            elif kind < 0.74:
+            elif kind < 0.78:
                 page, k = self.scans.line(seed), level
-            elif kind < 0.82:
+            elif kind < 0.84:
                 page, k = self.scans.page(seed), -1
             else:
                 page, k = render_page(seed, *LEVELS[-1 - rng.choice((0, 0, 1, 2, 3, 4))]), -1
@@ -349,7 +349,7 @@ def train(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     while (done := (time.time() - began) / (60 * args.minutes)) < 1 and not stopped:
         step += 1
-        rate = min(1, (step - first) / 100) * min(1, (1 - done) / args.cooldown + 0.01)
+        rate = min(1, (step - first) / args.warmup) * min(1, (1 - done) / args.cooldown + 0.01)
         for optimizer, peak in zip(optimizers, rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
@@ -435,6 +435,7 @@ def main() -> None:
     parser.add_argument("--mistakes", type=float, default=0.0, help="most of the characters read that are made wrong")
     parser.add_argument("--minutes", type=float, default=60, help="train for this long, then save and stop")
     parser.add_argument("--cooldown", type=float, default=0.3, help="last share of the time, in which rates fall to 0")
+    parser.add_argument("--warmup", type=int, default=100, help="steps in which rates rise")
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=2e-3)

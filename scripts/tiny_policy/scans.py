@@ -10,10 +10,10 @@ from tiny_policy.faces import Face, find_faces
 from tiny_policy.lexicons import find_lexicons
 
 from ocr_rl.data.synthetic.scan import PRINT, TYPESCRIPT, Frame, Scan, render_scan
-from ocr_rl.data.synthetic.text import Line, make_line
+from ocr_rl.data.synthetic.text import Line, heading, make_line
 
 SHARES = {"typewriter": 0.8, "print": 0.17, "fraktur": 0.03}
-LENGTHS = (((1, 10), 0.12), ((8, 30), 0.23), ((30, 66), 0.5), ((60, 90), 0.15))
+LENGTHS = (((1, 12), 0.27), ((8, 30), 0.23), ((30, 66), 0.4), ((60, 90), 0.1))
 
 
 class Scans:
@@ -37,6 +37,8 @@ class Scans:
         lexicon = rng.choices(self.lexicons, self.shares)[0]
         alphabet = self._alphabet(face, kind)
         line, above, below = (make_line(rng, lexicon, alphabet, *n) for n in ((least, most), (10, 70), (10, 70)))
+        if most <= 12 and rng.random() < 0.4:
+            line = heading(rng, lexicon, alphabet, line)
         return self._scan(rng, kind, face, size, [line], frame, (above.drawn, below.drawn))
 
     def page(self, seed: str, most_lines: int = 12) -> Scan:

@@ -94,6 +94,14 @@ def make_line(
     return Line(drawn, " ".join(" ".join(tokens).split()))
 
 
+def heading(rng: Random, lexicon: Lexicon, alphabet: Collection[str], other: Line) -> Line:
+    """A short line of its own: a page number, or a name in capitals; `other` where the alphabet lacks a letter."""
+    page = rng.randint(1, rng.choice((9, 99, 999)))
+    name = lexicon.rare_word(rng).upper()
+    text = rng.choice((f"{page}", f"- {page} -", f"-{page}-", f"{page}.", f"({page})", name, name, name, f"{name}."))
+    return Line(text, text) if set(text) <= set(alphabet) else other
+
+
 def _cut(rng: Random, token: str, room: int) -> str:
     """A token that does not fit: broken with a hyphen, or left out."""
     if room >= 4 and token.isalpha() and rng.random() < 0.7:

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_rl.data.synthetic.text import EVERYDAY, Lexicon, make_line, name, number
+from ocr_rl.data.synthetic.text import EVERYDAY, Lexicon, Line, heading, make_line, name, number
 from ocr_rl.data.synthetic.typefaces import ALPHABET
 
 seeds = st.integers(0, 2**32)
@@ -52,3 +52,14 @@ def test_numbers_follow_the_language():
 
 def test_names_begin_with_a_capital():
     assert all(name(Random(i), EVERYDAY)[0].isupper() for i in range(200))
+
+
+def test_a_heading_is_a_page_number_or_a_name_in_capitals():
+    other = Line("other", "other")
+    headings = {heading(Random(i), EVERYDAY, ALPHABET, other).text for i in range(100)}
+    assert all(text == text.upper() for text in headings)
+    assert any(text.strip("- .()").isdigit() for text in headings)
+
+
+def test_a_heading_that_the_face_lacks_letters_for_is_another_line():
+    assert heading(Random(0), EVERYDAY, "", Line("x", "x")).text == "x"
