@@ -5,10 +5,14 @@
     python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/models/tiny --level 14  # continue
     python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/models/tiny  # bfloat16, ready to ship
     python scripts/make_tiny_policy.py --out runs/scans --start ocr_rl/models/tiny --scans --mistakes 0.15
+    python scripts/make_tiny_policy.py --out runs/scans --pack scripts/tiny_policy/checkpoint.safetensors
 
-With `--scans` the pages are those of `tiny_policy/scans.py`, mixed with rendered ones, and nothing else changes;
-which word lists and faces that takes is said there, and how far it got in `tiny_policy/README.md`. A policy to start
-from may be smaller: layers that it lacks begin as the identity.
+The last one writes what training goes on from in bfloat16: copied to `runs/scans/state.safetensors`, it resumes.
+SIGTERM ends training after the step, with the state saved.
+
+With `--scans` the pages are those of `tiny_policy/scans.py`, mixed with rendered ones, and nothing else changes; which
+word lists and faces that takes is said in `tiny_policy/lexicons.py` and `faces.py`, and how far it got in
+`tiny_policy/README.md`. A policy to start from may be smaller: layers that it lacks begin as the identity.
 
 The only hard part is the plateau before the model looks at the image at all: it learns a character language
 model first and stays there. What shortens it:
@@ -412,6 +416,14 @@ def resume(out: Path, model: torch.nn.Module) -> tuple[int, int]:
     return int(metadata["step"]), int(metadata["level"])
 
 
+def pack(args: argparse.Namespace) -> None:
+    """Write the state of training at half its size."""
+    state = args.out / "state.safetensors"
+    with safe_open(state, "pt") as file:
+        metadata = file.metadata()
+    save_file({name: tensor.bfloat16() for name, tensor in load_file(state).items()}, args.pack, metadata=metadata)
+
+
 def export(args: argparse.Namespace) -> None:
     """Write the policy as a Hugging Face folder: bfloat16 safetensors, config, tokenizer, processor."""
     model = make_model(args.vision, args.text)
@@ -428,6 +440,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/models/tiny")
     parser.add_argument("--export", type=Path, help="write the policy here instead of training")
+    parser.add_argument("--pack", type=Path, help="write the state here in bfloat16 instead of training")
     parser.add_argument("--vision", type=int, nargs=2, default=(128, 3), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=(192, 4), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--scans", action="store_true", help="train on scans, with rendered pages among them")
@@ -447,6 +460,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.export:
         export(args)
+    elif args.pack:
+        pack(args)
     else:
         train(args)
 
