@@ -1,14 +1,15 @@
 """Data parallelism: the processes that a launcher (torchrun, accelerate) started train one policy together.
 
-Each holds the whole policy and draws the same pages. It samples, scores and takes the gradient of its share of them;
-what is computed of a whole batch is gathered first, and gradients are summed before a step. So the update is that of
-one process on the same batch, up to the order of summation. The first process alone writes and speaks.
+Each process holds the whole policy and draws the same pages. It samples, scores and computes the gradient of its share
+of them; data for computations over the whole batch is gathered first, and gradients are summed before a step. So the
+update is that of one process on the same batch, up to the order of summation. Only the first process writes files and
+prints.
 
-All come to the same exchanges in the same order, and whatever is exchanged begins with how each process fares. One that
-fails says so in place of its next exchange, so that all end together and none waits for ever.
+All processes make the same exchanges in the same order, and each exchange carries the state of every process. A
+process that fails says so in its next exchange, so that all end together and none waits forever.
 
-What it is not: neither weights nor optimiser state are divided, and gradients are summed after the backward pass, not
-during it. In one process everything here is the identity.
+Not included: weights and optimiser state are not sharded, and gradients are summed after the backward pass, not during
+it. In one process every function here is the identity.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)
-"""How long a process waits for one that is at work; that another has died is noticed at once."""
+"""How long a process waits for a busy one; a dead one is noticed immediately."""
 
 LAUNCHED = "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK GROUP_WORLD_SIZE ROLE_RANK ROLE_WORLD_SIZE ROLE_NAME"
-"""What a launcher says in the environment, beside the address (MASTER_*) and its own affairs (TORCHELASTIC_*)."""
+"""Variables that a launcher sets, in addition to the address (MASTER_*) and its own settings (TORCHELASTIC_*)."""
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, EngineError, SystemExit)
-"""Errors that the first process puts in words. Of others every process shows its traceback."""
+"""Errors that the first process reports with a message. For others every process shows its traceback."""
 
 
 @dataclass
@@ -43,7 +44,7 @@ class _World:
     rank: int = 0
     count: int = 1
     over: bool = False
-    """One has failed and all know: nothing is exchanged any more."""
+    """A process has failed and all know it: there are no more exchanges."""
 
 
 _world = _World()
@@ -54,12 +55,12 @@ def count() -> int:
 
 
 def rank() -> int:
-    """Which of them this process is, from 0."""
+    """The number of this process, from 0."""
     return _world.rank
 
 
 def first() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Whether this is the process that writes files and prints."""
     return _world.rank == 0
 
 
@@ -67,7 +68,7 @@ def first() -> bool:
 def together() -> Iterator[None]:
     """Train with the processes that a launcher started (WORLD_SIZE in the environment), if there are several.
 
-    They leave together. An error in one is raised in all; those that a user can mend leave all but the first quietly.
+    They end together. An error in one is raised in all; of USER_ERRORS only the first process raises it further.
 
     Raises:
         ValueError: there are fewer GPUs than processes.
@@ -89,7 +90,7 @@ def together() -> Iterator[None]:
 
 
 def tell(error: BaseException) -> None:
-    """Raise the error in the other processes, at their next exchange. Nothing if they know that one has failed."""
+    """Raise the error in the other processes at their next exchange, unless they know that one has failed."""
     if _world.count > 1 and not _world.over:
         with suppress(ConnectionError):
             _exchange(None, error)
@@ -97,7 +98,7 @@ def tell(error: BaseException) -> None:
 
 
 def wait() -> None:
-    """Until all processes are here."""
+    """Wait until all processes have called this."""
     if _world.count > 1:
         _exchange(None)
 
@@ -108,7 +109,7 @@ def mine(items: Sequence[T]) -> list[T]:
 
 
 def gather(own: Sequence[T]) -> list[T]:
-    """The items of all processes; those of `mine` are in their old order again. No tensor may be on a GPU."""
+    """The items of all processes; shares made by `mine` are back in their order. No tensor may be on a GPU."""
     if _world.count == 1:
         return list(own)
     shares = _exchange(own)
@@ -116,7 +117,7 @@ def gather(own: Sequence[T]) -> list[T]:
 
 
 def of_first(work: Callable[[], T]) -> T:
-    """What `work` gives in the first process; it runs nowhere else, and the others wait for it."""
+    """The result of `work` in the first process; it runs nowhere else, and the others wait for it."""
     if _world.count == 1:
         return work()
     given: list[Any] = _exchange(work() if first() else None)
@@ -125,19 +126,19 @@ def of_first(work: Callable[[], T]) -> T:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether it is true in one of the processes."""
+    """Whether it is true in any process."""
     return flag if _world.count == 1 else any(_exchange(flag))
 
 
 def sum_over(tensor: Tensor) -> None:
-    """Add up over the processes, in place."""
+    """Sum over the processes, in place."""
     if _world.count > 1:
         _exchange(None)
         _all_reduce(tensor)
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Add up over the processes, in place. A weight without gradient in all of them keeps none."""
+    """Sum over the processes, in place. A weight that has no gradient in any process keeps none."""
     if _world.count == 1:
         return
     import torch
@@ -151,21 +152,23 @@ def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 def _join() -> None:
-    """Through gloo, and through NCCL where there are GPUs: then this process sees its own and no other."""
+    """Connect through gloo, and through NCCL if there are GPUs, of which this process then sees only its own."""
     import torch
 
-    place, here = int(os.environ["LOCAL_RANK"]), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local_rank, local_count = int(os.environ["LOCAL_RANK"]), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if gpus := torch.cuda.device_count():
-        if here > gpus:
-            raise ValueError(f"{here} processes were started on a machine with {gpus} GPUs; start at most as many")
+        if local_count > gpus:
+            raise ValueError(
+                f"{local_count} processes were started on a machine with {gpus} GPUs; start {gpus} at most"
+            )
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[place]
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local_rank]
 
     from accelerate import PartialState
 
     state = PartialState(cpu=not gpus, backend="cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
     _world.rank, _world.count, _world.over = state.process_index, state.num_processes, False
-    for name in list(os.environ):  # an engine's process, or a verifier's, is none of those that were launched
+    for name in list(os.environ):  # processes of engines and verifiers do not belong to the launched ones
         if name in LAUNCHED.split() or name.startswith(("MASTER_", "TORCHELASTIC_")):
             del os.environ[name]
 
@@ -178,10 +181,10 @@ def _leave() -> None:
 
 
 def _exchange(value: T, error: BaseException | None = None) -> list[T]:
-    """What each process gives, in their order. Raises the error that another has given in its place.
+    """The value of each process, in order of rank. Raises the error of another process.
 
     Raises:
-        ConnectionError: another has ended without a word.
+        ConnectionError: another process ended without an error.
     """
     from accelerate.utils import gather_object
 
@@ -206,18 +209,18 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, which nobody else has to be lost for
+        if type(error).__name__ == "OutOfMemoryError":  # torch's; the other processes are fine
             raise
         _world.over = True
         why = str(error).partition("\n")[0]
-        raise ConnectionError(f"process {_world.rank} of this run has lost another, which was killed: {why}") from error
+        raise ConnectionError(f"process {_world.rank} of this run lost another, which was killed: {why}") from error
 
 
 def _portable(error: BaseException) -> BaseException:
-    """As it is, if another process can read it; otherwise a RuntimeError that tells of it."""
+    """The error itself if another process can read it, otherwise a RuntimeError with its message."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever an error of someone else's class does when it is copied, its message gets through
+    except Exception:  # an error of any class may fail to be copied; its message still arrives
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.add_note(f"in process {_world.rank}")
     return error

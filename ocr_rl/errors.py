@@ -1,11 +1,11 @@
-"""Errors that stop a command with a message of their own, raised and caught across folders."""
+"""Errors that end a command with a message for the user; any folder may raise and catch them."""
 
 from __future__ import annotations
 
 
 class EngineError(Exception):
-    """The engine that generates is gone and does not come back. The message says what happened and what to try."""
+    """The engine failed and cannot be restarted. The message says what happened and what to try."""
 
 
 class TrainingStoppedError(Exception):
-    """Training cannot go on; what was saved is intact. The message says what happened and what to try."""
+    """Training cannot continue; what was saved is intact. The message says what happened and what to try."""

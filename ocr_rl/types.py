@@ -1,4 +1,4 @@
-"""The nouns of the project: what a page is, what the policy says about it, and a group of such answers.
+"""The types that every folder shares: a page, a completion of it, and a group of completions.
 
 Shapes, everywhere in the project:
 
@@ -23,7 +23,7 @@ FinishReason = Literal["end", "length", "repetition"]
 
 @dataclass(frozen=True)
 class Page:
-    """One page image to transcribe, and what is known about the right answer.
+    """One page image to transcribe, and what is known about the correct transcription.
 
     A page can be scored when it has a reference `text`, unit `tests`, or both.
     """
@@ -31,19 +31,19 @@ class Page:
     id: str
     """Unique within a dataset: the file name, or `file.pdf#3` for the third page of a PDF."""
     open_image: Callable[[], Image]
-    """Decodes the image; nothing is read from disk before it is called. Picklable."""
+    """Decodes the image, and reads it from disk only then. Picklable."""
     prompt: str = ""
-    """The instruction that goes with the image; empty for models that need none."""
+    """The instruction beside the image; empty for models that need none."""
     text: str | None = None
     """The reference transcription."""
     tests: Sequence[Mapping[str, Any]] = ()
     """Unit tests: olmOCR-bench records, field for field."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Everything else that the dataset says of the page (`doc`, `source`, `language`, `level`, ...)."""
+    """The dataset's other columns (`doc`, `source`, `language`, `level`, ...)."""
 
     @property
     def image(self) -> Image:
-        """The decoded page, RGB, at its full size. Decoded anew at each access."""
+        """The page, RGB, at its full size. Every access decodes it again."""
         return self.open_image().convert("RGB")
 
 
@@ -52,23 +52,23 @@ class Completion:
     """What the policy wrote for one page."""
 
     token_ids: Sequence[int]
-    """Sampled tokens, the end token included where there is one."""
+    """Sampled tokens, including the end token if there is one."""
     text: str
-    """The decoded tokens, special tokens left out."""
+    """The decoded tokens without special tokens."""
     finish_reason: FinishReason
-    """`end`: the end token was sampled; `length`: cut off at the token limit; `repetition`: stopped in a loop."""
+    """`end`: the end token was sampled; `length`: truncated at the token limit; `repetition`: stopped in a loop."""
     sampling_logprobs: Sequence[float]
-    """The engine's own log probability of each sampled token, at the sampling temperature."""
+    """The engine's log probability of each sampled token, at the sampling temperature."""
 
     @property
     def finished(self) -> bool:
-        """True if the policy ended its transcription itself; anything else is truncated."""
+        """True if the policy sampled an end token; otherwise the completion is truncated."""
         return self.finish_reason == "end"
 
 
 @dataclass(frozen=True)
 class Group:
-    """The G completions of one page: what advantages are normalised within."""
+    """The G completions of one page, within which advantages are normalised."""
 
     page: Page
     completions: Sequence[Completion]

@@ -1,16 +1,16 @@
-"""Coverage-guided fuzzing of the checks: no text and no valid record may raise, take long, or change its verdict.
+"""Coverage-guided fuzzing of the checks: no text and valid record may raise, take long, or give varying verdicts.
 
     python -m venv /tmp/fuzz && /tmp/fuzz/bin/pip install atheris mini-racer -e .
     /tmp/fuzz/bin/python scripts/fuzz_verifiers.py --out runs/fuzz -- -max_total_time=3600
     /tmp/fuzz/bin/python scripts/fuzz_verifiers.py --replay runs/fuzz/findings/*.bin
 
-Bytes choose a kind, a mode, a record that `parse_test` takes, and a text: raw characters, fragments of HTML, markdown
-and LaTeX, pieces of the record's own strings, and repetitions of all of these. A finding does not end the run. It is
-written to `findings/`, the first few of each sort: the bytes, and the record, text and trouble as JSON. What follows
-`--` goes to libFuzzer; the corpus is kept in `corpus/`.
+The bytes choose a kind, a mode, a record that `parse_test` accepts, and a text: raw characters, fragments of HTML,
+markdown and LaTeX, pieces of the record's own strings, and repetitions of all of these. A finding does not end the run.
+The first few findings of each sort are written to `findings/`: the bytes, and the record, text and reason as JSON.
+Arguments after `--` go to libFuzzer; the corpus is kept in `corpus/`.
 
-Findings: an exception (from `parse_test` any but a RecordError), a failure without a reason or a reason of more than
-1,000 characters, another verdict for a fresh page, and more CPU time than LEAST_SECONDS + SECONDS_PER_KB for each
+Findings: an exception (from `parse_test`, any except RecordError), a failure without a reason or with a reason of more
+than 1,000 characters, a different verdict for a fresh page, and more CPU time than BASE_SECONDS + SECONDS_PER_KB per
 1,024 characters of text and record. Math may take ENGINE_SECONDS more: see `ocr_verifiers.markup.katex`.
 """
 
@@ -34,15 +34,15 @@ with atheris.instrument_imports(include=["ocr_verifiers"], enable_loader_overrid
     from ocr_verifiers.unit_tests.olmocr.math import contains as olmocr_contains
     from ocr_verifiers.unit_tests.olmocr.registry import CHECKS
 
-LEAST_SECONDS = 0.05
+BASE_SECONDS = 0.05
 SECONDS_PER_KB = 0.005
 ENGINE_SECONDS = 6.0
 INSTRUMENTED = 3.0
-"""How much slower the code is that counts its coverage."""
+"""How much slower the code is with coverage counting."""
 LONGEST_TEXT = 60_000
 LONGEST_STRING = 300
 KEPT = 3
-"""Findings of one sort."""
+"""How many findings of each sort are kept."""
 KINDS = sorted(CHECKS)
 TEXT_FIELDS = {
     "present": ["text"],
@@ -61,7 +61,7 @@ FRAGMENTS = [
     # words, numbers, spaces
     "a", "b", "ab", "word ", "Total", "1", "12", "3.14", "1,234", " ", "\n", "\n\n", "\t", "\r\n", "\r", "  ", ".", ",",
     "-", "--", "---", "The quick brown fox ", "aab", "abcabc", "x" * 40, "1" * 5000, "\u0345\u0301",
-    # characters that print nothing, combine, or are none
+    # characters that print nothing, combine, or are invalid
     "\x00", "\ud800", "\udc80", "\udfff", "\ufeff", "\u200b", "\u200d", "\u00ad", "\u2028", "\x0b", "\x0c", "\x1c", "\x85",
     "\u00a0", "\u3000", "\u0301", "e\u0301", "\u0345", "\u1100\u1161", "ſ", "İ", "ß", "ﬁ", "µ", "“", "’", "–", "−", "＿", "½", "²", "¹²", "ª",
     "ಕಿ", "שלום", "漢", "か", "한", "\U0001f600", "\U0001f1e6", "\U0001d400", "\U000e0001", "\U0010ffff", "٣", "೧", "Ⅷ",
@@ -101,7 +101,7 @@ class FuzzError(Exception):
 
 
 class Source:
-    """Records and texts out of bytes."""
+    """Makes records and texts from bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._bytes = atheris.FuzzedDataProvider(data)
@@ -163,7 +163,7 @@ class Source:
                     piece = source.ConsumeUnicode(source.ConsumeIntInRange(0, 40))
                 case 2 | 3 | 4:
                     piece = source.PickValueInList(own)
-                case 5:  # of the record, with a mistake
+                case 5:  # from the record, with a mistake
                     piece = source.PickValueInList(own)
                     at = source.ConsumeIntInRange(0, len(piece))
                     piece = piece[:at] + self._piece() + piece[at + 1 :]
@@ -172,7 +172,7 @@ class Source:
                 case 7:  # nested
                     times = source.ConsumeIntInRange(1, 500)
                     piece = self._piece() * times + self._piece() + self._piece() * times
-                case 8 if pieces:  # all of the last pieces again
+                case 8 if pieces:  # the last pieces again
                     piece = "".join(pieces[-source.ConsumeIntInRange(1, 12) :]) * source.ConsumeIntInRange(1, 500)
                 case _:
                     piece = self._piece()
@@ -182,7 +182,7 @@ class Source:
 
 
 def check(compat: Any, record: dict[str, Any], text: str, slower: float = 1.0) -> float | None:
-    """CPU seconds of the verdict; None if the record is not valid. A Trouble for a finding."""
+    """CPU seconds of the verdict; None if the record is not valid. Raises FuzzError for a finding."""
     try:
         test = parse_test(record, "fuzz", compat)
     except RecordError:
@@ -202,14 +202,14 @@ def check(compat: Any, record: dict[str, Any], text: str, slower: float = 1.0) -
     if first.passed != (not first.why) or len(first.why) > 1000:
         raise FuzzError(f"reason {kind}", f"{first}")
     size = (len(text) + sum(len(value) for value in record.values() if isinstance(value, str))) / 1024
-    limit = LEAST_SECONDS + SECONDS_PER_KB * size + (ENGINE_SECONDS if record["type"] == "math" else 0)
+    limit = BASE_SECONDS + SECONDS_PER_KB * size + (ENGINE_SECONDS if record["type"] == "math" else 0)
     if spent > slower * limit:
         raise FuzzError(f"slow {kind}", f"{spent:.3f} s of CPU for {size:.1f} KB, limit {limit:.3f} s")
     return spent
 
 
 class Findings:
-    """Those of a run, by sort."""
+    """The findings of a run, by sort."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -218,7 +218,7 @@ class Findings:
         folder.mkdir(parents=True, exist_ok=True)
 
     def one_input(self, data: bytes) -> int:
-        """What libFuzzer calls; -1 keeps bytes that make no valid record out of the corpus."""
+        """Called by libFuzzer; -1 keeps bytes without a valid record out of the corpus."""
         self.executions += 1
         compat, record, text = Source(data).case()
         try:
@@ -256,17 +256,15 @@ def main() -> None:
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"))
-    parser.add_argument(
-        "--replay", type=Path, nargs="+", metavar="BIN", help="judge these findings again, and time them"
-    )
+    parser.add_argument("--replay", type=Path, nargs="+", metavar="BIN", help="run these findings again, with times")
     options = parser.parse_args(sys.argv[1:split])
     if options.replay:
         for path in options.replay:
             compat, record, text = Source(path.read_bytes()).case()
             try:
                 print(f"{path.name}: {check(compat, record, text)} s")
-            except FuzzError as trouble:
-                print(f"{path.name}: {': '.join(trouble.args)}")
+            except FuzzError as error:
+                print(f"{path.name}: {': '.join(error.args)}")
         return
     corpus = options.out / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)

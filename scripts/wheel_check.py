@@ -2,8 +2,8 @@
 
     python scripts/wheel_check.py
 
-Needs the `build` package and an index to install click, numpy, rapidfuzz, regex and tomli-w from. Every check is
-run; the exit code is 1 if any fails.
+Needs the `build` package and an index to install click, numpy, pydantic, pyyaml, rapidfuzz, regex and tomli-w from.
+Every check is run; the exit code is 1 if any fails.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Two real processes make the update that one makes; a run of two is complete, goes on, and ends as one.
+"""Two real processes make the update that one makes; a run of two writes all files, resumes, and ends as one.
 
-This file is also what the processes run: see its end.
+The processes run this file too: see its end.
 """
 
 import json
@@ -38,11 +38,11 @@ TEXTS = [["abc", "", "adfghi", "k"], ["l", "bb", "abcdef", "abcab"], ["kk", "abd
 REWARDS = [[1.0, 0.2, 0.5, 0.0], [0.3, 0.9, 0.1, 0.4], [0.0, 0.7, 0.6, 1.0]]
 PAGES = pages_of_different_sizes()
 RATE = 50.0
-"""So high that the change of a weight is not lost in the rounding of the weight."""
+"""So high that rounding does not hide the change of a weight."""
 
 
 def scored(pages):
-    """Nobody has finished the third page."""
+    """No completion of the third page is finished."""
     return [
         ScoredGroup(group(page, *texts, finished=i < 2), (), rewards)
         for i, (page, texts, rewards) in enumerate(zip(PAGES[:pages], TEXTS, REWARDS, strict=False))
@@ -50,11 +50,11 @@ def scored(pages):
 
 
 class Update:
-    """Of one batch, by plain steps along the gradient: Adam divides by its size, so rounding grows where it is 0."""
+    """The update for one batch, by SGD: Adam divides by the gradient's size, which amplifies rounding where it is 0."""
 
     def __init__(self, learner, away_from_reference=False):
         self.learner = learner
-        if away_from_reference:  # there every margin is 0, and z and the KL too
+        if away_from_reference:  # at the reference every margin, z and the KL are 0
             with torch.no_grad():
                 learner.policy.head.weight.mul_(0.9)
         groups = learner.optimizer.param_groups
@@ -65,7 +65,7 @@ class Update:
         self.before = [weight.detach().clone() for weight in self.weights]
 
     def made(self, metrics):
-        """What it changed, and what it told."""
+        """The change of the weights, and the metrics."""
         change = torch.cat([(w.detach() - b).flatten() for w, b in zip(self.weights, self.before, strict=True)])
         return change, {key: value for key, value in metrics.items() if "time" not in key and "_per_s" not in key}
 
@@ -74,8 +74,8 @@ def learn_grpo(policy, pages, recipe):
     learner = grpo.GrpoLearner(policy, recipe)
     update = Update(learner, away_from_reference=recipe.grpo.beta > 0)
     groups = scored(pages)
-    penalties = learner.kl_penalties(groups) if recipe.grpo.kl_in == "reward" else None
-    return update.made(learner.update(groups, *grpo.advantages_of(groups, recipe.grpo, penalties=penalties), RATE))
+    (_, spread), advantages = learner.advantages(groups)
+    return update.made(learner.update(groups, advantages, spread, RATE))
 
 
 def learn_sft(policy, pages, recipe):
@@ -119,9 +119,20 @@ CASES = {
     "grpo by sequences": (learn_grpo, 3, recipe(grpo_normalizer="sequence", train_micro_batch_tokens=9)),
     "grpo by a constant": (learn_grpo, 3, recipe(grpo_normalizer="constant", grpo_ratio="sequence")),
     "grpo over the batch": (learn_grpo, 3, recipe(grpo_advantage="batch")),
-    "grpo without what is truncated": (learn_grpo, 3, recipe(grpo_mask_truncated=True)),
+    "grpo without truncated completions": (learn_grpo, 3, recipe(grpo_mask_truncated=True)),
     "grpo with a kl in the loss": (learn_grpo, 3, recipe(grpo_beta=0.1)),
     "grpo with a kl in the reward": (learn_grpo, 3, recipe(grpo_beta=0.1, grpo_kl_in="reward")),
+    "reinforce with reward to go": (
+        learn_grpo,
+        3,
+        recipe(
+            grpo_surrogate="reinforce",
+            grpo_divide_by_std=False,
+            grpo_beta=0.1,
+            grpo_kl_in="reward",
+            grpo_returns="reward_to_go",
+        ),
+    ),
     "grpo with one page worth learning": (learn_grpo, 3, recipe(grpo_min_group_std=0.43)),
     "grpo with nothing worth learning": (learn_grpo, 3, recipe(grpo_min_group_std=0.5)),
     "sft": (learn_sft, 3, recipe("sft")),
@@ -133,7 +144,7 @@ CASES = {
     "kto of one page": (learn_preferences, 1, recipe("kto")),
     "ppo": (learn_ppo, 3, recipe("ppo", ppo_inner_epochs=1, ppo_beta=0.1, ppo_kl_target=0.5)),
     "ppo of one page": (learn_ppo, 1, recipe("ppo", ppo_inner_epochs=1)),
-    "ppo with a critic of its own": (learn_ppo, 3, recipe("ppo", ppo_inner_epochs=1, ppo_critic="separate")),
+    "ppo with a separate critic": (learn_ppo, 3, recipe("ppo", ppo_inner_epochs=1, ppo_critic="separate")),
     "reward model": (learn_reward_model, 3, recipe("reward-model")),
     "reward model of one page": (learn_reward_model, 1, recipe("reward-model")),
 }
@@ -144,7 +155,7 @@ TWICE = {
     "grpo in two epochs": (learn_grpo, 3, recipe(grpo_inner_epochs=2, train_max_grad_norm=0.02)),
     "ppo in two updates": (learn_ppo, 3, recipe("ppo", ppo_updates_per_batch=2, train_max_grad_norm=0.02)),
 }
-"""Several optimiser steps in small strides: the second starts from the rounding of the first."""
+"""Several small optimiser steps: the second starts from the rounding of the first."""
 
 
 @cache
@@ -158,7 +169,7 @@ def unreadable():
 
 
 def groups_of_five_pages():
-    """Greedy completions of five pages, the fourth of which cannot be read: what is the same on any number."""
+    """Greedy completions of five pages, the fourth of which cannot be read: the same with any number of processes."""
     policy = make_policy("lighton")
     pages = [make_page(i, text="abcd") for i in range(5)]
     pages[3] = replace(pages[3], open_image=unreadable)
@@ -172,7 +183,7 @@ def groups_of_five_pages():
 
 
 def sampled_groups():
-    """What the first two of four pages, which are all the same, are given by chance."""
+    """Random completions of four identical pages."""
     policy = make_policy("lighton")
     pages = [make_page(0, text="abcd")] * 4
     scorer = GroupScorer(RewardFunction(Rubric({"similarity": 1.0}), pages), processes=0)
@@ -203,12 +214,12 @@ LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCH
 
 
 def refusals():
-    told = []
+    messages = []
     for refused in (recipe(rollout_ahead=True), recipe(vllm_server="http://there:8000")):
         with pytest.raises(ValueError, match="processes train together") as error:
             check_processes(refused)
-        told.append(str(error.value))
-    return told
+        messages.append(str(error.value))
+    return messages
 
 
 def launch(*arguments):
@@ -224,7 +235,7 @@ def launch(*arguments):
     try:
         out, err = process.communicate(timeout=300)
     except subprocess.TimeoutExpired:
-        process.terminate()  # and its processes
+        process.terminate()  # the launcher ends its processes
         process.wait()
         raise
     return process.returncode, out, err
@@ -232,12 +243,12 @@ def launch(*arguments):
 
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory):
-    """What each of two processes says: its weights' changes, and all else."""
+    """The results of each of two processes: the changes of the weights, and everything else."""
     folder = tmp_path_factory.mktemp("two")
     code, _, err = launch("cases", folder)
     assert code == 0, err
     return [
-        (load_file(folder / f"changes{rank}.safetensors"), json.loads((folder / f"told{rank}.json").read_text()))
+        (load_file(folder / f"changes{rank}.safetensors"), json.loads((folder / f"results{rank}.json").read_text()))
         for rank in range(2)
     ]
 
@@ -245,53 +256,53 @@ def of_two(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES | TWICE)
 def test_two_processes_make_the_update_of_one(name, of_two):
     """Weights to 1e-6 of the largest change, and the same bits in both processes."""
-    change, told = outcome(name)
+    change, metrics = outcome(name)
     tolerance = 1e-6 if name in CASES else 1e-5
-    (first, first_told), (second, second_told) = of_two
+    (first, first_results), (second, second_results) = of_two
     torch.testing.assert_close(first[name], change, rtol=0, atol=tolerance * change.abs().max().item())
     torch.testing.assert_close(first[name], second[name], rtol=0, atol=0)
-    assert first_told[name] == second_told[name]
-    assert first_told[name] == {
+    assert first_results[name] == second_results[name]
+    assert first_results[name] == {
         key: pytest.approx(value, rel=10 * tolerance, abs=tolerance) if value is not None else None
-        for key, value in told.items()
+        for key, value in metrics.items()
     }
 
 
 def test_only_a_batch_without_spread_changes_nothing():
-    """So that equal changes are no equal nothings."""
+    """So the comparison above is not between zeros."""
     still = [name for name in CASES | TWICE if outcome(name)[0].abs().max() < 1e-3]
     assert still == ["grpo with nothing worth learning"]
 
 
 def test_the_reference_of_kto_is_above_0_where_it_is_compared():
-    """Below, it would be 0 whatever the pages."""
+    """It is clamped at 0, where it would be the same for any pages."""
     assert outcome("kto")[1]["kl"] > 0.05
 
 
-def test_what_a_process_starts_is_none_of_those_that_were_launched(of_two):
-    """vLLM's process would wait for the launcher's."""
-    for _, told in of_two:
-        assert told["environment"] == []
+def test_processes_that_a_process_starts_do_not_belong_to_the_launched_ones(of_two):
+    """Otherwise vLLM's process would wait for the launcher's."""
+    for _, results in of_two:
+        assert results["environment"] == []
 
 
-def test_each_process_samples_its_share_and_all_hold_the_groups_in_page_order(of_two):
+def test_each_process_samples_its_share_and_all_get_the_groups_in_page_order(of_two):
     alone = json.loads(json.dumps(groups_of_five_pages()))
     assert [page for page, _ in alone["completions"]] == ["page0", "page1", "page2", "page4"]
     assert alone["refused"] == [["page3", "is torn"]]
-    for _, told in of_two:
-        assert told["groups of five pages"] == alone
+    for _, results in of_two:
+        assert results["groups of five pages"] == alone
 
 
-def test_no_two_processes_draw_the_same_completions_of_a_page(of_two):
+def test_two_processes_sample_different_completions_of_a_page(of_two):
     """Pages 0 and 1 are the first of each process, at the same step and with the same image."""
-    first, second = (told["sampled groups"] for _, told in of_two)
+    first, second = (results["sampled groups"] for _, results in of_two)
     assert first == second
     assert first[0] != first[1]
 
 
 def test_what_processes_exchange(of_two):
-    """Shares are every second item; a gradient is summed where one has it, and stays away where none has."""
-    first, second = (told["exchanges"] for _, told in of_two)
+    """Shares are every second item; a gradient is summed if one process has it, and stays None if none has."""
+    first, second = (results["exchanges"] for _, results in of_two)
     assert first.pop("mine") == ["a", "c", "e"]
     assert second.pop("mine") == ["b", "d"]
     assert first == second
@@ -317,18 +328,18 @@ def test_in_one_process_exchanges_are_the_identity():
     }
 
 
-def test_what_is_made_for_one_process_is_refused(of_two):
-    for _, told in of_two:
-        assert told["refusals"] == [
+def test_settings_for_one_process_are_refused(of_two):
+    for _, results in of_two:
+        assert results["refusals"] == [
             "rollout.ahead is True, and 2 processes train together; write false",
             "vllm.server is http://there:8000, and 2 processes train together; "
-            'write nothing (""): each process has an engine of its own',
+            'write nothing (""): each process has its own engine',
         ]
 
 
 @pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "4"}])
-def test_without_a_launcher_of_several_nothing_is_loaded_for_them(environment):
-    """A scheduler's WORLD_SIZE alone says nothing of this process."""
+def test_without_a_launcher_of_several_processes_nothing_is_loaded_for_them(environment):
+    """A scheduler's WORLD_SIZE alone does not mean that this process was launched."""
     code = "import sys\nfrom ocr_rl import distributed\nwith distributed.together(): print(distributed.count())"
     code += "\nprint([name for name in ('torch', 'accelerate') if name in sys.modules])"
     bare = {name: value for name, value in os.environ.items() if name not in distributed.LAUNCHED.split()}
@@ -336,7 +347,7 @@ def test_without_a_launcher_of_several_nothing_is_loaded_for_them(environment):
     assert (run.stdout, run.stderr) == ("1\n[]\n", "")
 
 
-def test_an_onlooker_writes_nothing(tmp_path):
+def test_a_read_only_run_folder_writes_nothing(tmp_path):
     run = RunFolder.create(tmp_path / "run", "x = 1\n")
     run.log({"step": 1})
     run.write_rollouts(1, [{"page": "a"}])
@@ -346,25 +357,25 @@ def test_an_onlooker_writes_nothing(tmp_path):
         return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
 
     before = everything()
-    onlooker = ReadOnlyRunFolder(run.path)
-    with run.locked(), onlooker.locked():
-        onlooker.log({"step": 2})
-        onlooker.write_rollouts(2, [{"page": "b"}])
-        onlooker.write_eval("before", {"cer": 0.1})
-        onlooker.write_best({"step": 1})
-        assert onlooker.write_checkpoint(1, pytest.fail, keep=1) == run.checkpoint(1)
-        onlooker.commit()
-        onlooker.rollback()
+    read_only = ReadOnlyRunFolder(run.path)
+    with run.locked(), read_only.locked():
+        read_only.log({"step": 2})
+        read_only.write_rollouts(2, [{"page": "b"}])
+        read_only.write_eval("before", {"cer": 0.1})
+        read_only.write_best({"step": 1})
+        assert read_only.write_checkpoint(1, pytest.fail, keep=1) == run.checkpoint(1)
+        read_only.commit()
+        read_only.rollback()
     assert everything() == before
-    assert [logged.metrics for logged in onlooker.logged()] == [{"step": 1}]
-    assert onlooker.read_rollouts(1) == [{"page": "a"}]
+    assert [logged.metrics for logged in read_only.logged()] == [{"step": 1}]
+    assert read_only.read_rollouts(1) == [{"page": "a"}]
 
 
 SMALL = "render.pages=12 rollout.pages_per_step=3 rollout.group_size=2 rollout.max_tokens=8 reward.processes=1".split()
 
 
-def test_a_run_of_two_processes_is_complete_goes_on_and_ends_as_one(tmp_path):
-    """The second process is interrupted in step 2, and when the run goes on its engine fails in step 4."""
+def test_a_run_of_two_processes_is_complete_resumes_and_ends_as_one(tmp_path):
+    """The second process is interrupted in step 2; after the run resumes, its engine fails in step 4."""
     run = tmp_path / "run"
     settings = [part for setting in SMALL for part in ("--set", setting)]
     code, out, err = launch("SIGINT:2", "train", "grpo", "--model", "tiny", "--out", run, "--steps", 9, *settings)
@@ -388,7 +399,7 @@ def test_a_run_of_two_processes_is_complete_goes_on_and_ends_as_one(tmp_path):
     assert (run / "report.html").exists()
     assert not list(tmp_path.glob("*.replaced"))
 
-    code, out, err = launch("EngineFailed:4", "train", "--resume", run)
+    code, out, err = launch("EngineError:4", "train", "--resume", run)
     assert code != 0
     assert out.count("resuming after step 2 of 9") == 1
     assert err.count("Error: the engine failed in step 4: the engine is gone") == 1
@@ -397,12 +408,12 @@ def test_a_run_of_two_processes_is_complete_goes_on_and_ends_as_one(tmp_path):
 
 
 def trouble_in_the_last_process(what, at):
-    """At the beginning of step `at`."""
+    """At the start of step `at`."""
     original = grpo.GrpoTrainer.step
 
     def step(self, number, rate):
         if number == at and distributed.rank() == distributed.count() - 1:
-            if what == "EngineFailed":
+            if what == "EngineError":
                 raise EngineError("the engine is gone")
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, number, rate)
@@ -414,16 +425,16 @@ def all_cases(folder):
     torch.set_num_threads(1)
     with distributed.together():
         made = {name: outcome(name) for name in CASES | TWICE}
-        told = {name: metrics for name, (_, metrics) in made.items()}
-        told["groups of five pages"] = groups_of_five_pages()
-        told["sampled groups"] = sampled_groups()
-        told["exchanges"] = exchanges()
-        told["refusals"] = refusals()
-        told["environment"] = [name for name in os.environ if name.startswith(LAUNCHER)]
+        results = {name: metrics for name, (_, metrics) in made.items()}
+        results["groups of five pages"] = groups_of_five_pages()
+        results["sampled groups"] = sampled_groups()
+        results["exchanges"] = exchanges()
+        results["refusals"] = refusals()
+        results["environment"] = [name for name in os.environ if name.startswith(LAUNCHER)]
         save_file(
             {name: change for name, (change, _) in made.items()}, folder / f"changes{distributed.rank()}.safetensors"
         )
-        (folder / f"told{distributed.rank()}.json").write_text(json.dumps(told))
+        (folder / f"results{distributed.rank()}.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -15,16 +15,16 @@ ROOMS = {
     "ocr_rl": {
         "cli": "pipeline reporting comparison evaluation rollouts rewards data models runs config distributed "
         "types errors",
-        "pipeline": "reporting algorithms training evaluation rollouts rewards data models runs config "
+        "pipeline": "reporting algorithms comparison training evaluation rollouts rewards data models runs config "
         "distributed metric_names types errors",
         "reporting": "comparison data runs config metric_names types",
         "algorithms": "training rollouts rewards models objectives config distributed types errors",
         "comparison": "evaluation rewards data models runs config metric_names types",
         "training": "rollouts rewards models runs config distributed types errors",
-        "evaluation": "rollouts rewards data models objectives metric_names types",
-        "rollouts": "rewards data models config types errors",
-        "rewards": "data config types",
-        "data": "types",
+        "evaluation": "rollouts rewards data models runs objectives config metric_names types",
+        "rollouts": "rewards data models runs config types errors",
+        "rewards": "data config runs types",
+        "data": "config types",
         "models": "config types",
         "runs": "config metric_names",
         "objectives": "",
@@ -161,8 +161,8 @@ def test_the_mathematics_knows_torch_alone(module):
     assert libraries(module) <= {"torch"}
 
 
-def test_the_configuration_needs_the_standard_library_and_writes_toml():
-    assert set().union(*map(libraries, in_rooms("ocr_rl", "config"))) == {"tomli_w"}
+def test_the_configuration_is_checked_by_pydantic_and_writes_toml():
+    assert set().union(*map(libraries, in_rooms("ocr_rl", "config"))) == {"pydantic", "pydantic_core", "tomli_w"}
 
 
 @pytest.mark.parametrize("module", in_rooms("ocr_rl", "cli"))
@@ -205,7 +205,7 @@ def test_vllm_and_accelerate_are_imported_where_they_are_wrapped():
 
 @pytest.mark.parametrize("code", ["import ocr_verifiers, ocr_verifiers.cli.main", "import ocr_rl, ocr_rl.cli.main"])
 def test_importing_loads_no_torch(code):
-    libraries = ("torch", "transformers", "datasets", "PIL", "matplotlib", "pandas")
+    libraries = ("torch", "transformers", "datasets", "PIL", "matplotlib", "pandas", "pydantic")
     report = f"import sys\n{code}\nprint([name for name in {libraries!r} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

@@ -1,8 +1,8 @@
 """GRPO and its family: sample groups, score them, compare siblings, update.
 
-Group Relative Policy Optimization (DeepSeekMath, arXiv 2402.03300). What it is not: it has no critic, no KL term
-unless beta > 0, and it never trains on a group whose completions all score the same. DAPO, Dr. GRPO, GSPO, CISPO, GDPO,
-RLOO and REINFORCE are choices in [grpo]; `ocr_rl.objectives.policy_losses.grpo_loss` says which.
+Group Relative Policy Optimization (DeepSeekMath, arXiv 2402.03300). What this is not: there is no critic, no KL term
+unless beta > 0, and no training on a group whose completions all have the same reward. DAPO, Dr. GRPO, GSPO, CISPO,
+GDPO, RLOO and REINFORCE are settings in [grpo]; `ocr_rl.objectives.policy_losses.grpo_loss` lists them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from ocr_rl import distributed
 from ocr_rl.config.schema import GrpoConfig, Recipe
 from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.reference import Reference
 from ocr_rl.objectives.advantages import (
     GroupAdvantages,
@@ -27,10 +29,12 @@ from ocr_rl.objectives.advantages import (
     decoupled_advantages,
     group_advantages,
     leave_one_out_advantages,
+    reward_to_go_advantages,
 )
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
+from ocr_rl.objectives.returns import kl_penalised_rewards, token_rewards
 from ocr_rl.rewards.reward_function import ScoredGroup, gated_parts
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
@@ -43,7 +47,7 @@ from ocr_rl.types import Page
 
 
 class GrpoTrainer(Trainer):
-    """Groups sampled by `engine`, scored by `scorer`, learned from once they are all there."""
+    """Learns groups sampled by `engine` and scored by `scorer`, once the whole batch is there."""
 
     def __init__(
         self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: GroupScorer, recipe: Recipe
@@ -52,7 +56,7 @@ class GrpoTrainer(Trainer):
         self.recipe = recipe
         self.learner = GrpoLearner(policy, recipe)
         self.optimizer, self.state = self.learner.optimizer, self.learner.state
-        keep = partial(has_spread, least=grpo.min_group_std) if grpo.refill else None
+        keep = partial(has_spread, min_std=grpo.min_group_std) if grpo.refill else None
         self.rollouts = Rollouts(policy, engine, pages, scorer, recipe, keep, grpo.refill)
 
     def start(self, done: int) -> None:
@@ -63,14 +67,18 @@ class GrpoTrainer(Trainer):
         batch = self.rollouts.take(step)
         self.state.numbers["batches"] = batch.drawn
         began = time.monotonic()
-        penalties = self.learner.kl_penalties(batch.groups) if grpo.beta and grpo.kl_in == "reward" else None
-        advantages, spread = advantages_of(batch.groups, grpo, self.recipe.reward.weights, penalties)
-        metrics = self.learner.update(batch.groups, advantages, spread, rate)
+        (advantages, spread), by_page = self.learner.advantages(batch.groups)
+        metrics = self.learner.update(batch.groups, by_page, spread, rate)
         if grpo.reference_every and step % grpo.reference_every == 0:
             self.learner.renew_reference()
         metrics["zero_advantage_fraction"] = 1 - spread.float().mean().item()
         metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
         return StepResult(metrics, rollout_rows(batch.groups, advantages))
+
+    def dry_run(self, scored: Sequence[ScoredGroup]) -> None:
+        _, by_page = self.learner.advantages(scored)
+        every = torch.ones(len(scored), dtype=torch.bool)
+        self.learner.accumulate(scored, self.learner.prepare(scored, by_page, every))
 
     def sync_engine(self) -> None:
         self.rollouts.sync_engine()
@@ -79,31 +87,30 @@ class GrpoTrainer(Trainer):
         self.rollouts.close()
 
 
-def has_spread(group: ScoredGroup, least: float) -> bool:
+def has_spread(group: ScoredGroup, min_std: float) -> bool:
     """Whether its rewards differ enough to learn from."""
-    return torch.tensor(group.rewards).std().item() >= least
+    return torch.tensor(group.rewards).std().item() >= min_std
 
 
 def advantages_of(
     scored: Sequence[ScoredGroup],
     config: GrpoConfig,
     weights: Mapping[str, float] | None = None,
-    penalties: Tensor | None = None,
+    rewards: Tensor | None = None,
 ) -> GroupAdvantages:
     """(P, G) advantages and (P,) whether the group has spread.
 
     Args:
-        weights: of the parts of the reward, for the decoupled ones.
-        penalties: (P, G), taken from the rewards first.
+        weights: of the parts of the reward, for the decoupled advantages.
+        rewards: (P, G), in place of the groups' own.
     """
     if config.advantage == "decoupled":
         assert weights is not None
-        assert penalties is None
+        assert rewards is None
         parts = torch.tensor([[gated_parts(score, weights) for score in group.scores] for group in scored])
         return decoupled_advantages(parts, torch.tensor(list(weights.values())), min_group_std=config.min_group_std)
-    rewards = torch.tensor([group.rewards for group in scored])
-    if penalties is not None:
-        rewards = rewards - penalties
+    if rewards is None:
+        rewards = torch.tensor([group.rewards for group in scored])
     if config.advantage == "leave_one_out":
         return leave_one_out_advantages(rewards)
     if config.advantage == "batch":
@@ -111,28 +118,43 @@ def advantages_of(
     return group_advantages(rewards, divide_by_std=config.divide_by_std, min_group_std=config.min_group_std)
 
 
+class PenalisedRewards(NamedTuple):
+    """Rewards of a page's G completions with the KL penalty in them, on the CPU."""
+
+    total: Tensor
+    """(G,)."""
+    by_token: Tensor
+    """(G, T), 0 at pads; they add up to the total."""
+    mask: Tensor
+    """(G, T)."""
+
+
 @dataclass(frozen=True)
-class GroupBatch(MicroBatch):
-    """advantages (B,), on the CPU like the others."""
+class GrpoMicroBatch(MicroBatch):
+    """With advantages (B,), or (B, T) where each token has its own; on the CPU like the rest."""
 
     advantages: Tensor
     old_logprobs: Tensor | None = None
 
 
 def micro_batches(
-    group: ScoredGroup, advantages: Tensor, config: GrpoConfig, pad_id: int, most: int
-) -> list[GroupBatch]:
-    """The group's completions sorted by length, cut so that none holds more than `most` padded tokens."""
+    group: ScoredGroup, advantages: Tensor, config: GrpoConfig, pad_id: int, max_tokens: int
+) -> list[GrpoMicroBatch]:
+    """The group's completions sorted by length, in micro-batches of at most `max_tokens` padded tokens.
+
+    Args:
+        advantages: (G,), or (G, T) where each token has its own.
+    """
     trained = torch.tensor([c.finished or not config.mask_truncated for c in group.group.completions])
     return [
-        GroupBatch(
+        GrpoMicroBatch(
             batch.rows,
             batch.ids,
             batch.mask & trained[batch.rows, None],
             batch.sampling_logprobs,
-            advantages[batch.rows],
+            advantages[batch.rows] if advantages.ndim == 1 else advantages[batch.rows, : batch.ids.shape[1]],
         )
-        for batch in cut(group.group.completions, pad_id, most)
+        for batch in cut(group.group.completions, pad_id, max_tokens)
     ]
 
 
@@ -147,17 +169,33 @@ class GrpoLearner:
         moves = self.reference if recipe.grpo.reference_every else None
         self.state = TrainerState(frozen={} if moves is None else {"reference": moves.weights})
         self.beta = recipe.grpo.beta if recipe.grpo.kl_in == "loss" else 0.0
-        """Of the KL term in the loss."""
+        """Weight of the KL term in the loss."""
         self.sums = torch.zeros(5, device=policy.device)
         self.mismatch: list[MismatchSums] = []
 
+    def advantages(self, scored: Sequence[ScoredGroup]) -> tuple[GroupAdvantages, Sequence[Tensor]]:
+        """Those of the completions, and those that each page is trained with: the same, (G,), or by token, (G, T)."""
+        grpo, weights = self.recipe.grpo, self.recipe.reward.weights
+        if not (grpo.beta and grpo.kl_in == "reward"):
+            found = advantages_of(scored, grpo, weights)
+            return found, found.advantages.unbind()
+        penalised = self.penalised_rewards(scored)
+        found = advantages_of(scored, grpo, weights, torch.stack([page.total for page in penalised]))
+        if grpo.returns == "total":
+            return found, found.advantages.unbind()
+        pages = zip(found.advantages, penalised, strict=True)
+        return found, [reward_to_go_advantages(own, page.by_token, page.mask) for own, page in pages]
+
     def update(
-        self, scored: Sequence[ScoredGroup], advantages: Tensor, spread: Tensor, rate: float
+        self, scored: Sequence[ScoredGroup], advantages: Sequence[Tensor] | Tensor, spread: Tensor, rate: float
     ) -> dict[str, float | None]:
-        """mu epochs over the batch, each cut into grpo.updates_per_batch optimiser steps.
+        """mu passes over the batch, each divided into grpo.updates_per_batch optimiser steps.
 
         Groups without spread are skipped, but their completions still count in the loss's denominators: skipping
-        saves time and changes nothing. Under a KL term they have a gradient and are kept.
+        saves time and changes nothing. With a KL term in the loss they have a gradient and are kept.
+
+        Args:
+            advantages: of each page, (G,), or (G, T) where each token has its own.
         """
         grpo, train = self.recipe.grpo, self.recipe.train
         tasks = self.prepare(scored, advantages, spread)
@@ -185,39 +223,39 @@ class GrpoLearner:
         }
 
     def prepare(
-        self, scored: Sequence[ScoredGroup], advantages: Tensor, spread: Tensor
-    ) -> list[PageTask[GroupBatch] | None]:
-        """What each page has to learn; None for a page without, and for one of another process."""
-        grpo, most = self.recipe.grpo, self.recipe.train.micro_batch_tokens
+        self, scored: Sequence[ScoredGroup], advantages: Sequence[Tensor] | Tensor, spread: Tensor
+    ) -> list[PageTask[GrpoMicroBatch]]:
+        """What to learn from each page; nothing from a page that is skipped or belongs to another process."""
+        grpo, max_tokens = self.recipe.grpo, self.recipe.train.micro_batch_tokens
         order = by_update(len(scored), grpo.updates_per_batch)
         mine = distributed.mine([i for i in order if spread[i] or self.beta])
         return [
             PageTask(
                 self.policy.prompt(scored[i].group.page),
-                micro_batches(scored[i], advantages[i], grpo, self.policy.pad_id, most),
+                micro_batches(scored[i], advantages[i], grpo, self.policy.pad_id, max_tokens),
             )
             if i in mine
-            else None
+            else PageTask(None, [])
             for i in range(len(scored))
         ]
 
-    def accumulate(self, scored: Sequence[ScoredGroup], tasks: Sequence[PageTask[GroupBatch] | None]) -> None:
-        """Add up the gradient of one optimiser step over these groups."""
+    def accumulate(self, scored: Sequence[ScoredGroup], tasks: Sequence[PageTask[GrpoMicroBatch]]) -> None:
+        """Add up the gradient of one optimiser step on these groups."""
         completions = [c for group in scored for c in group.group.completions]
         trained = [c for c in completions if c.finished or not self.recipe.grpo.mask_truncated]
         counts = StepCounts(sum(len(c.token_ids) for c in trained), len(completions), self.recipe.rollout.max_tokens)
         for task in tasks:
-            if task is not None:
-                self._backward(task, counts)
+            if task.prompt is not None:
+                self._backward(task.prompt, task.batches, counts)
 
-    def _backward(self, task: PageTask[GroupBatch], counts: StepCounts) -> None:
-        """Add the gradient of one page's completions, the page read once for all of them."""
+    def _backward(self, prompt: Prompt, batches: Sequence[GrpoMicroBatch], counts: StepCounts) -> None:
+        """Add the gradient of one page's completions. The page is read once for all of them."""
         policy, grpo, rollout, device = self.policy, self.recipe.grpo, self.recipe.rollout, self.policy.device
-        refs: Sequence[Tensor | None] = [None] * len(task.batches)
+        refs: Sequence[Tensor | None] = [None] * len(batches)
         if self.reference is not None:
-            refs = reference_logprobs(self.reference, task.prompt, task.batches, rollout.temperature)
-        reading = PageReader(policy, task.prompt, grad=True)
-        for batch, ref in zip(task.batches, refs, strict=True):
+            refs = reference_logprobs(self.reference, prompt, batches, rollout.temperature)
+        reading = PageReader(policy, prompt, grad=True)
+        for batch, ref in zip(batches, refs, strict=True):
             scores = reading.score(batch.ids, batch.mask, rollout.temperature)
             mask, advantages = batch.mask.to(device), batch.advantages.to(device)
             old = batch.old_logprobs.to(device) if batch.old_logprobs is not None else scores.logprobs.detach()
@@ -257,33 +295,39 @@ class GrpoLearner:
                 self.mismatch.append(mismatch_sums(old, sampling, mask, weights))
         reading.backward()
 
-    def kl_penalties(self, scored: Sequence[ScoredGroup]) -> Tensor:
-        """beta times the estimated KL of each completion to the reference, (P, G)."""
+    def penalised_rewards(self, scored: Sequence[ScoredGroup]) -> list[PenalisedRewards]:
+        """Each page's rewards, less beta times the estimated KL to the reference."""
+        return distributed.gather([self._penalised_rewards(group) for group in distributed.mine(scored)])
+
+    @torch.no_grad()
+    def _penalised_rewards(self, group: ScoredGroup) -> PenalisedRewards:
         assert self.reference is not None
         grpo, policy, temperature = self.recipe.grpo, self.policy, self.recipe.rollout.temperature
-        penalties = torch.zeros(len(scored), len(scored[0].rewards))
-        for i, group in distributed.mine(list(enumerate(scored))):
-            prompt = policy.prompt(group.group.page)
-            batches = cut(group.group.completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
-            refs = reference_logprobs(self.reference, prompt, batches, temperature)
-            with torch.no_grad():
-                reading = PageReader(policy, prompt)
-                for batch, ref in zip(batches, refs, strict=True):
-                    own = reading.score(batch.ids, batch.mask, temperature).logprobs
-                    kl = torch.where(batch.mask.to(policy.device), kl_estimate(own, ref, grpo.kl), 0.0)
-                    penalties[i, list(batch.rows)] = grpo.beta * kl.sum(1).cpu()
-        distributed.sum_over(penalties)
-        return penalties
+        completions, rewards = group.group.completions, torch.tensor(group.rewards)
+        lengths = torch.tensor([len(completion.token_ids) for completion in completions])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        total, by_token = torch.zeros(len(completions)), torch.zeros(mask.shape)
+        prompt = policy.prompt(group.group.page)
+        batches = cut(completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
+        refs = reference_logprobs(self.reference, prompt, batches, temperature)
+        reading = PageReader(policy, prompt)
+        for batch, ref in zip(batches, refs, strict=True):
+            logprobs = reading.score(batch.ids, batch.mask, temperature).logprobs
+            kl, own = kl_estimate(logprobs, ref, grpo.kl).cpu(), rewards[batch.rows]
+            total[batch.rows] = kl_penalised_rewards(own, kl, batch.mask, grpo.beta)
+            by_token[batch.rows, : kl.shape[1]] = token_rewards(own, kl, batch.mask, grpo.beta)
+        return PenalisedRewards(total, by_token, mask)
 
     def renew_reference(self) -> None:
+        """Make the policy as it is now the reference."""
         assert self.reference is not None
         self.reference.renew()
 
     @torch.no_grad()
-    def _with_old_logprobs(self, task: PageTask[GroupBatch] | None) -> PageTask[GroupBatch] | None:
-        """With the sampling policy's logprobs, taken before the first step changes it."""
-        if task is None:
-            return None
+    def _with_old_logprobs(self, task: PageTask[GrpoMicroBatch]) -> PageTask[GrpoMicroBatch]:
+        """With the sampling policy's log probabilities, computed before the first step changes it."""
+        if task.prompt is None:
+            return task
         reading, temperature = PageReader(self.policy, task.prompt), self.recipe.rollout.temperature
         old = [reading.score(batch.ids, batch.mask, temperature).logprobs.cpu() for batch in task.batches]
         return replace(task, batches=[replace(b, old_logprobs=o) for b, o in zip(task.batches, old, strict=True)])

@@ -1,8 +1,8 @@
-"""PPO: sample, score, ask a critic what was to be expected at each token, update policy and critic.
+"""PPO: sample, score, ask a critic for the expected return at each token, update policy and critic.
 
-Proximal Policy Optimization (arXiv 1707.06347), with a KL term as language has it (Ziegler et al., 2019, arXiv
-1909.08593). What it is not: it has no entropy bonus; a pass is cut into updates by whole pages, always the same; and a
-completion that was cut off at the token limit has ended, so the critic does not say what would have come.
+Proximal Policy Optimization (arXiv 1707.06347), with the KL term of Ziegler et al., 2019 (arXiv 1909.08593). What this
+is not: there is no entropy bonus; a pass is divided into updates by whole pages, the same in each pass; and a
+completion that was cut off at the token limit counts as ended: the critic does not estimate the rest.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ocr_rl.models.reference import Reference
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.objectives.off_policy import mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
-from ocr_rl.objectives.returns import generalized_advantages, missing_end_penalty, token_rewards, whiten
+from ocr_rl.objectives.returns import missing_end_penalty, token_advantages, token_rewards, whiten
 from ocr_rl.objectives.value_losses import explained_variance, value_clip_fraction, value_loss
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
-from ocr_rl.training.micro_batches import MicroBatch, by_update, cut, reference_logprobs
+from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
@@ -40,7 +40,7 @@ from ocr_rl.types import Page
 
 
 class PpoTrainer(Trainer):
-    """Completions sampled by `engine`, scored by `scorer`, learned from once they are all there."""
+    """Learns completions sampled by `engine` and scored by `scorer`, once the whole batch is there."""
 
     def __init__(
         self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: GroupScorer, recipe: Recipe
@@ -61,6 +61,9 @@ class PpoTrainer(Trainer):
         metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
         return StepResult(metrics, rollout_rows(batch.groups, mean_advantages(experience)))
 
+    def dry_run(self, scored: Sequence[ScoredGroup]) -> None:
+        self.learner.accumulate(self.learner.experience(scored))
+
     def sync_engine(self) -> None:
         self.rollouts.sync_engine()
 
@@ -70,11 +73,11 @@ class PpoTrainer(Trainer):
 
 @dataclass(frozen=True)
 class PpoMicroBatch(MicroBatch):
-    """What the first look at a rollout found, (B, T) on the CPU; it stays so through all updates."""
+    """With what was computed before the first update, (B, T) on the CPU; no update changes it."""
 
     old_logprobs: Tensor
     ref_logprobs: Tensor | None
-    """Of the starting policy, where there is a KL term."""
+    """Of the initial policy, if there is a KL term."""
     old_values: Tensor
     advantages: Tensor
     returns: Tensor
@@ -82,25 +85,17 @@ class PpoMicroBatch(MicroBatch):
     """Importance weights that correct for the engine's sampling."""
 
 
-@dataclass(frozen=True)
-class PageExperience:
-    """A page's completions, as they were found."""
-
-    prompt: Prompt | None
-    """None: another process learns from the page."""
-    batches: Sequence[PpoMicroBatch]
-
-
-Experience = list[PageExperience]
+Experience = list[PageTask[PpoMicroBatch]]
+"""A rollout batch; the micro-batches of pages that other processes learn from are there too."""
 
 
 def flatten_masked(experience: Experience, of: Callable[[PpoMicroBatch], Tensor]) -> Tensor:
-    """What stands at the tokens of the whole batch, in one row (1, N)."""
+    """The values at all tokens of the rollout batch, in one row (1, N)."""
     return torch.cat([of(batch)[batch.mask] for task in experience for batch in task.batches])[None]
 
 
 def whiten_batch(experience: Experience) -> Experience:
-    """With advantages of mean 0 and variance 1 over the whole batch."""
+    """With advantages of mean 0 and variance 1 over the rollout batch."""
     flat = flatten_masked(experience, lambda batch: batch.advantages)
     rest = whiten(flat, torch.ones_like(flat, dtype=torch.bool))[0]
     tasks = []
@@ -126,7 +121,7 @@ def mean_advantages(experience: Experience) -> Tensor:
 
 
 class Critic:
-    """V_t (B, T), the return expected before token t is chosen: a head on the states that tokens are chosen from."""
+    """V_t (B, T), the return expected before token t is chosen: a head on the states that predict the tokens."""
 
     def __init__(self, policy: Policy, config: PpoConfig, seed: int) -> None:
         self.policy, self.kind = policy, config.critic
@@ -137,11 +132,12 @@ class Critic:
             self.modules["critic_trunk"] = self.own.backbone
 
     def reading(self, policy_reading: PageReader, *, grad: bool = False) -> PageReader:
-        """Of the critic's own trunk; of the policy where they share it."""
+        """The page as the critic's own trunk reads it; the policy's reading if they share the trunk."""
         return policy_reading if self.own is None else PageReader(self.own, policy_reading.prompt, grad=grad)
 
     def values(self, reading: PageReader, scores: TokenScores, batch: MicroBatch) -> Tensor:
-        """
+        """V_t of a batch.
+
         Args:
             reading: from `reading`.
             scores: the policy's, of the same batch.
@@ -170,15 +166,15 @@ class PpoLearner:
 
     @torch.no_grad()
     def experience(self, scored: Sequence[ScoredGroup]) -> Experience:
-        """What policy, reference and critic say of the completions before the first update."""
+        """What policy, reference and critic compute for the completions before the first update."""
         order = by_update(len(scored), self.recipe.ppo.updates_per_batch)
-        own = {i: self._look(scored[i]) for i in distributed.mine(order)}
-        found = distributed.gather([seen.batches for seen in own.values()])
-        others = {i: PageExperience(None, batches) for i, batches in zip(order, found, strict=True)}
+        own = {i: self._score(scored[i]) for i in distributed.mine(order)}
+        found = distributed.gather([task.batches for task in own.values()])
+        others: dict[int, PageTask[PpoMicroBatch]] = {i: PageTask(None, b) for i, b in zip(order, found, strict=True)}
         experience = [(others | own)[i] for i in range(len(scored))]
         return whiten_batch(experience) if self.recipe.ppo.whiten else experience
 
-    def _look(self, group: ScoredGroup) -> PageExperience:
+    def _score(self, group: ScoredGroup) -> PageTask[PpoMicroBatch]:
         ppo, rollout, policy = self.recipe.ppo, self.recipe.rollout, self.policy
         completions = group.group.completions
         finished = torch.tensor([completion.finished for completion in completions])
@@ -186,19 +182,21 @@ class PpoLearner:
         prompt = policy.prompt(group.group.page)
         reading = PageReader(policy, prompt)
         critics = self.critic.reading(reading)
-        cut_up = cut(completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
-        refs: Sequence[Tensor | None] = [None] * len(cut_up)
+        plain = cut(completions, policy.pad_id, self.recipe.train.micro_batch_tokens)
+        refs: Sequence[Tensor | None] = [None] * len(plain)
         if self.reference is not None:
-            refs = [ref.cpu() for ref in reference_logprobs(self.reference, prompt, cut_up, rollout.temperature)]
+            refs = [ref.cpu() for ref in reference_logprobs(self.reference, prompt, plain, rollout.temperature)]
         batches = []
-        for batch, ref in zip(cut_up, refs, strict=True):
+        for batch, ref in zip(plain, refs, strict=True):
             scores = reading.score(batch.ids, batch.mask, rollout.temperature)
             logprobs, mask = scores.logprobs.cpu(), batch.mask
             values = torch.where(mask, self.critic.values(critics, scores, batch).cpu(), 0.0)
             kl = torch.zeros_like(logprobs) if ref is None else kl_estimate(logprobs, ref, ppo.kl)
             coefficient = self.state.numbers["kl_coefficient"] if ppo.kl_in == "reward" else 0.0
-            per_token = token_rewards(rewards[batch.rows], kl, mask, coefficient)
-            advantages = generalized_advantages(per_token, values, mask, gamma=ppo.gamma, lam=ppo.lam)
+            by_token = token_rewards(rewards[batch.rows], kl, mask, coefficient)
+            advantages = token_advantages(
+                by_token, values, mask, ppo.estimator, gamma=ppo.gamma, lam=ppo.lam, n=ppo.n_step
+            )
             sampling = batch.sampling_logprobs
             batches.append(
                 PpoMicroBatch(
@@ -211,12 +209,12 @@ class PpoLearner:
                     weights=sampling_weights(logprobs, sampling, mask, rollout.correction, rollout.correction_cap),
                 )
             )
-        return PageExperience(prompt, batches)
+        return PageTask(prompt, batches)
 
     def update(self, experience: Experience, rate: float, *, critic_only: bool = False) -> dict[str, float | None]:
-        """Some epochs over the batch, each cut into ppo.updates_per_batch optimiser steps.
+        """ppo.inner_epochs passes over the batch, each divided into ppo.updates_per_batch optimiser steps.
 
-        With `critic_only` no weight of the policy changes, those that the critic shares included.
+        With `critic_only` no weight of the policy changes, not even those that the critic shares.
         """
         ppo, train, numbers = self.recipe.ppo, self.recipe.train, self.state.numbers
         measured = self._measures(experience)
@@ -225,7 +223,7 @@ class PpoLearner:
         for _ in range(ppo.inner_epochs):
             for part in range(ppo.updates_per_batch):
                 mine = experience[part :: ppo.updates_per_batch]
-                if mine:  # there are fewer pages than updates where the engine refused some
+                if mine:  # if the engine refused pages, there may be fewer pages than updates
                     self.accumulate(mine, critic_only=critic_only)
                     norm = clipped_step(self.optimizer, self.parameters, rate, train.max_grad_norm)
         distributed.sum_over(self.sums)
@@ -248,13 +246,13 @@ class PpoLearner:
 
     @torch.no_grad()
     def _measures(self, experience: Experience) -> dict[str, float | None]:
-        """What policy and critic were like before the first update."""
+        """Metrics of policy and critic before the first update."""
         ppo = self.recipe.ppo
         batches = [batch for task in experience for batch in task.batches]
         old = flatten_masked(experience, lambda batch: batch.old_logprobs)
         values = flatten_masked(experience, lambda batch: batch.old_values)
         returns = flatten_masked(experience, lambda batch: batch.returns)
-        there = torch.ones_like(returns, dtype=torch.bool)
+        every = torch.ones_like(returns, dtype=torch.bool)
         kl = None
         if ppo.beta:
             ref = torch.cat([b.ref_logprobs[b.mask] for b in batches if b.ref_logprobs is not None])
@@ -266,26 +264,26 @@ class PpoLearner:
             "kl_coefficient": self.state.numbers["kl_coefficient"] if ppo.beta else None,
             "returns": returns.mean().item(),
             "values": values.mean().item(),
-            "explained_variance": explained_variance(values, returns, there).item(),
+            "explained_variance": explained_variance(values, returns, every).item(),
             **mismatch_metrics(reduce(add, mismatch)),
         }
 
     def accumulate(self, experience: Experience, *, critic_only: bool = False) -> None:
-        """Add up the gradient of one optimiser step over these pages."""
+        """Add up the gradient of one optimiser step on these pages."""
         batches = [batch for task in experience for batch in task.batches]
         counts = StepCounts(
             tokens=sum(int(batch.mask.sum()) for batch in batches),
             completions=sum(len(batch.rows) for batch in batches),
             max_tokens=self.recipe.rollout.max_tokens,
         )
-        for seen in experience:
-            if seen.prompt is not None:
-                self._backward(seen.prompt, seen.batches, counts, critic_only)
+        for task in experience:
+            if task.prompt is not None:
+                self._backward(task.prompt, task.batches, counts, critic_only)
 
     def _backward(
         self, prompt: Prompt, batches: Sequence[PpoMicroBatch], counts: StepCounts, critic_only: bool
     ) -> None:
-        """Add the gradient of one page's completions, the page read once for all of them."""
+        """Add the gradient of one page's completions. The page is read once for all of them."""
         ppo, rollout, device = self.recipe.ppo, self.recipe.rollout, self.policy.device
         reading = PageReader(self.policy, prompt, grad=not critic_only)
         critics = self.critic.reading(reading, grad=True)

@@ -1,7 +1,8 @@
-"""Reward model: sample groups, let the rules say which completion is better, teach a head on the trunk to agree.
+"""Reward model: sample groups, pair their completions by the rules' rewards, train a head on the trunk to agree.
 
-Bradley-Terry, as in Ziegler et al., 2019 (arXiv 1909.08593), with the pairs made by verifiers. Completions come from
-the policy that the run began with, whose trunk is copied for that: the trunk in training is none that writes.
+Bradley-Terry, as in Ziegler et al., 2019 (arXiv 1909.08593), with pairs chosen by verifiers instead of people.
+Completions are sampled from a frozen copy of the initial policy, because training the trunk as a reward model spoils it
+as a policy.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ocr_rl.types import Page
 
 
 class RewardModelTrainer(Trainer):
-    """Pairs from completions sampled by `engine` and scored by `scorer`; measured on those of `held_out`."""
+    """Learns pairs of completions sampled by `engine` and scored by `scorer`; measured on pairs of `held_out`."""
 
     def __init__(
         self,
@@ -59,8 +60,11 @@ class RewardModelTrainer(Trainer):
         metrics = self.learner.update(self.learner.pairs(batch.groups), rate)
         return StepResult(metrics | rollout_metrics(batch, learn_s=time.monotonic() - began))
 
+    def dry_run(self, scored: Sequence[ScoredGroup]) -> None:
+        self.learner.accumulate(self.learner.pairs(scored))
+
     def measure(self) -> dict[str, float | None]:
-        """Agreement with the rules on pairs of held-out pages, which are the same each time."""
+        """Agreement with the rules on pairs of held-out pages, the same pairs each time."""
         if self._held_out_pairs is None:
             rollout, seed = self.recipe.rollout, self.recipe.train.seed
             sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
@@ -80,7 +84,7 @@ class RewardModelTrainer(Trainer):
 
 
 class RewardModelLearner:
-    """Pairs in, weights of trunk and head changed in place, metrics out. A backward pass holds one pair."""
+    """The update: pairs in, weights of trunk and head changed in place, metrics out. A backward pass holds one pair."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         own = recipe.reward_model
@@ -98,13 +102,13 @@ class RewardModelLearner:
         return pairs_of_groups(groups, choose, own.margin, own.pairs_per_page)
 
     def update(self, pairs: Sequence[Pair], rate: float) -> dict[str, float | None]:
-        """One optimiser step on all pairs; without a pair no weight changes."""
+        """One optimiser step on all pairs; without pairs no weight changes."""
         loss, margins = self.accumulate(pairs)
         norm = clipped_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
         return {"loss": loss, **_pair_metrics(margins), "grad_norm": norm, "lr": rate}
 
     def accumulate(self, pairs: Sequence[Pair]) -> tuple[float, list[float]]:
-        """Add up the gradient of the mean loss. Returns that loss, and R_w - R_l of each pair."""
+        """Add up the gradient of the mean loss. Returns that loss and R_w - R_l of each pair."""
         total, margins = 0.0, []
         for page, own in _own_pages(pairs):
             reading = PageReader(self.model.policy, self.model.policy.prompt(page), grad=True)
@@ -119,6 +123,7 @@ class RewardModelLearner:
 
     @torch.no_grad()
     def agreement(self, pairs: Sequence[Pair]) -> dict[str, float | None]:
+        """How often the scores rank the pairs as the rules do, and by how much."""
         margins = []
         for page, own in _own_pages(pairs):
             reading = PageReader(self.model.policy, self.model.policy.prompt(page))
@@ -134,12 +139,12 @@ class RewardModelLearner:
 
 
 def _own_pages(pairs: Sequence[Pair]) -> list[tuple[Page, list[Pair]]]:
-    """The pages that this process reads, with their pairs."""
+    """This process's share of the pages, each with its pairs."""
     return distributed.mine([(page, list(own)) for page, own in groupby(pairs, key=lambda pair: pair.page)])
 
 
 def _pair_metrics(margins: Sequence[float]) -> dict[str, float | None]:
-    """A tie is not agreement."""
+    """Ties do not count as agreement."""
     count = len(margins)
     return {
         "pairs": count,

@@ -1,7 +1,7 @@
 """Supervised fine-tuning: make the reference transcription of each page likelier, token by token.
 
-The warm start of the other algorithms, and what they are measured against. It has no padding, since each page is read
-and answered by itself, and no mixture with other losses.
+The warm start for the other algorithms, and their baseline. What this is not: there is no padding, because each page is
+read and answered separately, and the loss is not mixed with another.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import TextEncoder
 from ocr_rl.objectives.masking import masked_sum
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.training.base import StepResult, Trainer
 from ocr_rl.training.batching import epochs
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.types import Page
 
-NAMED = 5
-"""Pages that an error names."""
+PAGES_NAMED = 5
+"""How many pages an error names."""
 
 
 def require_texts(pages: Sequence[Page]) -> None:
-    """Raises ValueError for pages that have no text to learn."""
+    """Raises ValueError if a page has no text to learn."""
     without = [page.id for page in pages if page.text is None]
     if without:
-        more = f" and {len(without) - NAMED} more" if len(without) > NAMED else ""
+        more = f" and {len(without) - PAGES_NAMED} more" if len(without) > PAGES_NAMED else ""
         raise ValueError(
-            f"{len(without)} of {len(pages)} pages to train on have no text: {', '.join(without[:NAMED])}{more}. "
+            f"{len(without)} of {len(pages)} pages to train on have no text: {', '.join(without[:PAGES_NAMED])}{more}. "
             'algorithm "sft" learns texts: add some, leave these pages out with --where, or learn by "grpo" from tests'
         )
 
 
 class SftTrainer(Trainer):
-    """Pages with their references; `engine` only evaluates."""
+    """Learns pages with their reference texts; `engine` is used for evaluation only."""
 
     def __init__(self, policy: Policy, engine: Engine, pages: Sequence[Page], recipe: Recipe) -> None:
         """Raises ValueError if a page has no text."""
@@ -49,7 +50,7 @@ class SftTrainer(Trainer):
         self.policy, self.engine, self.recipe = policy, engine, recipe
         self.parameters = policy.trainable_parameters()
         self.optimizer = make_optimizer(self.parameters, recipe.train)
-        self.writer = TextEncoder(policy)
+        self.encoder = TextEncoder(policy)
         self._batches = epochs(pages, recipe.rollout.pages_per_step, recipe.train.seed)
 
     def start(self, done: int) -> None:
@@ -63,10 +64,13 @@ class SftTrainer(Trainer):
         timing = {"tokens_per_s": metrics["tokens"] / seconds, "time/learn": round(seconds, 3)}
         return StepResult(metrics | {"grad_norm": norm, "lr": rate} | timing)
 
+    def dry_run(self, scored: Sequence[ScoredGroup]) -> None:
+        self.accumulate([group.group.page for group in scored])
+
     def accumulate(self, pages: Sequence[Page]) -> dict[str, float]:
-        """Add up the gradient of -sum log pi(token) / tokens, over the tokens of all these pages' texts."""
-        most, device = self.recipe.rollout.max_tokens, self.policy.device
-        texts = [self.writer.completion(page.text or "", True, most) for page in pages]
+        """Add up the gradient of -sum log pi(token) / tokens over the tokens of all these pages' texts."""
+        max_tokens, device = self.recipe.rollout.max_tokens, self.policy.device
+        texts = [self.encoder.completion(page.text or "", True, max_tokens) for page in pages]
         tokens = sum(len(text.token_ids) for text in texts)
         sums = torch.zeros(2, device=device)
         for page, text in distributed.mine(list(zip(pages, texts, strict=True))):
@@ -79,13 +83,13 @@ class SftTrainer(Trainer):
             sums += torch.stack([loss.detach(), scores.entropy.sum() / tokens])
         distributed.sum_over(sums)
         loss_sum, entropy = sums.tolist()
-        cut = sum(not text.finished for text in texts)
+        truncated = sum(not text.finished for text in texts)
         return {
             "loss": loss_sum,
             "entropy": entropy,
             "pages": len(pages),
             "tokens": tokens,
-            "truncated_fraction": cut / len(pages),
+            "truncated_fraction": truncated / len(pages),
         }
 
     def sync_engine(self) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import dataset_options, json_option, parse_columns, progress
+from ocr_rl.cli.options import dataset_options, json_option, parse_columns
+from ocr_rl.cli.progress import progress
 
 
 @click.group()
@@ -24,7 +25,7 @@ def data() -> None:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share held out, for the check of shared text.",
+    help="Share of held-out pages, for the check of shared text.",
 )
 @json_option("Write the summary and problems here.")
 @user_errors
@@ -36,7 +37,7 @@ def check(
     validation: float,
     json_path: Path | None,
 ) -> None:
-    """Report every problem of the dataset at PATH at once, and a summary. Exit code 2 if there is any.
+    """Report all problems of the dataset at PATH at once, and a summary. Exit code 2 if there are problems.
 
     \b
     PATH is one of

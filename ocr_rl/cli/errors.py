@@ -1,10 +1,11 @@
-"""Errors that users can act on: one message and exit code 2."""
+"""Errors that users can act on: one message and an exit code."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -14,11 +15,11 @@ EXTRAS = {
     "train": ("peft", "safetensors", "torch", "tqdm", "transformers"),
     "train,vllm": ("vllm",),
 }
-"""Which extra brings which modules."""
+"""Which extra installs which modules."""
 
 
 def user_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """What a user can mend becomes one message and exit code 2, an engine that is lost one and 1; a bug is shown."""
+    """A mistake of the user ends with one message and exit code 2, a lost engine with 1; a bug keeps its traceback."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -28,8 +29,8 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
             module = (error.name or "").split(".")[0]
             if module in ("ocr_rl", "ocr_verifiers"):
                 raise
-            wanted = [f"'ocr-rl[{extra}]'" for extra, modules in EXTRAS.items() if module in modules]
-            fail(f"this command needs {module or error}: pip install {wanted[0] if wanted else module}")
+            extras = [f"'ocr-rl[{extra}]'" for extra, modules in EXTRAS.items() if module in modules]
+            fail(f"this command needs {module or error}: pip install {extras[0] if extras else module}")
         except BrokenPipeError:  # `ocr-rl ... | head`: click ends quietly
             raise
         except OSError as error:
@@ -44,6 +45,21 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
             fail(str(error), code=1)
 
     return wrapped
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C ends with one message, which says what is kept, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        fail(f"stopped\n{stop}".strip(), code=130)
+
+
+def fail_if_unread(pages: int, where: str = "") -> None:
+    """Exit code 1 if pages could not be read."""
+    if pages:
+        fail(f"{pages} page{'s' * (pages != 1)} could not be read{where}", code=1)
 
 
 def fail(message: str, code: int = 2) -> None:

@@ -1,19 +1,104 @@
-"""What commands share: how mistakes are told, the options of datasets and models, progress bars."""
+"""Options that several commands have: datasets, models, output files; and how they become values."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-Item = TypeVar("Item")
+if TYPE_CHECKING:
+    from ocr_rl.types import Page
+
+Options = TypeVar("Options")
+Command = Callable[..., None]
 
 
-def dataset_options(command: Callable[..., None]) -> Callable[..., None]:
+def take(kind: type[Options], options: dict[str, Any]) -> Options:
+    """Build a dataclass from a command's options, and remove those from the others."""
+    return kind(**{field.name: options.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """The pages of a dataset, as the command line names them."""
+
+    data: str
+    where: tuple[str, ...]
+    """KEY=VALUE[,VALUE]"""
+    columns: tuple[str, ...]
+    """ROLE=NAME"""
+    split: str | None
+    prompt: str
+
+    def load(self) -> list[Page]:
+        from ocr_rl.data.loading import load_pages
+
+        return load_pages(
+            self.data,
+            where=self.filters,
+            prompt=self.prompt,
+            columns=parse_columns(self.columns),
+            split=self.split or "train",
+        )
+
+    @property
+    def filters(self) -> dict[str, list[str]]:
+        from ocr_rl.data.loading import parse_filters
+
+        return parse_filters(self.where)
+
+    def settings(self) -> dict[str, Any]:
+        """What is kept beside a resumable file; a path as it is found from every folder, a hub id as it is."""
+        return {
+            "data": str(Path(self.data).resolve()) if Path(self.data).exists() else self.data,
+            "where": self.filters,
+            "columns": parse_columns(self.columns),
+            "split": self.split,
+            "prompt": self.prompt,
+        }
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """Overrides of recipes: --set, and the options for their pages and model."""
+
+    data: str | None
+    model: str | None
+    where: tuple[str, ...]
+    columns: tuple[str, ...]
+    split: str | None
+    sets: tuple[str, ...]
+    """A.B=C"""
+
+    def overrides(self) -> list[str]:
+        """What `load_recipe` takes, --set first; an option that was not given overrides nothing."""
+        from ocr_rl.config.loader import as_overrides
+        from ocr_rl.data.loading import parse_filters
+
+        values: dict[str, Any] = {
+            "data.path": self.data,
+            "data.split": self.split,
+            "model.path": self.model,
+            **{f"data.columns.{role}": name for role, name in parse_columns(self.columns).items()},
+            **{f"data.where.{key}": values for key, values in parse_filters(self.where).items()},
+        }
+        return [*self.sets, *as_overrides(values)]
+
+
+def recipe_options(command: Command) -> Command:
+    data = click.option("--data", metavar="PATH", help="Folder, file or hub id of a dataset (data.path).")
+    model = click.option("--model", metavar="PATH", help='Folder or hub id of a policy, or "tiny" (model.path).')
+    return data(model(dataset_options(command)))
+
+
+def set_option(help: str) -> Callable[[Command], Command]:
+    return click.option("--set", "sets", multiple=True, metavar="A.B=C", help=help)
+
+
+def dataset_options(command: Command) -> Command:
     """Which pages of a dataset, and what its columns are: the same for every command that reads one."""
     where = click.option(
         "--where",
@@ -32,49 +117,41 @@ def dataset_options(command: Callable[..., None]) -> Callable[..., None]:
     return where(columns(split(command)))
 
 
-def data_overrides(
-    data: str | None, split: str | None, model: str | None, columns: Iterable[str], where: Iterable[str]
-) -> tuple[str, ...]:
-    """The options of a recipe's pages and model as what --set takes; those that were not given are left out."""
-    from ocr_rl.config.loader import as_overrides
-    from ocr_rl.data.loading import parse_filters
+def model_options(command: Command) -> Command:
+    pixels = click.option(
+        "--max-pixels", type=click.IntRange(min=0), default=0, help="Upper bound on the pixels of a fitted page."
+    )
+    prompt = click.option("--prompt", default="", help="Instruction for pages that have none.")
+    trust = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
+    return pixels(prompt(trust(command)))
 
-    values: dict[str, Any] = {
-        "data.path": data,
-        "data.split": split,
-        "model.path": model,
-        **{f"data.columns.{role}": name for role, name in parse_columns(columns).items()},
-        **{f"data.where.{key}": values for key, values in parse_filters(list(where)).items()},
-    }
-    return tuple(as_overrides(values))
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "transformers", "vllm"]),
+    default="auto",
+    show_default=True,
+    help="What generates; auto takes vLLM where CUDA and vllm are present.",
+)
 
 
 def folder_exists(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
-    """A file that cannot be written later is a mistake now."""
+    """A file that could not be written later is a mistake now."""
     if path is not None and not path.parent.is_dir():
         raise click.BadParameter(f"the folder {path.parent} does not exist")
     return path
 
 
-def json_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def json_option(help: str) -> Callable[[Command], Command]:
     return click.option(
         "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
     )
 
 
-def html_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def html_option(help: str) -> Callable[[Command], Command]:
     return click.option(
         "--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
     )
-
-
-def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    pixels = click.option(
-        "--max-pixels", type=click.IntRange(min=0), default=0, help="Upper bound on the pixels of a fitted page."
-    )
-    prompt = click.option("--prompt", default="", help="Instruction for pages that bring none.")
-    trust = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
-    return pixels(prompt(trust(command)))
 
 
 def parse_columns(columns: Iterable[str]) -> dict[str, str]:
@@ -86,20 +163,3 @@ def parse_columns(columns: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"--column {text}: write ROLE=NAME, e.g. --column text=truth")
         names[role] = name
     return names
-
-
-def progress(label: str) -> Callable[[Iterable[Item]], Iterable[Item]]:
-    """A progress bar on stderr around what is iterated over, if somebody is watching."""
-
-    def shown(items: Iterable[Item]) -> Iterable[Item]:
-        with click.progressbar(items, label=label, file=sys.stderr) as bar:
-            yield from bar
-
-    return shown if sys.stderr.isatty() else iter
-
-
-@contextmanager
-def transcribing(pages: int, label: str = "transcribing") -> Iterator[Callable[[int], None]]:
-    """A progress bar; call what it gives with the number of pages that are done."""
-    with click.progressbar(length=pages, label=label, file=sys.stderr) as bar:
-        yield lambda done: bar.update(done - bar.pos)

@@ -1,23 +1,48 @@
-"""`ocr-rl pairs`: preferences out of groups of scored completions, as JSON Lines for DPO, KTO and ORPO."""
+"""`ocr-rl pairs`: preferences from groups of scored completions, as JSON Lines for DPO, KTO and ORPO."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import dataset_options, folder_exists, parse_columns
+from ocr_rl.cli.options import DatasetOptions, dataset_options, folder_exists, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
+    from ocr_rl.rewards.preference_output import LabelOptions, PairOptions
+    from ocr_rl.rewards.preferences import Choose
     from ocr_rl.types import Page
+
+
+@dataclass(frozen=True)
+class PreferenceOptions:
+    """What was asked for; None for an option that was not given."""
+
+    choose: Choose | None
+    margin: float | None
+    max_pairs: int | None
+    labels: bool
+    threshold: float | None
+    dead_zone: float | None
+
+    def kind(self) -> PairOptions | LabelOptions:
+        """Raises ValueError for an option that would have no effect."""
+        from ocr_rl.rewards.preference_output import LabelOptions, PairOptions
+
+        for_pairs = {"--choose": self.choose, "--margin": self.margin, "--most": self.max_pairs}
+        for_labels = {"--threshold": self.threshold, "--dead-zone": self.dead_zone}
+        if self.labels:
+            refuse(for_pairs, "is about pairs; leave it out with --labels")
+            return LabelOptions(threshold=self.threshold, dead_zone=self.dead_zone or 0.0)
+        refuse(for_labels, "is about labels; add --labels")
+        if self.choose != "margin":
+            refuse({"--most": self.max_pairs}, "is a bound for --choose margin; leave it out")
+        given: dict[str, Any] = {"choose": self.choose, "margin": self.margin, "max_pairs": self.max_pairs}
+        return PairOptions(**{name: value for name, value in given.items() if value is not None})
 
 
 @click.command()
@@ -32,16 +57,18 @@ if TYPE_CHECKING:
 @click.option(
     "--choose",
     type=click.Choice(["best-worst", "margin", "best-of-n"]),
-    help="Of each page: its best completion against its worst; every two that are --margin apart; or its best against "
+    help="For each page, the best completion against the worst; every two that are --margin apart; or the best against "
     "all that are --margin worse.  [default: best-worst]",
 )
 @click.option(
-    "--margin", type=click.FloatRange(min=0, min_open=True), help="Least difference in reward.  [default: 0.1]"
+    "--margin", type=click.FloatRange(min=0, min_open=True), help="Minimum difference in reward.  [default: 0.1]"
 )
-@click.option("--most", type=click.IntRange(min=1), help="Pairs of a page with --choose margin.  [default: 8]")
-@click.option("--labels", is_flag=True, help="Completions that are good or bad by themselves, for KTO, not pairs.")
 @click.option(
-    "--threshold", type=float, help="With --labels: the reward of a good completion.  [default: its group's mean]"
+    "--most", "max_pairs", type=click.IntRange(min=1), help="Maximum pairs per page with --choose margin.  [default: 8]"
+)
+@click.option("--labels", is_flag=True, help="Label completions as good or bad, for KTO, instead of pairing them.")
+@click.option(
+    "--threshold", type=float, help="With --labels: minimum reward of a good completion.  [default: its group's mean]"
 )
 @click.option(
     "--dead-zone",
@@ -51,30 +78,18 @@ if TYPE_CHECKING:
 @click.option(
     "--scores",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What `ocr-verify groups GROUPS --json SCORES` wrote, where GROUPS has no rewards, or others are wanted.",
+    help="What `ocr-verify groups GROUPS --json SCORES` wrote, if GROUPS has no rewards, or you want others.",
 )
 @click.option(
-    "--data", metavar="PATH", help="The pages' dataset: lines name their images and prompts, which TRL needs."
+    "--data",
+    default="",
+    metavar="PATH",
+    help="The pages' dataset: lines name their images and prompts, which TRL needs.",
 )
 @dataset_options
-@click.option("--prompt", default="", help="Instruction for pages of --data that bring none.")
+@click.option("--prompt", default="", help="Instruction for pages of --data that have none.")
 @user_errors
-def pairs(
-    groups: Path,
-    out: Path,
-    choose: str | None,
-    margin: float | None,
-    most: int | None,
-    labels: bool,
-    threshold: float | None,
-    dead_zone: float | None,
-    scores: Path | None,
-    data: str | None,
-    where: tuple[str, ...],
-    columns: tuple[str, ...],
-    split: str | None,
-    prompt: str,
-) -> None:
+def pairs(groups: Path, out: Path, scores: Path | None, **options: Any) -> None:
     """Turn the scored completions in GROUPS, from `ocr-rl rollout`, into preferences.
 
     \b
@@ -83,9 +98,9 @@ def pairs(
      "chosen_reward": 0.93, "rejected_reward": 0.11, "chosen_finished": true, "rejected_finished": true}
     {"id": ..., "images": ..., "prompt": ..., "completion": [{...}], "label": true, "reward": 0.93, ...}     --labels
 
-    Pages in which no two different texts are far enough apart give nothing and are counted. `ocr-rl train dpo` reads
-    the file as pairs.path, and so do TRL's trainers with --data. Images inside PDFs and tables are written into a
-    folder beside OUT.
+    A page whose completions are not far enough apart gives nothing and is counted. `ocr-rl train dpo` reads the file
+    as pairs.path; TRL's trainers read it if --data was given. Images inside PDFs and tables are written into a folder
+    beside OUT.
 
     \b
     ocr-rl pairs groups.jsonl --out pairs.jsonl
@@ -95,64 +110,26 @@ def pairs(
       ocr-rl pairs groups.jsonl --scores scores.jsonl --out pairs.jsonl
     ocr-rl train dpo --data scans/ --set pairs.path=pairs.jsonl
     """
-    _refuse(labels, "is about pairs; leave it out with --labels", choose=choose, margin=margin, most=most)
-    _refuse(not labels, "is about labels; add --labels", threshold=threshold, dead_zone=dead_zone)
-    _refuse(data is None, "is about a dataset; add --data", where=where, column=columns, split=split, prompt=prompt)
-    _refuse(choose != "margin", "is a bound for --choose margin; leave it out", most=most)
+    from ocr_rl.rewards.preference_output import write_preferences
 
-    from ocr_rl.data.loading import load_pages, parse_filters
-    from ocr_rl.rewards.group_files import read_groups
-    from ocr_rl.rewards.preference_files import image_path, label_row, pair_row
-    from ocr_rl.rewards.preferences import Choose, labels_of_groups, largest_margin, pairs_of_groups
-
-    pages: dict[str, Page] | None = None
-    if data is not None:
-        filters, names = parse_filters(where), parse_columns(columns)
-        found = load_pages(data, where=filters, prompt=prompt, columns=names, split=split or "train")
-        pages = {page.id: page for page in found}
-    margin = 0.1 if margin is None else margin
-    chosen: Choose = next(kind for kind in get_args(Choose) if kind == (choose or "best-worst"))
-    read = without = written = good = 0
-    widest = 0.0
-    with _lines(out) as write:
-        for group in read_groups(groups, scores, pages):
-            read += 1
-            widest = max(widest, largest_margin(group))
-            own = pairs_of_groups([group], chosen, margin, most or 8) if not labels else []
-            marked = labels_of_groups([group], threshold, dead_zone or 0.0) if labels else []
-            image = None
-            if pages is not None and (own or marked):
-                image = image_path(group.group.page, out.with_name(out.stem + "_images"))
-            rows = [pair_row(pair, image) for pair in own] + [label_row(label, image) for label in marked]
-            for row in rows:
-                write(row)
-            written += len(rows)
-            good += sum(label.desirable for label in marked)
-            without += not rows
-        if not written and not labels:
-            raise ValueError(
-                f"{groups}: no two completions of a page are {margin:g} apart in reward; the largest difference is "
-                f"{widest:.4g}. Give a lower --margin, or sample larger groups"
-            )
-        if not written:
-            raise ValueError(f"{groups}: no completion is far enough from the threshold; give a lower --dead-zone")
-    what = f"{written} labels, {good} of them desirable," if labels else f"{written} pairs"
-    click.echo(f"{what} of {read - without} pages in {out}; {without} pages give none")
+    dataset = take(DatasetOptions, options)
+    chosen = PreferenceOptions(**options)
+    counts = write_preferences(groups, out, chosen.kind(), scores, pages_of(dataset))
+    what = f"{counts.rows} labels, {counts.desirable} of them desirable," if chosen.labels else f"{counts.rows} pairs"
+    click.echo(f"{what} of {counts.pages} pages in {out}; {counts.without} pages give none")
 
 
-def _refuse(when: bool, why: str, /, **options: object) -> None:
-    """An option that would do nothing is a mistake."""
-    for name in [name for name, value in options.items() if when and value not in (None, (), "")]:
-        raise ValueError(f"--{name.replace('_', '-')} {why}")
+def pages_of(dataset: DatasetOptions) -> list[Page] | None:
+    """None without --data, which the other options are about."""
+    if dataset.data:
+        return dataset.load()
+    others = {"--where": dataset.where, "--column": dataset.columns, "--split": dataset.split}
+    refuse({**others, "--prompt": dataset.prompt}, "is about a dataset; add --data")
+    return None
 
 
-@contextmanager
-def _lines(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Writes objects as lines; the file is there when all went well."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "w", encoding="ascii") as file:
-            yield lambda row: print(json.dumps(row, allow_nan=False), file=file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def refuse(options: Mapping[str, object], why: str) -> None:
+    """Raises ValueError for the first of the options that was given."""
+    for name, value in options.items():
+        if value not in (None, (), ""):
+            raise ValueError(f"{name} {why}")

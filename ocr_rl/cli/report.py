@@ -17,8 +17,8 @@ from ocr_rl.cli.options import html_option
 def report(run: Path, html_path: Path | None) -> None:
     """Write a report of RUN, the folder of a training run, as one HTML file.
 
-    `train` does so at its end; this is for a run that was stopped or is still going on. Page images are read where
-    the recipe says that they are; without them the report has texts alone.
+    `train` writes it at the end; this is for a run that was stopped, or is still running. Page images are read from
+    the recipe's dataset; without them the report has only texts.
 
     \b
     ocr-rl report runs/a

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.loading import engine_option, load_engine
-from ocr_rl.cli.options import dataset_options, folder_exists, model_options, parse_columns
-from ocr_rl.cli.resumable import Pages, data_settings, model_settings, run_into
-
-if TYPE_CHECKING:
-    from ocr_rl.rollouts.engine import Engine
-    from ocr_rl.rollouts.ordered import Result
+from ocr_rl.cli.errors import fail_if_unread, stoppable, user_errors
+from ocr_rl.cli.options import DatasetOptions, dataset_options, engine_option, folder_exists, model_options, take
+from ocr_rl.cli.progress import console
 
 
 @click.command()
@@ -32,42 +24,24 @@ if TYPE_CHECKING:
 )
 @dataset_options
 @click.option("--limit", type=click.IntRange(min=1), help="Roll out the first N pages.")
-@click.option("--group-size", type=click.IntRange(min=1), default=8, show_default=True, help="Completions of a page.")
+@click.option("--group-size", type=click.IntRange(min=1), default=8, show_default=True, help="Completions per page.")
 @click.option("--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True, help="0 is greedy.")
 @click.option(
-    "--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Tokens of a completion."
+    "--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Maximum tokens of a completion."
 )
-@click.option("--seed", default=0, show_default=True, help="Of sampling.")
+@click.option("--seed", default=0, show_default=True, help="Seed of sampling.")
 @engine_option
-@click.option("--no-score", is_flag=True, help="Leave rewards out.")
+@click.option("--no-score", is_flag=True, help="Do not score the completions.")
 @click.option(
     "--processes",
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
-    help="That score beside generation; 0 scores between completions.",
+    help="Processes that score during generation; 0 scores between completions.",
 )
 @model_options
 @user_errors
-def rollout(
-    model: str,
-    data: str,
-    out: Path,
-    where: tuple[str, ...],
-    columns: tuple[str, ...],
-    split: str | None,
-    limit: int | None,
-    group_size: int,
-    temperature: float,
-    max_tokens: int,
-    seed: int,
-    engine: str,
-    no_score: bool,
-    processes: int,
-    max_pixels: int,
-    prompt: str,
-    trust_remote_code: bool,
-) -> None:
+def rollout(out: Path, limit: int | None, no_score: bool, **options: Any) -> None:
     """Sample a group of completions of each page with MODEL, and score them as `ocr-rl train` does.
 
     \b
@@ -75,60 +49,19 @@ def rollout(
      "finish_reasons": ["end", "length"], "tokens": [31, 512], "sum_logprobs": [-4.2, -95.1],
      "rewards": [0.93, 0.11], "parts": [{"similarity": 0.97, ...}, {...}]}                 a line per page, in order
 
-    `ocr-verify groups` reads these lines too. The same command goes on where it was stopped or killed. A page that
-    cannot be read has no completions and an "error"; the exit code is 1 then.
+    `ocr-verify groups` reads these lines too. The same command continues where it was stopped or killed. A page
+    that cannot be read has an "error" and no completions; the exit code is then 1.
 
     \b
     ocr-rl rollout tiny --data data/sample --out groups.jsonl
     ocr-rl rollout org/vlm --data scans/ --where language=en --group-size 16 --out groups.jsonl
     ocr-rl rollout runs/a/checkpoints/step_000060 --data scans/ --no-score --out groups.jsonl
     """
-    from ocr_rl.config.loader import check_model_path
+    from ocr_rl.rollouts.into_file import RolloutOptions, roll_out_into
 
-    check_model_path(model)
-
-    from ocr_rl.config.schema import RewardConfig
-    from ocr_rl.data.loading import load_pages, parse_filters
-    from ocr_rl.rewards.reward_function import RewardFunction, check_scorable, make_rubric
-
-    filters, names = parse_filters(where), parse_columns(columns)
-    pages = load_pages(data, where=filters, prompt=prompt, columns=names, split=split or "train")[:limit]
-    rubric = make_rubric(RewardConfig())
-    if not no_score:
-        check_scorable(rubric, pages)
-
-    from ocr_rl.data.unlabelled import Unread
-    from ocr_rl.rewards.group_files import group_row, page_row
-    from ocr_rl.rollouts.engine import Sampling
-    from ocr_rl.rollouts.ordered import in_order
-    from ocr_rl.rollouts.scoring import GroupScorer
-
-    sampling = Sampling(group_size, temperature, max_tokens)
-    settings = {
-        "command": "rollout",
-        **model_settings(model, max_pixels),
-        "engine": engine,
-        "data": data_settings(data),
-        "where": filters,
-        "columns": names,
-        "split": split,
-        "prompt": prompt,
-        "group_size": group_size,
-        "temperature": temperature,
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "scored": not no_score,
-    }
-    by_id = {page.id: page for page in pages}
-
-    def results(loaded: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
-        with nullcontext() if no_score else GroupScorer(RewardFunction(rubric, ()), processes) as scorer:
-            yield from in_order(loaded, rest, sampling, seed * 1_000_003 + there, scorer)
-
-    def row(result: Result) -> dict[str, Any]:
-        if isinstance(result, Unread):
-            return page_row(by_id[result.id]) | {"completions": [], "error": result.why}
-        return group_row(result)
-
-    load = partial(load_engine, model, max_pixels, trust_remote_code, engine)
-    run_into(out, settings, pages, load, results, row, len(pages))
+    dataset = take(DatasetOptions, options)
+    chosen = RolloutOptions(score=not no_score, **options)
+    pages = dataset.load()[:limit]
+    with stoppable():
+        unread = roll_out_into(out, pages, chosen, dataset.settings(), console())
+    fail_if_unread(unread, f"; see the rows with an error in {out}")

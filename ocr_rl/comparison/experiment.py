@@ -1,4 +1,4 @@
-"""Several recipes under one budget: tuned alike, trained with several seeds, and what came of them side by side."""
+"""Several recipes under one budget: tuned alike, trained with several seeds, and their results side by side."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from ocr_rl.comparison.plan import Plan, Trial, final_trial, own_budget, tuning_trial
-from ocr_rl.comparison.significance import Runs, differences, holm, most_different_pages, summary
+from ocr_rl.comparison.significance import COMPARED, Runs, differences, holm, most_different_pages, summary
 from ocr_rl.comparison.trial_results import cost, curve, evaluated, measured_drift, models_held, why_stopped
 from ocr_rl.comparison.trial_runs import is_done, run_trials
+from ocr_rl.config.schema import Recipe
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.evaluation.predictions import read_predictions
 from ocr_rl.evaluation.results import PageEvaluation, score_pages
@@ -24,16 +25,16 @@ from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Page
 
 CHOSEN_BY = "reward"
-"""Of the tuning pages: every page has one."""
+"""The rate on the tuning pages by which learning rates are chosen; every page has a reward."""
 DIFFERING_PAGES = 5
-Which = TypeVar("Which", int, float)
-"""A seed, or a learning rate."""
-Trials = dict[tuple[str, Which], Trial]
-"""By label of the recipe and seed or rate."""
+"""Pages in the results on which two recipes differ most."""
+SeedOrRate = TypeVar("SeedOrRate", int, float)
+Trials = dict[tuple[str, SeedOrRate], Trial]
+"""By label of the recipe and seed or learning rate."""
 
 
 def run_experiment(plan: Plan, pages: Sequence[Page], jobs: int) -> dict[str, Any]:
-    """Run what is not done yet; the contents of compare.json."""
+    """Run the trials that are not done yet, and return the contents of compare.json, without the command."""
     tuning = run_phase(plan, "tuning", partial(tuning_trial, plan), plan.rates, jobs)
     rates = {label: chosen_rate(plan, label, tuning) for label in plan.recipes}
 
@@ -44,15 +45,19 @@ def run_experiment(plan: Plan, pages: Sequence[Page], jobs: int) -> dict[str, An
 
 
 def run_phase(
-    plan: Plan, what: str, make: Callable[[str, Which, float | None], Trial], which: Sequence[Which], jobs: int
-) -> Trials[Which]:
-    """All recipes with the first seed (or rate) come before those with the second.
+    plan: Plan,
+    name: str,
+    make: Callable[[str, SeedOrRate, float | None], Trial],
+    values: Sequence[SeedOrRate],
+    jobs: int,
+) -> Trials[SeedOrRate]:
+    """Run a trial of each recipe for each seed (or rate): all recipes with the first seed, then with the second.
 
-    Recipes without a budget of their own come last: they get the compute seconds of the reference's runs.
+    Recipes that the budget does not limit come last: they get the compute seconds of the reference's runs.
     """
-    alone = [(label, x) for x in which for label, recipe in plan.recipes.items() if own_budget(plan, recipe)]
-    given = [(label, x) for x in which for label in plan.recipes if (label, x) not in alone]
-    with tqdm(total=len(alone) + len(given), desc=what, unit="run", disable=not which) as bar:
+    limited = [(label, x) for x in values for label, recipe in plan.recipes.items() if own_budget(plan, recipe)]
+    given = [(label, x) for x in values for label in plan.recipes if (label, x) not in limited]
+    with tqdm(total=len(limited) + len(given), desc=name, unit="run", disable=not values) as bar:
 
         def train(trials: Sequence[Trial]) -> None:
             bar.update(sum(map(is_done, trials)))
@@ -65,26 +70,26 @@ def run_phase(
             bar.update()
             tqdm.write(progress_line(trial))
 
-        trials = {(label, x): make(label, x, None) for label, x in alone}
+        trials = {(label, x): make(label, x, None) for label, x in limited}
         train(list(trials.values()))
         if given:
-            seconds = reference_seconds({x: trials[plan.reference, x] for x in which})
+            seconds = reference_seconds({x: trials[plan.reference, x] for x in values})
             more = {(label, x): make(label, x, seconds[x]) for label, x in given}
             train(list(more.values()))
             trials |= more
     return trials
 
 
-def reference_seconds(trials: Mapping[Which, Trial]) -> dict[Which, float]:
-    """Compute seconds that the reference's runs have used. One that was stopped counts as the lowest seed, or rate."""
+def reference_seconds(trials: Mapping[SeedOrRate, Trial]) -> dict[SeedOrRate, float]:
+    """Compute seconds of the reference's runs; for one that was stopped, those of the lowest seed that ended."""
     seconds = {x: cost(trial)["compute_s"] for x, trial in trials.items() if not trial.stopped.exists()}
     if not seconds:
-        raise ValueError(f"no run of the reference came to its end: see {next(iter(trials.values())).stopped}")
+        raise ValueError(f"no run of the reference reached its end: see {next(iter(trials.values())).stopped}")
     return {x: round(seconds.get(x, seconds[min(seconds)]), 1) for x in trials}
 
 
 def progress_line(trial: Trial) -> str:
-    """A line on a run that is over."""
+    """What is said of a run that has ended."""
     name = f"{trial.label} {trial.name}"
     if trial.stopped.exists():
         return f"{name}: {why_stopped(trial)}"
@@ -98,7 +103,7 @@ def progress_line(trial: Trial) -> str:
 
 
 def chosen_rate(plan: Plan, label: str, tuning: Trials[float]) -> float:
-    """The learning rate with the highest reward on the tuning pages, the lower one of equals."""
+    """The learning rate with the highest reward on the tuning pages; of equal ones the lowest."""
     if not plan.rates:
         return plan.recipes[label].train.learning_rate
     rewards = {
@@ -107,57 +112,41 @@ def chosen_rate(plan: Plan, label: str, tuning: Trials[float]) -> float:
         if not tuning[label, rate].stopped.exists()
     }
     if not rewards:
-        raise ValueError(f"{label} came to its end at no learning rate; try lower --rates, or leave it out")
+        raise ValueError(f"{label} reached its end at no learning rate; try lower --rates, or leave it out")
     return max(rewards, key=lambda rate: rewards[rate])
 
 
 def results(
     plan: Plan, pages: Sequence[Page], rates: Mapping[str, float], tuning: Trials[float], final: Trials[int]
 ) -> dict[str, Any]:
-    """What the finished runs show on the test pages. Raises ValueError if the reference has no run that ended."""
+    """What the finished runs show on the test pages. Raises ValueError if no run of the reference reached its end."""
     recipe = plan.recipes[plan.reference]
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
-    most = recipe.train.eval_pages or None
-    tuned_on, test = (half[:most] for half in tuning_and_test(held_out))
+    limit = recipe.train.eval_pages or None
+    tuned_on, test = (half[:limit] for half in tuning_and_test(held_out))
     reward_function = RewardFunction(make_rubric(recipe.reward), test)
-    ended = {
-        label: [final[label, seed] for seed in plan.seeds if not final[label, seed].stopped.exists()]
-        for label in plan.recipes
-    }
-    if not ended[plan.reference]:
-        stopped = final[plan.reference, plan.seeds[0]].stopped
-        raise ValueError(f"no run of {plan.reference} came to its end: see {stopped}")
 
     def read(trial: Trial, which: str) -> list[PageEvaluation]:
         return score_pages(*read_predictions(trial.path / "eval" / f"{which}.json", test), reward_function)
 
-    systems: dict[str, Runs] = {label: [read(c, "after") for c in trials] for label, trials in ended.items() if trials}
+    ended = ended_trials(plan, final)
+    systems: dict[str, Runs] = {label: [read(t, "after") for t in trials] for label, trials in ended.items() if trials}
     start = [read(ended[plan.reference][0], "before")]
-    against = {
-        label: differences(runs, systems[plan.reference]) for label, runs in systems.items() if label != plan.reference
-    }
+    reference = systems[plan.reference]
+    against = {label: differences(runs, reference) for label, runs in systems.items() if label != plan.reference}
     correct(list(against.values()))
     drifts = measured_drift([trial for trials in ended.values() for trial in trials], test)
     rows = {}
     for label, recipe in plan.recipes.items():
-        trials = ended[label]
-        costs = [cost(trial) for trial in trials]
         rows[label] = {
             "algorithm": recipe.algorithm,
             "rate": rates[label],
             "tuning": {f"{rate:g}": _tuned(tuning[label, rate]) for rate in plan.rates},
             "failed": {str(s): why_stopped(final[label, s]) for s in plan.seeds if final[label, s].stopped.exists()},
-            "final": summary(systems[label]) if trials else None,
-            "gain": differences(systems[label], start) if trials else None,
-            "against": against.get(label),
-            "seeds": {str(trial.recipe.train.seed): _seed(trial, plan.out) for trial in trials},
-            "cost": {name: _mean([own[name] for own in costs]) for name in costs[0]} | {"models": models_held(recipe)}
-            if trials
-            else None,
-            "drift": {name: _mean([drifts[c.path][name] for c in trials]) for name in ("entropy", "kl")}
-            if trials
-            else None,
-            "curves": {str(trial.recipe.train.seed): curve(trial) for trial in trials},
+            **_scores(systems.get(label), start, against.get(label)),
+            "seeds": {str(trial.recipe.train.seed): _seed(trial, plan.out) for trial in ended[label]},
+            **_costs(recipe, ended[label], drifts),
+            "curves": {str(trial.recipe.train.seed): curve(trial) for trial in ended[label]},
         }
     return {
         "settings": settings(plan),
@@ -167,6 +156,18 @@ def results(
         "recipes": rows,
         "differing_pages": most_different_pages(systems, DIFFERING_PAGES),
     }
+
+
+def ended_trials(plan: Plan, final: Trials[int]) -> dict[str, list[Trial]]:
+    """By label, the runs that reached their end. Raises ValueError if there is none of the reference."""
+    ended = {
+        label: [final[label, seed] for seed in plan.seeds if not final[label, seed].stopped.exists()]
+        for label in plan.recipes
+    }
+    if not ended[plan.reference]:
+        stopped = final[plan.reference, plan.seeds[0]].stopped
+        raise ValueError(f"no run of {plan.reference} reached its end: see {stopped}")
+    return ended
 
 
 def settings(plan: Plan) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def settings(plan: Plan) -> dict[str, Any]:
 
 
 def planned(plan: Plan) -> str:
-    """What would be run, for a dry run."""
+    """What would be run, in words, for a dry run."""
     tuned, count = len(plan.rates) * len(plan.recipes), len(plan.seeds) * len(plan.recipes)
     lines = [
         f"tuning      {tuned} runs: {len(plan.recipes)} recipes x {len(plan.rates)} rates, "
@@ -209,6 +210,27 @@ def correct(tables: Sequence[Mapping[str, dict[str, Any] | None]]) -> None:
             own["p_holm"] = p
 
 
+def _scores(runs: Runs | None, start: Runs, against: Mapping[str, Any] | None) -> dict[str, Any]:
+    """On the test pages: the rates, and their differences to the start and to the reference."""
+    return {
+        "final": summary(runs) if runs else None,
+        "gain": differences(runs, start) if runs else None,
+        "against": against,
+    }
+
+
+def _costs(recipe: Recipe, trials: Sequence[Trial], drifts: Mapping[Path, Mapping[str, float]]) -> dict[str, Any]:
+    """Means over the runs."""
+    if not trials:
+        return {"cost": None, "drift": None}
+    costs = [cost(trial) for trial in trials]
+    mean_cost = {name: _mean([own[name] for own in costs]) for name in costs[0]}
+    return {
+        "cost": mean_cost | {"models": models_held(recipe)},
+        "drift": {name: _mean([drifts[trial.path][name] for trial in trials]) for name in ("entropy", "kl")},
+    }
+
+
 def _tuned(trial: Trial) -> dict[str, Any]:
     if trial.stopped.exists():
         return dict.fromkeys(("reward", "cer", "pass_rate")) | {"failed": why_stopped(trial)}
@@ -218,7 +240,7 @@ def _tuned(trial: Trial) -> dict[str, Any]:
 
 def _seed(trial: Trial, out: Path) -> dict[str, Any]:
     after = evaluated(trial, "after")
-    rates = {name: after[name] for name in ("cer", "pass_rate", "exact", "reward")}
+    rates = {name: after[name] for name in COMPARED}
     return rates | {"path": trial.path.relative_to(out).as_posix()}
 
 

@@ -1,6 +1,6 @@
-"""What a comparison shows, in words: which recipe came out first, which are told apart, and what fell meanwhile.
+"""What a comparison shows, in words: which recipe is best, which differ significantly, and which rates got worse.
 
-All of it from what `ocr-rl compare` writes as compare.json.
+All of it is taken from the compare.json that `ocr-rl compare` writes.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from typing import Any
 from ocr_rl.metric_names import LOWER_IS_BETTER, RATES
 
 MEASURES = {"cer": "CER", "pass_rate": "pass rate", "exact": "exact", "reward": "reward"}
-"""What recipes are compared by, with its name on the page. The first that the test pages have sorts and decides."""
+"""The rates that recipes are compared by, with their names in reports; the first that the pages have ranks them."""
 ALPHA = 0.05
-"""A p-value under it tells two apart."""
+"""A difference with a p-value under it may be significant."""
 FELL = 0.02
-"""A part that falls by more, while the reward rises, is listed."""
+"""A part that gets worse by more than this, while the reward rises, is listed."""
 
 Recipes = Mapping[str, Mapping[str, Any]]
 """By label."""
 
 
 def outcome(compared: Mapping[str, Any]) -> list[str]:
-    """Who came out first, who cannot be told from the reference, and who is no better than the start, in sentences.
+    """Which recipes are first, how they differ from the reference, and which are no better than the start.
 
-    Two are told apart by a p-value under ALPHA, corrected after Holm for the recipes that are compared, together with
-    an interval of their difference that leaves out 0: the p-value knows nothing of other seeds. Against the start each
-    recipe's own p-value counts, which is not corrected.
+    A difference is significant if its p-value, corrected by Holm's method for the number of recipes, is under ALPHA and
+    its interval excludes 0: the p-value takes no account of other seeds. Against the start, p-values are not corrected.
     """
     recipes: Recipes = compared["recipes"]
     lead = measured(compared)[0]
@@ -38,40 +37,40 @@ def outcome(compared: Mapping[str, Any]) -> list[str]:
     opening = f"{listed(first)} {'has' if len(first) == 1 else 'have'} the {extreme} {MEASURES[lead]} on the test pages"
     if len(recipes) == 1:
         opening = f"{first[0]}, {MEASURES[lead]} on the test pages"
-    said = [f"{opening}: {value:.3f}, from {compared['start'][lead]:.3f} at the start."]
+    sentences = [f"{opening}: {value:.3f}, from {compared['start'][lead]:.3f} at the start."]
     if len(ended) > 1:
-        said += _against_reference(recipes, compared["settings"]["reference"], ended, first, lead)
-    poor = [name for name in ended if told_apart(found_of(recipes[name], "gain", lead), lead, "p") != "better"]
+        sentences += _against_reference(recipes, compared["settings"]["reference"], ended, first, lead)
+    no_better = [name for name in ended if verdict(found_of(recipes[name], "gain", lead), lead, "p") != "better"]
     all_better = "It is better than the start." if len(ended) == 1 else "All are better than the start."
-    said.append(f"Not shown to be better than the start: {listed(poor)}." if poor else all_better)
-    none = [name for name in recipes if name not in ended]
-    if none:
-        said.append(f"Without a result, as no seed came to its end: {listed(none)}.")
-    return said
+    sentences.append(f"Not shown to be better than the start: {listed(no_better)}." if no_better else all_better)
+    if missing := [name for name in recipes if name not in ended]:
+        sentences.append(f"Without a result, because no seed reached its end: {listed(missing)}.")
+    return sentences
 
 
 def _against_reference(
     recipes: Recipes, reference: str, ended: Sequence[str], first: Sequence[str], lead: str
 ) -> Iterator[str]:
     found = {name: found_of(recipes[name], "against", lead) for name in ended if name != reference}
-    verdicts = {name: told_apart(own, lead, "p_holm") for name, own in found.items()}
+    verdicts = {name: verdict(own, lead, "p_holm") for name, own in found.items()}
     if reference not in first:
-        much = found[first[0]]
-        by = f"(difference {much['difference']:+.3f}, p = {much['p_holm']:.4f})"
-        sure = f"better {by}" if verdicts[first[0]] == "better" else f"ahead {by}, but not told apart from it"
-        yield f"The reference {reference} is not first: {first[0]} is {sure}."
-    for kind, opening in (("better", "Better than"), ("open", "Not told apart from"), ("worse", "Worse than")):
-        if names := [name for name, verdict in verdicts.items() if verdict == kind]:
+        ahead = found[first[0]]
+        by = f"(difference {ahead['difference']:+.3f}, p = {ahead['p_holm']:.4f})"
+        how = f"better {by}" if verdicts[first[0]] == "better" else f"ahead {by}, but not significantly"
+        yield f"The reference {reference} is not first: {first[0]} is {how}."
+    openings = {"better": "Better than", "unclear": "Not significantly different from", "worse": "Worse than"}
+    for kind, opening in openings.items():
+        if names := [name for name, own in verdicts.items() if own == kind]:
             yield f"{opening} the reference {reference}: {listed(names)}."
 
 
 def measured(compared: Mapping[str, Any]) -> list[str]:
-    """Those of MEASURES that the test pages have; pages without texts have no CER. The first of them leads."""
+    """Those of MEASURES that the test pages have; pages without texts have no CER. The first one ranks the recipes."""
     return [name for name in MEASURES if compared["start"][name] is not None]
 
 
 def ranked(compared: Mapping[str, Any]) -> list[str]:
-    """The recipes, the best first by the measure that leads; those without a result last."""
+    """The recipes, the best first; those without a result last."""
     lead = measured(compared)[0]
     sign = 1 if lead in LOWER_IS_BETTER else -1
 
@@ -83,7 +82,7 @@ def ranked(compared: Mapping[str, Any]) -> list[str]:
 
 
 def parts_that_fell(compared: Mapping[str, Any]) -> Iterator[tuple[str, str, float, float]]:
-    """(recipe, part, start, end) for what got worse by more than FELL on the test pages under a rising reward.
+    """(recipe, part, start, end) for what got worse by more than FELL on the test pages while the reward rose.
 
     Parts are the rates of an evaluation (an error rate that rose counts too) and the pass rate of each kind of test.
     """
@@ -104,13 +103,13 @@ def parts_that_fell(compared: Mapping[str, Any]) -> Iterator[tuple[str, str, flo
                 yield recipe, part, before, after
 
 
-def told_apart(found: Mapping[str, Any] | None, measure: str, p: str) -> str:
-    """better, worse, or open: not told apart. `p` is the key of the p-value."""
+def verdict(found: Mapping[str, Any] | None, measure: str, p: str) -> str:
+    """Whether a difference is significantly "better" or "worse", or "unclear". `p` is the key of its p-value."""
     if found is None:
-        return "open"
+        return "unclear"
     change, (low, high) = found["difference"], found["difference_ci"]
     if found[p] >= ALPHA or low <= 0 <= high:
-        return "open"
+        return "unclear"
     return "better" if (change < 0) == (measure in LOWER_IS_BETTER) else "worse"
 
 

@@ -1,8 +1,8 @@
 """Several runs of each of several systems on the same pages: rates and differences, over seeds and pages.
 
 An interval resamples documents and, with them, the seeds of each system: it says where the rate may lie for another
-seed and other pages. Of a few seeds it says so roughly. A p-value swaps documents between two systems' means over
-their seeds, and corrects for the number of systems by Holm's method (Scandinavian Journal of Statistics 6, 1979).
+seed and other pages; with few seeds it is rough. A p-value swaps documents between two systems' means over their
+seeds, and is corrected for the number of systems by Holm's method (Scandinavian Journal of Statistics 6, 1979).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ocr_rl.comparison.outcome import MEASURES
 from ocr_rl.evaluation.bootstrap import (
     RESAMPLES,
     DocumentCounts,
@@ -28,9 +29,9 @@ from ocr_rl.evaluation.results import PageEvaluation
 from ocr_verifiers.resampling import permutation_p
 
 Runs = Sequence[Sequence[PageEvaluation]]
-"""Of each seed, the results of the same pages."""
+"""For each seed, the results of the same pages."""
 
-COMPARED = ("cer", "pass_rate", "exact", "reward")
+COMPARED = tuple(MEASURES)
 """Rates by which systems are compared."""
 
 
@@ -50,9 +51,9 @@ def summary(runs: Runs, seed: int = 0) -> dict[str, Any]:
 
 
 def differences(runs: Runs, others: Runs, seed: int = 0) -> dict[str, dict[str, Any] | None]:
-    """By rate of COMPARED: `difference` runs - others, `difference_ci` and `p`; None for one that no page allows.
+    """By rate of COMPARED: `difference` runs - others, `difference_ci` and `p`; None if no page has the rate.
 
-    Both systems meet the same resampled documents; their seeds are drawn apart.
+    Both systems are evaluated on the same resampled documents; their seeds are drawn independently.
     """
     rates = {name: RATES[name] for name in COMPARED}
     these, those = [document_counts(run, rates) for run in runs], [document_counts(run, rates) for run in others]
@@ -89,7 +90,8 @@ def _with_intervals(runs: Runs, rates: Mapping[str, Rate], seed: int) -> dict[st
 def _drawn(counts: Sequence[DocumentCounts], seed: int, stream: int) -> Floats:
     """(RESAMPLES, K) rates, each of resampled documents and resampled seeds.
 
-    rate[r] = sum_s w[r, s] sum_d v[r, d] numerators[s, d] / the same of denominators;  w, v: how often drawn
+    rate[r] = sum_s w[r, s] sum_d v[r, d] numerators[s, d] / the same sum of denominators
+    w, v: how often a seed, and a document, is drawn
     """
     seeds = len(counts)
     weights = np.random.default_rng([seed, stream]).multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES)
@@ -99,7 +101,7 @@ def _drawn(counts: Sequence[DocumentCounts], seed: int, stream: int) -> Floats:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, in their order.
+    """p-values, corrected for their number, in the order given.
 
     The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_j).
     """
@@ -112,7 +114,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def most_different_pages(systems: Mapping[str, Runs], count: int) -> list[dict[str, Any]]:
-    """Pages on which two systems' mean rewards are furthest apart: each page once, with those two.
+    """Pages on which the mean rewards of two systems differ most: each page once, with these two.
 
     `texts` are those of each system's first seed, `rewards` the means over its seeds.
     """

@@ -1,8 +1,8 @@
-"""What a cell's run folder tells: its evaluations, its price, its curves, and how far it has moved."""
+"""What the run folder of a trial says: its evaluations, its cost, its curves, and how far the policy has moved."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ocr_rl.comparison.plan import Trial
+from ocr_rl.comparison.significance import COMPARED
 from ocr_rl.config.schema import Recipe
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Page
@@ -18,13 +19,26 @@ if TYPE_CHECKING:
     from ocr_rl.models.policy import Policy
 
 DRIFT_PAGES = 100
-"""Test pages on which entropy and KL are measured, at most."""
+"""Maximum number of test pages on which entropy and KL are measured."""
 _LOGGED = ("reward", "pass_rate", "cer", "entropy", "kl", "loss", "completion_length", "truncated_fraction")
-"""Of a step, beside parts of the reward, kinds of tests and evaluations."""
+"""What a curve keeps of a step, beside parts of the reward, kinds of tests and evaluations."""
+
+_BESIDES_POLICY: dict[str, Callable[[Recipe], list[str]]] = {
+    "grpo": lambda recipe: ["reference"] * (recipe.grpo.beta > 0),
+    "ppo": lambda recipe: [
+        *["reference"] * (recipe.ppo.beta > 0),
+        "critic" if recipe.ppo.critic == "separate" else "value head",
+    ],
+    "sft": lambda _: [],
+    "dpo": lambda recipe: ["reference"] * (recipe.dpo.reference == "live"),
+    "orpo": lambda _: [],
+    "kto": lambda _: ["reference"],
+}
+"""By algorithm, the models that it holds besides the policy."""
 
 
 def why_stopped(trial: Trial) -> str:
-    """What its training ran into."""
+    """The message with which its training stopped."""
     return trial.stopped.read_text(encoding="utf-8").strip()
 
 
@@ -40,7 +54,7 @@ def metrics(trial: Trial) -> list[dict[str, Any]]:
 
 
 def cost(trial: Trial) -> dict[str, float]:
-    """What a run has used: `compute_s` as budget.seconds counts, `tokens` are those sampled."""
+    """What a run has used: `compute_s` is counted as for budget.seconds, `tokens` are the sampled ones."""
     rows = metrics(trial)
 
     def total(name: str) -> float:
@@ -57,21 +71,13 @@ def cost(trial: Trial) -> dict[str, float]:
 
 
 def models_held(recipe: Recipe) -> list[str]:
-    """Whose weights are in memory during training; a reference is a copy of those that are trained."""
-    algorithm = recipe.algorithm
-    held = ["policy"]
-    beta = {"grpo": recipe.grpo.beta, "ppo": recipe.ppo.beta}.get(algorithm, 0.0)
-    if algorithm in ("dpo", "kto") or beta:
-        held.append("reference")
-    if algorithm == "ppo":
-        held.append("critic" if recipe.ppo.critic == "separate" else "value head")
-    if recipe.reward.model:
-        held.append("reward model")
-    return held
+    """The models whose weights are in memory during training; a reference is a copy of the trained weights."""
+    own = _BESIDES_POLICY[recipe.algorithm](recipe)
+    return ["policy", *own, *["reward model"] * bool(recipe.reward.model)]
 
 
 def curve(trial: Trial) -> list[dict[str, Any]]:
-    """A row for each step, with what was used up to it, and one for the start; evaluations are `eval/<name>`."""
+    """A row for the start and one for each step, with what was used so far; evaluations are `eval/<name>`."""
     rows = [{"step": 0, "completions": 0, "compute_s": 0.0, **_evaluation(evaluated(trial, "before"))}]
     completions, seconds = 0, 0.0
     for row in metrics(trial):
@@ -85,16 +91,16 @@ def curve(trial: Trial) -> list[dict[str, Any]]:
 
 
 def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {f"eval/{name}": found[name] for name in ("cer", "pass_rate", "exact", "reward") if name in found}
+    kept = {f"eval/{name}": found[name] for name in COMPARED if name in found}
     kept |= {f"eval/{name}": value for name, value in found.items() if name.startswith("pass_rate/")}
     return kept | {f"eval/pass_rate/{kind}": own["pass_rate"] for kind, own in found.get("by_kind", {}).items()}
 
 
 def measured_drift(trials: Sequence[Trial], pages: Sequence[Page]) -> dict[Path, dict[str, float]]:
-    """Entropy and KL to the start of each run's last checkpoint, by its folder; measured once, in eval/drift.json.
+    """By folder of a run, entropy of its last checkpoint and KL to the start; measured once, kept in eval/drift.json.
 
     Raises:
-        ValueError: a run has lost its checkpoint.
+        ValueError: the checkpoint of a run is missing.
     """
     found: dict[Path, dict[str, float]] = {}
     start = None
@@ -117,8 +123,6 @@ def _drift(trial: Trial, start: Policy, pages: Sequence[Page]) -> dict[str, floa
 
     checkpoints = RunFolder(trial.path).checkpoints()
     if not checkpoints:
-        raise ValueError(
-            f"{trial.path} has lost its checkpoint; delete {trial.recipe_file} and {trial.path} to run it anew"
-        )
+        raise ValueError(f"{trial.path} has no checkpoint; delete {trial.recipe_file} and {trial.path} to run it again")
     policy = Policy.load(replace(trial.recipe.model, path=str(checkpoints[-1]), lora_rank=0))
     return drift(policy, start, pages, trial.recipe.rollout.max_tokens)

@@ -1,4 +1,4 @@
-"""Cells are trained, each in a process of its own, and taken up again where they were left."""
+"""Trials are trained, each in its own process; a trial that was interrupted is resumed."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from ocr_rl.runs.resume import find_resume_point
 
 
 class TrialLostError(Exception):
-    """A run was killed or broke. The same command goes on with it."""
+    """A run was killed, or failed on a bug. The same command continues it."""
 
 
 def is_done(trial: Trial) -> bool:
-    """Trained and evaluated, or stopped by what it ran into.
+    """Whether a trial is trained and evaluated, or its training could not continue.
 
     Raises:
         ValueError: its folder holds a run by another recipe.
     """
     for file in (trial.recipe_file, trial.path / "resolved.toml"):
-        if file.exists() and (asked := load_recipe(str(file))) != trial.recipe:
+        if file.exists() and (found := load_recipe(str(file))) != trial.recipe:
             raise ValueError(
-                f"{file}: {_difference(asked, trial.recipe)}. Give another --out, or delete "
-                f"{trial.recipe_file} and {trial.path} to run it anew"
+                f"{file}: {_difference(found, trial.recipe)}. Give another --out, or delete "
+                f"{trial.recipe_file} and {trial.path} to run it again"
             )
     if trial.stopped.exists():
         return True
     return (trial.path / "resolved.toml").exists() and find_resume_point(RunFolder.open(trial.path)) is None
 
 
-def _difference(asked: object, wanted: object, where: str = "") -> str:
-    """ "budget.completions was 4096 and is now 8192", the first of them."""
-    for key, value in vars(asked).items():
-        now = getattr(wanted, key)
+def _difference(before: object, after: object, where: str = "") -> str:
+    """The first one: "budget.completions was 4096 and is now 8192"."""
+    for key, value in vars(before).items():
+        now = getattr(after, key)
         if value != now:
             name = f"{where}{key}"
             inside = hasattr(value, "__dict__")
@@ -50,15 +50,15 @@ def _difference(asked: object, wanted: object, where: str = "") -> str:
 def run_trials(
     trials: Sequence[Trial], jobs: int, begun: Callable[[Trial], None], ended: Callable[[Trial], None]
 ) -> None:
-    """Train those that are not done, `jobs` at a time, in order.
+    """Train the trials that are not done, `jobs` at a time, in order.
 
     Raises:
-        ValueError: a cell could not begin, with what it said.
-        CellLost: a cell was killed, or broke on a bug.
+        ValueError: a trial could not begin, with its message.
+        TrialLostError: a trial was killed, or failed on a bug.
     """
     left = [trial for trial in trials if not is_done(trial)]
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="cell")
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="trial")
     try:
         trained = {pool.submit(_train, trial, None if jobs == 1 else threads, begun): trial for trial in left}
         for future in as_completed(trained):
@@ -72,13 +72,13 @@ def _train(trial: Trial, threads: int | None, begun: Callable[[Trial], None]) ->
     begun(trial)
     trial.path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(trial.recipe_file, to_toml(trial.recipe))
-    going = (trial.path / "resolved.toml").exists()
-    what = ["--resume", str(trial.path)] if going else [str(trial.recipe_file), "--out", str(trial.path)]
+    begun_before = (trial.path / "resolved.toml").exists()
+    arguments = ["--resume", str(trial.path)] if begun_before else [str(trial.recipe_file), "--out", str(trial.path)]
     limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with open(trial.log, "ab") as log:
         before = log.tell()
         code = subprocess.run(
-            [sys.executable, "-m", "ocr_rl.cli", "train", *what],
+            [sys.executable, "-m", "ocr_rl.cli", "train", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -92,11 +92,11 @@ def _train(trial: Trial, threads: int | None, begun: Callable[[Trial], None]) ->
         raise ValueError(f"{trial.label}, {trial.name}: {message}")
     elif code or not is_done(trial):
         ending = f"was killed by signal {-code}" if code < 0 else f"ended early (exit code {code})"
-        raise TrialLostError(f"{trial.label}, {trial.name} {ending}: see {trial.log}. The same command goes on with it")
+        raise TrialLostError(f"{trial.label}, {trial.name} {ending}: see {trial.log}. The same command continues it")
 
 
 def error_in(output: str) -> str:
-    """The last message of a command that failed; empty without one. Progress bars end in a carriage return."""
+    """The last message of a command that failed, or "". Progress bars end in a carriage return."""
     lines = output.replace("\r", "\n").splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("Error: ")]
     return "\n".join(lines[starts[-1] :]).removeprefix("Error: ").strip() if starts else ""

@@ -1,4 +1,4 @@
-"""Recipes from TOML files and `--set`: unknown keys name their nearest neighbour, values are checked by type."""
+"""Recipes from TOML files and `--set`. A mistake says where it is, what was found and what to write instead."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import difflib
 import json
 import re
 import tomllib
-import types
 from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
-from ocr_rl.config.schema import Recipe
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from ocr_rl.config.schema import ALIASES, Recipe
 from ocr_rl.config.validation import check
+from ocr_rl.config.wording import expected, schema_of
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -25,17 +30,17 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     """Read a shipped recipe by name or a TOML file by path, then apply `section.key=value` overrides in order.
 
-    A recipe may name another as its `base`, shipped or by a path from its own folder, and say only what differs. The
+    A recipe may name another as its `base`, shipped or by a path relative to itself, and hold only what differs. The
     result has no base.
 
     Raises:
-        ValueError: no such recipe or base, bases in a circle, bad TOML, an unknown key or a value of the wrong type,
-            saying where.
+        ValueError: no such recipe or base, bases in a circle, bad TOML, an unknown key, a value of the wrong type or
+            out of bounds, or settings that do not go together.
     """
     path = _find(name, Path())
     if path is None:
         raise ValueError(f'no recipe "{name}"; write one of {", ".join(recipe_names())}, or the path of a TOML file')
-    recipe: Recipe = _build(Recipe, _read(path), str(path), "")
+    recipe = _recipe(_read(path), str(path))
     for override in overrides or []:
         recipe = _override(recipe, override)
     return check(recipe)
@@ -47,19 +52,21 @@ def _find(name: str, folder: Path) -> Path | None:
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The file's values over those of its `base`, if it names one: section by section, and in a section key by key."""
+    """The file's values, merged key by key over those of its `base` if it has one."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = _without_aliases(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     name = table.pop("base", None)
-    _build(Recipe, table, str(path), "")  # so that a mistake names the file that it is in
+    _recipe(table, str(path))  # so that a mistake names the file that it is in
     if name is None:
         return table
     base = _find(name, path.parent) if isinstance(name, str) else None
     if base is None:
         names = ", ".join(recipe_names())
-        raise ValueError(f"{path}: base is {name!r}; write one of {names}, or the path of a TOML file from this one's")
+        raise ValueError(
+            f"{path}: base is {name!r}; write one of {names}, or the path of a TOML file, relative to this one"
+        )
     if base.resolve() in (file.resolve() for file in (path, *above)):
         raise ValueError(f'{path}: base is "{name}", which is based on this file; leave base out in one of them')
     merged = _read(base, (path, *above))
@@ -68,111 +75,80 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merged
 
 
+def _without_aliases(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """Keys by their names in the schema. Raises ValueError if one is there under both names."""
+    for alias, key in ALIASES.items():
+        section, _, name = key.partition(".")
+        values, other = table.get(section), alias.removeprefix(f"{section}.")
+        if isinstance(values, dict) and other in values:
+            if name in values:
+                raise ValueError(f"{where}: {alias} is another name of {key}; write one of them")
+            values[name] = values.pop(other)
+    return table
+
+
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
-    """{"data.path": "scans/"} -> ['data.path="scans/"'], without what is None."""
+    """{"data.path": "scans/"} -> ['data.path="scans/"']; a value of None is left out."""
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None]
 
 
 def _override(recipe: Recipe, override: str) -> Recipe:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise ValueError(f"--set {override}: no '='; write --set section.key=value, e.g. --set train.steps=100")
+    """The recipe with `section.key=value`, or `section.key.entry=value` of a table such as reward.weights."""
     where = f"--set {override}"
-    section, _, name = key.strip().partition(".")
-    _check_key(Recipe, section, where, "section")
-    kind = _types(Recipe)[section]
-    if not name:
-        if dataclasses.is_dataclass(kind):
-            raise ValueError(f"{where}: {section} is a section; write --set {section}.key=value")
-        return dataclasses.replace(recipe, **{section: _value(text, kind, where, section)})
-    owner = getattr(recipe, section)
-    name, _, entry = name.partition(".")
-    _check_key(type(owner), name, where, f"key of [{section}]")
-    kind = _types(type(owner))[name]
-    if entry and get_origin(kind) is not dict:
-        raise ValueError(f"{where}: {section}.{name} has no entries; write --set {section}.{name}=value")
-    if entry:  # one entry of a table, e.g. reward.weights.exact=0.3
-        value: Any = {**getattr(owner, name), entry: _value(text, get_args(kind)[1], where, key)}
-    else:
-        value = _value(text, kind, where, key)
-    return dataclasses.replace(recipe, **{section: dataclasses.replace(owner, **{name: value})})
+    key, equals, text = (part.strip() for part in override.partition("="))
+    if not equals:
+        raise ValueError(f"{where}: no '='; write --set section.key=value, e.g. --set train.steps=100")
+    *path, last = ALIASES.get(key, key).split(".", 2)
+    table = owner = dataclasses.asdict(recipe)
+    for depth, name in enumerate(path, 1):
+        owner = owner.setdefault(name, {})
+        if not isinstance(owner, dict):
+            above = ".".join(path[:depth])
+            raise ValueError(f"{where}: {above} has no entries; write --set {above}=value")
+    owner[last] = _value(text, isinstance(owner.get(last), str))
+    return _recipe(table, where)
 
 
-def _value(text: str, kind: Any, where: str, key: str) -> Any:
-    """The text as TOML if it parses, as a bare string otherwise: data.path=scans needs no quotes."""
+def _value(text: str, string: bool) -> Any:
+    """The text as TOML if it parses, as a bare string otherwise, or where a string is wanted: data.path=scans."""
     try:
-        value = tomllib.loads(f"x = {text.strip()}")["x"]
+        value = tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()
-    if kind is str and not isinstance(value, str):
-        value = text.strip()
-    return _checked(value, kind, where, key)
+        return text
+    return text if string and not isinstance(value, str) else value
 
 
-def _build(cls: type, table: dict[str, Any], where: str, prefix: str) -> Any:
-    values = {}
-    for key, value in table.items():
-        _check_key(cls, key, where, f"key of [{prefix}]" if prefix else "section")
-        kind = _types(cls)[key]
-        if dataclasses.is_dataclass(kind):
-            if not isinstance(value, dict):
-                raise ValueError(f"{where}: {key} is {value!r}; write a section [{key}]")
-            assert isinstance(kind, type)
-            values[key] = _build(kind, value, where, key)
-        else:
-            values[key] = _checked(value, kind, where, f"{prefix}.{key}".lstrip("."))
-    return cls(**values)
+def _recipe(table: Mapping[str, Any], where: str) -> Recipe:
+    """Raises ValueError for the first unknown key, wrong type or value out of bounds, beginning with `where`."""
+    try:
+        return Recipe(**table)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_mistake(error.errors()[0], table)}") from None
 
 
-def _types(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
-
-
-def _check_key(cls: type, key: str, where: str, what: str) -> None:
-    known = [f.name for f in dataclasses.fields(cls)]
-    if key in known:
-        return
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f'did you mean "{near[0]}"?' if near else f"write one of {', '.join(known)}"
-    raise ValueError(f'{where}: "{key}" is no {what}; {hint}')
-
-
-def _checked(value: Any, kind: Any, where: str, key: str) -> Any:
-    origin = get_origin(kind)
-    if origin is Literal:
-        if value not in get_args(kind):
-            raise ValueError(f"{where}: {key} is {value!r}; write one of {', '.join(map(repr, get_args(kind)))}")
-    elif origin is list:
-        if not isinstance(value, list):
-            raise ValueError(f"{where}: {key} is {value!r}; write a list, e.g. [1, 2]")
-        return [_checked(item, get_args(kind)[0], where, key) for item in value]
-    elif origin is dict:
-        if not isinstance(value, dict):
-            raise ValueError(f"{where}: {key} is {value!r}; write a table, e.g. {{ name = value }}")
-        inner = get_args(kind)[1]
-        if get_origin(inner) is list:
-            value = {k: v if isinstance(v, list) else [v] for k, v in value.items()}
-        return {k: _checked(v, inner, where, f"{key}.{k}") for k, v in value.items()}
-    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{where}: {key} is {value!r}; write a value of type {_type_name(kind)}")
-    return value
-
-
-def _type_name(kind: Any) -> str:
-    names = {str: "string", int: "integer", float: "number", bool: "true or false"}
-    return names.get(kind, str(kind)) if not isinstance(kind, types.UnionType) else str(kind)
+def _mistake(error: ErrorDetails, table: Mapping[str, Any]) -> str:
+    *section, name = path = [part for part in error["loc"] if isinstance(part, str)]  # a list is shown whole
+    if error["type"] == "unexpected_keyword_argument":
+        known = list(schema_of(section)["properties"])
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f'did you mean "{near[0]}"?' if near else f"write one of {', '.join(known)}"
+        return f'"{name}" is not a {f"key of [{section[0]}]" if section else "section"}; {hint}'
+    if error["type"] == "dataclass_type":
+        return f"{name} is a section; write its keys in [{name}], or --set {name}.key=value"
+    want = expected(schema_of(path))
+    if error["type"] == "finite_number":
+        want = want.replace("a number", "a finite number")
+    return f"{'.'.join(path)} is {reduce(getitem, path, table)!r}; write {want}"
 
 
 def check_model_path(path: str) -> None:
-    """Raises ValueError for what is neither `tiny`, nor a folder, nor like a hub id, before the hub is asked."""
+    """Raises ValueError unless it is `tiny`, a folder, or looks like a hub id; the hub is not asked."""
     if path != "tiny" and not Path(path).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path):
         raise ValueError(f'no folder "{path}"; a model is a folder, a hub id (owner/name), or "tiny"')
 
 
 def to_toml(recipe: Recipe) -> str:
-    """The whole recipe, every default spelled out."""
+    """The whole recipe with every default."""
     import tomli_w
 
     return tomli_w.dumps(dataclasses.asdict(recipe))

@@ -1,110 +1,134 @@
-"""Recipes: TOML files read into frozen dataclasses, and overridden with `--set section.key=value`.
+"""The settings of a recipe: their types, bounds and defaults, in a section for each part of the project.
 
-Each section belongs to the part of the project that it configures. An unknown key names its nearest neighbour. A file
-with `base = "grpo"` says only what differs from that recipe.
+Pydantic checks types and bounds whenever one of these classes is made, from a file or in Python. Rules between several
+settings are in `ocr_rl.config.validation`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, Strict
+from pydantic.dataclasses import dataclass
+
+from ocr_rl.metric_names import BestBy
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict(), Field(ge=0)]
+Positive = Annotated[int, Strict(), Field(ge=1)]
+Seed = Annotated[int, Strict(), Field(ge=0, le=2**32 - 1)]
+"""What every generator takes: NumPy's and vLLM's have 32 bits."""
+Amount = Annotated[float, Strict(), Field(ge=0)]
+AboveZero = Annotated[float, Strict(), Field(gt=0)]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+OpenShare = Annotated[float, Strict(), Field(gt=0, lt=1)]
+"""A share of something that leaves some of it."""
+Fraction = Annotated[float, Strict(), Field(gt=0, le=1)]
+"""A share of something that takes some of it."""
+Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+"""The lowest and the highest value."""
+Values = Annotated[list[str], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
+"""One string or several."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     path: str = "tiny"
     """A folder, a Hugging Face hub id, a LoRA adapter folder, or `tiny`, the embedded policy."""
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; `auto` is bfloat16 on CUDA and float32 elsewhere. Trained weights are float32."""
-    lora_rank: int = 0
-    """Rank of a new LoRA adapter on every linear layer; 0 trains the weights themselves."""
-    lora_alpha: int = 32
-    """LoRA scaling: the adapter counts lora_alpha / lora_rank."""
-    freeze_vision: bool = False
-    """Leave the vision tower as it is; projector and language model train."""
-    gradient_checkpointing: bool = False
+    lora_rank: Count = 0
+    """Rank of a new LoRA adapter on every linear layer; 0 trains the weights themselves, or the adapter at `path`."""
+    lora_alpha: Positive = 32
+    """LoRA scaling: the adapter's output is multiplied by lora_alpha / lora_rank."""
+    freeze_vision: Flag = False
+    """Do not train the vision tower; projector and language model are trained."""
+    gradient_checkpointing: Flag = False
     """Recompute activations in the backward pass: less memory, but each prompt is computed once per completion."""
-    max_pixels: int = 0
-    """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
-    trust_remote_code: bool = False
+    max_pixels: Count = 0
+    """Upper bound on the pixels of a fitted page; 0 keeps the model's own."""
+    trust_remote_code: Flag = False
     """Run Python code that the model's repository ships."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
     path: str = ""
     """A folder, a file or a hub id, see `ocr-rl data check --help`; empty renders pages as [render] says."""
-    where: dict[str, list[str]] = field(default_factory=dict)
+    where: dict[str, Values] = field(default_factory=dict)
     """Keep rows whose metadata have one of these values, e.g. { level = ["line"] }."""
     columns: dict[str, str] = field(default_factory=dict)
     """Names of a Hugging Face dataset's columns, e.g. { image = "page", text = "ground_truth" }."""
     split: str = "train"
     """Split of a Hugging Face dataset."""
     prompt: str = ""
-    """Instruction for pages that bring none."""
-    validation: float = 0.2
+    """Instruction for pages that have none."""
+    validation: OpenShare = 0.2
     """Share of the pages held out, whole documents at a time."""
     evaluate: Literal["all", "tuning", "test"] = "all"
-    """Which of the held-out pages are evaluated: all, or one of two halves by document: to choose settings on, or to
+    """Which held-out pages are evaluated: all, or one of two halves by document: one to choose settings on, one to
     report."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RenderConfig:
     style: str = "carbon"
-    """One of `ocr-rl render --help`'s styles."""
+    """One of the styles that `ocr-rl render --help` lists."""
     layout: Literal["lines", "columns", "table"] = "lines"
     """What is on a page."""
-    pages: int = 1000
-    """Pages of the collection, held-out pages included."""
-    lines: list[int] = field(default_factory=lambda: [2, 4])
-    """Least and most lines per page."""
-    characters: list[int] = field(default_factory=lambda: [8, 20])
-    """Least and most characters per line."""
-    seed: int = 1
-    """The collection's own seed: runs with different train.seed share the collection."""
+    pages: Annotated[int, Strict(), Field(ge=2)] = 1000
+    """Pages of the collection, held-out pages included: at least one to train on and one held out."""
+    lines: Range = field(default_factory=lambda: [2, 4])
+    """Lowest and highest number of lines per page."""
+    characters: Range = field(default_factory=lambda: [8, 20])
+    """Lowest and highest number of characters per line."""
+    seed: Seed = 1
+    """Seed of the collection: runs with different train.seed share the collection."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RolloutConfig:
     engine: Literal["auto", "transformers", "vllm"] = "auto"
     """What generates: `auto` takes vLLM where CUDA and vllm are present, transformers otherwise."""
-    pages_per_step: int = 16
-    """Pages of one batch, P."""
-    group_size: int = 16
-    """Completions per page, G."""
-    temperature: float = 1.0
-    """Sampling temperature; the trainer's logits are divided by it too."""
-    max_tokens: int = 512
+    pages_per_step: Positive = 16
+    """Pages of a batch, P."""
+    group_size: Positive = 16
+    """Completions per page, G; at least 2, but for PPO: a group of one has no advantage."""
+    temperature: Annotated[float, Strict(), Field(ge=0.01, le=100)] = 1.0
+    """Sampling temperature; the trainer's logits are divided by it too. Greedy groups have no spread, and vLLM raises
+    anything below 0.01 to 0.01."""
+    max_tokens: Positive = 512
     """Tokens of a completion, end token included; longer ones are cut off and count as truncated."""
-    rows: int = 256
-    """Completions that the transformers engine decodes at a time."""
+    rows: Positive = 256
+    """Completions that an engine decodes at a time."""
     correction: Literal["none", "token", "sequence_mask"] = "token"
-    """Of the difference between the engine's log probabilities and the trainer's: token: importance weights, truncated
-    at correction_cap; sequence_mask: completions whose mean ratio is outside [1 / cap, cap] are left out."""
-    correction_cap: float = 2.0
+    """How the difference between the engine's log probabilities and the trainer's is corrected. token: importance
+    weights, truncated at correction_cap; sequence_mask: completions whose mean ratio is outside [1 / cap, cap] are left
+    out."""
+    correction_cap: Annotated[float, Strict(), Field(ge=1)] = 2.0
     """Largest importance weight."""
-    ahead: bool = False
+    ahead: Flag = False
     """Sample the next batch while learning from this one, with weights that are one update old. Needs vLLM."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class VllmConfig:
-    """Of the vLLM engine; the others pass it over."""
-
-    max_model_len: int = 8192
+    max_model_len: Positive = 8192
     """Tokens of a prompt and its completion; pages that need more are left out."""
-    memory_share: float = 0.45
-    """Of the GPU's memory that vLLM may take for weights, keys and values."""
-    kv_cache_gib: float = 0.0
+    memory_share: OpenShare = 0.45
+    """Share of the GPU's memory that vLLM may take for weights, keys and values."""
+    kv_cache_gib: Amount = 0.0
     """Memory for keys and values; 0: what memory_share leaves on a GPU, 2 GiB on a CPU."""
-    sleep: bool = False
+    sleep: Flag = False
     """Give the GPU's memory back while the trainer learns."""
-    stop_repetition: list[int] = field(default_factory=list)
+    stop_repetition: Annotated[list[Positive], Field(max_length=2)] = field(default_factory=list)
     """[length, count]: stop a completion that ends in `count` times a pattern of at most `length` tokens; [] never."""
-    timeout_s: float = 300.0
-    """An engine that is silent for so long is started anew."""
-    tolerance: float = 0.0
+    timeout_s: Annotated[float, Strict(), Field(gt=0, le=1_000_000)] = 300.0
+    """An engine that is silent for this long is restarted."""
+    tolerance: Amount = 0.0
     """Mean difference between the engine's log probabilities and the trainer's that stops training; 0: by precision."""
     server: str = ""
     """Address of a `vllm serve` on other GPUs that samples instead, e.g. http://gpu2:8000; empty: a process here."""
@@ -114,239 +138,285 @@ class VllmConfig:
     """For transfer = folder: a folder that both machines see under this path."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RewardConfig:
-    weights: dict[str, float] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
+    weights: dict[str, Amount] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
     """Quality parts and their weights in the mean: similarity, pass_rate, exact, numbers, ... (verifiers/README.md)."""
-    unsupported: float = 0.35
+    unsupported: Share = 0.35
     """What tests pay at most on a page unlike its reference, or incoherent without one; 1: always in full."""
-    end_gate: float = 0.5
+    end_gate: Share = 0.5
     """Factor for a completion without an end token."""
-    repetition_gate: float = 0.5
+    repetition_gate: Share = 0.5
     """Factor for a completion that loops."""
-    processes: int = 1
+    processes: Count = 1
     """Processes that score completions while others are generated; 0: the trainer's own, in between."""
     model: str = ""
     """A checkpoint of `ocr-rl train reward-model` whose score is part of the reward; empty: the rules alone."""
-    model_weight: float = 1.0
-    """Its share of the reward, above 0; 1: it alone."""
-    permute: bool = False
+    model_weight: Fraction = 1.0
+    """The reward model's share of the reward; 1: the reward model alone."""
+    permute: Flag = False
     """Control experiment: shuffle the rewards within each group, so that they say nothing about the completions."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GrpoConfig:
-    """GRPO and its family: DAPO, Dr. GRPO, GSPO, CISPO, GDPO, RLOO, REINFORCE."""
-
-    updates_per_batch: int = 1
-    """Optimiser steps into which a rollout batch is cut; above 1, old_logprobs are frozen first."""
-    inner_epochs: int = 1
+    updates_per_batch: Positive = 1
+    """Optimiser steps into which a rollout batch is cut; above 1, old_logprobs are frozen first. At most
+    rollout.pages_per_step."""
+    inner_epochs: Positive = 1
     """Passes over a rollout batch, mu."""
     advantage: Literal["group", "leave_one_out", "batch", "decoupled"] = "group"
-    """What a reward is compared with: group: mean and deviation of its group; leave_one_out: mean of its siblings
+    """What a reward is compared with. group: mean and deviation of its group; leave_one_out: mean of its siblings
     (RLOO); batch: mean of its group, deviation over the batch (REINFORCE++); decoupled: each part of the reward within
     its group, then their weighted sum over the batch (GDPO)."""
-    divide_by_std: bool = True
+    divide_by_std: Flag = True
     """False: Dr. GRPO; with advantage = group only."""
-    min_group_std: float = 0.01
+    min_group_std: Amount = 0.01
     """A group whose rewards' standard deviation is less has advantage 0 and is dropped; group and decoupled only."""
-    refill: int = 0
+    refill: Count = 0
     """Further batches that a step may sample to replace groups without spread; DAPO's dynamic sampling."""
     surrogate: Literal["clip", "cispo", "reinforce"] = "clip"
     """clip: PPO's; cispo: the ratio is a clipped weight, and every token has a gradient; reinforce: no ratio."""
-    clip_low: float = 0.2
-    """The ratio is clipped below 1 - clip_low."""
-    clip_high: float = 0.2
+    clip_low: Share = 0.2
+    """The ratio is clipped below 1 - clip_low; 1: not at all."""
+    clip_high: Amount = 0.2
     """The ratio is clipped above 1 + clip_high; DAPO: 0.28."""
     normalizer: Literal["token", "sequence", "constant"] = "token"
     """token: DAPO; sequence: DeepSeekMath; constant: Dr. GRPO."""
     ratio: Literal["token", "sequence", "product"] = "token"
     """sequence: GSPO; product: the completion as one action, RLOO."""
-    beta: float = 0.0
+    beta: Amount = 0.0
     """Weight of the KL term to the starting policy."""
     kl: Literal["k1", "k2", "k3"] = "k3"
     """Estimator of that KL."""
     kl_in: Literal["loss", "reward"] = "loss"
     """Where the KL counts."""
-    reference_every: int = 0
+    returns: Literal["total", "reward_to_go"] = "total"
+    """Which rewards count for a token: total: all of its completion; reward_to_go: without the KL penalties of the
+    tokens before it. The latter for kl_in = reward, REINFORCE or PPO's surrogate, and undivided advantages."""
+    reference_every: Count = 0
     """Steps after which the policy becomes the reference of the KL; 0: the starting policy stays."""
-    mask_truncated: bool = False
+    mask_truncated: Flag = False
     """Leave completions without an end token out of the loss; their rewards still count in the group."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class PpoConfig:
-    inner_epochs: int = 2
+    inner_epochs: Positive = 2
     """Passes over a rollout batch."""
-    updates_per_batch: int = 1
-    """Optimiser steps into which a pass is cut, whole pages each."""
-    clip: float = 0.2
+    updates_per_batch: Positive = 1
+    """Optimiser steps into which a pass is cut, whole pages each; at most rollout.pages_per_step."""
+    clip: OpenShare = 0.2
     """The ratio is clipped to [1 - clip, 1 + clip]."""
-    value_clip: float = 0.2
-    """The critic moves at most so far from what it said before the first update; 0: no clip."""
-    value_coefficient: float = 0.1
+    value_clip: Amount = 0.2
+    """How far the critic may move from its values before the first update; 0: no clip."""
+    value_coefficient: Amount = 0.1
     """Weight of the critic's loss."""
-    gamma: float = 1.0
+    gamma: Share = 1.0
     """Discount per token."""
-    lam: float = 0.95
-    """Of generalised advantage estimation; 1: the critic is a baseline only, 0: it is trusted after one token."""
-    whiten: bool = True
+    estimator: Literal["gae", "n_step", "monte_carlo", "td"] = "gae"
+    """How a token's return is estimated: gae: generalised advantage estimation; n_step: rewards of n_step tokens, then
+    the critic's value; td: the same after one token; monte_carlo: all later rewards, the critic is a baseline only."""
+    lam: Share = 0.95
+    """Lambda of estimator = gae; 1: the critic is a baseline only, 0: it is trusted after one token. The other
+    estimators ignore it."""
+    n_step: Count = 0
+    """Tokens whose rewards count before the critic's value; for estimator = n_step, else 0."""
+    whiten: Flag = True
     """Advantages of a rollout batch get mean 0 and variance 1."""
     critic: Literal["shared", "detached", "separate"] = "shared"
     """shared: a head on the policy's trunk, which learns from both losses; detached: the critic's loss trains the head
     alone; separate: a copy of the policy with a head."""
-    critic_width: int = 0
+    critic_width: Count = 0
     """Width of the head's hidden layer; 0: it is linear."""
-    critic_rate: float = 1.0
-    """The critic's own weights learn at train.learning_rate times this."""
-    critic_warmup: int = 0
+    critic_rate: AboveZero = 1.0
+    """Factor of train.learning_rate for the critic's own weights."""
+    critic_warmup: Count = 0
     """Steps at the start in which the critic alone learns."""
-    beta: float = 0.0
+    beta: Amount = 0.0
     """Weight of the KL to the starting policy."""
     kl_in: Literal["reward", "loss"] = "reward"
     """Where the KL counts."""
     kl: Literal["k1", "k2", "k3"] = "k1"
     """Estimator of that KL; in the loss k2 or k3."""
-    kl_target: float = 0.0
+    kl_target: Amount = 0.0
     """KL per completion, in nats, that beta is adapted to from step to step; 0: beta stays."""
-    missing_end_penalty: float = 0.0
-    """Taken from the reward of a completion without an end token, beside reward.end_gate."""
+    missing_end_penalty: Amount = 0.0
+    """Subtracted from the reward of a completion without an end token, in addition to reward.end_gate."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RewardModelConfig:
-    margin: float = 0.1
-    """Least difference between the rewards of a pair's two completions."""
-    pairs_per_page: int = 1
-    """1: the best against the worst; above, every two that are a margin apart, at most so many."""
-    centring: float = 0.01
+    margin: Fraction = 0.1
+    """Smallest difference between the rewards of a pair's two completions; equal rewards make no pair."""
+    pairs_per_page: Positive = 1
+    """1: the best against the worst; above 1: every two that are a margin apart, up to this many."""
+    centring: Amount = 0.01
     """Weight of (R_w + R_l)^2, which keeps scores around 0."""
-    width: int = 0
+    width: Count = 0
     """Width of the head's hidden layer; 0: it is linear."""
-    rate: float = 1.0
-    """The head learns at train.learning_rate times this."""
+    rate: AboveZero = 1.0
+    """Factor of train.learning_rate for the head."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class PairsConfig:
-    """Preferences that dpo, orpo and kto learn from."""
-
     path: str = ""
     """A file of `ocr-rl pairs` (kto: with --labels) on pages of the dataset; empty samples fresh groups each step."""
     choose: Literal["best-worst", "margin", "best-of-n"] = "best-worst"
-    """Of a group: the best completion against the worst; every two that are a margin apart; the best against all that
-    are a margin worse."""
-    margin: float = 0.1
-    """Least difference between the rewards of a pair."""
-    most: int = 8
-    """Pairs of a page at most, where choose = margin."""
+    """Which completions of a group make pairs: the best against the worst; every two that are a margin apart; the best
+    against all that are a margin worse."""
+    margin: Fraction = 0.1
+    """Smallest difference between the rewards of a pair; equal rewards make no pair."""
+    most: Positive = 8
+    """Upper bound on the pairs of a page, where choose = margin."""
     label: Literal["mean", "threshold"] = "mean"
     """kto: a completion is good if its reward is above its group's mean, or reaches the threshold."""
-    threshold: float = 0.5
+    threshold: Share = 0.5
     """Reward of a good completion, where label = threshold."""
-    dead_zone: float = 0.05
+    dead_zone: Share = 0.05
     """Completions that are this close to the mean or the threshold are neither good nor bad."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DpoConfig:
     loss: Literal["sigmoid", "ipo", "hinge", "robust"] = "sigmoid"
     """sigmoid: DPO; robust: DPO for wrongly labelled pairs; hinge: SLiC's; ipo: IPO."""
-    beta: float = 0.1
+    beta: AboveZero = 0.1
     """How closely the policy is held to its start: higher is closer. IPO's tau."""
-    label_smoothing: float = 0.0
-    """Share of pairs taken to be labelled wrongly; sigmoid and robust only."""
+    label_smoothing: Annotated[float, Strict(), Field(ge=0, lt=0.5)] = 0.0
+    """Share of pairs assumed to be labelled wrongly; sigmoid and robust only."""
     reference: Literal["live", "precomputed"] = "live"
-    """live: a copy of the weights as they were; precomputed: what they say of all of pairs.path is kept in its place,
-    and no step has a forward pass for it."""
-    length_average: bool = False
-    """Margins of mean log probabilities per token instead of sums: IPO as TRL has it."""
+    """live: a copy of the starting weights; precomputed: their log probabilities of all of pairs.path are kept instead,
+    and no step has a forward pass of the reference."""
+    length_average: Flag = False
+    """Margins of mean log probabilities per token instead of sums: IPO as in TRL."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class KtoConfig:
-    beta: float = 0.1
+    beta: AboveZero = 0.1
     """How closely the policy is held to its start: higher is closer."""
-    desirable_weight: float = 1.0
+    desirable_weight: Amount = 1.0
     """Weight of a good completion's loss."""
-    undesirable_weight: float = 1.0
+    undesirable_weight: Amount = 1.0
     """Weight of a bad completion's loss."""
-    balance: bool = False
-    """Weigh both kinds further, so that they count as if there were as many of each in the step."""
+    balance: Flag = False
+    """Also weight both kinds as if the step had equally many of each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class OrpoConfig:
-    beta: float = 0.1
+    beta: Amount = 0.1
     """Weight of the odds ratio beside the likelihood; the paper's lambda."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    steps: int = 60
-    """Optimiser steps, a batch each, at most; 0: none, or, where [budget] limits the run, as many as it allows."""
-    seed: int = 0
+    steps: Count = 60
+    """Largest number of optimiser steps, a batch each; 0: none, or, where [budget] limits the run, as many as it
+    allows."""
+    seed: Seed = 0
     """Fixes page order, sampling on the transformers engine, and results on one machine."""
-    learning_rate: float = 1e-6
+    learning_rate: Amount = 1e-6
     """Peak rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After the warm-up; linear and cosine fall towards 0 after the last step."""
-    warmup_steps: int = 0
+    warmup_steps: Count = 0
     """Steps over which the rate rises from 0."""
-    weight_decay: float = 0.0
-    """AdamW's."""
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    """AdamW's."""
-    max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm."""
-    micro_batch_tokens: int = 16384
+    weight_decay: Amount = 0.0
+    """Weight decay of AdamW."""
+    betas: Annotated[list[Annotated[float, Strict(), Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = field(
+        default_factory=lambda: [0.9, 0.999]
+    )
+    """Decay rates of AdamW's two moments."""
+    max_grad_norm: Amount = 1.0
+    """Gradients are scaled down to this norm; 0: no clipping."""
+    micro_batch_tokens: Positive = 16384
     """Completion tokens, padding included, that one backward pass may hold. Does not change the result."""
-    eval_every: int = 0
+    eval_every: Count = 0
     """Steps between evaluations on held-out pages; 0: before and after training only."""
-    eval_pages: int = 200
-    """Held-out pages to evaluate on at most; 0: all."""
-    checkpoint_every: int = 0
+    eval_pages: Count = 200
+    """Upper bound on the held-out pages to evaluate; 0: all."""
+    checkpoint_every: Count = 0
     """Steps between checkpoints; 0: the last step only."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Positive = 2
     """Older checkpoints are deleted."""
-    keep_best: Literal["", "cer", "cer_capped", "wer", "exact", "similarity", "pass_rate", "reward"] = ""
+    keep_best: Literal["", BestBy] = ""
     """Save the step whose evaluation is the best by this metric, and never delete it; checkpoints/best.json names it.
     Needs eval_every; empty keeps the newest only."""
-    tensorboard: bool = True
+    tensorboard: Flag = True
     """Write TensorBoard events, if tensorboard is installed."""
-    wandb: bool = False
+    wandb: Flag = False
     """Log to Weights & Biases, which must be installed and logged in."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class BudgetConfig:
-    """What ends a run before train.steps: the step that uses it up is the last one. 0: no limit."""
-
-    pages: int = 0
-    """Pages read, each as often as it is drawn."""
-    completions: int = 0
-    """Completions sampled, those that nothing is learned from included."""
-    seconds: float = 0.0
-    """Seconds of computing in steps: of all processes' CPU time; on a GPU, of the clock."""
-    evaluations: int = 0
-    """Evaluations on held-out pages on the way, evenly spaced over the run, beside those of train.eval_every."""
+    pages: Count = 0
+    """Pages read, counted each time they are drawn."""
+    completions: Count = 0
+    """Completions sampled, including those that nothing is learned from."""
+    seconds: Amount = 0.0
+    """Seconds of computing in steps: CPU time of all processes; on a GPU, wall-clock time."""
+    evaluations: Count = 0
+    """Evaluations on held-out pages, evenly spaced over the run, in addition to those of train.eval_every."""
 
 
-@dataclass(frozen=True)
+ALIASES = {
+    "rollout.max_num_seqs": "rollout.rows",
+    "rollout.one_step_off_policy": "rollout.ahead",
+    "reward.test_pay_cap": "reward.unsupported",
+    "grpo.dynamic_sampling_batches": "grpo.refill",
+    "pairs.max_pairs": "pairs.most",
+}
+"""Other names of keys, in terms that are usual elsewhere."""
+
+Algorithm = Literal["grpo", "sft", "dpo", "kto", "orpo", "ppo", "reward-model"]
+
+OWN_SECTIONS: dict[Algorithm, tuple[str, ...]] = {
+    "grpo": ("grpo",),
+    "sft": (),
+    "dpo": ("pairs", "dpo"),
+    "kto": ("pairs", "kto"),
+    "orpo": ("pairs", "orpo"),
+    "ppo": ("ppo",),
+    "reward-model": ("reward_model",),
+}
+"""The sections of one algorithm or a few; the other sections are for all."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
-    algorithm: Literal["grpo", "sft", "dpo", "kto", "orpo", "ppo", "reward-model"] = "grpo"
+    algorithm: Algorithm = "grpo"
+    """What trains the policy, see docs/algorithms."""
     model: ModelConfig = field(default_factory=ModelConfig)
+    """The policy."""
     data: DataConfig = field(default_factory=DataConfig)
+    """The pages, and which of them are held out."""
     render: RenderConfig = field(default_factory=RenderConfig)
+    """The rendered collection that is used where data.path is empty."""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    """Batches, and sampling of completions."""
     vllm: VllmConfig = field(default_factory=VllmConfig)
+    """The vLLM engine; other engines ignore this section."""
     reward: RewardConfig = field(default_factory=RewardConfig)
+    """How completions are scored."""
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    """GRPO and its family: DAPO, Dr. GRPO, GSPO, CISPO, GDPO, RLOO, REINFORCE."""
     ppo: PpoConfig = field(default_factory=PpoConfig)
+    """PPO with a critic."""
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
+    """A reward model trained on pairs of completions."""
     pairs: PairsConfig = field(default_factory=PairsConfig)
+    """Preferences that dpo, orpo and kto learn from."""
     dpo: DpoConfig = field(default_factory=DpoConfig)
+    """DPO and its variants."""
     kto: KtoConfig = field(default_factory=KtoConfig)
+    """KTO."""
     orpo: OrpoConfig = field(default_factory=OrpoConfig)
+    """ORPO."""
     train: TrainConfig = field(default_factory=TrainConfig)
+    """Steps, optimiser, evaluations, checkpoints and logs."""
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    """What ends a run before train.steps: the step that uses it up is the last one. 0: no limit."""

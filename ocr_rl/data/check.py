@@ -1,4 +1,4 @@
-"""Everything that is wrong with a dataset, at once, and what is in it."""
+"""Checks a whole dataset: every problem at once, and a summary of its contents."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ class DataReport:
 
     path: str
     problems: Sequence[Problem]
-    """What must be mended before the dataset can be used."""
+    """Errors: they must be fixed before the dataset can be used."""
     warnings: Sequence[Problem]
-    """What somebody should look at."""
+    """What somebody should look at; the dataset can be used."""
     summary: Mapping[str, Any]
     """Plain values, ready for JSON."""
 
     def render(self) -> str:
-        """The report for people: what is in the dataset, every problem, the first warnings."""
-        says = self.summary
-        lines = [f"{self.path}: {says['pages']:,} pages of {says['documents']:,} documents"]
-        lines += [f"  {name:<12} {_spread(says[name])}" for name in ("width", "height", "text_length") if says[name]]
-        lines.append(f"  {'characters':<12} {says['characters']:,}, {len(says['alphabet'])} different ones")
+        """The report as text: a summary of the dataset, every error, the first warnings."""
+        summary = self.summary
+        lines = [f"{self.path}: {summary['pages']:,} pages of {summary['documents']:,} documents"]
+        lines += [
+            f"  {name:<12} {_spread(summary[name])}" for name in ("width", "height", "text_length") if summary[name]
+        ]
+        lines.append(f"  {'characters':<12} {summary['characters']:,}, {len(summary['alphabet'])} different ones")
         for name in ("sources", "languages", "levels", "tests", "rejected", "split"):
-            if says[name]:
-                counts = ", ".join(f"{key} {count:,}" for key, count in says[name].items())
+            if summary[name]:
+                counts = ", ".join(f"{key} {count:,}" for key, count in summary[name].items())
                 lines.append(f"  {name:<12} {counts}")
         lines += [f"error: {problem}" for problem in self.problems]
         lines += [f"warning: {warning}" for warning in self.warnings[:SHOWN_WARNINGS]]
@@ -60,9 +62,9 @@ def check_dataset(
     seed: int = SPLIT_SEED,
     progress: Callable[[Iterable[Found]], Iterable[Found]] = iter,
 ) -> DataReport:
-    """Reads a dataset as `load_pages` does, opens every image and runs every reference through its own tests.
+    """Reads a dataset as `load_pages` does, opens every image and runs the tests of each page on its own text.
 
-    `validation` and `seed` are those of `split_pages`: what its two sides share is a warning.
+    `validation` and `seed` are those of `split_pages`: anything that both sides of the split contain is a warning.
     """
     found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
     warnings: list[Problem] = []
@@ -74,7 +76,7 @@ def check_dataset(
     for one in progress(found):
         problems += _failed_tests(one)
         if one.page.text is None and one.page.tests and all(map(_is_rejected, one.page.tests)):
-            warnings.append(one.place.problem(None, f"every test of {one.page.id} is rejected"))
+            warnings.append(one.location.problem(None, f"every test of {one.page.id} is rejected"))
         try:
             image = one.page.open_image()
         except ImageError as error:
@@ -84,41 +86,41 @@ def check_dataset(
         twin = same_pixels.setdefault(sha256(repr(image.size).encode() + image.tobytes()).hexdigest(), one)
         if document_of(twin.page) != document_of(one.page):
             same = f"{one.page.id} is the same image as {twin.page.id}, of another document"
-            warnings.append(one.place.problem(None, same))
+            warnings.append(one.location.problem(None, same))
     sides = _check_split(found, validation, seed, warnings)
     return DataReport(str(path), problems, warnings, _summary(found, sizes, sides))
 
 
 def _failed_tests(found: Found) -> list[Problem]:
-    """A reference that fails a test of its page: one of the two is wrong."""
+    """A text that fails a test of its page: one of the two is wrong."""
     text, records = found.page.text, found.page.tests
     if not text or not records:
         return []
-    tests = [parse_test(record, str(found.place)) for record in records]
+    tests = [parse_test(record, str(found.location)) for record in records]
     verdicts = Rubric().prepare(text, tests).score(text).verdicts
     return [
-        found.place.problem(None, f"the reference fails its own test {test.id}: {verdict.why}")
+        found.location.problem(None, f"the reference fails its own test {test.id}: {verdict.why}")
         for test, verdict in verdicts
         if not verdict.passed
     ]
 
 
 def _check_split(found: Sequence[Found], validation: float | int, seed: int, warnings: list[Problem]) -> dict[str, int]:
-    """Pages on each side of the split; what the sides share is a warning at the validation page."""
-    places = {one.page.id: one.place for one in found}
+    """Pages on each side of the split. What both sides contain is a warning at the validation page."""
+    locations = {one.page.id: one.location for one in found}
     try:
         train, held = split_pages([one.page for one in found], validation, seed)
     except ValueError as error:
         if found:
-            warnings.append(Problem(found[0].place.file, None, None, str(error)))
+            warnings.append(Problem(found[0].location.file, None, None, str(error)))
         return {}
     for shared in shared_text(train, held):
         text = shared.text if len(shared.text) <= 40 else shared.text[:39] + "…"
         message = f'"{text}" is also on the training side of the split: {shared.train[0]}'
-        warnings.append(places[shared.validation[0]].problem("text", message))
+        warnings.append(locations[shared.validation[0]].problem("text", message))
     for document in {document_of(page) for page in train} & {document_of(page) for page in held}:
         page = next(page for page in held if document_of(page) == document)
-        warnings.append(places[page.id].problem("split", f"puts the document {document} on both sides"))
+        warnings.append(locations[page.id].problem("split", f"puts the document {document} on both sides"))
     return {"train": len(train), "validation": len(held)}
 
 

@@ -1,4 +1,4 @@
-"""Datasets that are folders of files: olmOCR-bench, and pages with a text of the same name beside each."""
+"""Datasets that are folders of files: olmOCR-bench, and images or PDFs with text files of the same name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr_rl.data.images import IMAGE_SUFFIXES, ImageError, ImageFile, PdfPage, open_pdf
-from ocr_rl.data.problems import Found, Location, ReportProblem, report_text, tests_in
+from ocr_rl.data.problems import Found, Location, ReportProblem, report_text, tests_in, with_newlines
 from ocr_rl.types import Page
 
 TEXT_SUFFIXES = frozenset({".txt", ".md"})
@@ -23,15 +23,15 @@ def read_bench(folder: Path, longest_side: int, report: ReportProblem) -> Iterat
     tests: dict[tuple[str, int], list[tuple[str, Location, dict[str, Any]]]] = defaultdict(list)
     lengths: dict[str, int | None] = {}
     for file in sorted(folder.glob("*.jsonl")):
-        for place, record in tests_in(file, report):
+        for location, record in tests_in(file, report):
             pdf, number = record["pdf"], record["page"]
             if pdf not in lengths:
-                lengths[pdf] = _page_count(folder / "pdfs" / pdf, place, "pdf", report)
+                lengths[pdf] = _page_count(folder / "pdfs" / pdf, location, "pdf", report)
             length = lengths[pdf]
             if length is not None and number > length:
-                report(place.problem("page", f"is {number}, but {pdf} has {length}"))
+                report(location.problem("page", f"is {number}, but {pdf} has {length}"))
             elif length is not None:
-                tests[pdf, number].append((file.stem, place, record))
+                tests[pdf, number].append((file.stem, location, record))
     for (pdf, number), stated in tests.items():
         image = PdfPage(folder / "pdfs" / pdf, number - 1, longest_side)
         categories = list(dict.fromkeys(stem for stem, _, _ in stated))
@@ -41,10 +41,10 @@ def read_bench(folder: Path, longest_side: int, report: ReportProblem) -> Iterat
 
 
 def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, report: ReportProblem) -> Iterator[Found]:
-    """Images and PDFs, each with its transcription beside it: `scan.png` and `scan.txt` or `scan.md`.
+    """Images and PDFs, each next to its transcription: `scan.png` and `scan.txt` or `scan.md`.
 
-    Page n of `book.pdf` is `book_pg<n>` or `book_page<n>`; if the PDF has one page, `book` will do. A PDF's
-    pages without a transcription are left out, as long as one page has one. Texts beside nothing are ignored.
+    The text of page n of `book.pdf` is `book_pg<n>` or `book_page<n>`; if the PDF has one page, `book` is enough.
+    Pages of a PDF without a transcription are left out, if at least one of its pages has one. Other texts are ignored.
     """
     texts: dict[tuple[Path, int | None], list[Path]] = defaultdict(list)
     for file in files:
@@ -53,12 +53,12 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
             if numbered := re.fullmatch(r"(.+)_(?:pg|page)0*(\d+)", file.stem):
                 texts[file.with_name(numbered[1]), int(numbered[2])].append(file)
     for file in files:
-        name, stem, place = file.relative_to(folder).as_posix(), file.with_suffix(""), Location(str(file))
+        name, stem, location = file.relative_to(folder).as_posix(), file.with_suffix(""), Location(str(file))
         pages: list[tuple[str, ImageFile | PdfPage, list[Path]]] = []
         if file.suffix.lower() in IMAGE_SUFFIXES:
             pages = [(name, ImageFile(file), texts[stem, None])]
             wanted = f"{stem.name}.txt or {stem.name}.md"
-        elif file.suffix.lower() == ".pdf" and (length := _page_count(file, place, None, report)):
+        elif file.suffix.lower() == ".pdf" and (length := _page_count(file, location, None, report)):
             for number in sorted(n for s, n in texts if s == stem and n is not None and not 1 <= n <= length):
                 beyond = Location(str(texts[stem, number][0]))
                 report(beyond.problem(None, f"is page {number} of {name}, which has {length}"))
@@ -69,41 +69,42 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
         else:
             continue
         if not any(beside for _, _, beside in pages):
-            report(place.problem(None, f"has no transcription beside it: {wanted}"))
+            report(location.problem(None, f"has no transcription next to it: {wanted}"))
         for page_id, image, beside in pages:
             if len(beside) > 1:
                 both = " and ".join(text.name for text in beside)
-                report(place.problem(None, f"has two transcriptions of {page_id}: {both}"))
+                report(location.problem(None, f"has two transcriptions of {page_id}: {both}"))
             elif beside:
-                yield Found(Page(page_id, image, text=_read_text(beside[0], report)), place)
+                yield Found(Page(page_id, image, text=_read_text(beside[0], report)), location)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files of a folder and the folders in it, sorted, without hidden ones."""
+    """The files of a folder and its subfolders, sorted, without hidden ones."""
     return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
 def _read_text(file: Path, report: ReportProblem) -> str:
-    r"""The text of a file: UTF-8, line ends as `\n`, without that of the last line."""
-    place = Location(str(file))
+    r"""The text of a UTF-8 file, line ends as `\n`, without a last line end."""
+    location = Location(str(file))
     try:
-        text = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
+        text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        report(place.problem(None, f"not UTF-8 (byte {error.start + 1})"))
+        report(location.problem(None, f"not UTF-8 (byte {error.start + 1})"))
         return ""
-    report_text(text, place, None, False, report)
+    text = with_newlines(text).removesuffix("\n")
+    report_text(text, location, None, False, report)
     return text
 
 
-def _page_count(pdf: Path, place: Location, field: str | None, report: ReportProblem) -> int | None:
-    """How many pages a PDF has; None, and reported, if it cannot be opened. `field` is what names it."""
+def _page_count(pdf: Path, location: Location, field: str | None, report: ReportProblem) -> int | None:
+    """The number of pages of a PDF; None if it cannot be opened, which is reported. `field` names the PDF."""
     which = "" if field is None else f"names {pdf.name}, which "
     if not pdf.is_file():
-        report(place.problem(field, f"{which}does not exist; paths are relative to pdfs/"))
+        report(location.problem(field, f"{which}does not exist; paths are relative to pdfs/"))
         return None
     try:
         with open_pdf(pdf) as opened:
             return len(opened)
     except ImageError as error:
-        report(place.problem(field, which + error.reason))
+        report(location.problem(field, which + error.reason))
         return None

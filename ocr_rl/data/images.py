@@ -1,7 +1,7 @@
-"""What opens a page image: small picklable callables, one for each place where an image can lie.
+"""Small picklable callables that open a page image, one for each place where an image can be.
 
-Every image comes out upright (EXIF orientation applied), on white paper (transparency composited) and with
-at most 8 bits per channel. What cannot be decoded is an `ImageError` that names the file.
+Every image is returned upright (EXIF orientation applied), on white (transparency composited) and with at most 8 bits
+per channel. An image that cannot be decoded raises an `ImageError` that names the file.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", "
 LONGEST_SIDE = 1288
 """Pixels along the longer side of a rendered PDF page, as olmOCR renders them."""
 MAX_PIXELS = 178_956_970
-"""An image with more pixels is refused as a decompression bomb. This is where Pillow itself refuses."""
+"""An image with more pixels is refused as a decompression bomb, as Pillow does by default."""
 
 
 class ImageError(ValueError):
-    """An image that cannot be opened. `reason` continues a sentence that begins with its name."""
+    """An image that cannot be opened. `reason` continues a sentence that starts with its name."""
 
     def __init__(self, name: object, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -36,7 +36,7 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file; of a file with several frames, the first."""
+    """An image file; the first frame if it has several."""
 
     path: Path
 
@@ -50,7 +50,7 @@ class EncodedImage:
 
     data: bytes = field(repr=False)
     name: str = "image"
-    """What an error calls the image."""
+    """The name of the image in error messages."""
 
     def __call__(self) -> Image:
         return _decode(io.BytesIO(self.data), self.name)
@@ -69,7 +69,7 @@ class TableImage:
         return EncodedImage(self.content(), self.name)()
 
     def content(self) -> bytes:
-        """The image file's bytes, from the table or from the path that it names."""
+        """The bytes of the image file, from the table or from the path in the table."""
         image = self.table[self.row][self.column] or {"bytes": None, "path": None}
         if image["bytes"]:
             return bytes(image["bytes"])
@@ -83,7 +83,7 @@ class TableImage:
 
 @dataclass(frozen=True)
 class PdfPage:
-    """One page of a PDF, drawn anew at each call. `index` counts from 0."""
+    """One page of a PDF, rendered at each call. `index` counts from 0."""
 
     path: Path
     index: int
@@ -92,7 +92,7 @@ class PdfPage:
     def __call__(self) -> Image:
         with open_pdf(self.path) as pdf:
             page = pdf[self.index]
-            # pdfium rounds up, so aim a hair below the whole number.
+            # pdfium rounds up, so aim slightly below the whole number.
             scale = (self.longest_side - 1e-3) / max(page.get_size())
             image: Image = page.render(scale=scale).to_pil().convert("RGB")
         return image
@@ -100,7 +100,7 @@ class PdfPage:
 
 @contextmanager
 def open_pdf(path: Path) -> Iterator[Any]:
-    """The pypdfium2 document, closed afterwards. What pdfium refuses is an `ImageError`."""
+    """The pypdfium2 document, closed afterwards. Raises `ImageError` if pdfium cannot read it."""
     import pypdfium2
 
     try:

@@ -1,4 +1,4 @@
-"""Document datasets -> `Page`. What lies at a path says how it is read; see `load_pages`."""
+"""Reads document datasets as `Page`s. The files at a path decide how it is read; see `load_pages`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
 from ocr_rl.data.problems import Found, Problem, ReportProblem
 from ocr_rl.data.tables import SAVED_TABLE, read_rows, read_table
 from ocr_rl.types import Page
+
+if TYPE_CHECKING:
+    from ocr_rl.config.schema import DataConfig
+
+
+def recipe_pages(data: DataConfig, rendered: Path) -> list[Page]:
+    """The pages of the dataset that a recipe names; if it names none, of the collection that is rendered."""
+    path = data.path or rendered
+    return load_pages(path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split)
 
 
 def load_pages(
@@ -27,20 +36,20 @@ def load_pages(
 ) -> list[Page]:
     """The pages of a dataset. Images are not opened; every page has a text or tests.
 
-        a folder with metadata.jsonl      rows {file_name, text, ...}, and tests.jsonl beside it
+        a folder with metadata.jsonl      rows {file_name, text, ...}, and tests.jsonl next to it
         a .jsonl file                     the same
         a folder with pdfs/ and *.jsonl   olmOCR-bench: a page for each (pdf, page) that has tests
         a folder of images and PDFs       scan.png and scan.txt or scan.md; book.pdf and book_pg3.txt
         save_to_disk, parquet, hub id     a Hugging Face dataset; a local path wins over a hub id
 
-    where: keep the pages whose metadata has these values; a list means any of them. Values compare as
-        text, and a page whose value is a list has each of them.
-    prompt: the instruction of pages that bring none.
-    columns: which column is the image, text, id, prompt or tests, where the name does not say it.
+    where: keep the pages whose metadata has these values; a list means any of them. Values are compared as text, and a
+        page whose value is a list has each of them.
+    prompt: the instruction of pages that have none.
+    columns: the column that is the image, text, id, prompt or tests, if it does not have one of the usual names.
     split: of a Hugging Face dataset that has several.
-    longest_side: pixels of a rendered PDF page.
+    longest_side: pixels along the longer side of a rendered PDF page.
 
-    What is wrong with the dataset is one ValueError that shows the first problem and counts the others.
+    Raises ValueError if anything is wrong with the dataset: it shows the first problem and counts the others.
     """
     found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
     if problems:
@@ -57,15 +66,15 @@ def find_pages(
     split: str = "train",
     longest_side: int = LONGEST_SIDE,
 ) -> tuple[list[Found], list[Problem]]:
-    """The pages at `path` with their places, and all that is wrong. What is no dataset is a ValueError."""
+    """The pages at `path` with their locations, and every problem. Raises ValueError if it is not a dataset."""
     problems: list[Problem] = []
     pages: dict[str, Found] = {}
     for found in _read(Path(path), columns, split, longest_side, problems.append):
-        page, place = found.page, found.place
+        page, location = found.page, found.location
         if page.id in pages:
-            problems.append(place.problem(None, f"the page {page.id} is already at {pages[page.id].place}"))
+            problems.append(location.problem(None, f"the page {page.id} is already at {pages[page.id].location}"))
         elif page.text is None and not page.tests:
-            problems.append(place.problem(None, f"the page {page.id} has neither a text nor tests"))
+            problems.append(location.problem(None, f"the page {page.id} has neither a text nor tests"))
         pages.setdefault(page.id, found)
     if not pages and not problems:
         problems.append(Problem(str(path), None, None, "holds no pages"))
@@ -107,7 +116,7 @@ def _read_folder(
 
 
 def select_pages(pages: Sequence[Page], where: Mapping[str, str | Sequence[str]]) -> list[Page]:
-    """The pages whose metadata has the wanted values. None left, or a key that no page has: a ValueError."""
+    """The pages whose metadata has these values. Raises ValueError if there are none, or if no page has the key."""
     kept = list(pages)
     for key, wanted in where.items():
         values = {wanted} if isinstance(wanted, str) else {str(value) for value in wanted}
@@ -123,7 +132,7 @@ def select_pages(pages: Sequence[Page], where: Mapping[str, str | Sequence[str]]
 
 
 def metadata_values(page: Page, key: str) -> list[str]:
-    """What a page says of `key`, as text: one value, each of a list, or nothing."""
+    """The metadata of a page under `key`, as text: one value, each value of a list, or nothing."""
     value: Any = page.metadata.get(key, [])
     return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
 

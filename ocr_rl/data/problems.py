@@ -1,6 +1,6 @@
-"""What is wrong with a dataset, and where: the vocabulary of everything that reads one.
+"""What is wrong with a dataset, and where: types that all readers of datasets share.
 
-A reader reports each problem and goes on: `load_pages` raises what was reported, `check_dataset` lists it.
+A reader reports each problem and continues: `load_pages` raises the problems as one error, `check_dataset` lists them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ocr_verifiers.unit_tests.records import parse_test
 @dataclass(frozen=True)
 class Problem:
     file: str
-    """As the dataset's path was given; of a hub dataset, its id."""
+    """The path as the user gave it, or the id of a hub dataset."""
     line: int | None
-    """Of a JSONL file, or the row of a table; both count from 1."""
+    """Line of a JSONL file or row of a table, from 1."""
     field: str | None
     message: str
 
@@ -37,7 +37,7 @@ ReportProblem = Callable[[Problem], None]
 
 @dataclass(frozen=True)
 class Location:
-    """Where a dataset states something."""
+    """A file of a dataset, and a line or row in it."""
 
     file: str
     line: int | None = None
@@ -51,66 +51,71 @@ class Location:
 
 @dataclass(frozen=True)
 class Found:
-    """A page, and where the dataset states it."""
+    """A page, and where it is in the dataset."""
 
     page: Page
-    place: Location
+    location: Location
     image_field: str | None = None
     image_name: str | None = None
-    """What the image field says, where that is a file name."""
+    """The file name in the image field, if it holds one."""
 
     def image_problem(self, error: ImageError) -> Problem:
         which = "" if self.image_name is None else f"names {self.image_name}, which "
-        return self.place.problem(self.image_field, which + error.reason)
+        return self.location.problem(self.image_field, which + error.reason)
 
 
 def json_lines(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """The objects of a JSONL file, each with its place. Empty lines are skipped, broken ones reported."""
+    """The objects of a JSONL file, each with its location. Empty lines are skipped, invalid ones are reported."""
     for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-        place = Location(str(file), number)
+        location = Location(str(file), number)
         if not line.strip():
             continue
         try:
             row = json.loads(line.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            report(place.problem(None, f"not UTF-8 (byte {error.start + 1} of the line)"))
+            report(location.problem(None, f"not UTF-8 (byte {error.start + 1} of the line)"))
         except json.JSONDecodeError as error:
-            report(place.problem(None, f"not JSON: {error.msg} at column {error.colno}"))
+            report(location.problem(None, f"not JSON: {error.msg} at column {error.colno}"))
         else:
             if isinstance(row, dict):
-                yield place, row
+                yield location, row
             else:
-                report(place.problem(None, f"a line must hold one JSON object, not {type(row).__name__}"))
+                report(location.problem(None, f"a line must hold one JSON object, not {type(row).__name__}"))
 
 
 def tests_in(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:
-    """The valid tests of a JSONL file and their places. Ids are unique within a file, as in olmOCR-bench."""
+    """The valid tests of a JSONL file and their locations. Ids are unique within a file, as in olmOCR-bench."""
     lines: dict[str, int | None] = {}
-    for place, record in json_lines(file, report):
-        if valid_test(record, place, report):
+    for location, record in json_lines(file, report):
+        if valid_test(record, location, report):
             if record["id"] in lines:
-                report(place.problem("id", f"is {record['id']}, as on line {lines[record['id']]}; ids are unique"))
-            lines.setdefault(record["id"], place.line)
-            yield place, record
+                report(location.problem("id", f"is {record['id']}, as on line {lines[record['id']]}; ids are unique"))
+            lines.setdefault(record["id"], location.line)
+            yield location, record
 
 
-def valid_test(record: Mapping[str, Any], place: Location, report: ReportProblem) -> bool:
-    """True if `ocr_verifiers` knows the test; else its complaint is reported."""
+def valid_test(record: Mapping[str, Any], location: Location, report: ReportProblem) -> bool:
+    """Whether `ocr_verifiers` accepts the test; if not, its error is reported."""
     try:
-        parse_test(dict(record), str(place))
+        parse_test(dict(record), str(location))
     except RecordError as error:
-        complaint = re.fullmatch(r'(?:"(\w+)" )?(.*)', str(error).removeprefix(f"{place}: "), re.DOTALL)
-        assert complaint
-        report(place.problem(complaint[1], complaint[2]))
+        error_parts = re.fullmatch(r'(?:"(\w+)" )?(.*)', str(error).removeprefix(f"{location}: "), re.DOTALL)
+        assert error_parts
+        report(location.problem(error_parts[1], error_parts[2]))
         return False
     return True
 
 
-def report_text(text: str, place: Location, field: str | None, tested: bool, report: ReportProblem) -> None:
-    """Report a text that cannot be a reference. An empty one can, if tests say what a blank page may hold."""
+def with_newlines(text: str) -> str:
+    r"""The text with `\n` for each line end, whichever system wrote it."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def report_text(text: str, location: Location, field: str | None, tested: bool, report: ReportProblem) -> None:
+    """Reports a text that cannot be a reference. An empty one is allowed if the page has tests."""
     if not text.strip() and not tested:
-        report(place.problem(field, "is empty; for a blank page, add a baseline test with max_length"))
+        report(location.problem(field, "is empty; for a blank page, add a baseline test with max_length"))
     try:
         text.encode()
     except UnicodeEncodeError:
-        report(place.problem(field, "holds half of a surrogate pair, which is no character"))
+        report(location.problem(field, "holds half of a surrogate pair, which is not a character"))

@@ -1,4 +1,4 @@
-"""Training and validation pages, split by document: a line never validates the page that it was cut from."""
+"""Training and validation pages, split by document, so that no line validates the page it was cut from."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import NamedTuple
 from ocr_rl.types import Page
 
 SPLIT_SEED = 0
-"""The seed of the project's splits. It is no part of a recipe, so that every run holds out the same pages."""
+"""The seed of all splits. Recipes cannot change it, so every run holds out the same pages."""
 HALVES_SEED = 1
-"""The seed by which held-out documents are halved."""
+"""The seed of the split of held-out documents into two halves."""
 TRAINED = {"train": True, "validation": False, "val": False, "valid": False, "dev": False, "test": False}
 """What `metadata["split"]` may say, and whether it means the training side."""
 
 
 def document_of(page: Page) -> str:
-    """What a page belongs to: its `doc` where the dataset names one, else its PDF, else itself (its id)."""
+    """The document of a page: its `doc` if the dataset names one, else its PDF, else the page itself (its id)."""
     doc = page.metadata.get("doc")
     return re.sub(r"(?<=\.pdf)#\d+$", "", page.id, flags=re.IGNORECASE) if doc in (None, "") else str(doc)
 
@@ -28,11 +28,11 @@ def document_of(page: Page) -> str:
 def split_pages(pages: Sequence[Page], validation: float | int, seed: int) -> tuple[list[Page], list[Page]]:
     """(training pages, validation pages), both in the order given. No document is on both sides.
 
-    A fraction: a document validates if the hash of seed and document, read as a number in [0, 1), lies below
-    it. So other pages never move a document, and the fraction is met on average. Where that leaves a side
-    empty, as with few documents, and for a whole number of pages: documents validate in the order of their
-    hashes until as many pages as asked for are reached, or one document is left to train on.
-    0 validates nothing. If the pages state their `split` and name both sides, that decides, documents or not.
+    A fraction: a document is held out if the hash of seed and document, read as a number in [0, 1), is below it. So
+    other pages never move a document to the other side, and the fraction is met on average. If that leaves a side
+    empty, as with few documents, and for a whole number of pages, documents are held out in the order of their hashes
+    until there are enough pages, or one document is left to train on. 0 holds nothing out. If the pages state their
+    `split` and name both sides, these are used instead, even if they cut through documents.
     """
     if validation < 0 or (isinstance(validation, float) and validation >= 1):
         raise ValueError(f"validation is {validation}: give a fraction below 1.0, or a whole number of pages")
@@ -48,12 +48,12 @@ def split_pages(pages: Sequence[Page], validation: float | int, seed: int) -> tu
             f"cannot split {len(pages)} pages of one document; name each page's document in `doc`, "
             "or give the validation pages as a dataset of their own"
         )
-    place = {doc: int.from_bytes(sha256(f"{seed}:{doc}".encode()).digest()) / 2**256 for doc in sizes}
-    held = {doc for doc in sizes if place[doc] < validation} if isinstance(validation, float) else set()
+    position = {doc: int.from_bytes(sha256(f"{seed}:{doc}".encode()).digest()) / 2**256 for doc in sizes}
+    held = {doc for doc in sizes if position[doc] < validation} if isinstance(validation, float) else set()
     if len(held) in (0, len(sizes)):
         held = set()
         wanted = validation * len(pages) if isinstance(validation, float) else validation
-        for doc in sorted(sizes, key=place.__getitem__)[:-1]:
+        for doc in sorted(sizes, key=position.__getitem__)[:-1]:
             held.add(doc)
             wanted -= sizes[doc]
             if wanted <= 0:
@@ -65,9 +65,9 @@ def split_pages(pages: Sequence[Page], validation: float | int, seed: int) -> tu
 def tuning_and_test(held_out: Sequence[Page]) -> tuple[list[Page], list[Page]]:
     """Two halves of the held-out pages: to choose settings on, and to report.
 
-    If the pages state their `split` and some of them are `test` pages and some are not, that decides, documents or not;
-    else no document is in both: a document
-    is a test document if the hash of HALVES_SEED and document, read as a number in [0, 1), lies below one half.
+    No document is in both: it is a test document if the hash of HALVES_SEED and document, read as a number in [0, 1),
+    is below one half. If the pages state their `split`, and some of them are `test` pages and some are not, these are
+    used instead, even if they cut through documents.
     """
     stated = [page.metadata.get("split") == "test" for page in held_out]
     if len(set(stated)) == 2:
@@ -77,7 +77,7 @@ def tuning_and_test(held_out: Sequence[Page]) -> tuple[list[Page], list[Page]]:
 
 
 def _stated_split(pages: Sequence[Page]) -> tuple[list[Page], list[Page]] | None:
-    """The split that the pages' metadata states; None unless both sides are named. All pages or no page."""
+    """The split that the pages' metadata states; None unless it names both sides. Then every page must state one."""
     trained = [TRAINED.get(str(page.metadata.get("split"))) for page in pages]
     if not {True, False} <= set(trained):
         return None
@@ -92,7 +92,7 @@ def _stated_split(pages: Sequence[Page]) -> tuple[list[Page], list[Page]] | None
 
 
 class SharedText(NamedTuple):
-    """One text that is on both sides of a split: page ids."""
+    """A text that is on both sides of a split, and the ids of its pages."""
 
     text: str
     train: list[str]
@@ -100,7 +100,7 @@ class SharedText(NamedTuple):
 
 
 def shared_text(train: Sequence[Page], validation: Sequence[Page]) -> list[SharedText]:
-    """Texts that are on both sides, equal after NFC and with any white space as one space."""
+    """Texts that are on both sides, compared in NFC and with each run of white space as one space."""
     sides: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     for side, pages in enumerate((train, validation)):
         for page in pages:

@@ -1,4 +1,4 @@
-"""Datasets with one row per page: JSONL beside image files, and Hugging Face tables."""
+"""Datasets with one row per page: JSONL files that name image files, and Hugging Face tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.images import ImageError, ImageFile, TableImage
-from ocr_rl.data.problems import Found, Location, ReportProblem, json_lines, report_text, tests_in, valid_test
+from ocr_rl.data.problems import (
+    Found,
+    Location,
+    ReportProblem,
+    json_lines,
+    report_text,
+    tests_in,
+    valid_test,
+    with_newlines,
+)
 from ocr_rl.types import Page
 
 if TYPE_CHECKING:
@@ -23,15 +32,15 @@ COLUMNS = {
     "prompt": ("prompt",),
     "tests": ("tests",),
 }
-"""What a column can be, and the names that are tried, in this order, when `columns` does not say."""
+"""The roles of columns, and for each the names that are tried in this order if `columns` does not name one."""
 SAVED_TABLE = ("state.json", "dataset_dict.json")
-"""One of these lies in a folder written by `save_to_disk`."""
+"""A folder written by `save_to_disk` has one of these."""
 
 
 def read_rows(file: Path, columns: Mapping[str, str], report: ReportProblem) -> Iterator[Found]:
     """JSONL rows that name image files, as in a Hugging Face `imagefolder`.
 
-    A page's id is the name of its image file, unless `columns` names an id. A `tests.jsonl` beside it holds
+    A page's id is the name of its image file, unless `columns` names an id. A `tests.jsonl` next to the file holds
     olmOCR-bench records whose `pdf` is the name of the image file and whose `page` is 1.
     """
     rows = list(json_lines(file, report))
@@ -44,32 +53,32 @@ def read_rows(file: Path, columns: Mapping[str, str], report: ReportProblem) -> 
     roles["id"] = columns.get("id", image)
     tests: dict[str, list[tuple[Location, dict[str, Any]]]] = defaultdict(list)
     beside = file.with_name("tests.jsonl")
-    for place, record in tests_in(beside, report) if beside.is_file() else ():
+    for location, record in tests_in(beside, report) if beside.is_file() else ():
         if record["page"] != 1:
-            report(place.problem("page", f"is {record['page']}, but an image is its own page 1"))
-        tests[record["pdf"]].append((place, record))
-    for place, row in rows:
+            report(location.problem("page", f"is {record['page']}, but an image is its own page 1"))
+        tests[record["pdf"]].append((location, record))
+    for location, row in rows:
         name = row.get(image)
         if not isinstance(name, str) or not name:
-            report(place.problem(image, "must name an image file"))
+            report(location.problem(image, "must name an image file"))
             continue
         records = [record for _, record in tests.pop(name, ())]
         if not (file.parent / name).is_file():
             fix = "paths are relative to the JSONL file"
-            report(place.problem(image, f"names {name}, which does not exist; {fix}"))
+            report(location.problem(image, f"names {name}, which does not exist; {fix}"))
             continue
-        page = _page(row, roles, name, ImageFile(file.parent / name), records, place, report)
-        yield Found(page, place, image, name)
+        page = _page(row, roles, name, ImageFile(file.parent / name), records, location, report)
+        yield Found(page, location, image, name)
     for name, unclaimed in tests.items():
-        for place, _ in unclaimed:
-            report(place.problem("pdf", f"names {name}, which is no page of {file.name}"))
+        for location, _ in unclaimed:
+            report(location.problem("pdf", f"names {name}, which is not a page of {file.name}"))
 
 
 def read_table(path: Path, columns: Mapping[str, str], split: str, report: ReportProblem) -> Iterator[Found]:
     """A Hugging Face dataset: saved to disk, parquet, or `owner/name` on the hub.
 
-    A page's id is the `id` column; where there is none, the first 16 hexadecimal digits of the sha256 of its
-    image file, which is read for that. Images stay on disk until they are opened.
+    A page's id is the `id` column; without one, it is the first 16 hexadecimal digits of the sha256 of the image
+    file, which is read for that. Images stay on disk until they are opened.
     """
     import datasets
 
@@ -77,7 +86,7 @@ def read_table(path: Path, columns: Mapping[str, str], split: str, report: Repor
     roles = name_columns(columns, table.column_names, str(path))
     if "text" not in roles and "tests" not in roles:
         known = ", ".join(table.column_names)
-        raise ValueError(f"{path}: no column is known as the text; say columns.text = one of {known}")
+        raise ValueError(f"{path}: cannot tell which column is the text; write columns.text = one of {known}")
     image = roles["image"]
     try:
         table = table.cast_column(image, datasets.Image(decode=False))
@@ -89,16 +98,16 @@ def read_table(path: Path, columns: Mapping[str, str], split: str, report: Repor
         if role != "image" and column in pictures:
             raise ValueError(f'{path}: the column "{column}" for the {role} holds images')
     for index, row in enumerate(table.remove_columns(pictures)):
-        place = Location(str(path), index + 1)
-        open_image = TableImage(images, image, index, str(place))
+        location = Location(str(path), index + 1)
+        open_image = TableImage(images, image, index, str(location))
         name = row.get(roles.get("id", ""))
         if name is None:
             try:
                 name = sha256(open_image.content()).hexdigest()[:16]
             except ImageError as error:
-                report(place.problem(image, error.reason))
+                report(location.problem(image, error.reason))
                 continue
-        yield Found(_page(row, roles, str(name), open_image, (), place, report), place, image)
+        yield Found(_page(row, roles, str(name), open_image, (), location, report), location, image)
 
 
 def _open_table(path: Path, split: str) -> Any:
@@ -111,7 +120,7 @@ def _open_table(path: Path, split: str) -> Any:
         else:
             loaded = datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path))
     except Exception as error:  # readers and the hub's client raise whatever their lower layers do
-        what = "cannot be read" if path.exists() else "no such file or folder here, and the hub gave nothing"
+        what = "cannot be read" if path.exists() else "no such file or folder, and the hub gave nothing"
         raise ValueError(f"{path}: {what}: {type(error).__name__}: {error}") from error
     if not isinstance(loaded, datasets.DatasetDict):
         return loaded
@@ -121,11 +130,11 @@ def _open_table(path: Path, split: str) -> Any:
 
 
 def name_columns(columns: Mapping[str, str], available: Iterable[str], where: str) -> dict[str, str]:
-    """Role -> column: what `columns` says, else the first known name that exists. The image must have one."""
+    """The column of each role: from `columns`, else the first known name that exists. The image must have one."""
     names = sorted(available)
     for role, column in columns.items():
         if role not in COLUMNS:
-            raise ValueError(f'columns: "{role}" is none of {", ".join(COLUMNS)}')
+            raise ValueError(f'columns: "{role}" is not one of {", ".join(COLUMNS)}')
         if column not in names:
             raise ValueError(f'{where}: no column "{column}" for the {role}; there is {", ".join(names)}')
     roles = dict(columns)
@@ -134,7 +143,9 @@ def name_columns(columns: Mapping[str, str], available: Iterable[str], where: st
         if role not in roles and free:
             roles[role] = free[0]
     if "image" not in roles:
-        raise ValueError(f"{where}: no column is known as the image; say columns.image = one of {', '.join(names)}")
+        raise ValueError(
+            f"{where}: cannot tell which column is the image; write columns.image = one of {', '.join(names)}"
+        )
     return roles
 
 
@@ -144,39 +155,40 @@ def _page(
     name: str,
     open_image: Callable[[], Image],
     records: Sequence[Mapping[str, Any]],
-    place: Location,
+    location: Location,
     report: ReportProblem,
 ) -> Page:
-    """The page of a row, called `name` if no column gives an id. A null is the same as an absent key."""
+    """The page of a row, with the id `name` if no column gives one. A null counts as an absent key."""
     known = {role: row[column] for role, column in roles.items() if row.get(column) is not None}
     page_id = str(known.get("id", name))
-    tests = (*records, *_own_tests(known.get("tests", []), page_id, place, roles, report))
+    tests = (*records, *_own_tests(known.get("tests", []), page_id, location, roles, report))
     text = known.get("text")
     if text is not None and not isinstance(text, str):
-        report(place.problem(roles["text"], f"is {text!r}, not a string"))
+        report(location.problem(roles["text"], f"is {text!r}, not a string"))
         text = ""
     elif text is not None:
-        report_text(text, place, roles["text"], bool(tests), report)
+        text = with_newlines(text)
+        report_text(text, location, roles["text"], bool(tests), report)
     metadata = {key: value for key, value in row.items() if key not in roles.values() and value is not None}
     return Page(page_id, open_image, str(known.get("prompt", "")), text, tests, metadata)
 
 
 def _own_tests(
-    value: Any, page_id: str, place: Location, roles: Mapping[str, str], report: ReportProblem
+    value: Any, page_id: str, location: Location, roles: Mapping[str, str], report: ReportProblem
 ) -> Iterator[dict[str, Any]]:
     """The valid tests of a row: a list of records, or that as JSON.
 
-    `pdf`, `page` and `id` may be left out, as the row is the page; a table's nulls count as left out.
+    `pdf`, `page` and `id` may be left out, since the row is the page; nulls count as left out.
     """
     try:
         records = json.loads(value) if isinstance(value, str) else value
     except json.JSONDecodeError:
         records = None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        report(place.problem(roles["tests"], "must be a list of test records"))
+        report(location.problem(roles["tests"], "must be a list of test records"))
         return
     for number, record in enumerate(records, 1):
         stated = {key: value for key, value in record.items() if value is not None}
         test = {"pdf": page_id, "page": 1, "id": f"{page_id}_test{number}"} | stated
-        if valid_test(test, place, report):
+        if valid_test(test, location, report):
             yield test

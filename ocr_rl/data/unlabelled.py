@@ -1,4 +1,4 @@
-"""The pages of a folder of any size, one by one: nothing is opened but PDFs, and no list of pages is made."""
+"""The pages of a folder of any size, one by one: only PDFs are opened, and no list of pages is made."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ocr_rl.types import Page
 
 
 class Unread(NamedTuple):
-    """A page, or a PDF, that cannot be read; `why` continues a sentence that begins with its name."""
+    """A page or PDF that cannot be read; `why` continues a sentence that starts with its name."""
 
     id: str
     why: str
 
 
 def walk_pages(source: Path, prompt: str = "", longest_side: int = LONGEST_SIDE) -> Iterator[Page | Unread]:
-    """The pages of an image, a PDF, or a folder of them, sorted by name: with nothing to score them by.
+    """The pages of an image, a PDF, or a folder of them, sorted by name, without texts or tests.
 
-    A folder's file names are held in memory one folder at a time. Raises ValueError if there is no image or PDF.
+    File names are held in memory one folder at a time. Raises ValueError if there is no image or PDF.
     """
     found = False
     for file in _files(source) if source.is_dir() else [source]:
@@ -41,11 +41,11 @@ def walk_pages(source: Path, prompt: str = "", longest_side: int = LONGEST_SIDE)
                 yield Page(f"{name}#{index + 1}", PdfPage(file, index, longest_side), prompt)
     if not found:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES | {".pdf"}))
-        raise ValueError(f"{source}: no image or PDF here; files are known by their endings: {kinds}")
+        raise ValueError(f"{source}: no image or PDF here; a file must end in one of {kinds}")
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files of a folder and the folders in it, sorted, without hidden ones."""
+    """The files of a folder and its subfolders, sorted, without hidden ones."""
     with os.scandir(folder) as entries:
         names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     for name, is_folder in names:

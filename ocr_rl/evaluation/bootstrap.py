@@ -42,7 +42,7 @@ def document_counts(results: Sequence[PageEvaluation], rates: Mapping[str, Rate]
 def resampled_sums(counts: Floats, seed: int) -> Floats:
     """(D, K) counts -> (RESAMPLES, K) sums over D documents drawn with replacement.
 
-    The draws depend on the seed and on D alone, so two systems on the same pages meet the same ones.
+    The draws depend on the seed and on D alone, so two systems on the same pages get the same draws.
     """
     n = len(counts)
     rng = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def resampled_sums(counts: Floats, seed: int) -> Floats:
 
 
 def percentile_interval(values: Floats) -> list[float]:
-    """[low, high] of the middle 95 %; draws in which a rate does not exist (NaN) are left out."""
+    """[low, high] of the middle 95 %; draws without a rate (NaN) are left out."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return [float(low), float(high)]
 

@@ -1,4 +1,4 @@
-"""How far training has moved a policy, measured alike for every algorithm: on samples of its own."""
+"""How far training has moved a policy, measured the same way for every algorithm: on the policy's own samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ocr_rl.types import Page
 
 @torch.no_grad()
 def drift(policy: Policy, start: Policy, pages: Sequence[Page], max_tokens: int, seed: int = 0) -> dict[str, float]:
-    """Of one completion of each page, sampled at temperature 1, in nats per token, means over tokens:
+    """Measured on one completion of each page, sampled at temperature 1; in nats per token, means over tokens:
 
     entropy   of the policy
     kl        KL(policy || start) as k3 estimates it (http://joschu.net/blog/kl-approx.html)

@@ -1,4 +1,4 @@
-"""Two systems on the same pages: paired differences, how sure they are, and the pages that changed most."""
+"""Two systems on the same pages: paired differences with intervals and p-values, and the pages that changed most."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ocr_verifiers.resampling import permutation_p
 PERMUTATIONS = 10_000
 """Random swaps behind a p-value."""
 SHOWN = 50
-"""Changed pages that a comparison lists at most."""
+"""Maximum number of changed pages that a comparison lists."""
 
 
 def paired_differences(
     results: Sequence[PageEvaluation], others: Sequence[PageEvaluation], name: str, seed: int = 0
 ) -> dict[str, Any]:
-    """What `results` are against `others`, called `name`, on the pages that both have; `left_out` are not in `name`.
+    """Differences of `results` to `others`, called `name`, on the pages that both have; `left_out` counts the rest.
 
-    Both are scored by the same references and tests, so they differ in transcriptions alone. For each of RATES,
+    Both are scored with the same references and tests, so they differ only in transcriptions. For each of RATES,
     under `metrics`, and for the pass rate of each kind of test, under `by_kind`:
         difference      this - other
-        difference_ci   its 95 % bootstrap interval: documents are drawn, with both systems' pages
-        p               two-sided p-value of "they are as good", documents swapped between the two at random
+        difference_ci   its 95 % bootstrap interval: documents are drawn, with the pages of both systems
+        p               two-sided p-value for equal systems: documents are swapped between the two at random
     The p-values are not corrected for their number. `pages` holds the pages whose reward differs, largest change
     first, SHOWN at most.
 
@@ -52,7 +52,7 @@ def paired_differences(
 def _differences(
     these: Sequence[PageEvaluation], those: Sequence[PageEvaluation], rates: Mapping[str, Rate], seed: int
 ) -> dict[str, dict[str, Any] | None]:
-    """By rate; None for one that no page allows.
+    """By rate; None for a rate that no page has.
 
     d[document] = (this numerator - other numerator) / sum of denominators;  their sum is the difference
     """

@@ -1,4 +1,4 @@
-"""Transcriptions from a predictions file."""
+"""Transcriptions from a file of predictions, or from an earlier evaluation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def read_predictions(
     """The pages that a file transcribes, in its order, and their transcriptions.
 
     The file has rows {id or file_name, text}, one per line; a `.json` file is an evaluation, whose `pages` are such
-    rows. A row may say its `finish_reason`; without one it counts as finished.
+    rows. A row may have a `finish_reason`; without one it counts as finished.
 
     Raises:
-        ValueError: a row without text, with an unknown finish reason, for an unknown page (unless those are to be
-            skipped), or for one that an earlier row transcribes; no row, or none of these pages.
+        ValueError: a row has no text, an unknown finish reason, an unknown page (unless those are skipped), or a page
+            that an earlier row has; there are no rows, or none for these pages.
     """
     by_id = {page.id: page for page in pages}
     seen: set[str] = set()
@@ -48,7 +48,7 @@ def read_predictions(
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row and where it stands."""
+    """Each row and its place in the file."""
     if path.suffix != ".json":
         for line, row in read_jsonl(path):
             yield f"{path}:{line}", row
@@ -57,8 +57,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = [dict(row) for row in json.loads(path.read_text(encoding="utf-8"))["pages"]]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(
-            f"{path}: no evaluation, which `ocr-rl eval --json` writes; a file of rows {{id, text}}, one per line, "
-            "ends in .jsonl"
+            f"{path}: not an evaluation as `ocr-rl eval --json` writes it; the name of a file of rows {{id, text}}, "
+            "one per line, must end in .jsonl"
         ) from None
     for number, row in enumerate(rows, 1):
         yield f"{path}: page {number}", row

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ocr_rl.evaluation.results import PageEvaluation
 
 Rate = Callable[[PageEvaluation], tuple[float, float]]
-"""What a page adds to a rate: (numerator, denominator)."""
+"""What a page contributes to a rate: (numerator, denominator)."""
 
 
 def _edits(result: PageEvaluation, unit: str, cap: bool = False) -> tuple[float, float]:
@@ -33,7 +33,7 @@ RATES: Mapping[str, Rate] = {
     "reward": lambda r: (r.score.reward, 1),
 }
 """cer, wer: pooled edits over pooled reference lengths; cer_capped: the same with each page's edits capped at its
-length, so that one runaway page counts as one lost page; pass_rate: passed tests over all scored tests; the others:
+length, so that a runaway page counts as one lost page; pass_rate: passed tests over all scored tests; the others:
 means over pages."""
 
 

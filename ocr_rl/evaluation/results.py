@@ -1,4 +1,4 @@
-"""One page's transcription with its score, and the row that tells of it in an evaluation's JSON."""
+"""The transcription of a page with its score, and its row in an evaluation's JSON."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class PageEvaluation:
     score: Score
 
     def as_dict(self) -> dict[str, Any]:
-        """One row of an evaluation's `pages`: everything that a report needs but the image.
+        """A row of an evaluation's `pages`: all that a report needs, except the image.
 
-        `reference` is None for a page with tests alone; such a row has no rates and no edits.
+        `reference` is None for a page that has only tests; its row has no rates and no edits.
         """
         page, score = self.page, self.score
         row: dict[str, Any] = {"id": page.id, "document": document_of(page)}

@@ -1,8 +1,8 @@
 """Results of pages -> rates with intervals: of all pages, by kind of test, by source and by language.
 
-Every rate pools counts, a numerator and a denominator per page. Intervals resample documents, because the pages of
-one document err together. Pages are put in order before anything is added or drawn, so the order in which they come
-changes nothing, not even a last digit.
+Every rate pools counts, a numerator and a denominator per page. Intervals resample documents, because errors on the
+pages of one document are correlated. Pages are sorted before anything is added or drawn, so their order changes
+nothing, not even the last digit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ocr_rl.evaluation.results import PageEvaluation
 
 
 def _with_intervals(counts: DocumentCounts, seed: int) -> list[tuple[float, list[float]] | None]:
-    """Each rate with its interval; None for one that no page allows."""
+    """Each rate with its interval; None for a rate that no page has."""
     numerators, denominators = counts.numerators.sum(0), counts.denominators.sum(0)
     drawn = safe_divide(resampled_sums(counts.numerators, seed), resampled_sums(counts.denominators, seed))
     return [
@@ -33,10 +33,10 @@ def _with_intervals(counts: DocumentCounts, seed: int) -> list[tuple[float, list
 
 
 def summarize(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, Any]:
-    """RATES, each with a 95 % bootstrap interval `<name>_ci` over documents; None where no page allows one.
+    """RATES, each with a 95 % bootstrap interval `<name>_ci` over documents; None for a rate that no page has.
 
-    `n` and `documents` count pages and documents. Several results of one page, samples, count one by one in the
-    rates and once in `n`.
+    `n` and `documents` count pages and documents. Several results of a page (samples) count separately in the rates
+    and once in `n`.
     """
     counts = document_counts(results, RATES)
     summary: dict[str, Any] = {}
@@ -66,7 +66,7 @@ def by_kind(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, dict[
 
 
 def by_metadata(results: Sequence[PageEvaluation], key: str, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """A summary for each value of a metadata key. A page with a list counts under each value, one without in none."""
+    """A summary for each value of a metadata key. A page with a list of values counts under each of them."""
     values = {
         result.page.id: metadata_values(result.page, key)
         for result in results
@@ -82,7 +82,7 @@ def totals(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, Any]:
 
 
 def evaluation(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, Any]:
-    """All that an evaluation says: totals, tables and every page. The pages stay in the order in which they came."""
+    """A whole evaluation: totals, tables, and every page, in the order given."""
     return {
         **totals(results, seed),
         "by_source": by_metadata(results, "source", seed),
@@ -92,9 +92,9 @@ def evaluation(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, An
 
 
 def summarize_samples(sampled: Sequence[Sequence[PageEvaluation]], temperature: float, seed: int) -> dict[str, Any]:
-    """`mean`: every sample counts; `best`: of each page the sample with the highest reward, the first of equals.
+    """`mean`: over all samples; `best`: over the sample of each page with the highest reward, the first of equal ones.
 
-    `pages` holds the samples of each page by its id, without what the page's own row says.
+    `pages` holds the samples of each page by its id, without what the row of the page has already.
     """
     kept = ("text", "finish_reason", "reward", "cer")
     return {

@@ -1,46 +1,129 @@
-"""What is evaluated: transcriptions by an engine, greedy or sampled, or from a file."""
+"""Images and PDFs to text: `ocr-rl transcribe`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
-from ocr_rl.types import Completion, Group, Page
+from ocr_rl.data.unlabelled import Unread, walk_pages
+from ocr_rl.rollouts.console import SILENT, Console
+from ocr_rl.rollouts.engine import Engine, Sampling
+from ocr_rl.rollouts.loading import EngineOptions
+from ocr_rl.rollouts.ordered import Result, in_order
+from ocr_rl.rollouts.resumable import Pages, RowJob, append_rows
+from ocr_rl.runs.atomic import write_atomically
+from ocr_rl.types import FinishReason, Group
 
-if TYPE_CHECKING:
-    from ocr_rl.rollouts.engine import Engine
 
-ProgressCallback = Callable[[int], object]
-"""Told how many pages are done."""
+@dataclass(frozen=True, kw_only=True)
+class TranscribeOptions(EngineOptions):
+    """What transcribes, and how much."""
+
+    max_tokens: int = 2048
+    """Tokens of a transcription; longer ones are cut off."""
+    prompt: str = ""
+    """The instruction that goes with each page; empty for models that need none."""
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """The text of one page, or why there is none."""
+
+    id: str
+    """The file's name, relative to the folder; `book.pdf#3` is the third page of a PDF."""
+    text: str
+    """Empty if the page cannot be read."""
+    finish_reason: FinishReason | None
+    """`end`, or why the text was cut off; None if the page cannot be read."""
+    error: str = ""
+    """Why the page cannot be read; it continues a sentence that begins with its name."""
+
+    @property
+    def finished(self) -> bool:
+        """True if the policy ended the transcription itself."""
+        return self.finish_reason == "end"
 
 
 def transcribe(
-    engine: Engine, pages: Sequence[Page], max_tokens: int, report: ProgressCallback = lambda done: None
-) -> list[Completion]:
-    """Greedy, in page order."""
-    return [group.completions[0] for group in sample(engine, pages, 1, 0.0, max_tokens, 0, report)]
+    source: str | Path,
+    options: TranscribeOptions = TranscribeOptions(),
+    console: Console = SILENT,
+) -> Iterator[Transcription]:
+    """The greedy transcription of each page of an image, a PDF, or a folder of them, sorted by name.
+
+    Pages are read several at a time, as the transcriptions are asked for.
+
+    Raises:
+        ValueError: there is no image or PDF at `source`, or no model at `options.model`.
+        EngineError: the engine cannot continue.
+    """
+    pages = walk_pages(Path(source), options.prompt)
+    pages = chain([next(pages)], pages)  # a folder without pages is an error before the model is loaded
+    with closing(options.load(console.say)) as engine, closing(_results(engine, pages, options)) as results:
+        yield from map(_transcription, results)
 
 
-def sample(
-    engine: Engine,
-    pages: Sequence[Page],
-    samples: int,
-    temperature: float,
-    max_tokens: int,
-    seed: int,
-    report: ProgressCallback = lambda done: None,
-) -> list[Group]:
-    """`samples` transcriptions of each page, in page order. Raises ValueError for a page that cannot be read."""
-    from ocr_rl.data.unlabelled import Unread
-    from ocr_rl.rollouts.engine import Sampling
-    from ocr_rl.rollouts.ordered import in_order
+def transcribe_into(
+    out: Path, source: str | Path, options: TranscribeOptions = TranscribeOptions(), console: Console = SILENT
+) -> int:
+    """Write the transcriptions into a .jsonl file, a row per page, or into a folder, a .md file per page.
 
-    sampling = Sampling(group_size=samples, temperature=temperature, max_tokens=max_tokens)
-    groups: list[Group] = []
-    for result in in_order(engine, pages, sampling, seed):
-        if isinstance(result, Unread):
-            raise ValueError(f"{result.id}: {result.why}")
-        assert isinstance(result, Group), "nothing was to be scored"
-        groups.append(result)
-        report(len(groups))
-    return groups
+    The rows are {"id", "text", "finish_reason"}; those of a folder, in its pages.jsonl, have the name of the "file" in
+    place of the text. A page that cannot be read has an "error". The same call continues after an interruption.
+
+    Returns:
+        The number of pages that cannot be read.
+
+    Raises:
+        ValueError: as `transcribe`, or the file was made with other settings or of other pages.
+        EngineError: the engine cannot continue; what was written is kept.
+    """
+    as_text = out.suffix == ".jsonl"
+    if as_text and not out.parent.is_dir():
+        raise ValueError(f"{out}: the folder {out.parent} does not exist")
+    settings = {"command": "transcribe", **options.settings(), "data": str(Path(source).resolve())}
+    settings |= {"prompt": options.prompt, "max_tokens": options.max_tokens}
+    cut_off = 0
+
+    def row(result: Result) -> dict[str, Any]:
+        nonlocal cut_off
+        page = _transcription(result)
+        if page.error:
+            return {"id": page.id, **({"text": ""} if as_text else {}), "error": page.error}
+        cut_off += not page.finished
+        text = {"text": page.text} if as_text else {"file": _write_text(out, page)}
+        return {"id": page.id, **text, "finish_reason": page.finish_reason}
+
+    def results(engine: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
+        return _results(engine, rest, options)
+
+    job = RowJob(walk_pages(Path(source), options.prompt), lambda: options.load(console.say), results, row)
+    try:
+        return append_rows(out if as_text else out / "pages.jsonl", settings, job, console)
+    finally:
+        if cut_off:
+            console.say(f"{cut_off} cut off at {options.max_tokens} tokens; raise --max-tokens")
+
+
+def _results(engine: Engine, pages: Pages, options: TranscribeOptions) -> Generator[Result, None, None]:
+    return in_order(engine, pages, Sampling(1, 0.0, options.max_tokens), seed=0)
+
+
+def _transcription(result: Result) -> Transcription:
+    if isinstance(result, Unread):
+        return Transcription(result.id, "", None, result.why)
+    group = result if isinstance(result, Group) else result.group
+    completion = group.completions[0]
+    return Transcription(group.page.id, completion.text, completion.finish_reason)
+
+
+def _write_text(folder: Path, page: Transcription) -> str:
+    """Write the page's .md file, and return its name once it is on disk."""
+    name = page.id.replace("#", "_pg") + ".md"
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / name, page.text + "\n")
+    return name

@@ -1,1 +1,1 @@
-"""The policy and what it is made of: prompts, the KV cache, heads, references, weights on disk."""
+"""The policy and its parts: prompts, KV cache, heads, reference, reward model, weights on disk."""

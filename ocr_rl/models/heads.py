@@ -1,4 +1,4 @@
-"""One number from a hidden state: what a critic (PPO) and a reward model add to a policy's trunk."""
+"""The scalar head of a critic (PPO) and of a reward model: one number from a hidden state of the policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ScalarHead(nn.Module):
     """(..., D) -> (...) in float32: w h + b, or w tanh(W h + b') + b with a hidden layer. Zero before training."""
 
     def __init__(self, size: int, width: int = 0, seed: int = 0) -> None:
-        """`size` is D, `width` that of the hidden layer; 0: none. The same seed draws the same W."""
+        """`size` is D, `width` the hidden layer's size, 0 for none. The same seed draws the same W."""
         super().__init__()
         self.inner = nn.Linear(size, width) if width else None
         self.output = nn.Linear(width or size, 1)
@@ -40,7 +40,7 @@ class ScalarHead(nn.Module):
 
     @classmethod
     def load(cls, file: Path) -> ScalarHead:
-        """What `save` wrote, bit for bit. Raises OSError if there is no such file."""
+        """The head that `save` wrote, bit for bit. Raises OSError if the file does not exist."""
         tensors = load_file(file)
         weight = tensors.get("inner.weight", tensors["output.weight"])
         head = cls(weight.shape[1], weight.shape[0] if "inner.weight" in tensors else 0)

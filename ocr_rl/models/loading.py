@@ -1,4 +1,4 @@
-"""Loading a checkpoint: its pixel budget, vision tower, adapters and special tokens."""
+"""What `Policy` needs to know about a checkpoint: pixel budget, vision tower, adapter, special tokens."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ if TYPE_CHECKING:
 
 
 def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
-    """The budget of the processor's own image processor, lowered to `max_pixels` if that is less."""
+    """The budget of the checkpoint's image processor, lowered to `max_pixels` if that is less."""
     images = processor.image_processor
     size = dict(images.size) if images.size else {}
     patch = images.patch_size
     patch = patch["height"] if isinstance(patch, Mapping) else getattr(patch, "height", patch)
     merge = getattr(images, "merge_size", None)
-    if merge is None:  # Pixtral's image processor counts merged patches already
+    if merge is None:  # Pixtral's image processor already counts merged patches
         longest, line = size.get("longest_edge"), getattr(images, "line_height", None)
         return PixelBudget(patch, longest_edge=longest, max_pixels=max_pixels, line_height=line)
-    most = getattr(images, "max_pixels", None) or size.get("longest_edge")
-    least = getattr(images, "min_pixels", None) or size.get("shortest_edge")
-    most = min(most, max_pixels) if most and max_pixels else most or max_pixels
-    return PixelBudget(patch * merge, max_pixels=most, min_pixels=least)
+    limits = [getattr(images, "max_pixels", None) or size.get("longest_edge"), max_pixels]
+    min_pixels = getattr(images, "min_pixels", None) or size.get("shortest_edge")
+    return PixelBudget(patch * merge, max_pixels=min(filter(None, limits), default=None), min_pixels=min_pixels)
 
 
 def vision_tower(model: Any) -> nn.Module:
@@ -35,10 +34,10 @@ def vision_tower(model: Any) -> nn.Module:
         tower = getattr(model.model, name, None)
         if isinstance(tower, nn.Module):
             return tower
-    raise ValueError(f"{type(model).__name__} has no vision tower that freeze_vision knows; set it to false")
+    raise ValueError(f"{type(model).__name__} has no vision tower that freeze_vision recognises; set it to false")
 
 
-def _with_lora(model: Any, config: ModelConfig, adapter: str | None) -> Any:
+def with_lora(model: Any, config: ModelConfig, adapter: str | None) -> Any:
     """The model with a new adapter on every linear layer, or with a saved one."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -54,7 +53,23 @@ def _with_lora(model: Any, config: ModelConfig, adapter: str | None) -> Any:
     return get_peft_model(model, lora)
 
 
-def _ids(value: Any) -> list[int]:
+def check_adapter(config: ModelConfig, saved: Mapping[str, Any]) -> None:
+    """Raises ValueError if the recipe asks for another rank or scaling than the saved adapter has.
+
+    Args:
+        saved: the adapter's own adapter_config.json.
+    """
+    for key, own in (("lora_rank", saved["r"]), ("lora_alpha", saved["lora_alpha"])):
+        value = getattr(config, key)
+        if config.lora_rank and value != own:
+            raise ValueError(
+                f'model.{key} is {value}, but the adapter "{config.path}" has {own}, which stays; write {own}, or '
+                "model.lora_rank = 0 to take both from the adapter"
+            )
+
+
+def token_ids(value: Any) -> list[int]:
+    """A checkpoint gives a special token as None, an id or a list of ids."""
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]

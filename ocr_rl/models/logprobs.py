@@ -14,6 +14,6 @@ def token_logprobs(logits: Tensor, token_ids: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """-sum p log p of softmax(logits), in nats: (..., V) -> (...). A logit of -inf has no share."""
+    """-sum p log p of softmax(logits), in nats: (..., V) -> (...). A logit of -inf contributes 0."""
     logprobs = torch.log_softmax(logits.float(), -1)
     return -torch.where(logprobs.isfinite(), logprobs.exp() * logprobs, 0.0).sum(-1)

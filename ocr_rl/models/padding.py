@@ -1,4 +1,4 @@
-"""Rows of different lengths as one padded tensor."""
+"""Pads rows of different lengths to one tensor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def pad_rows(rows: Sequence[Sequence[int] | Sequence[float]], value: float) -> tuple[Tensor, Tensor]:
-    """Rows of tokens, or of what belongs to them -> (B, T) padded on the right with `value`, and their mask (B, T)."""
+    """Rows of token ids, or of one number per token -> (B, T) padded on the right with `value`, and a mask (B, T)."""
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), value)
     mask = torch.zeros(len(rows), width, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Pages as prompts, tokenised once and read again for every pass over a batch."""
+"""Scores the completions of a page, with gradient checkpointing or without."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ocr_rl.models.prompt import Prompt, TokenScores
 
 
 class PageReader:
-    """A page read once for all its completions; with each of them where gradient checkpointing needs that."""
+    """Reads a page once for all its completions, or with each of them, as gradient checkpointing requires."""
 
     def __init__(self, policy: Policy, prompt: Prompt, *, grad: bool = False) -> None:
         self.policy, self.prompt = policy, prompt
@@ -28,6 +28,6 @@ class PageReader:
         return self.policy.hidden(self.state, ids)
 
     def backward(self) -> None:
-        """Pass the gradients of all completions on to the page, after the last of them."""
+        """Propagate the gradients of all completions to the page; call it after the last of them."""
         if self.state is not None:
             self.state.backward()

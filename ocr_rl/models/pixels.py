@@ -1,8 +1,8 @@
-"""The one place where a page image is fitted to a model's pixel budget.
+"""Fits page images to a model's pixel budget.
 
-Trainer, rollout engine and evaluation all feed the image that `PixelBudget.fit` returns, so that they see the
-same pixels and count the same image tokens. The fitted size is a fixed point of the model's own image
-processor, which then leaves it alone.
+Trainer, rollout engine and evaluation all use the image that `PixelBudget.fit` returns, so that they see the same
+pixels and count the same image tokens. The fitted size is a fixed point of the model's own image processor, which
+leaves the image unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LINE = 6
 
 @dataclass(frozen=True)
 class PixelBudget:
-    """How large a page may be for a model. Sizes are in pixels."""
+    """The sizes, in pixels, that a model accepts."""
 
     multiple: int
     """Both sides become multiples of this: the side of the square that one image token covers."""
@@ -33,11 +33,11 @@ class PixelBudget:
     """What a single line more than half as high again is brought to; None for models that read any size."""
 
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) after fitting: the aspect ratio kept up to rounding, never above the budget."""
+        """(width, height) after fitting: the same aspect ratio up to rounding, never above the budget."""
         scale = 1.0
-        whole: Callable[[float], int] = round  # as Qwen
+        whole: Callable[[float], int] = round  # like Qwen
         if self.longest_edge is not None:
-            scale, whole = min(scale, self.longest_edge / max(width, height)), _ceil  # as Pixtral
+            scale, whole = min(scale, self.longest_edge / max(width, height)), _ceil  # like Pixtral
         fitted = self._whole(width * scale, height * scale, whole)
         if self.line_height is not None and width >= LINE * height and height * scale > 1.5 * self.line_height:
             scale = self.line_height / height
@@ -51,7 +51,7 @@ class PixelBudget:
         return fitted
 
     def _whole(self, width: float, height: float, whole: Callable[[float], int]) -> tuple[int, int]:
-        """Both sides in whole image tokens, one at least."""
+        """Both sides in whole image tokens, at least one."""
         columns, rows = (max(1, whole(side / self.multiple)) for side in (width, height))
         return self.multiple * columns, self.multiple * rows
 
@@ -64,10 +64,10 @@ class PixelBudget:
         return image if size == image.size else image.resize(size, Resampling.BICUBIC)
 
     def tokens(self, width: int, height: int) -> int:
-        """Image tokens of a page of this size, after fitting."""
+        """Image tokens of a page of this size after fitting."""
         width, height = self.fitted_size(width, height)
         return (width // self.multiple) * (height // self.multiple)
 
 
 def _ceil(tokens: float) -> int:
-    return math.ceil(tokens - 1e-9)  # 640 * (1540 / 640) / 28 is 55, not a rounding error more
+    return math.ceil(tokens - 1e-9)  # 640 * (1540 / 640) / 28 is 55, not slightly more

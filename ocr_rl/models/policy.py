@@ -1,8 +1,8 @@
-"""The policy: a vision-language model and its processor, and the log probabilities of what it wrote.
+"""The policy: a vision-language model and its processor, and the log probabilities of completions.
 
 A page is read once (`Policy.read`: vision tower and prompt) and its G completions continue from the cached keys
-and values, in training as in generation. Gradients of all completions meet in that cache and flow through the
-prompt and the tower once (`PromptState.backward`), so nothing is computed G times that is the same G times.
+and values, in training and in generation. The gradients of all completions are summed in that cache and flow through
+the prompt and the tower once (`PromptState.backward`), so nothing that is the same for all G is computed G times.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.utils import logging as transformers_logging
 
 from ocr_rl.models.kv_cache import cache_of
-from ocr_rl.models.loading import _ids, _with_lora, pixel_budget, vision_tower
+from ocr_rl.models.loading import check_adapter, pixel_budget, token_ids, vision_tower, with_lora
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.safetensors_io import disk_errors
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parent / "tiny"
 LOGITS_PER_CHUNK = 2**24
-"""Logits held at a time while scoring: 64 MiB in float32."""
+"""Logits in memory at a time while scoring: 64 MiB in float32."""
 
 
 class Policy:
@@ -43,7 +43,7 @@ class Policy:
     Attributes:
         model: the Hugging Face model, wrapped by peft when LoRA is on.
         end_ids: every token that ends a completion.
-        suppressed_ids: special image and padding tokens, never sampled and without probability in training.
+        suppressed_ids: special image tokens, never sampled and with probability 0 in training.
     """
 
     def __init__(
@@ -65,15 +65,16 @@ class Policy:
         self.backbone: Any = self.base.model
         self.head: Any = self.base.get_output_embeddings()
         self.budget = pixel_budget(processor, max_pixels)
-        self.end_ids = _ids(self.base.generation_config.eos_token_id) or _ids(processor.tokenizer.eos_token_id)
+        generation, tokenizer = self.base.generation_config, processor.tokenizer
+        self.end_ids = token_ids(generation.eos_token_id) or token_ids(tokenizer.eos_token_id)
         if not self.end_ids:
             raise ValueError(f"{source}: no end token in generation_config.json or the tokenizer; add eos_token_id")
-        pad = _ids(self.base.generation_config.pad_token_id) or _ids(processor.tokenizer.pad_token_id)
+        pad = token_ids(generation.pad_token_id) or token_ids(tokenizer.pad_token_id)
         self.pad_id = (pad or self.end_ids)[0]
-        # how a checkpoint wants to be sampled is never used, and may be something that transformers refuses to save
+        # a checkpoint's sampling settings are never used, and may be something that transformers refuses to save
         self.base.generation_config = GenerationConfig(eos_token_id=self.end_ids, pad_token_id=self.pad_id)
         self.suppressed_ids = self._special_image_ids()
-        for module in model.modules():  # the ratio compares a policy with itself: no dropout
+        for module in model.modules():  # no dropout: the ratio compares the policy with itself
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         model.eval()
@@ -89,7 +90,7 @@ class Policy:
         A folder with `adapter_config.json` is a LoRA adapter: its base model is loaded first.
 
         Raises:
-            ValueError: nothing loadable there, with what to write instead.
+            ValueError: no model can be loaded from there; the message says what to write instead.
         """
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -97,7 +98,11 @@ class Policy:
         compute = auto if config.compute_dtype == "auto" else wanted[config.compute_dtype]
         path = str(TINY) if config.path == "tiny" else config.path
         adapter = Path(path) / "adapter_config.json"
-        base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else path
+        base = path
+        if adapter.is_file():
+            saved = json.loads(adapter.read_text())
+            check_adapter(config, saved)
+            base = saved["base_model_name_or_path"]
         frozen_base = bool(config.lora_rank) or adapter.is_file()
         try:
             model = AutoModelForImageTextToText.from_pretrained(
@@ -113,10 +118,11 @@ class Policy:
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
                 'a Hugging Face hub id of an image-text-to-text model, or "tiny"'
             ) from None
-        if config.freeze_vision:
-            vision_tower(model).requires_grad_(False)
+        frozen = vision_tower(model) if config.freeze_vision else None
         if adapter.is_file() or config.lora_rank:
-            model = _with_lora(model, config, path if adapter.is_file() else None)
+            model = with_lora(model, config, path if adapter.is_file() else None)
+        if frozen is not None:  # with what an adapter has put into it
+            frozen.requires_grad_(False)
         return cls(
             model.to(device),
             processor,
@@ -141,13 +147,13 @@ class Policy:
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def prompt(self, page: Page) -> Prompt:
-        """The page image fitted to the pixel budget, and the instruction, in the model's own chat format."""
+        """The page image fitted to the pixel budget, and the instruction, in the model's chat format."""
         inputs = self.processor(text=[self._chat_text(page)], images=[self.budget.fit(page.image)], return_tensors="pt")
         inputs.pop("attention_mask", None)
         return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
 
     def unexpanded_ids(self, page: Page) -> list[int]:
-        """The prompt's token ids with one token for the image, as engines take them that read images themselves."""
+        """The prompt's token ids with one token for the image, for engines that process images themselves."""
         ids: list[int] = self.processor.tokenizer(self._chat_text(page))["input_ids"]
         return ids
 
@@ -159,7 +165,7 @@ class Policy:
         return text
 
     def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
-        """Run vision tower and prompt once. With `grad`, call `.backward()` on the result after its completions."""
+        """Run vision tower and prompt once. With `grad`, call `backward()` of the result after its completions."""
         with torch.set_grad_enabled(grad), self._autocast():
             output = self.backbone(**prompt.inputs, use_cache=True)
         layers = output.past_key_values.layers
@@ -196,7 +202,7 @@ class Policy:
         return hidden
 
     def score_unshared(self, prompt: Prompt, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
-        """`score` with the prompt repeated for each completion, which gradient checkpointing needs."""
+        """`score` with the prompt repeated for each completion, as gradient checkpointing requires."""
         return self._score_hidden(self.hidden_unshared(prompt, ids[:, :-1]), ids, mask, temperature)
 
     def hidden_unshared(self, prompt: Prompt, ids: Tensor) -> Tensor:
@@ -212,7 +218,7 @@ class Policy:
                 [repeated["mm_token_type_ids"], torch.zeros_like(completion)], dim=1
             )
         repeated["attention_mask"] = torch.ones_like(repeated["input_ids"])
-        self.model.train(not self.shares_prompt)  # transformers checkpoints in training mode, and keeps no cache then
+        self.model.train(not self.shares_prompt)  # transformers checkpoints only in training mode, without a cache
         with self._autocast():
             output = self.backbone(**repeated, use_cache=False)
         self.model.eval()
@@ -224,7 +230,7 @@ class Policy:
     ) -> Tensor:
         """Continue from a cache: token ids and positions (B, S) -> hidden states (B, S, D).
 
-        `attention_mask` (B, 1, S, N) is True where a token sees one of the N that are cached then; without it, all.
+        `attention_mask` (B, 1, S, N) is True where a token attends to one of the N tokens then cached; None: to all.
         """
         with self._autocast():
             output = self.backbone(
@@ -248,8 +254,8 @@ class Policy:
         return logits
 
     def _score_hidden(self, hidden: Tensor, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
-        """Logits of completion positions only, a chunk at a time, recomputed in the backward pass if many."""
-        where = mask.flatten().nonzero().squeeze(1)  # on the CPU: no device synchronisation
+        """Logits of completion positions only, in chunks; several chunks are recomputed in the backward pass."""
+        where = mask.flatten().nonzero().squeeze(1)  # on the CPU, so that the device is not synchronised
         at = where.to(self.device, non_blocking=True)
         tokens = ids.flatten()[where].to(self.device, non_blocking=True)
         states = hidden.flatten(0, 1).index_select(0, at)
@@ -277,7 +283,7 @@ class Policy:
         return text
 
     def copy(self) -> Policy:
-        """A policy of its own with the same weights."""
+        """A separate policy with the same weights."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         other.base = other.model.get_base_model() if self.base is not self.model else other.model
@@ -285,7 +291,7 @@ class Policy:
         return other
 
     def with_own_processor(self) -> Policy:
-        """The same weights, for another thread: a tokenizer must not be used by two at once."""
+        """This policy for another thread: two threads must not use one tokenizer."""
         other = copy.copy(self)
         other.processor = copy.deepcopy(self.processor)
         return other
@@ -299,17 +305,17 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Write a plain Hugging Face folder: safetensors (or the adapter), config, tokenizer, processor."""
         shown = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()  # it would break into the trainer's own
+        transformers_logging.disable_progress_bar()  # it would disturb the trainer's
         with disk_errors(folder):
             self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
         if shown:
             transformers_logging.enable_progress_bar()
-        for file in folder.glob("*.safetensors"):  # safetensors lets nobody but the owner read them
+        for file in folder.glob("*.safetensors"):  # safetensors makes them readable by the owner only
             file.chmod((folder / "tokenizer_config.json").stat().st_mode)
 
     def load_weights(self, folder: Path) -> None:
-        """Take over in place what `save` wrote, bit for bit: trained weights are float32 here and there."""
+        """Load in place what `save` wrote, bit for bit: trained weights are float32 in memory and on disk."""
         if self.base is not self.model:
             from peft import set_peft_model_state_dict
 
@@ -325,7 +331,7 @@ class Policy:
         return torch.autocast(self.device.type, self.compute_dtype)
 
     def _special_image_ids(self) -> tuple[int, ...]:
-        """Tokens that a transcription cannot hold: a sampled image token has no pixels behind it."""
+        """Tokens that a transcription cannot contain: a sampled image token has no pixels."""
         config, processor = self.base.config, self.processor
         names = ("image", "video", "vision_start", "vision_end", "image_break", "image_end")
         ids = {getattr(owner, f"{name}_token_id", None) for owner in (config, processor) for name in names}

@@ -1,4 +1,4 @@
-"""A page and its instruction as model inputs, and what a forward pass scores of them."""
+"""Types: a page as model inputs, its cached keys and values, and the scores of completions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class TokenScores(NamedTuple):
     entropy: Tensor
     """(B, T) of the next-token distribution, without gradient, 0 where masked out."""
     hidden: Tensor
-    """(B, T, D) last hidden states that the tokens were chosen from."""
+    """(B, T, D) last hidden states, from which the tokens are predicted."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A page as the model takes it: token ids with the image tokens expanded, and pixels."""
+    """A page as the model's inputs: pixels, and token ids with one for each part of the image."""
 
     inputs: Mapping[str, Tensor]
 
@@ -36,24 +36,24 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptState:
-    """A prompt that was read: what its completions continue from. All tensors have batch size 1."""
+    """A prompt after a forward pass, which completions continue from. All tensors have batch size 1."""
 
     keys_values: list[tuple[Tensor, Tensor]]
     """Per layer, (1, heads, N, head size)."""
     last_hidden: Tensor
     """(1, 1, D): predicts the first token."""
     length: int
-    """N, tokens of the prompt."""
+    """N, the tokens of the prompt."""
     next_position: int
     """Position of the first completion token; not N for models with M-RoPE."""
     outputs: tuple[Tensor, ...] = ()
-    """The tensors above while still attached to the graph of the prompt; empty without gradient."""
+    """The tensors above, still attached to the prompt's graph; empty without gradient."""
 
     def tensors(self) -> list[Tensor]:
         return [t for pair in self.keys_values for t in pair] + [self.last_hidden]
 
     def backward(self) -> None:
-        """Pass the gradients that the completions left in the cache on to the prompt and the vision tower."""
+        """Propagate the gradients that the completions left in the cache to the prompt and the vision tower."""
         pairs = [
             (output, leaf.grad)
             for output, leaf in zip(self.outputs, self.tensors(), strict=True)

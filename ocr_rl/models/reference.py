@@ -1,4 +1,4 @@
-"""The policy as a run began, which KL terms and preference losses hold the policy to."""
+"""The reference policy of KL terms and preference losses: the policy at the start of the run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from ocr_rl.models.policy import Policy
 
 
 class Reference:
-    """The policy as it is now, whatever it learns later: a copy of the weights that are trained, and of no other.
+    """The policy at the time of construction: a copy of the weights that are trained, and of no others.
 
-    With LoRA that is a copy of the adapter, so a run that goes on with an adapter is held to that, not to its base.
+    With LoRA that is a copy of the adapter, so the reference of a run that starts from an adapter is that adapter, not
+    its base model.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -25,7 +26,7 @@ class Reference:
 
     @contextmanager
     def policy(self) -> Iterator[Policy]:
-        """The policy with these weights, without gradient. Not while a gradient of the policy is under way."""
+        """The policy with the reference's weights, without gradient. Not between a forward and a backward pass."""
         self._swap()
         try:
             with torch.no_grad():
@@ -34,7 +35,7 @@ class Reference:
             self._swap()
 
     def renew(self) -> None:
-        """Let the policy as it is now be the reference."""
+        """Make the current policy the reference."""
         for parameter, other in zip(self._policy.trainable_parameters(), self.weights, strict=True):
             other.data.copy_(parameter.data)
 

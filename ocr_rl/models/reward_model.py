@@ -1,7 +1,7 @@
-"""A reward model: a policy's trunk and a head that says how good a completion of a page is.
+"""A reward model: a policy's backbone and a head that scores completions of a page.
 
-What it says is a score R; differences between the completions of one page are what it learned, and sigma(R) is the
-probability that it prefers a completion to one of score 0. sigma(R) is what stands in a reward.
+It is trained on differences of the score R between completions of one page. sigma(R) is the probability that it
+prefers a completion to one of score 0, and the value that enters a reward.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.types import Completion, Group
 
 HEAD = Path("reward_head", "head.safetensors")
-"""In the model's folder; one deeper than its weights, because vLLM takes every *.safetensors beside config.json."""
+"""In the model's folder, one level below its weights: vLLM loads every *.safetensors beside config.json."""
 
 
 class RewardModel:
@@ -30,7 +30,7 @@ class RewardModel:
 
     @classmethod
     def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> RewardModel:
-        """From a checkpoint of `ocr-rl train reward-model`. Raises ValueError for anything else."""
+        """From a checkpoint of `ocr-rl train reward-model`. Raises ValueError if it is not one."""
         if not Path(config.path, HEAD).is_file():
             raise ValueError(
                 f'reward.model "{config.path}" has no {HEAD}; give a checkpoint of `ocr-rl train reward-model`'
@@ -51,7 +51,7 @@ class RewardModel:
 
     @torch.no_grad()
     def rate(self, group: Group) -> list[float]:
-        """sigma(R) of each completion, the page read once for all."""
+        """sigma(R) of each completion; the page is read once for all."""
         ids, mask = padded(group.completions, self.policy.pad_id)
         state = self.policy.read(self.policy.prompt(group.page))
         ratings: list[float] = self.scores(self.policy.hidden(state, ids), mask).sigmoid().tolist()

@@ -1,4 +1,4 @@
-"""Errors of the disk while safetensors are written, as errors with a path."""
+"""Turns errors while safetensors are written into OSErrors with a path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """A full disk is an OSError, which safetensors has an exception of its own for."""
+    """Raise OSError, for example for a full disk, instead of SafetensorError."""
     try:
         yield
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""Texts as the policy would write them: their tokens, and the one that ends them."""
+"""Turns texts into completions, as if the policy had written them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class TextEncoder:
         self.end_id = end_id(policy)
 
     def completion(self, text: str, finished: bool, max_tokens: int) -> Completion:
-        """A text as if the policy had written it, with the end token if it is `finished`.
+        """The text as a completion, with an end token if it is `finished`.
 
-        What is longer than `max_tokens` is cut off there and has none. A text that looks like a special token is
-        plain text. A completion has at least one token: an empty text always has its end.
+        A text longer than `max_tokens` is truncated and has no end token. Special tokens in the text are plain text. A
+        completion has at least one token: an empty text always has its end token.
         """
         ids: list[int] = self._policy.processor.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
             "input_ids"
@@ -33,7 +33,7 @@ class TextEncoder:
 
 
 def end_id(policy: Policy) -> int:
-    """The token that ends an answer in the policy's chat format; of its end tokens, the first after a message."""
+    """The end token that follows an answer in the policy's chat format; otherwise the first end token."""
     if len(policy.end_ids) == 1:
         return policy.end_ids[0]
     processor = policy.processor

@@ -1,4 +1,4 @@
-"""The policy's weights under the names of its checkpoint, with an adapter merged."""
+"""Exports the policy's weights under the names of its checkpoint, with an adapter merged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ocr_rl.models.policy import Policy
 
 
 def checkpoint_tensors(policy: Policy) -> Iterator[tuple[str, Tensor]]:
-    """The current weights under the names that `Policy.save` writes them by, tied ones once, LoRA merged in float32.
+    """The current weights under the names that `Policy.save` writes, tied ones once, LoRA merged in float32.
 
-    A merged weight is made when it is asked for; all others are the policy's own.
+    Merged weights are computed during iteration; all others are the policy's own tensors, not copies.
     """
     tied = getattr(policy.base, "all_tied_weights_keys", None) or {}
     adapted: dict[int, Any] = {}
@@ -31,7 +31,7 @@ def checkpoint_tensors(policy: Policy) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in revert_weight_conversion(policy.base, state).items():
         layer = adapted.pop(tensor.data_ptr(), None)
         yield name, tensor if layer is None else _merged(layer)
-    assert not adapted, f"{len(adapted)} adapted layers are stored in another form in the checkpoint: cannot be merged"
+    assert not adapted, f"{len(adapted)} adapted layers have another form in the checkpoint and cannot be merged"
 
 
 def _is(tensor: Tensor, other: Tensor | None) -> bool:

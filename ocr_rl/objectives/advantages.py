@@ -1,20 +1,17 @@
-"""How much better a completion, or a token, is than expected. Rewards in, advantages out.
+"""How much better a completion is than its siblings: rewards (P, G) of P groups -> GroupAdvantages.
 
-Compared with siblings: rewards (P, G) -> GroupAdvantages.
-Compared with a critic, or step by step: rewards and values (B, T) -> (B, T). A mask (B, T) is True from a completion's
-first token to its last, or nowhere; a completion ends there, so nothing is expected after its last token. Whole
-batches come in: what is normalised over a batch is so before it is cut into micro-batches.
-
-What this is not: a completion that was cut off at the token limit is not continued by the critic's guess (it has
-ended, and `missing_end_penalty` says what that costs).
+What is normalised over a batch needs the whole rollout batch, before it is divided into micro-batches. Advantages from
+a critic are in `returns`.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from ocr_rl.objectives.returns import rewards_to_go
 
 
 class GroupAdvantages(NamedTuple):
@@ -31,7 +28,7 @@ def group_advantages(
 
     GRPO, "DeepSeekMath" (arXiv 2402.03300), section 4.1.2, with the sample standard deviation (G - 1) as in TRL.
     `divide_by_std=False` is Dr. GRPO (arXiv 2503.20783): A = r - mean(r).
-    A group whose std is under `min_group_std` has advantage 0: it could only amplify noise.
+    A group whose std is below `min_group_std` has advantage 0, because dividing by it would amplify noise.
 
     Args:
         rewards: (P, G), one row per page.
@@ -49,7 +46,7 @@ def group_advantages(
 def leave_one_out_advantages(rewards: Tensor) -> GroupAdvantages:
     """A_i = r_i - mean of the other G - 1 rewards of the group = G / (G - 1) (r_i - mean(r)).
 
-    RLOO (arXiv 2402.14740). The baseline does not depend on the completion that it judges, so the gradient is unbiased;
+    RLOO (arXiv 2402.14740). The baseline does not depend on the completion's own reward, so the gradient is unbiased;
     with the group's mean as the baseline it is (G - 1) / G of that.
 
     Args:
@@ -64,15 +61,10 @@ def leave_one_out_advantages(rewards: Tensor) -> GroupAdvantages:
     return GroupAdvantages(advantages * spread, spread.squeeze(1))
 
 
-def batch_advantages(
-    rewards: Tensor, *, divide_by: Literal["advantage_std", "reward_std"] = "advantage_std", eps: float = 1e-4
-) -> GroupAdvantages:
-    """A = (r - mean of the group) / (std over the batch + eps): one scale for easy and hard pages alike.
+def batch_advantages(rewards: Tensor, *, eps: float = 1e-4) -> GroupAdvantages:
+    """A = c / (std(c) + eps), c = r - mean of the group, std over the batch: one scale for easy and hard pages alike.
 
-    advantage_std: std of r - mean of the group, REINFORCE++ with a baseline (arXiv 2501.03262)
-    reward_std:    std of r, Lite PPO (arXiv 2508.08221)
-
-    REINFORCE++ without groups is whiten(rewards_to_go(token_rewards(...))).
+    REINFORCE++ with a baseline (arXiv 2501.03262).
 
     Args:
         rewards: (P, G), one row per page.
@@ -81,8 +73,7 @@ def batch_advantages(
         ValueError: a group of one has no siblings to compare with.
     """
     centred, spread = _centred(rewards), _differ(rewards)
-    std = (centred if divide_by == "advantage_std" else rewards).std()
-    return GroupAdvantages(centred / (std + eps) * spread, spread.squeeze(1))
+    return GroupAdvantages(centred / (centred.std() + eps) * spread, spread.squeeze(1))
 
 
 def decoupled_advantages(
@@ -91,9 +82,9 @@ def decoupled_advantages(
     """Each reward normalised within its group, then their weighted sum normalised over the batch.
 
     A_k = (r_k - mean(r_k)) / (std(r_k) + eps) within the group, S = sum_k w_k A_k, A = (S - mean(S)) / (std(S) + eps)
-    over the batch: GDPO (arXiv 2601.05242). So a reward of a small scale counts as much as its weight says, and
-    completions that differ in one reward only stay apart. A reward whose std in a group is under `min_group_std` says
-    nothing there; a group has spread if one of its rewards has.
+    over the batch: GDPO (arXiv 2601.05242). So a reward on a small scale counts as much as its weight says, and
+    completions that differ in only one reward stay apart. A reward whose std in a group is below `min_group_std` is
+    ignored there; a group has spread if one of its rewards has.
 
     Args:
         rewards: (P, G, K), K rewards of each completion.
@@ -109,6 +100,23 @@ def decoupled_advantages(
     return GroupAdvantages(advantages * spread[:, None], spread)
 
 
+@torch.no_grad()
+def reward_to_go_advantages(advantages: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    """A_t = A - sum_(s<t) r_s = R_t - b, R_t the rewards from token t on: (B,), (B, T) -> (B, T), 0 at pads.
+
+    A = sum_t r_t - b compares a completion's total reward with a baseline b. Token t cannot change the rewards before
+    it; without them the expected gradient is the same and its variance smaller (Sutton et al., 2000, "Policy gradient
+    methods for reinforcement learning with function approximation").
+
+    Args:
+        advantages: A, not divided by a deviation.
+        rewards: of each token (`token_rewards`).
+        mask: True from a completion's first token to its last.
+    """
+    to_go = rewards_to_go(rewards, mask)
+    return torch.where(mask, advantages.unsqueeze(1) - (to_go[:, :1] - to_go), 0.0)
+
+
 def _centred(rewards: Tensor) -> Tensor:
     if rewards.shape[1] < 2:
         raise ValueError(f"group_size is {rewards.shape[1]}; a group needs at least 2 completions to compare")
@@ -118,9 +126,3 @@ def _centred(rewards: Tensor) -> Tensor:
 def _differ(rewards: Tensor) -> Tensor:
     """(P, 1): whether a group's rewards are not all the same."""
     return rewards.amax(1, keepdim=True) > rewards.amin(1, keepdim=True)
-
-
-# Rewards with penalties.
-
-
-# Token by token.

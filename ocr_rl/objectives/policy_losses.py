@@ -1,10 +1,10 @@
-"""Policy-gradient losses. Tensors and numbers in, tensors out; metrics apart.
+"""Policy-gradient losses. Tensors and numbers in, tensors out; metrics are separate functions.
 
-Shapes: logprobs, old_logprobs, ref_logprobs (B, T) of the sampled tokens; advantages (B,), or (B, T) where each token
-has its own (PPO, rewards to go); completion_mask (B, T), True = trained on. A micro-batch's losses are sums over its
-own completions divided by counts of the whole optimiser step, so that splitting a batch does not change its gradient.
+Shapes: logprobs, old_logprobs, ref_logprobs (B, T) of the sampled tokens; advantages (B,), or (B, T) if each token has
+its own (PPO, reward to go); completion_mask (B, T), True = trained on. A micro-batch's loss is a sum over its own
+completions divided by counts of the whole optimiser step, so dividing a batch does not change its gradient.
 
-What `grpo_loss` is not: it has no critic, no reward model, and (by default) no KL term.
+What `grpo_loss` is not: it has no critic, no reward model, and by default no KL term.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ KL = Literal["k1", "k2", "k3"]
 
 @dataclass(frozen=True)
 class StepCounts:
-    """What the sums of an optimiser step are divided by: counted once, over all its micro-batches."""
+    """The denominators of an optimiser step, counted over all its micro-batches."""
 
     tokens: int
     """Completion tokens trained on."""
     completions: int
-    """Completions B, those without a trained token included."""
+    """Completions B, including those without trained tokens."""
     max_tokens: int
-    """The token limit of a completion: the constant of the `constant` normaliser."""
+    """The token limit of a completion, used by the `constant` normaliser."""
 
 
 def importance_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, level: Ratio) -> Tensor:
@@ -62,15 +62,15 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip_low: float, clip_h
 def cispo_surrogate(ratio: Tensor, logprobs: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
     """-sg(clip(rho, 1 - eps_low, 1 + eps_high)) A log pi: clips the weight, so no token loses its gradient. (B, T).
 
-    CISPO (MiniMax-M1, arXiv 2506.13585) eq. 4 and 5, sg = without gradient. The paper has no lower bound: clip_low = 1.
-    What TRL and ScaleRL call eps_max, the largest weight, is 1 + clip_high.
+    CISPO (MiniMax-M1, arXiv 2506.13585) eq. 4 and 5, sg = stop gradient. The paper has no lower bound: clip_low = 1.
+    The largest weight, eps_max in TRL and ScaleRL, is 1 + clip_high.
     """
     weight = ratio.clamp(1 - clip_low, 1 + clip_high).detach()
     return -weight * _by_token(advantages) * logprobs
 
 
 def reinforce_surrogate(logprobs: Tensor, advantages: Tensor) -> Tensor:
-    """-A log pi, whose gradient is REINFORCE's (Williams, 1992): no ratio, no clip, right only on policy. (B, T)."""
+    """-A log pi, whose gradient is REINFORCE's (Williams, 1992): no ratio, no clip, correct only on policy. (B, T)."""
     return -_by_token(advantages) * logprobs
 
 
@@ -95,16 +95,16 @@ def kl_estimate(logprobs: Tensor, ref_logprobs: Tensor, estimator: KL) -> Tensor
 
 
 def adapted_kl_coefficient(beta: float, kl: float, target: float, gain: float = 0.1) -> float:
-    """The next step's beta, so that the KL per completion comes near `target`.
+    """The next step's beta, which moves the KL per completion towards `target`.
 
     e = clip((KL - target) / target, -0.2, 0.2), beta' = beta (1 + K e) with K = gain: Ziegler et al., 2019
     (arXiv 1909.08593), section 2.2.
 
     Args:
-        beta: of this step.
+        beta: this step's.
         kl: measured in this step, in the unit of `target`.
     """
-    assert target > 0, f"the target of the KL is {target}; it is above 0"
+    assert target > 0, f"the target of the KL is {target}; it must be above 0"
     error = min(max((kl - target) / target, -0.2), 0.2)
     return beta * (1 + gain * error)
 
@@ -112,7 +112,7 @@ def adapted_kl_coefficient(beta: float, kl: float, target: float, gain: float = 
 def aggregate(values: Tensor, mask: Tensor, normalizer: Normalizer, counts: StepCounts) -> Tensor:
     """(B, T) per-token losses -> this micro-batch's share of the step's scalar loss.
 
-    token:    sum / tokens of the step                        DAPO: every token weighs the same
+    token:    sum / tokens of the step                        DAPO: every token has the same weight
     sequence: sum over completions of (mean over its tokens) / completions      DeepSeekMath, eq. 3
     constant: sum / (completions * max_tokens)                Dr. GRPO: no length in the denominator
     """
@@ -148,7 +148,7 @@ def grpo_loss(
     GRPO        DeepSeekMath (arXiv 2402.03300) eq. 3: normalizer="sequence" and beta > 0
     DAPO        (arXiv 2503.14476) clip_high > clip_low
     Dr. GRPO    (arXiv 2503.20783) normalizer="constant"
-    BNPO        as TRL has it: normalizer="token" with the counts of the micro-batch
+    BNPO        as in TRL: normalizer="token" with the counts of the micro-batch
     GSPO        (arXiv 2507.18071) ratio="sequence", normalizer="sequence"
     CISPO       (arXiv 2506.13585) surrogate="cispo", clip_low=1
     RLOO        (arXiv 2402.14740) ratio="product", normalizer="sequence", with leave-one-out advantages
@@ -157,11 +157,11 @@ def grpo_loss(
 
     Args:
         logprobs: (B, T) of the current policy, with gradient, at the sampling temperature.
-        old_logprobs: (B, T) of the policy that sampled. At one update per batch they are logprobs.detach().
+        old_logprobs: (B, T) of the policy that sampled. With one update per batch they are logprobs.detach().
         advantages: (B,) or (B, T).
         completion_mask: (B, T), True for tokens trained on, the end token among them.
         ref_logprobs: (B, T), needed when beta > 0.
-        weights: (B, T), corrections for another engine's sampling (`mismatch.sampling_weights`). The KL term has none.
+        weights: (B, T), corrections for the engine's sampling (`off_policy.sampling_weights`); not of the KL term.
     """
     pads = ~completion_mask
     if advantages.ndim == 2:
@@ -196,7 +196,7 @@ def clip_fraction(
     clip_high: float,
     ratio: Ratio,
 ) -> Tensor:
-    """Share of trained tokens whose gradient the clip removes. A metric; takes part in no loss."""
+    """Share of trained tokens whose gradient the clip removes; a metric."""
     rho = importance_ratio(logprobs, old_logprobs, completion_mask, ratio)
     advantages = _by_token(advantages)
     above = (rho > 1 + clip_high) & (advantages > 0)

@@ -1,8 +1,8 @@
-"""The critic of PPO: its loss, and what tells whether it is any good. Tensors in, tensors out.
+"""The loss of PPO's critic and metrics of its quality. Tensors in, tensors out.
 
 Shapes: values, old_values, returns (B, T); completion_mask (B, T), True = trained on. V_t is the return that the critic
 expects before token t is chosen. A micro-batch's loss is a sum over its own tokens divided by the tokens of the whole
-optimiser step. Advantages and returns come from `advantages.generalized_advantages`.
+optimiser step. Advantages and returns come from `returns.token_advantages`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ def value_loss(
 ) -> Tensor:
     """L = 1/2 mean_t max((V - R)^2, (clip(V, V_old - eps, V_old + eps) - R)^2), this micro-batch's share of it.
 
-    PPO (arXiv 1707.06347) has the squared error alone, `clip=None`; the clip and the half are those of its first
-    implementation. A V that is beyond V_old +- eps, and nearer to R than that, has no gradient.
+    PPO (arXiv 1707.06347) has the squared error alone, `clip=None`; the clip and the factor 1/2 are from its first
+    implementation. A V outside V_old +- eps that is nearer to R than the clipped value has no gradient.
 
     Args:
         values: of the current critic, with gradient.
-        old_values: of the critic that scored the rollout.
+        old_values: of the critic when the rollout was scored.
         returns: A + V_old, without gradient.
         tokens: trained tokens of the whole optimiser step.
     """
-    pads = ~completion_mask  # set to 0 first: the gradient of NaN^2, masked afterwards, is NaN
+    pads = ~completion_mask  # set to 0 first: the gradient of NaN^2 is NaN even if it is masked afterwards
     values, returns = values.masked_fill(pads, 0.0), returns.masked_fill(pads, 0.0)
     squares = (values - returns).square()
     if clip is not None:
@@ -46,7 +46,7 @@ def value_loss(
 def value_clip_fraction(
     values: Tensor, old_values: Tensor, returns: Tensor, completion_mask: Tensor, *, clip: float
 ) -> Tensor:
-    """Share of trained tokens whose gradient the clip removes. A metric; takes part in no loss."""
+    """Share of trained tokens whose gradient the clip removes; a metric."""
     clipped = values.clamp(old_values - clip, old_values + clip)
     worse = (clipped - returns).square() > (values - returns).square()
     return masked_mean(worse.to(values.dtype), completion_mask)
@@ -54,9 +54,9 @@ def value_clip_fraction(
 
 @torch.no_grad()
 def explained_variance(values: Tensor, returns: Tensor, completion_mask: Tensor) -> Tensor:
-    """1 - Var(R - V) / Var(R) over the trained tokens of the whole batch. A metric.
+    """1 - Var(R - V) / Var(R) over the trained tokens of the whole batch; a metric.
 
-    1: V predicts every return, but for a constant; 0: no better than a constant, or the returns do not vary; below 0:
+    1: V predicts every return up to a constant; 0: V is no better than a constant, or the returns do not vary; below 0:
     worse than a constant.
     """
     variance = _variance(returns, completion_mask)

@@ -1,4 +1,4 @@
-"""`ocr-rl train --dry-run`: tokens, memory and time, and nothing written."""
+"""`ocr-rl train --dry-run`: what a run would take in tokens, memory and time."""
 
 from __future__ import annotations
 
@@ -10,42 +10,15 @@ from dataclasses import replace
 
 import torch
 
-from ocr_rl.algorithms import grpo, ppo, reward_model, sft
-from ocr_rl.algorithms.preference.registry import LEARNERS
-from ocr_rl.algorithms.preference.sources import of_pages
-from ocr_rl.pipeline.job import Job, describe
+from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.training.checkpoint import environment
 from ocr_rl.training.resources import peak_memory
 
 
-def one_gradient(job: Job, scored: Sequence[ScoredGroup]) -> None:
-    """The gradient of an update on these groups, for a dry run."""
-    recipe = job.recipe
-    apart = [replace(group, rewards=[float(i) for i in range(len(group.rewards))]) for group in scored]
-    match recipe.algorithm:
-        case "ppo":
-            actor = ppo.PpoLearner(job.policy, recipe)
-            actor.accumulate(actor.experience(scored))
-        case "reward-model":
-            reward_learner = reward_model.RewardModelLearner(job.policy, recipe)
-            reward_learner.accumulate(reward_learner.pairs(apart))
-        case "sft":
-            sft.SftTrainer(job.policy, job.engine, job.train, recipe).accumulate([group.group.page for group in scored])
-        case "dpo" | "orpo" | "kto":
-            preferred = LEARNERS[recipe.algorithm](job.policy, recipe)
-            pages = of_pages(preferred.choose(apart))
-            preferred.begin(pages)
-            preferred.accumulate(pages)
-        case _:
-            advantages, spread = grpo.advantages_of(scored, recipe.grpo)
-            learner = grpo.GrpoLearner(job.policy, recipe)
-            learner.accumulate(scored, learner.prepare(scored, advantages, torch.ones_like(spread)))
-
-
 def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
-    """Do one page of one step for real and say what the whole run would take. Nothing is written or updated."""
+    """Sample one page, compute its gradient, and report what the whole run would take. Nothing is written."""
     recipe, policy = job.recipe, job.policy
     rollout, steps = recipe.rollout, recipe.train.steps
     sample = job.train[:: max(1, len(job.train) // 32)][:32]
@@ -58,7 +31,10 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     began = time.monotonic()
     with closing(job.engine):
         groups = job.engine.generate([longest], sampling, seed=0)
-    one_gradient(job, job.reward_function.score_groups(groups))
+    scored = [_apart(group) for group in job.reward_function.score_groups(groups)]
+    fresh = replace(job, examples=None)  # a precomputed reference would be computed for all of pairs.path
+    with make_scorer(fresh) as scorer, closing(make_trainer(fresh, scorer)) as trainer:
+        trainer.dry_run(scored)
     per_page = time.monotonic() - began
     policy.model.zero_grad(set_to_none=True)
     trained = sum(p.numel() for p in policy.trainable_parameters())
@@ -78,6 +54,11 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
             ]
         )
     )
+
+
+def _apart(group: ScoredGroup) -> ScoredGroup:
+    """With rewards that differ, so that there is something to learn."""
+    return replace(group, rewards=[float(i) for i in range(len(group.rewards))])
 
 
 def _spread(values: Sequence[int]) -> str:

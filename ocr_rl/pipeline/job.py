@@ -1,24 +1,30 @@
-"""A recipe with everything loaded and checked that its run needs."""
+"""A recipe, with everything that its run needs loaded and checked, and the trainer that it names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from ocr_rl import distributed
-from ocr_rl.algorithms import grpo, ppo, reward_model, sft
+from ocr_rl.algorithms.grpo import GrpoTrainer
+from ocr_rl.algorithms.ppo import PpoTrainer
+from ocr_rl.algorithms.preference.learner import PreferenceLearner
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.trainer import PreferenceTrainer
+from ocr_rl.algorithms.reward_model import RewardModelTrainer
+from ocr_rl.algorithms.sft import SftTrainer, require_texts
 from ocr_rl.config.schema import ModelConfig, Recipe
+from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
-from ocr_rl.rewards.preference_files import read_labels, read_pairs
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.engine import Engine
@@ -40,13 +46,55 @@ class Job:
     engine: Engine
     reward_function: RewardFunction
     reward_model: RewardModel | None = None
-    """reward.model, where there is one."""
+    """The one that reward.model names."""
     examples: Sequence[Pair | LabelledCompletion] | None = None
-    """Of pairs.path, where there is one."""
+    """Those in the file that pairs.path names."""
+
+
+class Algorithm(NamedTuple):
+    """What a recipe's `algorithm` names."""
+
+    trainer: Callable[[Job, GroupScorer], Trainer]
+    check_pages: Callable[[Sequence[Page]], None] | None = None
+    """Raises ValueError if it cannot train on these pages."""
+    read_examples: Callable[[Path, Sequence[Page], Sequence[Page]], Sequence[Any]] | None = None
+    """Reads pairs.path, if it learns from preferences: the examples of the first pages; those of others are skipped."""
+
+
+def _grpo(job: Job, scorer: GroupScorer) -> Trainer:
+    return GrpoTrainer(job.policy, job.engine, job.train, scorer, job.recipe)
+
+
+def _ppo(job: Job, scorer: GroupScorer) -> Trainer:
+    return PpoTrainer(job.policy, job.engine, job.train, scorer, job.recipe)
+
+
+def _sft(job: Job, _: GroupScorer) -> Trainer:
+    return SftTrainer(job.policy, job.engine, job.train, job.recipe)
+
+
+def _reward_model(job: Job, scorer: GroupScorer) -> Trainer:
+    return RewardModelTrainer(job.policy, job.engine, job.train, job.held_out, scorer, job.recipe)
+
+
+def _preference(learner_type: type[PreferenceLearner[Any]], job: Job, scorer: GroupScorer) -> Trainer:
+    learner = learner_type(job.policy, job.recipe)
+    if job.examples is not None:
+        return PreferenceTrainer.stored(learner, job.engine, job.examples)
+    return PreferenceTrainer.fresh(learner, job.engine, job.train, scorer)
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "grpo": Algorithm(_grpo),
+    "ppo": Algorithm(_ppo),
+    "sft": Algorithm(_sft, check_pages=require_texts),
+    "reward-model": Algorithm(_reward_model),
+    **{name: Algorithm(partial(_preference, kind), read_examples=kind.read) for name, kind in LEARNERS.items()},
+}
 
 
 def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = print, log: Path | None = None) -> Job:
-    """What an engine prints goes to the file `log`; with several processes each but the first has one of its own.
+    """Load and check everything. What the engine prints goes to the file `log`, with a separate file per process.
 
     Raises ValueError for anything in the recipe or the pages that would stop the run later.
     """
@@ -57,6 +105,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         log = log and log.with_stem(f"{log.stem}-{distributed.rank()}")
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
+    for line in without_effect(recipe):
+        say(line)
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
     torch.manual_seed(recipe.train.seed)
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
@@ -67,36 +117,29 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     check_keep_best(recipe.train.keep_best, held_out)
     rubric = make_rubric(recipe.reward)
     reward_function = RewardFunction(rubric, [*train, *held_out])
-    examples = stored_examples(recipe, train, pages)
-    if recipe.algorithm == "sft":
-        sft.require_texts(train)
+    algorithm = ALGORITHMS[recipe.algorithm]
+    if algorithm.check_pages is not None:
+        algorithm.check_pages(train)
+    examples = None
+    if recipe.pairs.path and algorithm.read_examples is not None:
+        examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     policy = Policy.load(recipe.model)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     return Job(recipe, train, held_out, policy, engine, reward_function, load_reward_model(recipe, policy), examples)
 
 
 def check_processes(recipe: Recipe) -> None:
-    """Raises ValueError for what is made for one process."""
+    """Raises ValueError for settings that work with a single process only."""
     for key, value, want in (
         ("rollout.ahead", recipe.rollout.ahead, "false"),
-        ("vllm.server", recipe.vllm.server, 'nothing (""): each process has an engine of its own'),
+        ("vllm.server", recipe.vllm.server, 'nothing (""): each process has its own engine'),
     ):
         if value:
             raise ValueError(f"{key} is {value}, and {distributed.count()} processes train together; write {want}")
 
 
-def stored_examples(
-    recipe: Recipe, train: Sequence[Page], pages: Sequence[Page]
-) -> Sequence[Pair | LabelledCompletion] | None:
-    """Those of the file that the recipe names for its algorithm. Raises ValueError for a file that is none."""
-    if not recipe.pairs.path or recipe.algorithm not in LEARNERS:
-        return None
-    read = read_labels if recipe.algorithm == "kto" else read_pairs
-    return read(Path(recipe.pairs.path), train, pages)
-
-
 def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:
-    """The reward model that the recipe names. Raises ValueError if it is none, or reads other tokens."""
+    """The model that reward.model names. Raises ValueError if it is not a reward model or has another vocabulary."""
     name = recipe.reward.model
     if not name:
         return None
@@ -116,7 +159,7 @@ def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:
 
 
 def check_keep_best(metric: str, held_out: Sequence[Page]) -> None:
-    """Raises ValueError where no held-out page allows the metric that chooses the best step."""
+    """Raises ValueError if no held-out page allows the metric that chooses the best step."""
     if metric == "pass_rate":
         allowed, lacks, other = any(page.tests for page in held_out), "a test", "cer"
     else:
@@ -133,21 +176,8 @@ def make_scorer(job: Job) -> GroupScorer:
 
 
 def make_trainer(job: Job, scorer: GroupScorer) -> Trainer:
-    """What recipe.algorithm names."""
-    policy, engine, recipe = job.policy, job.engine, job.recipe
-    match recipe.algorithm:
-        case "ppo":
-            return ppo.PpoTrainer(policy, engine, job.train, scorer, recipe)
-        case "reward-model":
-            return reward_model.RewardModelTrainer(policy, engine, job.train, job.held_out, scorer, recipe)
-        case "sft":
-            return sft.SftTrainer(policy, engine, job.train, recipe)
-        case "dpo" | "orpo" | "kto":
-            learner = LEARNERS[recipe.algorithm](policy, recipe)
-            if job.examples is not None:
-                return PreferenceTrainer.stored(learner, engine, job.examples)
-            return PreferenceTrainer.fresh(learner, engine, job.train, scorer)
-    return grpo.GrpoTrainer(policy, engine, job.train, scorer, recipe)
+    """The trainer of the recipe's algorithm."""
+    return ALGORITHMS[job.recipe.algorithm].trainer(job, scorer)
 
 
 def describe(policy: Policy) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -11,27 +9,27 @@ from tqdm import tqdm
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import DataConfig, RenderConfig
-from ocr_rl.data.loading import load_pages
+from ocr_rl.data.loading import recipe_pages
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
+from ocr_rl.runs.atomic import atomic_folder
 from ocr_rl.types import Page
 
 
 def collect_pages(data: DataConfig, render: RenderConfig, folder: Path) -> list[Page]:
     """The recipe's dataset; without one, a collection rendered into `folder`, unless it is there already."""
-    if data.path:
-        return load_pages(data.path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split)
-    if render.style not in STYLES:
-        raise ValueError(f'render.style is "{render.style}"; write one of {", ".join(STYLES)}')
-    lines, characters = render.lines, render.characters
-    layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
-    distributed.of_first(partial(_render, render, layout, folder))
-    return load_pages(folder, prompt=data.prompt)
+    if not data.path:
+        if render.style not in STYLES:
+            raise ValueError(f'render.style is "{render.style}"; write one of {", ".join(STYLES)}')
+        lines, characters = render.lines, render.characters
+        layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
+        distributed.of_first(partial(_render, render, layout, folder))
+    return recipe_pages(data, folder)
 
 
 def _render(render: RenderConfig, layout: Layout, folder: Path) -> None:
-    if not (folder / "metadata.jsonl").exists():
-        unfinished = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(unfinished, ignore_errors=True)
+    if (folder / "metadata.jsonl").exists():
+        return
+    with atomic_folder(folder) as unfinished:
         render_collection(
             unfinished,
             render.pages,
@@ -41,4 +39,3 @@ def _render(render: RenderConfig, layout: Layout, folder: Path) -> None:
             name=render.style,
             progress=partial(tqdm, desc="rendering", unit="page", leave=False),
         )
-        os.replace(unfinished, folder)

@@ -1,38 +1,35 @@
-"""A recipe becomes a run: pages, policy, engine and rubric are put together, evaluated, trained, evaluated again."""
+"""A run: evaluate the held-out pages, train, evaluate again, write the report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from ocr_rl import distributed
-from ocr_rl.config.loader import to_toml
-from ocr_rl.config.schema import Recipe
 from ocr_rl.errors import EngineError, TrainingStoppedError
+from ocr_rl.evaluation.completions import transcribe_pages
 from ocr_rl.evaluation.results import score_pages
 from ocr_rl.evaluation.summary import evaluation
-from ocr_rl.evaluation.transcribe import transcribe
 from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
 from ocr_rl.reporting.run_report import close_with_report
 from ocr_rl.reporting.text_tables import evaluation_table
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.training.checkpoint import environment_changes
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 
 
 def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: ResumePoint | None = None) -> None:
-    """Evaluate, train, evaluate; the run folder holds everything afterwards. With `start`, the rest of that.
+    """Evaluate, train, evaluate again; all results are in the run folder. With `start`, the rest of an interrupted run.
 
-    Each of several processes calls this; all but the first with an `ReadOnlyRunFolder`, and a `say` that is silent.
+    Each of several processes calls this, all but the first with a `ReadOnlyRunFolder` and a silent `say`.
 
     Raises:
-        TrainingStoppedError: a loss is not finite, or a file cannot be read or written (a full disk).
-        ValueError: the run was started with other pages.
+        TrainingStoppedError: a loss is not finite, the engine failed, or a file cannot be read or written.
+        ValueError: the interrupted run had other pages.
     """
     try:
         with closing(job.engine):
@@ -42,7 +39,7 @@ def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: 
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise TrainingStoppedError(
-            f"{what}\nwhat was complete is kept; mend this, then: ocr-rl train --resume {folder.path}"
+            f"{what}\nall complete files are kept. Fix this, then: ocr-rl train --resume {folder.path}"
         ) from None
 
 
@@ -55,22 +52,17 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
     elif [page["id"] for page in before["pages"]] != [page.id for page in job.held_out]:
         raise ValueError(
             f"the {len(job.held_out)} held-out pages are not those of {folder.path}/eval/before.json. "
-            "Bring the old ones back, or start another run"
+            "Restore the old pages, or start another run"
         )
     say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
     if start is not None:
         _say_where(start, say)
     with make_scorer(job) as scorer:
         trainer = make_trainer(job, scorer)
-        run_steps(
-            trainer,
-            job.policy,
-            job.train,
-            job.recipe,
-            folder,
-            lambda: curve_point(evaluate(job)),
-            start,
+        loop = TrainingLoop(
+            trainer, job.policy, job.train, job.recipe, folder, lambda: curve_point(evaluate(job)), start
         )
+        loop.run()
         measured = trainer.measure()
     try:
         after = evaluate(job)
@@ -94,36 +86,34 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
 
 def _say_where(start: ResumePoint, say: Callable[[str], None]) -> None:
     for trouble in start.passed_over:
-        say(f"passed over: {trouble}")
+        say(f"skipped: {trouble}")
     if start.checkpoint is None:
-        say("no checkpoint was saved: starting over")
+        say("no checkpoint was saved: starting from the beginning")
         return
     say(f"resuming after step {start.step} of {start.recipe.train.steps}")
     changes = environment_changes(start.checkpoint)
     if changes:
-        say(f"not the environment that it was saved in ({changes}): the last bits of the results may differ")
+        say(f"the environment has changed since then ({changes}): the last bits of the results may differ")
 
 
 def evaluate(job: Job) -> dict[str, Any]:
-    """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and after.json.
+    """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and eval/after.json.
 
-    Each process transcribes its share; all score the whole.
+    Each process transcribes its share of the pages and scores all of them.
     """
     own = distributed.mine(job.held_out)
     with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not distributed.first()) as bar:
-        completions = transcribe(job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n))
+        completions = transcribe_pages(
+            job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n)
+        )
     return evaluation(score_pages(job.held_out, distributed.gather(completions), job.reward_function))
 
 
 def curve_point(evaluated: Mapping[str, Any]) -> dict[str, Any]:
-    """What a line of metrics.jsonl says of an evaluation: the totals, and `pass_rate/<kind>` of each kind of test."""
+    """An evaluation in a line of metrics.jsonl: the totals, and `pass_rate/<kind>` of each kind of test."""
     totals = {name: value for name, value in evaluated.items() if not isinstance(value, dict) and name != "pages"}
     return totals | {f"pass_rate/{kind}": row["pass_rate"] for kind, row in evaluated["by_kind"].items()}
 
 
 def _show(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def write_recipe(recipe: Recipe, out: Path, overwrite: bool) -> RunFolder:
-    return RunFolder.create(out, to_toml(recipe), overwrite=overwrite)

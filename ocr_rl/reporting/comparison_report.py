@@ -1,4 +1,4 @@
-"""The HTML report of `ocr-rl compare`: which recipe came out first, how sure that is, at what price, and why."""
+"""The HTML report of `ocr-rl compare`: which recipe is best, how certain that is, what it costs, and why."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ocr_rl.comparison.outcome import (
     outcome,
     parts_that_fell,
     ranked,
-    told_apart,
+    verdict,
 )
 from ocr_rl.metric_names import LOWER_IS_BETTER
-from ocr_rl.reporting.charts.axes import SMOOTHED_FROM, number
+from ocr_rl.reporting.charts.axes import SMOOTHED_FROM, number, smoothing_window
 from ocr_rl.reporting.charts.series import Estimate, Series, forest, legend, mean_over_seeds, plot, smoothed, swatch
 from ocr_rl.reporting.html import LEGEND, diff, document, folded, listing, name_cell, rate, section, sheet, table, text
 from ocr_rl.types import Page
@@ -75,15 +75,15 @@ def _results(compared: Mapping[str, Any], looks: Mapping[str, int]) -> str:
     heads += [f"{MEASURES[name]} against {reference}" for name in compared_by]
     figures = "".join(_forest(compared, name, looks) for name in shown if name != "exact")
     note = (
-        "Greedy transcriptions of test pages, all seeds together. Small numbers: 95 % bootstrap intervals; documents "
-        "and seeds are drawn together, and with so few seeds they are rough."
+        "Greedy transcriptions of test pages, all seeds together. Small numbers: 95 % bootstrap intervals over "
+        "documents and seeds, which are rough with so few seeds."
     )
     if len(recipes) > 1:
         note += (
-            " Underlined: the best value of its column; the first of several is flattered by being chosen on the pages "
-            "that it is measured on. p: two-sided, documents swapped between both, corrected after Holm; it knows "
-            f"nothing of other seeds. Two are told apart by a p under {ALPHA:g} and an interval without 0; not told "
-            "apart does not mean equal."
+            " Underlined: the best value of its column; the best of several is overestimated, because it was chosen on "
+            "the pages that it is measured on. p: two-sided permutation test over documents, corrected by Holm's "
+            "method; it takes no account of other seeds. A difference is significant if p is under "
+            f"{ALPHA:g} and the interval excludes 0; not significant does not mean equal."
         )
     return section(
         "Results",
@@ -115,7 +115,7 @@ def _forest(compared: Mapping[str, Any], name: str, looks: Mapping[str, int]) ->
 
 
 def _learning(recipes: Recipes, looks: Mapping[str, int]) -> Iterator[str]:
-    """Test pages over what was spent, and their kinds of tests."""
+    """Rates on the test pages over completions and compute, then their kinds of tests."""
     shown = ("cer", "pass_rate", "reward")
     rows = []
     drawn = {name: look for name, look in looks.items() if recipes[name]["curves"]}
@@ -126,10 +126,10 @@ def _learning(recipes: Recipes, looks: Mapping[str, int]) -> Iterator[str]:
         rows.append(f'<h3>Over {x_name}</h3>\n<div class="curves series">{plots}</div>\n' if plots else "")
     note = (
         "Greedy transcriptions of test pages: the mean over the seeds, behind it the range of the seeds. Seeds whose "
-        "run stopped are left out. Value axes do not begin at 0."
+        "run stopped are left out. Value axes do not start at 0."
     )
     if without:
-        note += f" Samples no completions, so only over compute: {listed(without)}."
+        note += f" Shown only over compute, as no completions are sampled: {listed(without)}."
     if any(rows):
         yield section("Learning curves", legend(drawn), *rows, note=text(note))
     kinds = sorted(name for name in _logged(recipes) if name.startswith("eval/pass_rate/"))
@@ -143,7 +143,7 @@ def _learning(recipes: Recipes, looks: Mapping[str, int]) -> Iterator[str]:
 
 
 def _training(compared: Mapping[str, Any], looks: Mapping[str, int]) -> Iterator[str]:
-    """What the trainers see: rewards of sampled completions, and their parts; then what fell under a rising reward."""
+    """Rewards of the completions trained on, and their parts; then the parts that fell while the reward rose."""
     recipes: Recipes = compared["recipes"]
     sampled = {name: own for name, own in recipes.items() if _sampled(own)}
     looked = {name: looks[name] for name in sampled}
@@ -154,8 +154,8 @@ def _training(compared: Mapping[str, Any], looks: Mapping[str, int]) -> Iterator
         if name.startswith(("reward/", "pass_rate/"))
     )
     note = (
-        "Sampled completions of training pages over the completions so far, mean over the seeds; of "
-        f"{SMOOTHED_FROM} steps or more a running mean over a tenth of them."
+        "Sampled completions of training pages over the completions so far, mean over the seeds; from "
+        f"{SMOOTHED_FROM} steps on, a running mean over a tenth of them."
     )
     yield section(
         "Training curves",
@@ -177,7 +177,7 @@ def _training(compared: Mapping[str, Any], looks: Mapping[str, int]) -> Iterator
     ]
     note = (
         f"Worse on the test pages by more than {FELL:g} from the start to the end, while the reward rose: a mean that "
-        "rises can hide a part that pays for it."
+        "rises can hide a part that gets worse."
     )
     body = table("fell", ["", "reward", "part", "start", "end", "change"], rows) if rows else "<p>None.</p>\n"
     yield section("Parts that fell", body, note=text(note))
@@ -195,8 +195,8 @@ def _entropy(recipes: Recipes, looks: Mapping[str, int]) -> str:
     )
     looked = {name: look for name, look in looks.items() if recipes[name]["curves"]}
     note = (
-        "The table: samples of the trained policies on the test pages; KL to the policy of the start. "
-        "The curves: what a trainer logs of its own batches, where it logs that."
+        "The table: samples of the trained policies on the test pages; KL to the policy at the start. "
+        "The curves: what a trainer logs of its own batches, if it does."
     )
     return section(
         "Entropy and KL",
@@ -222,12 +222,12 @@ def _cost(compared: Mapping[str, Any], looks: Mapping[str, int]) -> str:
         if own["cost"]
     ]
     note = (
-        "Of a run, mean over its seeds, without tuning and evaluations. Compute: CPU seconds of all its processes; on "
-        "a GPU, seconds of the clock. Models: those held in memory while it trains."
+        "Per run, mean over the seeds, without tuning and evaluations. Compute: CPU seconds of all its processes; on "
+        "a GPU, wall-clock seconds. Models: those in memory during training."
     )
     given = [name for name, own in recipes.items() if own["curves"] and not _sampled(own)]
     if given and "minutes" not in compared["settings"]["budget"]:
-        note += f" Trained for the compute of the reference, as it samples no completions: {listed(given)}."
+        note += f" Trained for the compute of the reference, as no completions are sampled: {listed(given)}."
     return section("Cost", table("cost", ["", *columns.values(), "models"], rows) if rows else "", note=text(note))
 
 
@@ -248,11 +248,11 @@ def _tuning(compared: Mapping[str, Any], looks: Mapping[str, int]) -> str:
             if math.isclose(at, chosen, rel_tol=1e-5):
                 edges.append(f"{name} ({_rate(chosen)}, the {edge})")
     note = (
-        f"The {MEASURES[measure]} on {compared['pages']['tuning']:,} tuning pages, which are neither trained on nor "
-        f"tested on, after one run with seed {settings['tuning_seed']} and {settings['tuning_share']:.0%} of the "
+        f"The {MEASURES[measure]} on {compared['pages']['tuning']:,} tuning pages, which are neither training nor test "
+        f"pages, after one run with seed {settings['tuning_seed']} and {settings['tuning_share']:.0%} of the "
         "budget. Underlined: chosen."
     )
-    beyond = f"At the edge of the grid, so that a better rate may lie beyond it: {listed(edges)}." if edges else ""
+    beyond = f"At the edge of the grid, so a better rate may lie beyond it: {listed(edges)}." if edges else ""
     return section(
         "Tuning",
         table("tuning", ["learning rate", *map(_rate, rates)], rows),
@@ -288,7 +288,7 @@ def _seeds(compared: Mapping[str, Any], looks: Mapping[str, int]) -> str:
 
 
 def _pages(compared: Mapping[str, Any], pages: Mapping[str, Page]) -> str:
-    """Image, and the diffs of both recipes."""
+    """Each with its image and the diffs of both recipes."""
     shown = []
     for row in compared["differing_pages"]:
         triples = zip(row["recipes"], row["rewards"], row["texts"], strict=True)
@@ -309,13 +309,12 @@ def _plot(
     small: bool = False,
     smooth: bool = False,
 ) -> str:
-    """A figure of a column of the curves; a `small` one leaves the names to the legend and takes no ranges."""
+    """A figure of a column of the curves; a `small` one has neither names, which the legend has, nor ranges."""
     series = []
     for recipe, own in recipes.items():
         readings = mean_over_seeds(_curves(own), x, name)
         if smooth or small:
-            window = max(3, len(readings) // 10) if smooth and len(readings) >= SMOOTHED_FROM else 1
-            readings = smoothed(readings, window)
+            readings = smoothed(readings, smoothing_window(len(readings)) if smooth else 1)
         series.append(Series(recipe, looks[recipe], readings))
     size = (230, 150) if small else (360, 230)
     share = name not in ("entropy", "kl")
@@ -327,7 +326,7 @@ def _figure(name: str, drawn: str) -> str:
 
 
 def _curves(own: Mapping[str, Any]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """Of the seeds that came to their end; of all if none did."""
+    """Of the seeds that reached their end; of all seeds if none did."""
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = own["curves"]
     return {seed: rows for seed, rows in curves.items() if seed not in own["failed"]} or curves
 
@@ -339,7 +338,7 @@ def _logged(recipes: Recipes) -> list[str]:
 
 
 def _sampled(own: Mapping[str, Any]) -> bool:
-    """Whether its trainer samples completions: SFT has 0 of them at every step."""
+    """Whether its trainer samples completions; SFT has 0 of them at every step."""
     return any(row["completions"] for rows in own["curves"].values() for row in rows)
 
 
@@ -359,12 +358,12 @@ def _final(own: Mapping[str, Any], measure: str, best: float | None) -> str:
 
 
 def _difference(measure: str, found: Mapping[str, Any] | None, p: str) -> str:
-    """With its interval and p-value, coloured if the two are told apart."""
+    """With its interval and p-value, coloured if it is significant."""
     if found is None:
         return "–"
     change, (low, high) = found["difference"], found["difference_ci"]
-    verdict = told_apart(found, measure, p)
-    tone = "" if verdict == "open" else verdict
+    kind = verdict(found, measure, p)
+    tone = "" if kind == "unclear" else kind
     return (
         f'<b class="{tone}">{change:+.3f}</b><small>{low:+.3f} to {high:+.3f}</small><small>p = {found[p]:.4f}</small>'
     )

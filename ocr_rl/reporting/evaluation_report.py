@@ -1,4 +1,4 @@
-"""The HTML report of an evaluation: totals, tables, the worst pages, and what changed against another one."""
+"""The HTML report of an evaluation: totals, tables, the worst pages, and the differences to another one."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _comparison(
         if name == "pass_rate":
             for kind, own in against["by_kind"].items():
                 body.append([f'<span class="kind">{name_cell(kind)}</span>', *_difference(name, own)])
-    left = f"; {against['left_out']:,} pages left out, for it lacks them" if against["left_out"] else ""
+    left = f"; {against['left_out']:,} pages left out, as it lacks them" if against["left_out"] else ""
     note = (
         f"On {against['n']:,} shared pages of {against['documents']:,} documents{left}. Paired 95 % intervals over "
         "documents; p: permutation test, two-sided, not corrected for the number of rows."

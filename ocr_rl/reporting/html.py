@@ -1,4 +1,4 @@
-"""What the reports of runs and evaluations are made of: one HTML file without scripts, all text in it escaped."""
+"""The parts of all HTML reports: a report is one file without scripts, and all text in it is escaped."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LONGEST_TEXT = 6_000
 """Characters of a diff that are shown; the rest is counted."""
 
 LEGEND = (
-    "<del>struck out</del>: on the page, not read; <ins>underlined</ins>: read, not on the page. White space that "
-    "stands for other white space is no difference."
+    "<del>struck out</del>: on the page, not read; <ins>underlined</ins>: read, not on the page. White space in place "
+    "of other white space is not a difference."
 )
 
 _HEAD = """<!DOCTYPE html>
@@ -48,12 +48,12 @@ def document(title: str, about: str, sections: Iterable[str]) -> str:
 
 
 def text(value: object) -> str:
-    """Anything as HTML text or attribute: escaped; what a reader would not see, controls and the like, is named."""
+    """Anything as HTML text or attribute: escaped; invisible characters, such as controls, are named."""
     return escape("\n".join(visible(line) for line in str(value).split("\n")))
 
 
 def section(title: str, *content: str, note: str = "") -> str:
-    """A heading and its content; nothing at all without content. `note` is HTML."""
+    """A heading and its content; "" without content. `note` is HTML."""
     if not any(content):
         return ""
     below = f'<p class="note">{note}</p>\n' if note else ""
@@ -95,7 +95,7 @@ def rate_rows(summaries: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
 
 
 def name_cell(name: str) -> str:
-    """A name that may go on in the next line after an underscore."""
+    """A name that may be broken after an underscore."""
     return text(name).replace("_", "_<wbr>")
 
 
@@ -104,16 +104,16 @@ def folded(title: str, content: str) -> str:
 
 
 def listing(pairs: Mapping[str, object]) -> str:
-    """Names and values, e.g. an environment; nothing without any."""
+    """Names and values, e.g. an environment; "" without any."""
     if not pairs:
         return ""
     return f"<dl>{''.join(f'<dt>{text(name)}</dt><dd>{text(value)}</dd>' for name, value in pairs.items())}</dl>\n"
 
 
 def diff(reference: str | None, completion: str) -> str:
-    """A transcription with what it misread; without a reference, the transcription.
+    """A transcription with its errors marked; without a reference, the transcription alone.
 
-    Both are compared in NFC, as the error rates are, and without white space around them.
+    Both are compared as for the error rates: in NFC, without white space around them.
     """
     if reference is None:
         spans = [Span("equal", completion, completion)]
@@ -130,15 +130,16 @@ def diff(reference: str | None, completion: str) -> str:
     return f'<pre dir="auto">{"".join(pieces)}</pre>\n'
 
 
-def _span(span: Span, most: int) -> str:
-    lost, new = span.reference[:most], span.completion[:most]
+def _span(span: Span, limit: int) -> str:
+    """At most `limit` characters of a span."""
+    lost, new = span.reference[:limit], span.completion[:limit]
     if span.op == "equal" or (lost and new and not lost.strip() and not new.strip()):
         return text(new)
     return (f"<del>{_marked(lost)}</del>" if lost else "") + (f"<ins>{_marked(new)}</ins>" if new else "")
 
 
 def _marked(part: str) -> str:
-    """A line end that only one text has is seen, and so is a space."""
+    """Line ends and spaces that only one text has are made visible."""
     return text(part.replace("\n", "⏎\n") if part.strip() else part.replace("\n", "⏎").replace(" ", "␣"))
 
 
@@ -155,7 +156,7 @@ def sheet(title: str, about: str, page: Page | None, outputs: Iterable[tuple[str
 
 
 def image_uri(page: Page) -> str | None:
-    """The page as a JPEG data URI. None for one that cannot be opened: a report without pictures is still a report."""
+    """The page as a JPEG data URI; None if it cannot be opened: a report is useful without pictures too."""
     try:
         image = page.image
     except (ImportError, OSError, ValueError):  # no Pillow; a file that is gone or damaged

@@ -1,4 +1,4 @@
-"""The HTML report of a training run: did it learn, what, at what price, and what do its pages look like."""
+"""The HTML report of a training run: whether and what it learned, what it cost, and what its pages look like."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import Recipe
-from ocr_rl.data.loading import load_pages
+from ocr_rl.data.loading import recipe_pages
 from ocr_rl.metric_names import LOWER_IS_BETTER, RATES
-from ocr_rl.reporting.charts.axes import Point, number
-from ocr_rl.reporting.charts.curve import curve
+from ocr_rl.reporting.charts.axes import number
+from ocr_rl.reporting.charts.curve import Point, curve
 from ocr_rl.reporting.html import (
     LEGEND,
     diff,
@@ -33,7 +33,7 @@ from ocr_rl.types import Page
 SHOWN = 4
 """Pages in each list."""
 LARGEST_GROUP = 16
-"""Completions that are shown of a group."""
+"""Maximum number of completions that are shown of a group."""
 
 _MAIN = ("reward", "cer", "pass_rate")
 _SHARES = {
@@ -51,7 +51,7 @@ Metrics = Sequence[Mapping[str, Any]]
 
 
 def close_with_report(run: RunFolder, say: Callable[[str], None], pages: Sequence[Page] | None = None) -> None:
-    """RUN/report.html. The run is done and saved: nothing about its report can make it fail any more."""
+    """Write RUN/report.html. The run is done and saved, so an error in its report is a message and does not fail it."""
     try:
         write_atomically(run.path / "report.html", run_report(run, pages))
     except Exception as error:
@@ -59,9 +59,9 @@ def close_with_report(run: RunFolder, say: Callable[[str], None], pages: Sequenc
 
 
 def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
-    """The whole file, from what lies in the run folder; `pages`, if given, are those of the recipe's dataset.
+    """The whole file, from the run folder; `pages`, if given, are those of the recipe's dataset.
 
-    A run that was stopped, or is still going on, has a report of what there is.
+    A run that was stopped, or is still running, has a report of what it has written so far.
 
     Raises:
         ValueError: the folder holds no run, or its recipe cannot be read.
@@ -100,13 +100,12 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
 
 
 def dataset(run: RunFolder, recipe: Recipe) -> tuple[Sequence[Page], str]:
-    """The pages of a run, and why there are none: a dataset may have moved since, or live elsewhere."""
-    data = recipe.data
-    path = data.path or run.path / "pages"
+    """The pages of a run, or why they cannot be read: a dataset may have moved, or be on another machine."""
+    rendered = run.path / "pages"
     try:
-        return load_pages(path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split), ""
+        return recipe_pages(recipe.data, rendered), ""
     except (ValueError, OSError, ImportError) as error:
-        return (), f"{path} cannot be read here, so there are no images: {error}"
+        return (), f"{recipe.data.path or rendered} cannot be read here, so there are no images: {error}"
 
 
 def duration(seconds: float) -> str:
@@ -117,7 +116,7 @@ def duration(seconds: float) -> str:
 
 
 def _summary(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
-    """Before and after, and the change where there are both."""
+    """Before and after, and the change if there are both."""
     if not evaluations:
         return ""
     rows = list(rate_rows(list(evaluations.values())))
@@ -157,7 +156,7 @@ def _change(name: str, before: float | None, after: float | None) -> str:
 
 
 def points(metrics: Metrics, name: str) -> list[Point]:
-    """A metric's curve; steps where it is null or no finite number are left out."""
+    """A metric's curve, without the steps at which it is null or not finite."""
     found = []
     for row in metrics:
         value, interval = row.get(name), row.get(f"{name}_ci")
@@ -167,7 +166,7 @@ def points(metrics: Metrics, name: str) -> list[Point]:
 
 
 def held_out(metrics: Metrics, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Metrics:
-    """The evaluations as metrics without "eval/": before step 1 at 0, those between, and after the last step."""
+    """The evaluations as rows of metrics without "eval/": at step 0, during training, and after the last step."""
     rows = [_flat(before) | {"step": 0}] if before is not None else []
     last = metrics[-1]["step"] if metrics else 0
     for row in metrics:
@@ -204,11 +203,11 @@ def _curves(metrics: Metrics, before: Mapping[str, Any] | None, after: Mapping[s
     note = (
         'Per step: <span class="stroke">━</span> completions of the training pages, sampled (the thick line is a '
         'running mean over a tenth of the steps); <span class="dot">●</span> held-out pages, greedy, with 95 % '
-        "intervals. Value axes do not begin at 0."
+        "intervals. Value axes do not start at 0."
     )
     yield section("Curves", figures(_MAIN, small=False), note=note)
     yield section("Parts of the reward", figures(parts), note="Means over the completions of a step.")
-    yield section("Kinds of tests", figures(sorted(kinds)), note="Passed tests of each kind over all of it.")
+    yield section("Kinds of tests", figures(sorted(kinds)), note="Of each kind, passed tests over all tests.")
     yield section("Training", figures(rest))
 
 
@@ -227,7 +226,7 @@ def _figure(name: str, line: Sequence[Point], dots: Sequence[Point], small: bool
 
 
 def _time(metrics: Metrics) -> str:
-    """Where the seconds went; what no phase accounts for is saving and logging."""
+    """Seconds by phase; what no phase accounts for is saving and logging."""
     if not metrics:
         return ""
     total = metrics[-1]["time_s"]
@@ -248,12 +247,12 @@ def _time(metrics: Metrics) -> str:
         "Time",
         bar,
         table("time", ["", "in all", "share", "per step"], rows),
-        note="Without the evaluations before and after; other: saving, logging, and what an interruption repeated.",
+        note="Without the evaluations before and after; other: saving, logging, and what interruptions repeated.",
     )
 
 
 def _phase(row: Mapping[str, Any], name: str) -> float:
-    """Seconds of a step; of generation those that the trainer waited for it, which is less where it runs ahead."""
+    """Seconds of a step; of generation only those that the trainer waited for it, which are fewer if it runs ahead."""
     seconds: float = row.get(f"time/{name}") or 0.0
     if name == "generate" and "time/wait" in row:
         waited: float = row["time/wait"] - sum(row.get(f"time/{part}") or 0.0 for part in ("sync", "score"))
@@ -264,7 +263,7 @@ def _phase(row: Mapping[str, Any], name: str) -> float:
 def _pages(
     before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, pages: Mapping[str, Page], missing: str
 ) -> Iterator[str]:
-    """The most improved, those that lost most, and the worst afterwards; without an end, the worst before."""
+    """The most improved pages, those that lost most, and the worst after training, or before it if it did not end."""
     last = after or before
     if last is None:
         return
@@ -302,7 +301,7 @@ def _sheet(now: Mapping[str, Any], then: Mapping[str, Any] | None, page: Page | 
 
 
 def _rollouts(run: RunFolder, step: int, pages: Mapping[str, Page]) -> str:
-    """Of the newest step, the group whose rewards are furthest apart: what GRPO learns from."""
+    """The group of the newest step whose rewards differ most: what GRPO learns from."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in run.read_rollouts(step):
         groups.setdefault(row["page"], []).append(row)

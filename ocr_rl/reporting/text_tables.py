@@ -1,4 +1,4 @@
-"""Evaluations as text for a terminal."""
+"""Evaluations and comparisons as text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,21 @@ CHANGES = 5
 """Pages that a comparison names."""
 
 
+def evaluation_text(evaluated: Mapping[str, Any], name: str) -> str:
+    """What `ocr-rl eval` prints of the evaluation of `name`: totals, tables, and differences to another."""
+    columns = {name: evaluated}
+    if sampled := evaluated.get("sampled"):
+        columns |= {f"{which} of {sampled['samples']}": sampled[which] for which in ("mean", "best")}
+    parts = [evaluation_table(columns), breakdown(evaluated)]
+    if "against" in evaluated:
+        parts.append(comparison_table(evaluated["against"]))
+    return "\n\n".join(part for part in parts if part)
+
+
 def evaluation_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
     """Evaluations side by side, e.g. {"before": ..., "after": ...}, with their intervals.
 
-    Where tests of more than one kind are among them, the pass rate of each kind has a row of its own.
+    If there is more than one kind of test, each has a row with its pass rate.
     """
     width = max(24, *(len(title) + 2 for title in columns))
     kinds = sorted({kind for summary in columns.values() for kind in summary.get("by_kind", {})})
@@ -31,7 +42,7 @@ def evaluation_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def breakdown(evaluation: Mapping[str, Any]) -> str:
-    """The tables by source and by language, each where there is more than one; empty without."""
+    """The tables by source and by language, each if there is more than one; "" without."""
     parts = []
     for key in ("source", "language"):
         groups = evaluation[f"by_{key}"]
@@ -55,7 +66,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
 def _comparison_lines(comparison: Mapping[str, Any]) -> Iterator[str]:
     yield f"against {comparison['name']}, on {comparison['n']} shared pages of {comparison['documents']} documents"
     if comparison["left_out"]:
-        yield f"left out, for {comparison['name']} lacks them: {comparison['left_out']}"
+        yield f"left out, as {comparison['name']} lacks them: {comparison['left_out']}"
     yield f"{'':14}{'other':>8}{'this':>8}{'difference':>28}{'p':>10}"
     metrics, kinds = comparison["metrics"], comparison["by_kind"]
     rows = [(name, metrics[name]) for name in SHOWN]
@@ -85,7 +96,7 @@ def _cell(summary: Mapping[str, Any], name: str) -> str:
 
 
 def recipes_table(compared: Mapping[str, Any]) -> str:
-    """The results for a terminal, best first."""
+    """The recipes of a comparison with their rates, best first."""
     rows = compared["recipes"]
     ended = [(label, rows[label]) for label in ranked(compared) if rows[label]["final"] is not None]
     lines = [f"{'':14}{'rate':>8}" + "".join(f"{name:>24}" for name in ("cer", "pass_rate", "exact"))]

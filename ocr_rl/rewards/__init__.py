@@ -1,1 +1,1 @@
-"""Completions to rewards and preferences, by the verifiers."""
+"""Rewards and preferences from completions, by the verifiers."""

@@ -1,4 +1,4 @@
-"""Scored groups as JSON Lines, written and read."""
+"""Writes groups as JSON Lines, and reads scored groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ocr_rl.types import Completion, Group, Page
 
 
 def group_row(group: ScoredGroup | Group) -> dict[str, Any]:
-    """A line that `ocr-verify groups` reads, with what the engine and the rubric said of each completion."""
+    """A line that `ocr-verify groups` reads, with what the engine and the rubric say about each completion."""
     scored = group if isinstance(group, ScoredGroup) else None
     group = group.group if isinstance(group, ScoredGroup) else group
     completions = group.completions
@@ -31,7 +31,7 @@ def group_row(group: ScoredGroup | Group) -> dict[str, Any]:
 
 
 def page_row(page: Page) -> dict[str, Any]:
-    """What `ocr-verify groups` wants to know of a page."""
+    """The columns of a page that `ocr-verify groups` reads."""
     row: dict[str, Any] = {"id": page.id}
     if page.text is not None:
         row["reference"] = page.text
@@ -41,65 +41,65 @@ def page_row(page: Page) -> dict[str, Any]:
 
 
 def _finite(number: float) -> float | None:
-    """JSON has no infinities."""
+    """None for what JSON cannot hold: infinities and NaN."""
     return number if math.isfinite(number) else None
 
 
 Row = Mapping[str, Any]
 
 
-def _stop(problem: Problem) -> NoReturn:
+def fail_at(problem: Problem) -> NoReturn:
     raise ValueError(str(problem))
 
 
 def read_groups(
     file: Path, scores: Path | None = None, pages: Mapping[str, Page] | None = None
 ) -> Iterator[ScoredGroup]:
-    """The lines of `ocr-rl rollout`, or those of a file for `ocr-verify groups` with the `scores` that it wrote.
+    """Groups from the output of `ocr-rl rollout`, or from any input of `ocr-verify groups` and the `scores` it wrote.
 
-    Pages without completions, which could not be read, are passed over. Without `pages`, a group's page is its id.
+    Lines without completions, whose pages could not be read, are skipped. Without `pages`, a page has only its id.
 
     Raises:
-        ValueError: with file and line, for what is no scored group, or is of none of the `pages`.
+        ValueError: with file and line, if a line is not a scored group, or its page is not one of `pages`.
     """
-    scored = json_lines(scores, _stop) if scores is not None else None
-    for place, row in json_lines(file, _stop):
-        name = _name(row, place)
-        rewards = _own_rewards(row, place) if scored is None else _told_rewards(row, place, next(scored, None))
+    scored = json_lines(scores, fail_at) if scores is not None else None
+    for place, row in json_lines(file, fail_at):
+        name = page_name(row, place)
+        rewards = _own_rewards(row, place) if scored is None else _rewards_of_scores(row, place, next(scored, None))
         texts = row.get("completions")
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            _stop(place.problem("completions", "must be a list of strings"))
+            fail_at(place.problem("completions", "must be a list of strings"))
         finished = row.get("finished")
         finished = [True] * len(texts) if finished is None else finished
         if not isinstance(finished, list) or [type(flag) for flag in finished] != [bool] * len(texts):
-            _stop(place.problem("finished", "must be a list of true or false, one for each completion"))
+            fail_at(place.problem("finished", "must be a list of true or false, one for each completion"))
         if len(rewards) != len(texts):
-            _stop(place.problem("completions", f"are {len(texts)}, but there are {len(rewards)} rewards"))
+            fail_at(place.problem("completions", f"has {len(texts)}, but there are {len(rewards)} rewards"))
         if not texts:
             continue
         if pages is not None and name not in pages:
-            _stop(place.problem("id", f"is {name}, which is no page of the dataset"))
+            fail_at(place.problem("id", f"is {name}, which is not a page of the dataset"))
         page = pages[name] if pages is not None else Page(name, _no_image)
-        completions = [_completion(text, whole) for text, whole in zip(texts, finished, strict=True)]
+        completions = [text_completion(text, ended) for text, ended in zip(texts, finished, strict=True)]
         yield ScoredGroup(Group(page, completions), (), rewards)
     if scored is not None and (more := next(scored, None)) is not None:
-        _stop(more[0].problem(None, f"is of no line of {file}"))
+        fail_at(more[0].problem(None, f"has no line in {file}"))
 
 
 def _own_rewards(row: Row, place: Location) -> list[float]:
     rewards = row.get("rewards", None if row.get("completions") else [])
     if rewards is None:
         score = "`ocr-verify groups FILE --json SCORES`, and give --scores SCORES"
-        _stop(place.problem("rewards", f"is missing; score the completions with {score}"))
+        fail_at(place.problem("rewards", f"is missing; score the completions with {score}"))
     return _numbers(rewards, place, "rewards")
 
 
-def _told_rewards(row: Row, place: Location, line: tuple[Location, Row] | None) -> list[float]:
+def _rewards_of_scores(row: Row, place: Location, line: tuple[Location, Row] | None) -> list[float]:
     if line is None:
-        _stop(place.problem(None, "the scores end before this line; they are of another file"))
+        fail_at(place.problem(None, "the scores end before this line; they belong to another file"))
     where, score = line
     if score.get("id") != row.get("id"):
-        _stop(where.problem("id", f"is {score.get('id')!r}, but {place} is of {row.get('id')!r}"))
+        fail_at(where.problem("id", f"is {score.get('id')!r}, but {place} has {row.get('id')!r}"))
     completions = score.get("completions")
     rewards = (
         [one.get("reward") for one in completions if isinstance(one, dict)] if isinstance(completions, list) else None
@@ -109,21 +109,21 @@ def _told_rewards(row: Row, place: Location, line: tuple[Location, Row] | None) 
 
 def _numbers(rewards: object, place: Location, field: str) -> list[float]:
     if not isinstance(rewards, list) or not all(type(r) in (int, float) and math.isfinite(r) for r in rewards):
-        _stop(place.problem(field, "must have a number for each completion, its reward"))
+        fail_at(place.problem(field, "must have a number for each completion, its reward"))
     return [float(reward) for reward in rewards]
 
 
-def _name(row: Row, place: Location) -> str:
+def page_name(row: Row, place: Location) -> str:
     name = row.get("id")
     if not isinstance(name, str | int) or isinstance(name, bool):
-        _stop(place.problem("id", "must be the page's name"))
+        fail_at(place.problem("id", "must be the page's name"))
     return str(name)
 
 
-def _completion(text: str, finished: bool) -> Completion:
-    """Without tokens: a file holds text."""
+def text_completion(text: str, finished: bool) -> Completion:
+    """A completion without tokens: files hold only text."""
     return Completion((), text, "end" if finished else "length", ())
 
 
 def _no_image() -> NoReturn:
-    raise AssertionError("this page came without its dataset")
+    raise AssertionError("the groups were read without their dataset")

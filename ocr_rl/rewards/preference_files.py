@@ -1,10 +1,10 @@
-"""Preferences as JSON Lines: made from files of scored groups, read by `ocr-rl train` and by TRL.
+"""Writes preferences as JSON Lines, which `ocr-rl train` and TRL read.
 
     pairs     {"id", "images", "prompt", "chosen", "rejected", "chosen_reward", "rejected_reward", ...}
     labels    {"id", "images", "prompt", "completion", "label", "reward", ...}
 
-`prompt`, `chosen`, `rejected` and `completion` are conversations; TRL passes the other columns over. `ocr-rl train`
-takes images and prompts from its own dataset, by `id`.
+`prompt`, `chosen`, `rejected` and `completion` are conversations; TRL ignores the other columns. `ocr-rl train` takes
+images and prompts from its dataset, by `id`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 from ocr_rl.data.images import ImageFile
 from ocr_rl.data.problems import Location, json_lines
-from ocr_rl.rewards.group_files import Row, _completion, _name, _stop
+from ocr_rl.rewards.group_files import Row, fail_at, page_name, text_completion
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.types import Completion, Page
 
-# Preferences out
+# Writing
 
 
 def pair_row(pair: Pair, image: Path | None = None) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _answer(completion: Completion) -> list[dict[str, str]]:
 
 
 def image_path(page: Page, folder: Path) -> Path:
-    """The page's image file. A page of a PDF or of a table has none: its image is written into `folder`."""
+    """The page's image file. A page of a PDF or a table has none: its image is written to `folder`."""
     if isinstance(page.open_image, ImageFile):
         return page.open_image.path.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,14 +67,14 @@ def image_path(page: Page, folder: Path) -> Path:
     return path
 
 
-# Preferences in
+# Reading
 
 
 def read_pairs(file: Path, pages: Sequence[Page], others: Sequence[Page] = ()) -> list[Pair]:
-    """The pairs of `pages`, in order; those of `others`, which are held out, are passed over.
+    """The pairs of `pages`, in order. Those of `others`, the held-out pages, are skipped.
 
     Raises:
-        ValueError: with file and line, for what is no pair, or is of neither; or none is of `pages`.
+        ValueError: with file and line, if a line is not a pair or its page is unknown; or there is no pair of `pages`.
     """
     found = []
     for place, row, page in _rows(file, pages, others):
@@ -91,43 +91,43 @@ def read_labels(file: Path, pages: Sequence[Page], others: Sequence[Page] = ()) 
     for place, row, page in _rows(file, pages, others):
         completion = _read_answer(row, "completion", "finished", place)
         if not isinstance(row.get("label"), bool):
-            _stop(place.problem("label", "must be true or false"))
+            fail_at(place.problem("label", "must be true or false"))
         found.append(LabelledCompletion(page, completion, row["label"], _number(row, "reward", place)))
     return found
 
 
 def _rows(file: Path, pages: Sequence[Page], others: Sequence[Page]) -> Iterator[tuple[Location, Row, Page]]:
     if not file.is_file():
-        raise ValueError(f"no file {file}; `ocr-rl pairs` writes one")
-    wanted, spared = {page.id: page for page in pages}, {page.id for page in others}
-    there = 0
-    for place, row in json_lines(file, _stop):
-        name = _name(row, place)
-        if name not in wanted and name not in spared:
-            _stop(place.problem("id", f"is {name}, which is no page of the recipe's dataset"))
-        if name in wanted:
-            there += 1
-            yield place, row, wanted[name]
-    if not there:
-        raise ValueError(f"{file}: has nothing of the {len(pages)} pages to train on; give a file made from them")
+        raise ValueError(f"{file} does not exist; `ocr-rl pairs` writes such a file")
+    training, held_out = {page.id: page for page in pages}, {page.id for page in others}
+    found = False
+    for place, row in json_lines(file, fail_at):
+        name = page_name(row, place)
+        if name not in training and name not in held_out:
+            fail_at(place.problem("id", f"is {name}, which is not a page of the recipe's dataset"))
+        if name in training:
+            found = True
+            yield place, row, training[name]
+    if not found:
+        raise ValueError(f"{file}: has no line for the {len(pages)} pages to train on; give a file made from them")
 
 
 def _read_answer(row: Row, key: str, flag: str, place: Location) -> Completion:
-    """The one message of a conversation; it was finished unless `flag` says otherwise."""
+    """The only message of a conversation; it is finished unless `flag` says otherwise."""
     messages = row.get(key)
     message = messages[0] if isinstance(messages, list) and len(messages) == 1 else None
     text = message.get("content") if isinstance(message, dict) else None
     if not isinstance(text, str):
         kinds = "pairs have chosen and rejected, labels (`ocr-rl pairs --labels`, for kto) a completion"
-        _stop(place.problem(key, f'must be [{{"role": "assistant", "content": "..."}}]; {kinds}'))
+        fail_at(place.problem(key, f'must be [{{"role": "assistant", "content": "..."}}]; {kinds}'))
     if not isinstance(row.get(flag, True), bool):
-        _stop(place.problem(flag, "must be true or false"))
-    return _completion(text, row.get(flag, True))
+        fail_at(place.problem(flag, "must be true or false"))
+    return text_completion(text, row.get(flag, True))
 
 
 def _number(row: Row, key: str, place: Location) -> float:
-    """0 where a file of another program tells no reward: no loss uses it."""
+    """0 if the file has no such column, as files of other programs: no loss uses it."""
     value = row.get(key, 0.0)
     if type(value) not in (int, float):
-        _stop(place.problem(key, "must be a number"))
+        fail_at(place.problem(key, "must be a number"))
     return float(value)

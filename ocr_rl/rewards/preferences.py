@@ -1,8 +1,7 @@
-"""Preferences out of rewards: this transcription of a page is better than that one, or simply good or bad.
+"""Preferences from rewards: one transcription of a page is better than another, or is good or bad by itself.
 
-A text counts once in a group, with the best of its rewards, so identical texts never form a pair. What is chosen
-depends on texts and rewards alone, not on the order in which the completions came. A group in which nothing differs
-enough gives nothing.
+A text counts once in a group, with its best reward, so identical texts never form a pair. What is chosen depends on
+texts and rewards alone, not on the order of the completions. A group in which nothing differs enough gives nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Choose = Literal["best-worst", "margin", "best-of-n"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two transcriptions of one page, of which the first is better."""
+    """Two transcriptions of one page; `chosen` is the better one."""
 
     page: Page
     chosen: Completion
@@ -44,21 +43,21 @@ class LabelledCompletion:
 
 
 def pairs_of_groups(
-    groups: Iterable[ScoredGroup], choose: Choose = "best-worst", margin: float = 0.1, most: int = 8
+    groups: Iterable[ScoredGroup], choose: Choose = "best-worst", margin: float = 0.1, max_pairs: int = 8
 ) -> list[Pair]:
-    """The pairs of each group in turn, the largest margins of a group first.
+    """The pairs of each group in turn, each group's largest margins first.
 
     best-worst: the best completion against the worst
     best-of-n:  the best completion against every other that is `margin` worse
-    margin:     every two completions that are `margin` apart, `most` pairs of a page at the most
+    margin:     every two completions that are `margin` apart, at most `max_pairs` of a page
 
     Args:
-        margin: the least difference of the rewards of a pair, above 0.
+        margin: minimum difference between the rewards of a pair, above 0.
     """
-    return [pair for group in groups for pair in _pairs(group, choose, margin, most)]
+    return [pair for group in groups for pair in _pairs(group, choose, margin, max_pairs)]
 
 
-def _pairs(scored: ScoredGroup, choose: Choose, margin: float, most: int) -> list[Pair]:
+def _pairs(scored: ScoredGroup, choose: Choose, margin: float, max_pairs: int) -> list[Pair]:
     assert margin > 0, f"the margin is {margin}; at 0, completions of equal reward would be pairs"
     ranked = _ranked(scored)
     found = [
@@ -68,7 +67,7 @@ def _pairs(scored: ScoredGroup, choose: Choose, margin: float, most: int) -> lis
         if better - worse >= margin
     ]
     found.sort(key=lambda pair: -pair.margin)
-    return found[: {"best-worst": 1, "best-of-n": len(found), "margin": most}[choose]]
+    return found[: {"best-worst": 1, "best-of-n": len(found), "margin": max_pairs}[choose]]
 
 
 def labels_of_groups(
@@ -76,9 +75,9 @@ def labels_of_groups(
 ) -> list[LabelledCompletion]:
     """The good and the bad completions of each group in turn, the best first.
 
-    With a `threshold`, good is a reward of at least threshold + dead_zone, and bad is one under threshold - dead_zone.
-    Without, the threshold is the mean of the group's rewards, and a completion exactly there is neither: a group
-    whose completions are all as good gives nothing.
+    With a `threshold`, a reward of at least threshold + dead_zone is good, and one below threshold - dead_zone is bad.
+    Without one, the threshold is the mean of the group's rewards, and a completion exactly there is neither: a group
+    of equal rewards gives nothing.
     """
     return [label for group in groups for label in _labels(group, threshold, dead_zone)]
 
@@ -94,7 +93,7 @@ def _labels(scored: ScoredGroup, threshold: float | None, dead_zone: float) -> l
 
 
 def _ranked(scored: ScoredGroup) -> Sequence[tuple[float, Completion]]:
-    """Each text once with the best of its rewards, the best first; texts decide between equal rewards."""
+    """Each text once with its best reward, the best first; equal rewards are ordered by text."""
     rows = zip(scored.rewards, scored.group.completions, strict=True)
     texts: dict[str, tuple[float, Completion]] = {}
     for reward, completion in sorted(rows, key=lambda row: (-row[0], row[1].text, not row[1].finished)):
@@ -103,6 +102,6 @@ def _ranked(scored: ScoredGroup) -> Sequence[tuple[float, Completion]]:
 
 
 def largest_margin(scored: ScoredGroup) -> float:
-    """Between two different texts of a group; 0 if there is but one."""
+    """Between two different texts of a group; 0 if there is only one."""
     ranked = _ranked(scored)
     return ranked[0][0] - ranked[-1][0] if ranked else 0.0

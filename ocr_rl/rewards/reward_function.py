@@ -1,4 +1,4 @@
-"""Groups of completions -> rewards. The only bridge from training to `ocr_verifiers`."""
+"""Scores groups of completions with `ocr_verifiers`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ScoredGroup:
     group: Group
     scores: Sequence[Score]
     rewards: Sequence[float]
-    """What advantages are made of: the scores' rewards, unless a control experiment permuted them."""
+    """What advantages are computed from: the scores' rewards, unless a control experiment permuted them."""
 
 
 def make_rubric(config: RewardConfig) -> Rubric:
@@ -36,7 +36,7 @@ def scored_group(group: Group, scores: Sequence[Score], permute: Random | None =
 
 
 def gated_parts(score: Score, weights: Mapping[str, float]) -> list[float]:
-    """Each weighted part of a reward times all of its gates; 0 for a part that does not apply to the page."""
+    """Each weighted part of a reward times all gates; 0 for a part that does not apply to the page."""
     gates = prod(score.parts.get(gate, 1.0) for gate in GATES)
     return [score.parts.get(part, 0.0) * gates for part in weights]
 
@@ -60,7 +60,7 @@ def check_scorable(rubric: Rubric, pages: Iterable[Page]) -> None:
 
 
 class RewardFunction:
-    """Scores completions of pages whose references and tests were prepared once."""
+    """Scores completions; each page's reference and tests are prepared once."""
 
     def __init__(self, rubric: Rubric, pages: Sequence[Page]) -> None:
         """Raises ValueError if a page has neither a reference nor a test that the rubric can use."""
@@ -68,11 +68,11 @@ class RewardFunction:
         self._prepared: dict[str, PreparedReference] = {page.id: _prepare(rubric, page) for page in pages}
 
     def prepared(self, page: Page) -> PreparedReference:
-        """Of a page that was not there at the start it is made now, and not kept."""
+        """A page that was not there at the start is prepared now, and not kept."""
         return self._prepared.get(page.id) or _prepare(self.rubric, page)
 
     def known(self, page: Page) -> KnownPage:
-        """What other processes need to prepare the page themselves."""
+        """What another process needs to prepare the page."""
         prepared = self._prepared.get(page.id)
         return KnownPage(page.id, page.text, prepared.tests if prepared else tuple(parse_tests(page)))
 
@@ -80,7 +80,7 @@ class RewardFunction:
         return self.prepared(page).score(completion.text, finished=completion.finished)
 
     def score_groups(self, groups: Sequence[Group], permute: Random | None = None) -> list[ScoredGroup]:
-        """Score every completion; identical ones once. `permute` shuffles the rewards within each group."""
+        """Score every completion, identical ones once. `permute` shuffles the rewards within each group."""
         scored = []
         for group in groups:
             known: dict[tuple[str, bool], Score] = {}

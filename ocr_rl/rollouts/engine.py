@@ -1,8 +1,8 @@
-"""Engines turn pages into groups of completions: what an engine is, and what it samples.
+"""The interface of engines, which sample groups of completions for pages.
 
-What is sampled is what `Sampling` says and nothing else: of a checkpoint's generation settings only the end and
-padding tokens are used. The distribution is softmax(logits / temperature) over all tokens but special image
-tokens, exactly what the trainer scores, so the engine's log probabilities and the trainer's agree.
+`Sampling` alone decides how: of a checkpoint's generation settings only the end and padding tokens are used. The
+distribution is softmax(logits / temperature) over all tokens except special image tokens. That is exactly what the
+trainer scores, so the engine's log probabilities and the trainer's agree.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are drawn."""
+    """How completions are sampled."""
 
     group_size: int = 1
     """Completions per page, G."""
     temperature: float = 1.0
     """0 is greedy decoding."""
     max_tokens: int = 256
-    """Tokens of a completion, the end token included."""
+    """Maximum length of a completion, including the end token."""
 
 
 class Sampled(NamedTuple):
-    """A completion, told as soon as it has ended."""
+    """A completion that has ended."""
 
     page: int
-    """Which of the pages asked for, counted from 0."""
+    """The page's number in the stream, from 0."""
     row: int
-    """Its place in the group, 0 to G - 1."""
+    """Its number in the group, 0 to G - 1."""
     completion: Completion
 
 
 class Refused(NamedTuple):
-    """A page that the engine cannot read; nothing else comes of it."""
+    """A page that the engine cannot read; the stream has nothing else for it."""
 
     page: int
     why: str
 
 
 class Engine(ABC):
-    """What generates completions. vLLM and transformers are behind the same calls."""
+    """Generates completions. vLLM and transformers have the same interface."""
 
     @abstractmethod
     def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:
-        """Completions as they end, in any order. Pages are taken as there is room for them.
+        """Completions as they end, in any order. Pages are taken when there is room for them.
 
-        The same seed, pages and weights give the same completions where the engine can.
+        The same seed, pages and weights give the same completions, if the engine is deterministic.
 
         Raises:
-            EngineFailed: the engine cannot go on.
+            EngineError: the engine cannot continue.
         """
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Engine(ABC):
         """Take over the policy's current weights, and drop every cache that depends on the old ones."""
 
     def generate(self, pages: Sequence[Page], sampling: Sampling, seed: int) -> list[Group]:
-        """One group per page, in page order; pages that the engine refuses are named on stderr and left out."""
+        """One group per page, in page order. Pages that the engine refuses are reported on stderr and left out."""
         rows: list[list[Completion | None]] = [[None] * sampling.group_size for _ in pages]
         refused = set()
         for event in self.stream(pages, sampling, seed):
@@ -85,5 +85,5 @@ class Engine(ABC):
                 groups.append(Group(page, whole))
         return groups
 
-    def close(self) -> None:  # noqa: B027 - most engines hold nothing
-        """Give back processes and memory; the engine is not used again."""
+    def close(self) -> None:  # noqa: B027 - some engines hold nothing
+        """Release processes and memory; the engine cannot be used afterwards."""

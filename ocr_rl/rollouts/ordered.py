@@ -1,6 +1,6 @@
-"""Many pages through an engine: taken as there is room, given back in page order, whatever ends first.
+"""Results of many pages in page order, in whatever order the engine finishes them.
 
-Memory holds the pages that are under way and those that ended before an earlier one, however many there are in all.
+Only the open pages are in memory, and those that ended before an earlier one, however many pages there are.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from ocr_rl.rollouts.scoring import GroupScorer, OpenGroup
 from ocr_rl.types import Group, Page
 
 Result = ScoredGroup | Group | Unread
-"""What became of a page: its group, scored or not, or why there is none."""
+"""The result of a page: its group, scored or not, or why there is none."""
 
 
 @dataclass
 class _Slot:
-    """A page's place in the order."""
+    """A page that waits for its turn."""
 
     group: OpenGroup
     number: int
-    """Of the page in the engine's stream."""
+    """The page's number in the engine's stream."""
     refused: str | None = None
 
 
 def in_order(
     engine: Engine, pages: Iterable[Page | Unread], sampling: Sampling, seed: int, scorer: GroupScorer | None = None
 ) -> Generator[Result, None, None]:
-    """The result of each page, scored if there is a `scorer`.
+    """The result of each page, in page order, scored if there is a `scorer`.
 
     Raises:
-        EngineFailed: the engine cannot go on.
+        EngineError: the engine cannot continue.
         ValueError, RuntimeError: scoring failed, see `GroupScorer.roll_out`.
     """
     waiting: deque[_Slot | Unread] = deque()

@@ -1,4 +1,4 @@
-"""Scoring groups with a trained reward model."""
+"""Scores groups with a trained reward model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocr_rl.types import Page
 
 
 class RewardModelScorer(GroupScorer):
-    """Rewards that are r = (1 - w) rules + w sigma(R), by a reward model in this process."""
+    """Gives the reward r = (1 - w) rules + w sigma(R), with the reward model in this process."""
 
     def __init__(self, model: RewardModel, weight: float, reward_function: RewardFunction, processes: int) -> None:
         """`weight` is w, in (0, 1]."""
@@ -28,10 +28,10 @@ class RewardModelScorer(GroupScorer):
         """See `GroupScorer.roll_out`; sigma(R) is the part "model" of each score."""
         rolled = super().roll_out(engine, pages, sampling, seed)
         began = time.monotonic()
-        groups = [self._judged(group, permute) for group in rolled.groups]
+        groups = [self._with_rating(group, permute) for group in rolled.groups]
         return replace(rolled, groups=groups, score_s=rolled.score_s + time.monotonic() - began)
 
-    def _judged(self, scored: ScoredGroup, permute: Random | None) -> ScoredGroup:
+    def _with_rating(self, scored: ScoredGroup, permute: Random | None) -> ScoredGroup:
         w = self.weight
         scores = [
             replace(score, reward=(1 - w) * score.reward + w * rating, parts={**score.parts, "model": rating})

@@ -1,7 +1,7 @@
-"""Completions are scored while others are still being generated, in processes beside the trainer's.
+"""Scores completions while others are still being generated, in other processes or in the trainer's.
 
 The scores are those of `RewardFunction.score_groups`, in whatever order completions arrive and processes answer.
-What becomes of a verifier that hangs or crashes, `ocr_verifiers.rewards.scoring_pool` says.
+`ocr_verifiers.rewards.scoring_pool` handles verifiers that hang or crash.
 """
 
 from __future__ import annotations
@@ -29,38 +29,40 @@ class RolledOut:
     """The scored groups of a batch of pages, and where the time went."""
 
     groups: list[ScoredGroup]
-    """In page order, without the pages that were refused."""
+    """In page order, without refused pages."""
     refused: list[tuple[Page, str]]
-    """Those, each with the engine's reason."""
+    """Refused pages and the engine's reasons."""
     generate_s: float
-    """Seconds until the last completion came, without those of scoring in this process."""
+    """Seconds until the last completion, without scoring in this process."""
     score_s: float
     """Seconds that scoring added: the wait after the last completion, and scoring in this process."""
 
 
 class GroupScorer:
-    """Where completions are scored: in `processes` processes, which start when they are needed, or in this one."""
+    """Scores completions in `processes` processes, which start when they are needed, or in this process."""
 
     def __init__(self, reward_function: RewardFunction, processes: int, timeout: float | None = 60.0) -> None:
-        """`processes` may be 0: this process scores, without a time limit.
+        """With 0 `processes` this process scores, without a time limit.
 
-        `timeout` is in seconds for each completion; one that takes longer has reward 0 and a `trouble`.
+        `timeout` is in seconds per completion; a completion that takes longer has reward 0 and a `trouble`.
         """
         if processes < 0:
-            raise ValueError(f"processes is {processes}; write 0 to score in the trainer's process, or how many")
+            raise ValueError(
+                f"processes is {processes}; write 0 to score in the trainer's process, or a number of processes"
+            )
         self._reward_function = reward_function
         self._pool = ScoringPool(reward_function.rubric, processes, timeout) if processes else None
         self._known: WeakValueDictionary[str, KnownPage] = WeakValueDictionary()
-        """By page id, as long as a process keeps it: the same object is not prepared again."""
+        """By page id, while a process keeps it: it does not prepare the same object again."""
 
     def begin(self, page: Page, group_size: int) -> OpenGroup:
         """A group whose completions are still to come. Raises ValueError for a page that cannot be scored."""
         if self._pool is None:
-            return OpenGroup(page, group_size, _Here(self._reward_function, page))
+            return OpenGroup(page, group_size, _InThisProcess(self._reward_function, page))
         known = self._known.get(page.id)
         if known is None:
             self._known[page.id] = known = self._reward_function.known(page)
-        return OpenGroup(page, group_size, _Elsewhere(self._pool, known))
+        return OpenGroup(page, group_size, _InPool(self._pool, known))
 
     def roll_out(
         self, engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int, permute: Random | None = None
@@ -70,30 +72,32 @@ class GroupScorer:
         `permute` shuffles the rewards within each group.
 
         Raises:
-            EngineFailed: the engine cannot go on.
-            ValueError: a page cannot be scored, or not in time.
-            RuntimeError: a bug in a verifier, or a completion that ended a process twice.
+            EngineError: the engine cannot continue.
+            ValueError: a page cannot be scored, or takes too long to prepare.
+            RuntimeError: a verifier has a bug, or a completion ended its process twice.
         """
         from ocr_rl.rollouts.engine import Refused
 
         began = time.monotonic()
-        here = 0.0
+        inline = 0.0
         groups = [self.begin(page, sampling.group_size) for page in pages]
         refused: dict[int, str] = {}
         for event in engine.stream(pages, sampling, seed):
             if isinstance(event, Refused):
                 refused[event.page] = event.why
             else:
-                came = time.monotonic()
+                arrived = time.monotonic()
                 groups[event.page].add(event.row, event.completion)
-                here += time.monotonic() - came
+                inline += time.monotonic() - arrived
         ended = time.monotonic()
         scored = [group.result(permute) for i, group in enumerate(groups) if i not in refused]
-        score_s = here + time.monotonic() - ended
-        return RolledOut(scored, [(pages[i], why) for i, why in sorted(refused.items())], ended - began - here, score_s)
+        score_s = inline + time.monotonic() - ended
+        return RolledOut(
+            scored, [(pages[i], why) for i, why in sorted(refused.items())], ended - began - inline, score_s
+        )
 
     def close(self) -> None:
-        """Ends the processes, busy or not."""
+        """End the processes, busy or not."""
         if self._pool is not None:
             self._pool.close()
 
@@ -107,17 +111,17 @@ class GroupScorer:
 
 
 class OpenGroup:
-    """The completions of one page while they come and are scored; identical ones are scored once."""
+    """Collects and scores the completions of one page as they come; identical ones are scored once."""
 
-    def __init__(self, page: Page, group_size: int, scoring: _Here | _Elsewhere | None = None) -> None:
-        """Without `scoring` completions are collected and not scored."""
+    def __init__(self, page: Page, group_size: int, scoring: _InThisProcess | _InPool | None = None) -> None:
+        """Without `scoring`, completions are not scored."""
         self.page = page
         self._completions: list[Completion | None] = [None] * group_size
         self._scoring = scoring
         self._scores: dict[tuple[str, bool], Future[list[Score]]] = {}
 
     def add(self, row: int, completion: Completion) -> None:
-        """`row` is the completion's place in the group."""
+        """`row` is the completion's number in the group."""
         assert self._completions[row] is None, f"{self.page.id}: completion {row} came twice"
         self._completions[row] = completion
         key = completion.text, completion.finished
@@ -126,7 +130,7 @@ class OpenGroup:
 
     @property
     def ready(self) -> bool:
-        """All completions are there, and scored."""
+        """All completions have come and are scored."""
         return None not in self._completions and all(scores.done() for scores in self._scores.values())
 
     def group(self) -> Group:
@@ -135,7 +139,7 @@ class OpenGroup:
         return Group(self.page, completions)
 
     def result(self, permute: Random | None = None) -> ScoredGroup:
-        """Waits for scores that are not there yet, and raises what scoring raised."""
+        """Wait for missing scores; raises what scoring raised."""
         group = self.group()
         try:
             scores = [self._scores[c.text, c.finished].result()[0] for c in group.completions]
@@ -144,7 +148,7 @@ class OpenGroup:
         return scored_group(group, scores, permute)
 
 
-class _Here:
+class _InThisProcess:
     def __init__(self, reward_function: RewardFunction, page: Page) -> None:
         self._page = reward_function.prepared(page)
 
@@ -154,7 +158,7 @@ class _Here:
         return done
 
 
-class _Elsewhere:
+class _InPool:
     def __init__(self, pool: ScoringPool, page: KnownPage) -> None:
         self._pool, self._page = pool, page
 

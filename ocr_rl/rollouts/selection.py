@@ -1,10 +1,9 @@
-"""Which engine generates: as the recipe says, or the fastest one that this machine has."""
+"""Chooses the engine: the one that the recipe names, or the fastest one that this machine has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,13 +12,14 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.rollouts.vllm.engine import VllmEngine, vllm_installed
+from ocr_rl.rollouts.vllm.options import VllmOptions
 
 
 def chosen_engine(name: str, server: str = "") -> str:
-    """`auto` is vLLM where it is installed beside CUDA, or served elsewhere, and transformers otherwise.
+    """`auto` is vLLM if there is a server, or if vLLM is installed and there is a CUDA GPU; otherwise transformers.
 
     Raises:
-        ValueError: vLLM is asked for and not installed.
+        ValueError: the recipe asks for vLLM, which is not installed.
     """
     installed = vllm_installed()
     if server and name != "transformers":
@@ -41,39 +41,42 @@ def make_engine(
     say: Callable[[str], object] = print,
     log: Path | None = None,
 ) -> Engine:
-    """An engine with the policy's weights; says which one it is. What vLLM prints goes to the file `log`.
+    """An engine with the policy's weights; `say` gets a line that names it. vLLM's output goes to the file `log`.
 
     Raises:
-        ValueError: the recipe asks for what is not installed or does not go together.
-        EngineFailed: it does not start.
+        ValueError: the recipe asks for something that is not installed, or for settings that exclude each other.
+        EngineError: the engine does not start.
     """
     vllm = vllm or VllmConfig()
     name = chosen_engine(rollout.engine, vllm.server)
     if rollout.ahead and name != "vllm":
         raise ValueError(
-            "rollout.ahead is true, but the transformers engine samples with the very weights that are being "
-            'trained; write false, or rollout.engine = "vllm"'
+            "rollout.ahead is true, but the transformers engine samples from the weights that are being trained; "
+            'write false, or rollout.engine = "vllm"'
         )
     say(f"engine: {name}")
     if name == "transformers":
         return TransformersEngine(policy, rollout.rows)
-    options: dict[str, Any] = {
-        "rows": rollout.rows,
-        "max_model_len": vllm.max_model_len,
-        "stop_repetition": tuple(vllm.stop_repetition) or None,
-        "timeout_s": vllm.timeout_s,
-        "tolerance": vllm.tolerance or None,
-    }
+    options = vllm_options(rollout.rows, vllm, log)
     if vllm.server:
         from ocr_rl.rollouts.vllm.server_engine import ServerEngine
 
-        folder = Path(vllm.transfer_folder) if vllm.transfer_folder else None
-        return ServerEngine(policy, vllm.server, transfer=vllm.transfer, folder=folder, **options)
-    return VllmEngine(
-        policy,
-        memory_share=vllm.memory_share,
+        return ServerEngine(policy, vllm.server, options)
+    return VllmEngine(policy, options)
+
+
+def vllm_options(rows: int, vllm: VllmConfig, log: Path | None = None) -> VllmOptions:
+    """A recipe's settings as options of an engine; the recipe writes 0 or "" for None."""
+    return VllmOptions(
+        rows=rows,
+        max_model_len=vllm.max_model_len,
+        stop_repetition=(vllm.stop_repetition[0], vllm.stop_repetition[1]) if vllm.stop_repetition else None,
+        tolerance=vllm.tolerance or None,
+        timeout_s=vllm.timeout_s,
         kv_cache_gib=vllm.kv_cache_gib,
+        memory_share=vllm.memory_share,
         sleep=vllm.sleep,
         log=log,
-        **options,
+        transfer=vllm.transfer,
+        transfer_folder=Path(vllm.transfer_folder) if vllm.transfer_folder else None,
     )

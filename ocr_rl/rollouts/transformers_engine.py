@@ -1,4 +1,4 @@
-"""Sampling with transformers: one prompt for all completions of a page."""
+"""The engine that samples with transformers, from the trainer's model: one prompt for all completions of a page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
 from ocr_rl.types import Completion, Page
 
 PAGES_AT_ONCE = 32
-"""Pages that the transformers engine reads at a time at most: their prompts stay in memory together."""
+"""Maximum number of pages at a time; their prompts are in memory together."""
 
 
 class TransformersEngine(Engine):
-    """Samples from the trainer's own model: nothing to synchronise, deterministic by seed on one machine."""
+    """Samples from the trainer's model: nothing to synchronise, and deterministic by seed on one machine."""
 
     def __init__(self, policy: Policy, rows: int = 256) -> None:
-        """`rows` completions are decoded at a time, whole pages together: less memory when lower."""
+        """`rows` completions are decoded at a time, whole pages together; fewer need less memory."""
         self.policy, self.rows = policy, rows
 
     def sync(self, policy: Policy) -> None:
@@ -51,7 +51,7 @@ class TransformersEngine(Engine):
     def _decode(
         self, states: list[PromptState], sampling: Sampling, generator: torch.Generator
     ) -> Iterator[tuple[int, list[int], list[float]]]:
-        """Sample until every row has ended: (row, ids, their log probabilities), G rows for each page."""
+        """Sample until every row has ended; yields (row, token ids, log probabilities), with G rows per page."""
         policy, device, size = self.policy, self.policy.device, sampling.group_size
         rows = len(states) * size
         length = max(state.length for state in states)
@@ -94,7 +94,7 @@ class TransformersEngine(Engine):
             hidden = policy.decode(token[:, None], positions, cache, attend[:, None, None])
 
     def _completion(self, ids: list[int], logprobs: list[float]) -> Completion:
-        """Cut a row at its first end token."""
+        """The row up to its first end token."""
         ends = [i for i, token in enumerate(ids) if token in self.policy.end_ids]
         length = ends[0] + 1 if ends else len(ids)
         return Completion(
@@ -111,7 +111,7 @@ def _stack(tensors: Sequence[Tensor], length: int, size: int) -> Tensor:
 
 
 def _draw(logprobs: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """(B, V) -> (B,): a sample, or the best token at temperature 0."""
+    """(B, V) -> (B,): a sample, or the most probable token at temperature 0."""
     if temperature == 0:
         return logprobs.argmax(-1)
     return torch.multinomial(logprobs.exp(), 1, generator=generator).squeeze(1)

@@ -10,17 +10,16 @@ from ocr_rl.runs.folder import RunFolder
 
 
 class BestStep:
-    """Follows a run's evaluations. Of equals the first is the best; the state before training is no step.
+    """The best step so far; the first of equals. The state before training does not count.
 
-    What is best follows from metrics.jsonl and the checkpoints that there are; best.json tells others, and names
-    only a checkpoint that is complete. So a run that is killed between any two writes goes on with the same best.
+    It follows from metrics.jsonl and the existing checkpoints alone; best.json is written for other programs, and names
+    only a complete checkpoint. So a run that is killed between any two writes continues with the same best step.
     """
 
     def __init__(self, run: RunFolder, metric: str) -> None:
-        """Takes up the evaluations that `run` has logged. With an empty metric no step is ever the best.
+        """Starts from the evaluations that `run` has logged. With an empty metric no step is ever the best.
 
-        Of these only steps that still have a checkpoint count: if somebody deleted the best one, the next best
-        takes its place.
+        Only steps that still have a checkpoint count: if somebody deleted the best one, the next best takes its place.
         """
         self.run, self.metric = run, metric
         self.step: int | None = None
@@ -31,7 +30,7 @@ class BestStep:
         self.publish()
 
     def offer(self, step: int, metrics: Mapping[str, Any]) -> bool:
-        """Whether a step, by its line of metrics.jsonl, is better than all before it; it is the best from now on."""
+        """Whether a step, by its line of metrics.jsonl, is better than all before it. If so, it becomes the best."""
         value = metrics.get(f"eval/{self.metric}")
         if value is None:
             return False
@@ -42,6 +41,6 @@ class BestStep:
         return True
 
     def publish(self) -> None:
-        """Say in best.json what is best, when its checkpoint is complete."""
+        """Write the best step to best.json, once its checkpoint is complete."""
         best = {"step": self.step, "metric": self.metric, "value": self.value}
         self.run.write_best(None if self.step is None else best)

@@ -1,4 +1,4 @@
-"""What a run may spend, what it has spent, and when it is to be evaluated on the way."""
+"""What a run may spend, what it has spent, and when it is evaluated during training."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ocr_rl.config.schema import Recipe
 
 
 class Budget:
-    """Follows the lines of metrics.jsonl, so a resumed run ends where it would have ended."""
+    """Counts the lines of metrics.jsonl, so that a resumed run ends where it would have ended."""
 
     def __init__(self, recipe: Recipe, rows: Iterable[Mapping[str, Any]] = ()) -> None:
-        """`rows` are the lines of the steps that are done."""
+        """`rows` are the lines of the steps done so far."""
         budget = recipe.budget
         self._limits = {
             "step": recipe.train.steps,
@@ -26,7 +26,7 @@ class Budget:
             self.spend(row)
 
     def spend(self, metrics: Mapping[str, Any]) -> bool:
-        """Count a step. Whether it is the first at or after one of the evenly spaced evaluations."""
+        """Count a step. True if it is the first at or after one of the evenly spaced evaluations."""
         before = self._stretch()
         for name in self._spent:
             self._spent[name] += 1 if name == "step" else metrics.get(name) or 0.0
@@ -34,7 +34,7 @@ class Budget:
 
     @property
     def progress(self) -> float:
-        """Of the limit that is nearest: 0 at the start, 1 when it is reached."""
+        """Share of the nearest limit that is used: 0 at the start, 1 when it is reached."""
         shares = [self._spent[name] / limit for name, limit in self._limits.items() if limit]
         return max(shares, default=1.0)
 

@@ -10,7 +10,7 @@ from ocr_rl.runs.resume import RECIPE
 
 
 def environment(run: RunFolder) -> dict[str, Any]:
-    """What the newest whole checkpoint says that it was trained in."""
+    """The environment recorded in the newest undamaged checkpoint."""
     for checkpoint in reversed(run.checkpoints()):
         if run.damage(checkpoint) is None:
             state = json.loads((checkpoint / RECIPE.with_name("state.json")).read_text(encoding="utf-8"))

@@ -1,17 +1,17 @@
-"""The run folder: a contract that other tools read.
+"""The run folder, whose files other tools read.
 
-resolved.toml                   the recipe, every default spelled out
+resolved.toml                   the recipe with every default
 metrics.jsonl                   one object per step
 rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts and advantage
 checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent; trainer/ in them is what --resume needs
 checkpoints/best.json           which of them evaluated best, with train.keep_best
 eval/before.json, after.json    held-out pages before and after training
-report.html                     all of this for people, written at the end
+report.html                     all of this to look at, written at the end
 pages/                          the rendered collection, unless the recipe names a dataset
 tensorboard/                    event files, if tensorboard is installed
 
-A process may be killed at any moment: every file but metrics.jsonl appears whole, and a last line that was cut off
-does not count. What is written is on disk before anything that relies on it is.
+A process may be killed at any moment: every file but metrics.jsonl is complete or absent, and a last line that was cut
+off does not count. What is written is on disk before anything that depends on it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.runs.atomic import _to_disk, addressed, write_atomically
+from ocr_rl.runs.atomic import addressed, atomic_file, atomic_folder, delete_folder, write_atomically
 
 MANIFEST = Path("trainer", "files.json")
 """In a checkpoint: its files and their sizes in bytes."""
@@ -35,26 +35,28 @@ MANIFEST = Path("trainer", "files.json")
 
 @dataclass(frozen=True)
 class LoggedStep:
-    """A whole line of metrics.jsonl."""
+    """A complete line of metrics.jsonl."""
 
     metrics: Mapping[str, Any]
     end: int
-    """Bytes of the file up to the end of this line."""
+    """Size of the file in bytes up to the end of this line."""
 
 
 class RunFolder:
+    """One run on disk: its recipe, metrics, rollouts, evaluations and checkpoints."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.metrics = path / "metrics.jsonl"
 
     @classmethod
     def create(cls, path: Path, resolved: str, *, overwrite: bool = False) -> RunFolder:
-        """Start a run. A folder that holds a run is only replaced when told so.
+        """Start a run. A folder that holds a run is replaced only with `overwrite`.
 
-        What it replaces lies beside it until `commit` deletes it or `rollback` brings it back.
+        The replaced run is kept next to it until `commit` deletes it or `rollback` restores it.
 
         Raises:
-            ValueError: there is a run, or something else, at `path`.
+            ValueError: `path` holds a run or other files.
         """
         if (path / "resolved.toml").exists() and overwrite:
             replaced = _replaced(path)
@@ -71,14 +73,14 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """A run that was started before. Raises ValueError if there is none at `path`."""
+        """A run that was started before. Raises ValueError if `path` holds none."""
         if not (path / "resolved.toml").is_file():
             raise ValueError(f"{path} holds no run: it has no resolved.toml; give a folder that `ocr-rl train` wrote")
         return cls(path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time trains in a run folder. The lock of a process that was killed goes with it.
+        """Only one process at a time trains in a run folder. The lock of a process that is killed is released.
 
         Raises:
             ValueError: another process holds it.
@@ -94,17 +96,17 @@ class RunFolder:
             os.close(handle)
 
     def commit(self) -> None:
-        """The run begins: what it replaces goes."""
+        """The run starts: delete what it replaces."""
         shutil.rmtree(_replaced(self.path), ignore_errors=True)
 
     def rollback(self) -> None:
-        """The run never began: what it would have replaced comes back."""
+        """The run did not start: restore what it would have replaced."""
         shutil.rmtree(self.path)
         if _replaced(self.path).exists():
             os.replace(_replaced(self.path), self.path)
 
     def log(self, metrics: Mapping[str, Any]) -> None:
-        """Append one step to metrics.jsonl, on disk when this returns."""
+        """Append one step to metrics.jsonl. It is on disk when this returns."""
         with addressed(self.metrics), open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
             file.flush()
@@ -126,8 +128,8 @@ class RunFolder:
         return steps
 
     def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_atomically(self.path / "rollouts" / f"step_{step:06d}.jsonl", text)
+        with atomic_file(self.path / "rollouts" / f"step_{step:06d}.jsonl") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
     def read_rollouts(self, step: int) -> list[dict[str, Any]]:
         """The rows of a step; none if it wrote none."""
@@ -142,7 +144,7 @@ class RunFolder:
         write_atomically(self.path / "eval" / f"{name}.json", text + "\n")
 
     def checkpoint(self, step: int) -> Path:
-        """Where a step's checkpoint lies, if it has one."""
+        """The path of a step's checkpoint, if it has one."""
         return self.path / "checkpoints" / f"step_{step:06d}"
 
     def read_eval(self, name: str) -> dict[str, Any] | None:
@@ -150,40 +152,26 @@ class RunFolder:
         return _parsed(file.read_text(encoding="utf-8"), str(file)) if file.exists() else None
 
     def write_checkpoint(self, step: int, save: Callable[[Path], None], keep: int, spare: int | None = None) -> Path:
-        """Write with `save` beside its place, move it there whole, then delete all up to it but the newest `keep`.
-
-        The checkpoint of the step `spare` is not deleted.
-        """
+        """Write a checkpoint with `save`, complete or not at all, then `prune`."""
         folder = self.checkpoint(step)
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            with addressed(folder):
-                partial.mkdir(parents=True)
-                save(partial)
-                sizes = {file.relative_to(partial).as_posix(): file.stat().st_size for file in _files(partial)}
-                (partial / MANIFEST).parent.mkdir(exist_ok=True)
-                (partial / MANIFEST).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
-                for path in partial.rglob("*"):
-                    _to_disk(path)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)  # a full disk gets its room back
-            raise
-        if folder.exists():
-            _discard(folder)
-        os.replace(partial, folder)
-        _to_disk(folder.parent)
+        if folder.exists():  # damaged, or training would have continued from it
+            delete_folder(folder)
+        with atomic_folder(folder) as partial:
+            save(partial)
+            sizes = {file.relative_to(partial).as_posix(): file.stat().st_size for file in _files(partial)}
+            (partial / MANIFEST).parent.mkdir(exist_ok=True)
+            (partial / MANIFEST).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n")
         self.prune(step, keep, spare)
         return folder
 
     def prune(self, step: int, keep: int, spare: int | None = None) -> None:
-        """Delete the checkpoints up to a step, but not the newest `keep` of them, nor that of the step `spare`."""
+        """Delete the checkpoints up to a step, except the newest `keep` of them and that of the step `spare`."""
         for old in [path for path in self.checkpoints() if step_of(path) <= step][:-keep]:
             if step_of(old) != spare:
-                _discard(old)
+                delete_folder(old)
 
     def write_best(self, best: Mapping[str, Any] | None) -> None:
-        """Name the best checkpoint, which is complete: {step, metric, value}; None for none."""
+        """Name the best checkpoint, which must be complete: {step, metric, value}; None if there is none."""
         file = self.path / "checkpoints" / "best.json"
         if best is None:
             file.unlink(missing_ok=True)
@@ -191,7 +179,7 @@ class RunFolder:
             write_atomically(file, json.dumps(best) + "\n")
 
     def best(self) -> dict[str, Any] | None:
-        """{step, metric, value} of the best checkpoint, where train.keep_best keeps one."""
+        """{step, metric, value} of the best checkpoint, if train.keep_best keeps one."""
         file = self.path / "checkpoints" / "best.json"
         return _parsed(file.read_text(encoding="utf-8"), str(file)) if file.exists() else None
 
@@ -201,7 +189,7 @@ class RunFolder:
         return sorted((p for p in folders if re.fullmatch(r"step_\d+", p.name)), key=step_of)
 
     def damage(self, checkpoint: Path) -> str | None:
-        """What a checkpoint has lost since it was written; None if nothing."""
+        """What is wrong with a checkpoint since it was written; None if nothing."""
         manifest = checkpoint / MANIFEST
         try:
             sizes: dict[str, int] = json.loads(manifest.read_text(encoding="utf-8"))
@@ -214,17 +202,17 @@ class RunFolder:
             if not file.is_file():
                 return f"{file} is missing"
             if file.stat().st_size != size:
-                return f"{file} has {file.stat().st_size} bytes, {size} were written"
+                return f"{file} has {file.stat().st_size} bytes, but {size} were written"
         return None
 
     def evaluated(self) -> bool:
-        """Training ended, by itself or when it was asked to, and what came of it was evaluated."""
+        """Whether training ended, at its last step or on request, and the result was evaluated."""
         return (self.path / "eval" / "after.json").exists()
 
     def rewind(self, step: int, resolved: str) -> None:
-        """Back to the moment when `step` was done and saved: what came after it goes, to be done again.
+        """Back to when `step` had been done and saved: everything after it is deleted, to be done again.
 
-        The closing evaluation of a run that was stopped or is now made longer becomes eval/after_step_NNNNNN.json.
+        The last evaluation of a run that was stopped, or is now made longer, becomes eval/after_step_NNNNNN.json.
         """
         logged = self.logged()
         after = self.path / "eval" / "after.json"
@@ -243,7 +231,7 @@ class RunFolder:
 
 
 class ReadOnlyRunFolder(RunFolder):
-    """A run that another process writes: it is read, and everything that would be written is dropped."""
+    """A run that another process writes: reading works, writing does nothing."""
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -288,13 +276,6 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def _discard(checkpoint: Path) -> None:
-    """Delete a checkpoint so that it is never seen half deleted."""
-    doomed = checkpoint.with_name(checkpoint.name + ".deleted")
-    os.replace(checkpoint, doomed)
-    shutil.rmtree(doomed)
 
 
 def _replaced(path: Path) -> Path:

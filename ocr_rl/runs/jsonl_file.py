@@ -1,9 +1,9 @@
-"""A JSON Lines file that grows by one row per page, in page order, and is gone on with after a kill.
+"""A JSON Lines file that grows by one row per page, in page order, and can be continued after a kill.
 
 OUT.jsonl            the rows; a last line that was cut off does not count
-OUT.settings.json    what they were made with
+OUT.settings.json    the settings they were made with
 
-A row that is there is never written again. A file that was made with other settings is left alone.
+A row is never written twice. A file that was made with other settings is not changed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ PageLike = TypeVar("PageLike", bound=Named)
 
 class RowFile:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Opens or begins the file; this process alone writes to it until `close`.
+        """Opens the file, or starts it; only this process writes to it until `close`.
 
         Raises:
-            ValueError: it was made with other settings, or nothing says how, or another process writes to it.
+            ValueError: it was made with other or unknown settings, or another process writes to it.
         """
         self.path = path
         self._beside = path.with_suffix(".settings.json")
         self.rows = 0
-        """That are in the file, as far as it was read or written."""
+        """Rows in the file, as far as it was read or written."""
         self.errors = 0
-        """Those of them that hold an error."""
+        """Those with an error."""
         self._file = open(path, "ab")  # noqa: SIM115 - closed by close
         try:
             self._lock()
@@ -49,10 +49,10 @@ class RowFile:
             raise
 
     def rest(self, pages: Iterable[PageLike]) -> Iterator[PageLike]:
-        """The pages that have no row yet; to be called once, before the first `append`.
+        """The pages that have no row yet; call it once, before the first `append`.
 
         Raises:
-            ValueError: a row is damaged, or is not of the page that it should be of: the pages have changed.
+            ValueError: a row is damaged, or belongs to another page than expected: the pages have changed.
         """
         waiting = iter(pages)
         end = 0
@@ -76,7 +76,7 @@ class RowFile:
         return waiting
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """One line, out of this process' hands when this returns; ASCII, as some readers split at all Unicode ends."""
+        """Hand one line to the system. It is ASCII, since some readers split lines at all Unicode line ends."""
         with addressed(self.path):
             self._file.write(json.dumps(row, allow_nan=False).encode("ascii") + b"\n")
             self._file.flush()
@@ -97,7 +97,7 @@ class RowFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        if error is not None and self.path.stat().st_size == 0:  # nothing is left of a mistake
+        if error is not None and self.path.stat().st_size == 0:  # a mistake leaves no files
             self.path.unlink(missing_ok=True)
             self._beside.unlink(missing_ok=True)
 
@@ -106,14 +106,14 @@ class RowFile:
         self.errors += "error" in row
 
     def _lock(self) -> None:
-        """It goes with the process, killed or not."""
+        """The lock is released when the process ends, even if it is killed."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{self.path} is being written by another process; wait for it or stop it") from None
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        """The settings of a file that has rows must be these; of another they are written down."""
+        """A file that has rows must have these settings; for an empty one they are written."""
         beside = self._beside
         empty = self._file.tell() == 0
         try:
@@ -126,7 +126,7 @@ class RowFile:
             return
         if not empty:
             if there is None:
-                raise ValueError(f"{self.path} is there, and no {beside.name} says how it was made; give another --out")
+                raise ValueError(f"{self.path} exists, but no {beside.name} says how it was made; give another --out")
             name = next(name for name in [*settings, *there] if settings.get(name) != there.get(name))
             raise ValueError(
                 f"{self.path} was made with {name} = {json.dumps(there.get(name))}, this run has "

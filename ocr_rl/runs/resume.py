@@ -1,6 +1,6 @@
-"""Where an interrupted run goes on: from its newest usable checkpoint, by its own recipe.
+"""Where an interrupted run continues: at its newest usable checkpoint, with its own recipe.
 
-A checkpoint is usable if all its files are there in full, and so are the lines of metrics.jsonl up to its step.
+A checkpoint is usable if all its files are complete, and metrics.jsonl has all lines up to its step.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ MAY_CHANGE = (
     "budget.evaluations",
     "reward.processes",
 )
-"""What a resumed run may do otherwise: nothing here has a part in a step that was done."""
+"""Keys that a resumed run may change: none of them affects a step that was done."""
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a resumed run goes on."""
+    """Where a resumed run continues."""
 
     recipe: Recipe
     step: int
-    """The last step that stands; 0: the run had saved nothing and starts over."""
+    """The last step that is kept; 0: the run had saved nothing and starts over."""
     checkpoint: Path | None
     passed_over: Sequence[str]
-    """What is wrong with newer checkpoints."""
+    """What is wrong with the newer checkpoints, which are not used."""
 
 
 def find_resume_point(run: RunFolder, overrides: Sequence[str] = ()) -> ResumePoint | None:
     """None if the run is finished: all steps done, and evaluated afterwards.
 
     Raises:
-        ValueError: the recipe says something else than the one that the run was trained by, or there are
-            checkpoints, but none is usable.
+        ValueError: the recipe differs from the one that the run was trained with, or there are checkpoints, but
+            none is usable.
     """
     resolved = run.path / "resolved.toml"
     recipe = load_recipe(str(resolved), list(overrides))
@@ -66,7 +66,7 @@ def find_resume_point(run: RunFolder, overrides: Sequence[str] = ()) -> ResumePo
 
 
 def newest_usable(run: RunFolder) -> tuple[Path | None, list[str]]:
-    """The newest usable checkpoint, None if none was ever saved, and what is wrong with those after it."""
+    """The newest usable checkpoint, None if none was ever saved, and what is wrong with the newer ones."""
     logged = len(run.logged())
     passed_over: list[str] = []
     for checkpoint in reversed(run.checkpoints()):
@@ -78,19 +78,19 @@ def newest_usable(run: RunFolder) -> tuple[Path | None, list[str]]:
         passed_over.append(trouble)
     if passed_over:
         raise ValueError(
-            f"{passed_over[0]}, and no other checkpoint is usable. Bring it back, or start anew: "
+            f"{passed_over[0]}, and no other checkpoint is usable. Restore it, or start another run: "
             f"ocr-rl train {run.path / 'resolved.toml'} --out ANOTHER"
         )
     return None, []
 
 
 def refuse_changes(trained: Recipe, wanted: Recipe, source: Path) -> None:
-    """Raises ValueError for the first key that decides the result and differs, and for a run made shorter."""
+    """Raises ValueError for the first key that affects the result and differs, and for a run made shorter."""
     new = dict(_keys(wanted))
     for key, value in _keys(trained):
         where = f"{key} is {value!r} in {source} and cannot become {new[key]!r}"
         if key not in MAY_CHANGE and value != new[key]:
-            raise ValueError(f"{where}: --resume keeps what decides the result; start another run for that")
+            raise ValueError(f"{where}: --resume keeps what affects the result; start another run to change it")
         if key == "train.steps" and new[key] < value:
             raise ValueError(f"{where}: a run can be made longer, not shorter")
         if key == "train.steps" and new[key] > value and trained.train.schedule != "constant":

@@ -1,14 +1,14 @@
-"""What a checkpoint holds beside the weights, in its folder trainer/, so that training can go on exactly.
+"""Saving and loading checkpoints. The folder trainer/ in a checkpoint holds what training needs to continue exactly:
 
-optimizer.safetensors   the optimiser's float32 state, by the names of the weights
-modules.safetensors     what there is beside the policy: the trained weights of a critic, a reference that moves
-recipe.toml             what the run was told
+optimizer.safetensors   the optimiser's float32 state, by weight name
+modules.safetensors     trained weights besides the policy's, e.g. a critic's, and a reference that is renewed
+recipe.toml             the recipe of the run
 state.json              the step, a fingerprint of the pages, the environment, numbers that the algorithm adapts
-files.json              the files of the checkpoint and their sizes (run_folder.py)
+files.json              the files of the checkpoint and their sizes (runs/folder.py)
 
-No random generator is saved, because each is seeded by train.seed and the step or epoch that uses it; the step is the
-position in the schedule and in the data too. The folder is one of its own because vLLM takes every *.safetensors
-beside config.json for weights.
+No random generator is saved, because each is seeded by train.seed and the step or epoch that uses it; the step is also
+the position in the schedule and in the data. These files are in a folder because vLLM loads every *.safetensors beside
+config.json as weights.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def save_checkpoint(
     step: int,
     trainer_state: TrainerState = NO_STATE,
 ) -> None:
-    """A Hugging Face folder, and trainer/ in it."""
+    """Write a Hugging Face folder with trainer/ in it."""
     policy.save(folder)
     (folder / "trainer").mkdir()
     (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
@@ -76,17 +76,17 @@ def load_checkpoint(
     step: int,
     trainer_state: TrainerState = NO_STATE,
 ) -> None:
-    """Weights, optimiser and extras as they were when the checkpoint was saved, in place.
+    """Restore weights, optimiser and trainer state in place.
 
     Raises:
-        ValueError: the pages or the model are not those that it was trained on.
+        ValueError: the checkpoint was trained on other pages or another model.
     """
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     assert state["step"] == step
     if state["pages"] != fingerprint(pages):
         raise ValueError(
             f"the {len(pages)} pages to train on are not those that {folder} was trained on: ids, texts or tests have "
-            "changed. Bring the old ones back, or start another run"
+            "changed. Restore the old pages, or start another run"
         )
     modules = trainer_state.trained()
     names = {parameter: name for name, parameter in (dict(policy.model.named_parameters()) | modules).items()}
@@ -97,14 +97,14 @@ def load_checkpoint(
         key, _, name = entry.partition("/")
         if name not in index or (value.ndim and value.shape != trained[index[name]].shape):
             raise ValueError(f"{folder / OPTIMIZER}: model.path has no trained weight {name} {list(value.shape)}")
-        loaded.setdefault(index[name], {})[key] = value.clone()  # not mapped to a file that will be deleted
+        loaded.setdefault(index[name], {})[key] = value.clone()  # otherwise it is mapped to a file that will be deleted
     optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
     policy.load_weights(folder)
-    if wanted := trainer_state.saved():
+    if current := trainer_state.saved():
         saved = load_file(folder / MODULES)
-        assert saved.keys() == wanted.keys(), f"{folder / MODULES} has other weights than the recipe's algorithm"
+        assert saved.keys() == current.keys(), f"{folder / MODULES} has other weights than the recipe's algorithm"
         with torch.no_grad():
-            for name, tensor in wanted.items():
+            for name, tensor in current.items():
                 tensor.copy_(saved[name])
     trainer_state.numbers.update(state.get("numbers", {}))
 
@@ -112,11 +112,11 @@ def load_checkpoint(
 def _write_tensors(folder: Path, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     with disk_errors(folder / file):
         save_file({name: value.contiguous() for name, value in tensors.items()}, folder / file)
-    (folder / file).chmod((folder / RECIPE).stat().st_mode)  # safetensors lets nobody but the owner read them
+    (folder / file).chmod((folder / RECIPE).stat().st_mode)  # safetensors makes files readable by their owner only
 
 
 def fingerprint(pages: Sequence[Page]) -> str:
-    """Of all that a dataset says of its pages, in their order; images are not read."""
+    """A hash of the pages' ids, prompts, texts and tests, in order; images are not read."""
     digest = hashlib.sha256()
     for page in pages:
         row = [page.id, page.prompt, page.text, [dict(test) for test in page.tests]]
@@ -125,7 +125,7 @@ def fingerprint(pages: Sequence[Page]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What the last bits of a result depend on beside the recipe."""
+    """What the last bits of a result depend on besides the recipe."""
     import transformers
 
     return {
@@ -140,7 +140,7 @@ def environment() -> dict[str, Any]:
 
 
 def environment_changes(folder: Path) -> str:
-    """ "torch 2.12.0 -> 2.13.0, threads 2 -> 4", since a checkpoint was saved."""
+    """What has changed since the checkpoint was saved, e.g. "torch 2.12.0 -> 2.13.0, threads 2 -> 4"."""
     then = json.loads((folder / STATE).read_text(encoding="utf-8"))["environment"]
     return ", ".join(
         f"{name} {then.get(name)} -> {now}" for name, now in environment().items() if then.get(name) != now

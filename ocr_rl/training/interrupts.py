@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save a checkpoint, stop."""
+"""Ctrl-C: finish the step, save a checkpoint, stop."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from tqdm import tqdm
 from ocr_rl import distributed
 
 ECHO_S = 2.0
-"""Seconds within which two Ctrl-C may be one, told by the terminal and by a launcher."""
+"""Seconds within which two signals may be the same Ctrl-C, sent by the terminal and by a launcher."""
 
 
 @contextmanager
 def stop_after_step() -> Iterator[list[bool]]:
-    """Ctrl-C sets the flag that it yields, for the trainer to finish its step; a second Ctrl-C interrupts.
+    """Yields a list that is empty until Ctrl-C, so that the loop can finish its step. A second Ctrl-C interrupts.
 
-    A launcher passes the Ctrl-C on that its processes have had already: with several, one that follows at once is none.
+    A launcher repeats the Ctrl-C that its processes have already received from the terminal. With several processes, a
+    second signal within ECHO_S is therefore ignored.
     """
-    asked: list[bool] = []
-    at = 0.0
+    requested: list[bool] = []
+    requested_at = 0.0
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal at
-        if asked and distributed.count() > 1 and time.monotonic() - at < ECHO_S:
+    def request(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal requested_at
+        if requested and distributed.count() > 1 and time.monotonic() - requested_at < ECHO_S:
             return
-        if asked:
+        if requested:
             raise KeyboardInterrupt
-        asked.append(True)
-        at = time.monotonic()
+        requested.append(True)
+        requested_at = time.monotonic()
         if distributed.first():
             tqdm.write("stopping after this step; Ctrl-C again to stop now", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.signal(signal.SIGINT, request)
     try:
-        yield asked
+        yield requested
     finally:
         signal.signal(signal.SIGINT, before)

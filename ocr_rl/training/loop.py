@@ -1,4 +1,4 @@
-"""What every algorithm shares: the loop over steps with its checkpoints and evaluations, optimiser, schedule, log."""
+"""The loop over training steps: update, log, evaluate, save."""
 
 from __future__ import annotations
 
@@ -31,85 +31,118 @@ from ocr_rl.types import Page
 Evaluate = Callable[[], Mapping[str, Any]]
 
 
-def run_steps(
-    trainer: Trainer,
-    policy: Policy,
-    pages: Sequence[Page],
-    recipe: Recipe,
-    run: RunFolder,
-    evaluate: Evaluate,
-    start: ResumePoint | None = None,
-) -> None:
-    """Train `policy` in place on `pages` until the budget is used up, recipe.train.steps at most, logging to `run`.
+class TrainingLoop:
+    """Trains `policy` in place on `pages` until the budget is used up, for at most train.steps, and logs to `folder`.
 
-    `evaluate` scores held-out pages; it is called every train.eval_every steps, and where the budget says. A step that
-    is the best so far by train.keep_best is saved at once. With `start`, go on from there as if the run had never
-    stopped. Of several processes each calls this; all end after the same step.
-
-    Raises:
-        TrainingStoppedError: a loss or gradient is not finite, or the engine is gone; the last checkpoint is of the
-            step before.
+    Each of several processes runs one; all end after the same step.
     """
-    train = recipe.train
-    done = start.step if start is not None else 0
-    if start is not None:
-        if start.checkpoint is not None:
-            load_checkpoint(start.checkpoint, policy, trainer.optimizer, pages, done, trainer.state)
-        distributed.of_first(lambda: run.rewind(done, to_toml(recipe)))
-    trainer.start(done)
-    best = BestStep(run, train.keep_best)
-    run.prune(done, train.keep_checkpoints, spare=best.step)  # a run that was killed may have had no time to
-    budget = Budget(recipe, [logged.metrics for logged in run.logged()])
-    on_gpu = policy.device.type == "cuda"
-    saved = done
 
-    def checkpoint(step: int) -> int:
+    def __init__(
+        self,
+        trainer: Trainer,
+        policy: Policy,
+        pages: Sequence[Page],
+        recipe: Recipe,
+        folder: RunFolder,
+        evaluate: Evaluate,
+        start: ResumePoint | None = None,
+    ) -> None:
+        """`evaluate` scores held-out pages. With `start`, the run continues there as if it had never stopped."""
+        self.trainer, self.policy, self.pages, self.recipe = trainer, policy, pages, recipe
+        self.folder, self.evaluate, self.start = folder, evaluate, start
+        self.step = 0 if start is None else start.step
+        """The step in progress, or the last one."""
+        self.updated = self.saved = self.step
+        """The last step that changed the weights, and the last one with a checkpoint."""
+        self.on_gpu = policy.device.type == "cuda"
+
+    def run(self) -> None:
+        """Train, save the last step, and give the engine the last weights.
+
+        Raises:
+            TrainingStoppedError: a loss or gradient is not finite, or the engine is gone. The last checkpoint is that
+                of the step before.
+        """
+        train = self.recipe.train
+        if self.start is not None:
+            self._restore(self.start)
+        self.trainer.start(self.step)
+        self.best = BestStep(self.folder, train.keep_best)
+        # a run that was killed may have had no time to prune
+        self.folder.prune(self.step, train.keep_checkpoints, spare=self.best.step)
+        self.budget = Budget(self.recipe, [logged.metrics for logged in self.folder.logged()])
+        with stop_after_step() as stop_requested, Log(self.folder, train, self.step) as log, closing(self.trainer):
+            try:
+                while not self.budget.used_up:
+                    self._step(log)
+                    if distributed.any_of(bool(stop_requested)):
+                        break
+            except (TrainingStoppedError, EngineError, FloatingPointError) as error:
+                distributed.tell(error)
+                raise self._stopped(error) from None
+            if self.saved < self.step:
+                self._checkpoint(self.step)
+            self.trainer.sync_engine()
+
+    def _restore(self, start: ResumePoint) -> None:
+        """Weights and run folder as they were after the step to continue from."""
+        if start.checkpoint is not None:
+            trainer = self.trainer
+            load_checkpoint(start.checkpoint, self.policy, trainer.optimizer, self.pages, start.step, trainer.state)
+        distributed.of_first(lambda: self.folder.rewind(start.step, to_toml(self.recipe)))
+
+    def _step(self, log: Log) -> None:
+        """One update. It is evaluated every train.eval_every steps and where the budget says, and saved likewise.
+
+        A step that is the best so far by train.keep_best is saved at once.
+        """
+        train = self.recipe.train
+        self.step += 1
+        began, self.updates = compute_clock(self.on_gpu), updates_made(self.trainer.optimizer)
+        torch.manual_seed(step_seed(self.step, train.seed))
+        result = self.trainer.step(self.step, learning_rate(self.step, train))
+        self.updated = self.step
+        metrics = dict(result.metrics)
+        metrics |= resources(max(0.0, compute_clock(self.on_gpu) - began), self.on_gpu)
+        evaluation_due = self.budget.spend(metrics)
+        if result.rollouts:
+            self.folder.write_rollouts(self.step, result.rollouts)
+        if evaluation_due or (train.eval_every and self.step % train.eval_every == 0):
+            metrics |= self._evaluate()
+        log.step(self.step, metrics)
+        if self.best.offer(self.step, metrics) or (train.checkpoint_every and self.step % train.checkpoint_every == 0):
+            self._checkpoint(self.step)
+
+    def _evaluate(self) -> dict[str, Any]:
+        """`eval/<name>` of the held-out pages, and how long that took."""
+        began = time.monotonic()
+        self.trainer.sync_engine()
+        measured = {**self.evaluate(), **self.trainer.measure()}
+        metrics = {f"eval/{name}": value for name, value in measured.items()}
+        return metrics | {"time/evaluate": round(time.monotonic() - began, 3)}
+
+    def _checkpoint(self, step: int) -> None:
+        """Save the current weights as those of `step`."""
+
         def save(folder: Path) -> None:
-            save_checkpoint(folder, policy, trainer.optimizer, recipe, pages, step, trainer.state)
+            trainer = self.trainer
+            save_checkpoint(folder, self.policy, trainer.optimizer, self.recipe, self.pages, step, trainer.state)
             trainer.save(folder)
 
-        run.write_checkpoint(step, save, train.keep_checkpoints, spare=best.step)
-        if step == best.step:
-            best.publish()
-        return step
+        self.folder.write_checkpoint(step, save, self.recipe.train.keep_checkpoints, spare=self.best.step)
+        if step == self.best.step:
+            self.best.publish()
+        self.saved = step
 
-    step = last_update = done
-    with stop_after_step() as asked_to_stop, Log(run, train, done) as log, closing(trainer):
-        try:
-            while not budget.used_up:
-                step += 1
-                began, updates = compute_clock(on_gpu), updates_made(trainer.optimizer)
-                torch.manual_seed(step_seed(step, train.seed))
-                result = trainer.step(step, learning_rate(step, train))
-                last_update = step
-                metrics = dict(result.metrics)
-                metrics |= resources(max(0.0, compute_clock(on_gpu) - began), on_gpu)
-                halfway = budget.spend(metrics)
-                if result.rollouts:
-                    run.write_rollouts(step, result.rollouts)
-                if halfway or (train.eval_every and step % train.eval_every == 0):
-                    began = time.monotonic()
-                    trainer.sync_engine()
-                    measured = {**evaluate(), **trainer.measure()}
-                    metrics |= {f"eval/{name}": value for name, value in measured.items()}
-                    metrics["time/evaluate"] = round(time.monotonic() - began, 3)
-                log.step(step, metrics)
-                if best.offer(step, metrics) or (train.checkpoint_every and step % train.checkpoint_every == 0):
-                    saved = checkpoint(step)
-                if distributed.any_of(bool(asked_to_stop)):
-                    break
-        except (TrainingStoppedError, EngineError) as stop:
-            distributed.tell(stop)
-            if saved < step - 1 and updates_made(trainer.optimizer) == updates:
-                checkpoint(step - 1)
-            where = f"the engine failed in step {step}" if isinstance(stop, EngineError) else f"step {step}"
-            raise TrainingStoppedError(f"{where}: {stop}") from None
-        except FloatingPointError as error:  # the weights are broken, and not worth saving
-            distributed.tell(error)
-            raise TrainingStoppedError(
-                f"step {step}: {error}: the update of step {last_update} broke the weights. "
+    def _stopped(self, error: Exception) -> TrainingStoppedError:
+        """Why training cannot continue. The step before is saved first, if the weights are still those of that step."""
+        if isinstance(error, FloatingPointError):  # the weights are broken, and not worth saving
+            return TrainingStoppedError(
+                f"step {self.step}: {error}: the update of step {self.updated} broke the weights. "
                 "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
-            ) from None
-        if saved < step:
-            checkpoint(step)
-        trainer.sync_engine()
+            )
+        before = self.step - 1
+        if self.saved < before and updates_made(self.trainer.optimizer) == self.updates:
+            self._checkpoint(before)
+        engine = "the engine failed in " if isinstance(error, EngineError) else ""
+        return TrainingStoppedError(f"{engine}step {self.step}: {error}")

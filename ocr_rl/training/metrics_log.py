@@ -14,9 +14,10 @@ from ocr_rl.runs.folder import RunFolder
 
 
 class Log:
-    """One line per step in metrics.jsonl, a progress bar, and TensorBoard or W&B where asked for: by the first process.
+    """One line per step in metrics.jsonl, a progress bar, and TensorBoard or W&B if the recipe says so.
 
-    `done` steps are in metrics.jsonl already, and time goes on from theirs. W&B gets a run of its own each time.
+    Only the first process writes. `done` steps are already in metrics.jsonl, and the time continues from theirs. W&B
+    gets a new run each time.
     """
 
     def __init__(self, run: RunFolder, config: TrainConfig, done: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""A page's completions, cut for the backward pass, and what a policy says of them from one reading of the page."""
+"""A page's completions divided into micro-batches, and the reference's log probabilities of them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ocr_rl.types import Completion
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Completions of one page, similar in length; the tensors (B, T) on the CPU."""
+    """Completions of one page, of similar length. Tensors are (B, T), on the CPU."""
 
     rows: Sequence[int]
-    """Their places among the page's completions."""
+    """Their indices among the page's completions."""
     ids: Tensor
     mask: Tensor
     """True = trained on."""
@@ -32,24 +32,28 @@ Batch = TypeVar("Batch", bound=MicroBatch)
 
 @dataclass(frozen=True)
 class PageTask(Generic[Batch]):
-    """What one page has to learn from its completions."""
+    """What to learn from one page's completions."""
 
-    prompt: Prompt
+    prompt: Prompt | None
+    """None: the page is skipped, or another process learns from it."""
     batches: Sequence[Batch]
 
 
 def by_update(pages: int, updates: int) -> list[int]:
-    """The places of a batch's pages, those of the same optimiser step one after another."""
+    """The indices of a batch's pages, ordered by the optimiser step that learns from them."""
     return [i for part in range(updates) for i in range(part, pages, updates)]
 
 
-def cut(completions: Sequence[Completion], pad_id: int, most: int) -> list[MicroBatch]:
-    """Completions of one page sorted by length, cut so that none holds more than `most` padded tokens."""
+def cut(completions: Sequence[Completion], pad_id: int, max_tokens: int) -> list[MicroBatch]:
+    """Completions of one page sorted by length, in micro-batches of at most `max_tokens` padded tokens.
+
+    A longer completion gets a micro-batch to itself.
+    """
     order = sorted(range(len(completions)), key=lambda i: len(completions[i].token_ids))
     chunks: list[list[int]] = [[]]
     for i in order:
         width = len(completions[i].token_ids)
-        if chunks[-1] and (len(chunks[-1]) + 1) * width > most:
+        if chunks[-1] and (len(chunks[-1]) + 1) * width > max_tokens:
             chunks.append([])
         chunks[-1].append(i)
     result = []
@@ -63,7 +67,10 @@ def cut(completions: Sequence[Completion], pad_id: int, most: int) -> list[Micro
 def reference_logprobs(
     reference: Reference, prompt: Prompt, batches: Sequence[MicroBatch], temperature: float
 ) -> list[Tensor]:
-    """Of each batch (B, T) by the reference, which reads the page once. Not while a gradient is under way."""
+    """The reference's log probabilities of each batch, (B, T); it reads the page once.
+
+    Not to be called between a forward pass with gradient and its backward pass.
+    """
     with reference.policy() as frozen:
         reading = PageReader(frozen, prompt)
         return [reading.score(batch.ids, batch.mask, temperature).logprobs for batch in batches]

@@ -1,4 +1,4 @@
-"""AdamW, the learning rate schedule, and a step that refuses gradients that are not finite."""
+"""AdamW, the learning rate schedule, and a clipped step that refuses non-finite gradients."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ocr_rl.errors import TrainingStoppedError
 
 
 def updates_made(optimizer: torch.optim.Optimizer) -> float:
-    """Steps of the optimiser until now: a batch that stops after the first of its updates has changed the weights."""
+    """Steps that the optimiser has made. If a batch stops after its first update, the weights have changed."""
     state: dict[str, Any] = next(iter(optimizer.state.values()), {})
     return float(state.get("step", 0))
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with float32 state. Raises ValueError if a trained weight has less precision."""
+    """AdamW with float32 state. Raises ValueError if a trained weight is not float32."""
     for parameter in parameters:
         if parameter.dtype != torch.float32:
             raise ValueError(f"trained weights must be float32, found {parameter.dtype}: small steps would round away")
@@ -32,7 +32,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> t
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Rate of a step (1-based): a linear warm-up, then constant, or linear or cosine to 0 after the last step."""
+    """Rate of a step (1-based): a linear warm-up, then constant, or linear or cosine decay to 0 after the last step."""
     if step <= config.warmup_steps:
         return config.learning_rate * step / config.warmup_steps
     done = (step - 1 - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
@@ -43,15 +43,15 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def clipped_step(
     optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate: float, max_norm: float
 ) -> float:
-    """Sum the gradients over the processes, clip them to `max_norm`, step, and clear them.
+    """Sum the gradients over the processes, clip them to `max_norm` (0: no clipping), step, and clear them.
 
     Returns the norm before clipping.
 
     Raises:
-        TrainingStoppedError: the gradient is not finite; the weights are left as they were.
+        TrainingStoppedError: the gradient is not finite; the weights are unchanged.
     """
     distributed.sum_gradients(parameters)
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm or math.inf))
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
         raise TrainingStoppedError(

@@ -1,4 +1,4 @@
-"""CPU seconds and peak memory of a run."""
+"""Compute time and peak memory of a step."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ocr_rl import distributed
 
 
 def compute_clock(on_gpu: bool) -> float:
-    """Seconds of computing up to now: differences of it count.
+    """Seconds of computing up to now; only differences are meaningful.
 
-    CPU seconds of this process and of those it has started; with a GPU, seconds of the clock.
+    CPU seconds of this process and of those it has started; with a GPU, wall-clock seconds.
     """
     if on_gpu:
         return time.monotonic()
@@ -25,14 +25,14 @@ def compute_clock(on_gpu: bool) -> float:
     for process in (me, *me.children(recursive=True)):
         try:
             used = process.cpu_times()
-        except psutil.NoSuchProcess:  # ended in between
+        except psutil.NoSuchProcess:  # it has just ended
             continue
         seconds += used.user + used.system + used.children_user + used.children_system
     return seconds
 
 
 def resources(seconds: float, on_gpu: bool) -> dict[str, float]:
-    """What a step took: CPU seconds of all processes, seconds of the clock with GPUs; the most memory of one."""
+    """What a step took: CPU seconds of all processes, or wall-clock seconds with GPUs; the largest process's memory."""
     spent = distributed.gather([(seconds, peak_memory(on_gpu))])
     times = [seconds for seconds, _ in spent]
     return {
@@ -42,7 +42,7 @@ def resources(seconds: float, on_gpu: bool) -> dict[str, float]:
 
 
 def peak_memory(on_gpu: bool) -> int:
-    """MiB that this process has held at most: of the GPU's memory, where there is one."""
+    """The most MiB that this process has held so far, of the GPU's memory if there is one."""
     if on_gpu:
         return torch.cuda.max_memory_allocated() >> 20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)

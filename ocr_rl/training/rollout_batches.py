@@ -1,4 +1,4 @@
-"""Batches of scored groups for the algorithms that learn from fresh samples, and what is logged of them."""
+"""Batches of scored groups, for the algorithms that learn from fresh samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ocr_rl.types import Page
 
 
 class Rollouts:
-    """Sampled by `engine` from the policy of the step (or one before, see `ahead`), scored by `scorer`."""
+    """Sampled by `engine` from the current policy, or with rollout.ahead from the one before; scored by `scorer`."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Rollouts:
         keep: Callable[[ScoredGroup], bool] | None = None,
         refill: int = 0,
     ) -> None:
-        """Groups that `keep` turns away are replaced, from up to `refill` further batches of pages."""
+        """Groups that `keep` rejects are replaced from up to `refill` further batches of pages."""
         rollout = recipe.rollout
         self.engine, self.scorer, self.recipe = engine, scorer, recipe
         self.keep, self.refill = keep, refill
@@ -46,16 +46,16 @@ class Rollouts:
         self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps or sys.maxsize, rollout.ahead)
 
     def start(self, drawn: int) -> None:
-        """Go on after so many batches of pages."""
+        """Continue after this many batches of pages."""
         self._pages = islice(self._pages, drawn, None)
         self.drawn = drawn
 
     def take(self, step: int) -> Batch:
-        """The batch of a step; steps are asked for in order. Refused pages are named on stderr and left out.
+        """The batch of a step, called for one step after another. Refused pages are named on stderr and left out.
 
         Raises:
             TrainingStoppedError: no page could be read.
-            EngineFailed, FloatingPointError: as the engine raises them.
+            EngineError, FloatingPointError: as the engine raises them.
         """
         began = time.monotonic()
         rolled, drawn, cost = self._schedule.take(step)
@@ -64,7 +64,7 @@ class Rollouts:
         for page, why in batch.refused if distributed.first() else ():
             tqdm.write(f"{page.id}: left out: {why}", file=sys.stderr)
         if not batch.groups:
-            raise TrainingStoppedError(f"the engine read none of the batch's {len(batch.refused)} pages")
+            raise TrainingStoppedError(f"the engine could read none of the batch's {len(batch.refused)} pages")
         return batch
 
     def sync_engine(self) -> None:
@@ -74,7 +74,7 @@ class Rollouts:
         self._schedule.close()
 
     def _sample(self, step: int) -> tuple[RolledOut, int, Cost]:
-        """The groups of a step, how many batches of pages were drawn by then, and what this step's cost."""
+        """The groups of a step, how many batches of pages have been drawn so far, and the cost of this step."""
         wanted = self.recipe.rollout.pages_per_step
         draws: list[RolledOut] = []
         kept: list[ScoredGroup] = []
@@ -87,7 +87,8 @@ class Rollouts:
             if self.keep is None or len(kept) >= wanted:
                 break
         rolled = RolledOut(
-            kept[:wanted] or next((one.groups for one in draws if one.groups), []),  # those are reported all the same
+            # rejected groups are better than none
+            kept[:wanted] or next((one.groups for one in draws if one.groups), []),
             [refused for one in draws for refused in one.refused],
             sum(one.generate_s for one in draws),
             sum(one.score_s for one in draws),

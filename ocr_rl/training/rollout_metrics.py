@@ -1,4 +1,4 @@
-"""The metrics and records of one rollout batch."""
+"""A rollout batch, its metrics, and its rows for rollouts/."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocr_verifiers import Score, pool
 
 
 class Cost(NamedTuple):
-    """What was sampled for a batch, turned away or not."""
+    """What was sampled for a batch, including rejected groups."""
 
     pages: int = 0
     completions: int = 0
@@ -30,16 +30,16 @@ class Batch(RolledOut):
     """The scored groups of a step."""
 
     wait_s: float
-    """Seconds that the trainer waited for them, those of taking weights over included."""
+    """Seconds that the trainer waited for them, the transfer of weights included."""
     sync_s: float
-    """Seconds in which the engine took weights over."""
+    """Seconds in which weights were transferred to the engine."""
     drawn: int = 0
-    """Batches of pages that were drawn since the run began."""
+    """Batches of pages drawn since the run began."""
     cost: Cost = NO_COST
 
 
 def rollout_metrics(batch: Batch, learn_s: float) -> dict[str, float | None]:
-    """What the batch looked like before the update, and where the time of the step went."""
+    """The batch before the update, and where the time of the step went."""
     scored = batch.groups
     scores = [score for group in scored for score in group.scores]
     completions = [c for group in scored for c in group.group.completions]

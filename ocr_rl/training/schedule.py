@@ -1,8 +1,8 @@
-"""When batches are sampled: in step order, by an engine that always has the right weights.
+"""When batches are sampled: in step order, by an engine that has the right weights.
 
-One step ahead, the engine samples batch t + 1 with the weights from before update t while update t is computed: it is
-never more than one update behind, and the loss corrects for that as it does for any difference between the policy
-that sampled and the one that learns (`ocr_rl.mismatch`).
+One step ahead, the engine samples batch t + 1 with the weights from before update t while update t is computed. It is
+never more than one update behind, and the loss corrects for that as for any other difference between the sampling
+policy and the trained one (`ocr_rl.objectives.off_policy`).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Batch = TypeVar("Batch")
 
 
 class Schedule(Generic[Batch]):
-    """What `sample(step)` gives, step by step; `policy` is trained between two calls of `take`."""
+    """Calls `sample(step)` step by step; `policy` is trained between two calls of `take`."""
 
     def __init__(
         self, engine: Engine, policy: Policy, sample: Callable[[int], Batch], last: int, ahead: bool = False
     ) -> None:
-        """`last` is the step after which nothing is sampled. `ahead` needs an engine with weights of its own."""
+        """Nothing is sampled after step `last`. `ahead` needs an engine with its own copy of the weights."""
         self.engine, self.policy, self.sample, self.last = engine, policy, sample, last
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead") if ahead else None
         self._pending: Future[Batch] | None = None
         self.sync_s = 0.0
-        """Seconds that the engine last took for new weights."""
+        """Seconds of the last transfer of weights."""
 
     def take(self, step: int) -> Batch:
-        """The batch of a step; steps are asked for in order. Raises what `sample` raises."""
+        """The batch of a step, called for one step after another. Raises what `sample` raises."""
         if self._thread is None:
             self.sync_engine()
             return self.sample(step)
@@ -53,6 +53,6 @@ class Schedule(Generic[Batch]):
         self.sync_s = time.monotonic() - began
 
     def close(self) -> None:
-        """Wait for what is being sampled; it is dropped."""
+        """Wait for the batch that is being sampled, and drop it."""
         if self._thread is not None:
             self._thread.shutdown()

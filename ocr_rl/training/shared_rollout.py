@@ -1,4 +1,4 @@
-"""One engine that samples for several processes."""
+"""Rollouts shared by several processes: each samples its share of the pages, all get the whole batch."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ the lower 32 bits."""
 def roll_out(
     scorer: GroupScorer, engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int, permute: bool = False
 ) -> RolledOut:
-    """`GroupScorer.roll_out`, of which each process does its share; all hold the whole. `permute` is seeded too.
+    """`GroupScorer.roll_out`, divided over the processes. `permute` is seeded too.
 
-    What is drawn depends on how many processes there are.
+    What is sampled depends on the number of processes.
     """
     seed += distributed.rank() * SEEDS_APART
     own = distributed.mine(pages)
@@ -45,7 +45,7 @@ def roll_out(
 
 
 class _PortableGroup(NamedTuple):
-    """A scored group without its page, which the other processes have."""
+    """A scored group without its page, which every process has already."""
 
     completions: Sequence[Completion]
     scores: Sequence[Score]

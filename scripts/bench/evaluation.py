@@ -1,8 +1,8 @@
-"""How long and how much memory `ocr-rl eval --predictions` takes, and whether its CER and WER are jiwer's.
+"""Measures time and memory of `ocr-rl eval --predictions`, and compares its CER and WER with jiwer's.
 
     python scripts/bench/evaluation.py --pages 1000 --words 3000
 
-Pages of random words; of each transcription one character in twenty is wrong. Times are CPU seconds of the command.
+Pages of random words; one character in twenty of each transcription is wrong. Times are CPU seconds of the command.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import jiwer
 
 
 def write_pages(folder: Path, pages: int, words: int) -> tuple[list[str], list[str]]:
-    """metadata.jsonl and predictions.jsonl; the references and the predicted texts."""
+    """Writes metadata.jsonl and predictions.jsonl; returns the references and the predicted texts."""
     numbers = random.Random(0)
     letters = "etaoinshrdlucmfwypvbgk"
     references, texts = [], []

@@ -1,10 +1,10 @@
-"""Times math tests without a browser beside olmOCR's stored figures with one: milliseconds per test and page.
+"""Times math tests without a browser against olmOCR's stored times with one: milliseconds per test and page.
 
     python scripts/bench/math_checks.py --oracle DIR
 
-DIR holds `math_workload.json` (pages with their tests and completions), `math_verdicts.json` and `math_timing.json`
-(what olmOCR said, and how long it took in its browser, on a machine like this one but not in the same run). Cold:
-every cache is emptied before each comparison. Warm: formulas are rendered, nothing has been compared.
+DIR has `math_workload.json` (pages with their tests and completions), `math_verdicts.json` and `math_timing.json`
+(olmOCR's verdicts, and its times in the browser, measured on a similar machine but not in the same run). Cold: every
+cache is emptied before each comparison. Warm: formulas are rendered, but nothing has been compared.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
         for name in ("workload", "verdicts", "timing")
     )
     cold_peer, warm_peer = timing["cold_serial_ms_per_comparison"]["mean"], timing["warm_compare_ms"]["mean"]
-    katex.render("x")  # the engine's start is paid once
+    katex.render("x")  # start the engine before timing
 
     print("| mode | pairs | cold, mean (median) | olmOCR | ratio | warm, mean (median) | olmOCR | ratio | as stored |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def pairs_of(pages: Any, stored: Any, compat: Compat | None) -> Iterator[tuple[UnitTest, str, bool]]:
-    """(test, completion, olmOCR's verdict), without the references that strict mode refuses to load."""
+    """(test, completion, olmOCR's verdict), without references that strict mode rejects."""
     for page in pages["pages"]:
         for i, record in enumerate(page["tests"]):
             try:
@@ -75,13 +75,13 @@ def forget_comparisons() -> None:
 
 
 def forget_all() -> None:
-    katex._renders.clear()
+    katex.forget_renders()
     for cached in ALL:
         cached.cache_clear()
 
 
 def timed(test: UnitTest, text: str, compat: Compat | None, forget: Callable[[], None]) -> float:
-    """Milliseconds of one test on one page, formulas found included, after what `forget` forgets."""
+    """Milliseconds of one test on one page, including finding formulas, after emptying caches with `forget`."""
     forget()
     start = time.perf_counter()
     run_test(test, PreparedPage(text), compat)

@@ -1,9 +1,9 @@
-"""How much faster several processes score a batch than one: 32 pages x G=28 by default.
+"""Measures how much faster several processes score a batch than one: 32 pages x G=28 by default.
 
     python scripts/bench/parallel_scoring.py --processes 2
 
-Pages of 600 words and a table, with 15 unit tests each, and completions with up to 10 % wrong letters, all from a
-seed. Wall time, best of the repeats, of a pool that is warm, as a trainer's is; the scores have to be the same.
+Pages of 600 words and a table, with 15 unit tests each, and completions with up to 10 % wrong letters, from a fixed
+seed. Wall time, best of the repeats, with a warm pool, as in training; the scores must be the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     print(f"{options.pages} pages x G={options.group_size} on {os.cpu_count()} cores")
     print(f"this process        {alone:7.2f} s  {1000 * alone / sum(len(g.completions) for g in groups):.2f} ms each")
     with ScoringPool(rubric, options.processes, timeout=60) as pool:
-        list(pool.score_groups(groups[: options.processes]))  # they start
+        list(pool.score_groups(groups[: options.processes]))  # starts the processes
         together, found = best(lambda: list(pool.score_groups(groups)), options.repeats)
     same = "the same scores" if found == expected else "DIFFERENT scores"
     print(f"{options.processes} processes         {together:7.2f} s  {alone / together:.2f}x, {same}")
@@ -75,7 +75,7 @@ def misread(random: Random, text: str, rate: float) -> str:
 
 
 def best(run: Callable[[], Scored], repeats: int) -> tuple[float, Scored]:
-    """The shortest wall time, and what came out."""
+    """The shortest wall time, and the result."""
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()

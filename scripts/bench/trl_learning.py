@@ -1,10 +1,10 @@
-"""What TRL's GRPOTrainer and ours learn from the same number of completions: CER of held-out pages along the way.
+"""TRL's GRPOTrainer and ours on the same number of completions: CER of held-out pages during training.
 
     python scripts/bench/trl_learning.py --steps 60 --seeds 0 1 2
 
 Both start from the embedded policy and train on the same rendered pages of the default collection, in the same order,
-with the default recipe's reward, rate and sampling; each samples completions of its own. TRL encodes a whole batch of
-pages in one attention matrix, so the default is 4 pages x 8 completions a step. Greedy transcriptions, scored alike.
+with the default recipe's reward, rate and sampling; each samples its own completions. TRL encodes a whole batch of
+pages in one attention matrix, so the default is 4 pages x 8 completions per step. Greedy transcriptions, scored alike.
 The interval at the end is of the pooled CER over all seeds, from resampled held-out pages.
 """
 
@@ -28,15 +28,15 @@ from trl_trainer import make_trl_trainer
 from ocr_rl.algorithms.grpo import GrpoTrainer
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.config.schema import Recipe
+from ocr_rl.evaluation.completions import transcribe_pages
 from ocr_rl.evaluation.results import score_pages
-from ocr_rl.evaluation.transcribe import transcribe
 from ocr_rl.pipeline.job import Job, prepare
 from ocr_rl.pipeline.pages import collect_pages
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.batching import epochs
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_rl.types import Page
 
 
@@ -107,7 +107,7 @@ def points(options: argparse.Namespace) -> list[int]:
 
 
 def point(job: Job) -> Point:
-    completions = transcribe(job.engine, job.held_out, job.recipe.rollout.max_tokens)
+    completions = transcribe_pages(job.engine, job.held_out, job.recipe.rollout.max_tokens)
     counts = [result.score.char_edits for result in score_pages(job.held_out, completions, job.reward_function)]
     return Point(np.array([c.distance for c in counts if c]), np.array([c.reference_length for c in counts if c]))
 
@@ -122,8 +122,8 @@ def train_ours(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
         return {}
 
     run = RunFolder.create(folder, to_toml(recipe))
-    method = GrpoTrainer(job.policy, job.engine, job.train, GroupScorer(job.reward_function, processes=0), recipe)
-    run_steps(method, job.policy, job.train, recipe, run, evaluate)
+    trainer = GrpoTrainer(job.policy, job.engine, job.train, GroupScorer(job.reward_function, processes=0), recipe)
+    TrainingLoop(trainer, job.policy, job.train, recipe, run, evaluate).run()
     if recipe.train.steps not in curve:
         curve[recipe.train.steps] = point(job)
     return curve
@@ -151,7 +151,7 @@ def train_trl(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
 
 
 def verdict(theirs: Sequence[Curve], ours: Sequence[Curve], steps: int, resamples: int = 2000) -> str:
-    """What both gained in CER by the last step, and the difference with its 95 % interval, paired by page."""
+    """Both gains in CER at the last step, and their difference with its 95 % interval, paired by page."""
     edits = {
         name: np.sum([curve[at].edits for curve in curves], axis=0)
         for name, curves, at in (("before", theirs, 0), ("theirs", theirs, steps), ("ours", ours, steps))

@@ -1,16 +1,16 @@
-"""One GRPO step beside TRL's GRPOTrainer: CPU seconds and peak memory for the same work.
+"""One GRPO step compared with TRL's GRPOTrainer: CPU seconds and peak memory for the same work.
 
     python scripts/bench/trl_step.py --group-sizes 8 16 --lengths 32 512
 
 Same policy (the embedded one), rendered pages, reward, loss, optimiser and number of sampled tokens; float32, no
 gradient checkpointing, no KL, one optimiser step per batch, one thread. Completions have a forced length: the end
 token is not sampled. Completions of up to 64 tokens belong to pages of two or three short lines, longer ones to pages
-of eleven lines. Each contender runs in a process of its own, whose CPU time per step is counted after a warm-up step.
+of eleven lines. Each contender runs in a separate process, whose CPU time per step is counted after a warm-up step.
 
-With this architecture TRL encodes all pages x G images of a batch in one attention matrix: its time grows with the
-square of their number, and the ratio says as much about that as about anything else.
+With this architecture TRL encodes all pages x G images of a batch in one attention matrix, so its time grows with the
+square of their number; much of the ratio comes from that.
 
-First both compute loss and gradient for one batch that TRL sampled; where these differ, nothing is timed.
+First both compute loss and gradient for one batch that TRL sampled. If these differ, nothing is timed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Group, Page
 
 TOLERANCE = 1e-4
-"""Of the gradient's largest entry, parameter by parameter; of 1 for the loss."""
+"""Relative to the gradient's largest entry; absolute for the loss."""
 
 MIB = 2**20
 
@@ -62,7 +62,7 @@ def main() -> int:
         for size in options.group_sizes:
             same = measure(options, "parity", size, length)
             if not max(same["loss"], same["gradient"]) <= TOLERANCE:
-                print(f"\nG={size}, {length} tokens: not the same computation, nothing timed: {same}")
+                print(f"\nG={size}, {length} tokens: loss or gradient differ, so nothing is timed: {same}")
                 return 1
             ours, theirs = measure(options, "ours", size, length), measure(options, "trl", size, length)
             for name, found in (("TRL", theirs), ("ours", ours)):
@@ -85,9 +85,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--group-sizes", type=int, nargs="+", default=[8, 16], metavar="G")
     parser.add_argument("--lengths", type=int, nargs="+", default=[32, 512], metavar="T")
     parser.add_argument("--pages", type=int, default=2, help="pages of a step")
-    parser.add_argument("--steps", type=int, default=2, help="steps that are counted")
+    parser.add_argument("--steps", type=int, default=2, help="steps to time")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=sorted(CONTENDERS), help="run this one here, print JSON")
+    parser.add_argument(
+        "--only", choices=sorted(CONTENDERS), help="run only this contender, in this process, and print JSON"
+    )
     return parser.parse_args()
 
 
@@ -104,7 +106,7 @@ def measure(options: argparse.Namespace, contender: str, size: int, length: int)
 
 
 def work(options: argparse.Namespace) -> tuple[Policy, list[Page], RewardFunction, Recipe]:
-    """What both contenders have in common."""
+    """What both contenders share."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     (size,), (length,) = options.group_sizes, options.lengths
@@ -129,7 +131,7 @@ def make_page(i: int, layout: Layout) -> Page:
 
 def run_ours(options: argparse.Namespace) -> dict[str, float]:
     policy, pages, reward_function, recipe = work(options)
-    endless = copy.copy(policy)  # the same weights; neither ends nor samples the end token
+    endless = copy.copy(policy)  # the same weights, but the end token is never sampled
     endless.end_ids, endless.suppressed_ids = [], (*policy.suppressed_ids, *policy.end_ids)
     engine, learner = TransformersEngine(endless), GrpoLearner(policy, recipe)
     sampling = Sampling(recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_tokens)
@@ -149,7 +151,7 @@ def run_ours(options: argparse.Namespace) -> dict[str, float]:
 
 
 def run_trl(options: argparse.Namespace) -> dict[str, float]:
-    """Counted from the end of a step to the end of the next; what is neither generation nor reward is learning."""
+    """Times from the end of one step to the end of the next; what is neither generation nor reward is learning."""
     import transformers
     from trl_trainer import make_trl_trainer
 
@@ -177,7 +179,7 @@ def run_trl(options: argparse.Namespace) -> dict[str, float]:
 
 
 def run_parity(options: argparse.Namespace) -> dict[str, float]:
-    """How far our loss and gradient are from TRL's on the first batch that TRL samples."""
+    """The differences of our loss and gradient from TRL's on the first batch that TRL samples."""
     from trl_trainer import as_completion, make_trl_trainer
 
     policy, pages, reward_function, recipe = work(options)
@@ -201,7 +203,7 @@ def run_parity(options: argparse.Namespace) -> dict[str, float]:
         trainer.args.max_grad_norm = 0.0
         trainer.train()
     (inputs, loss), size = seen[0], recipe.rollout.group_size
-    # TRL shuffles rows between sampling and loss: whose page a row is, its image tokens do not tell, but its pixels do
+    # TRL shuffles rows between sampling and loss; the pixels of a row identify its page
     prompts = [policy.prompt(page) for page in pages]
     groups: list[list[int]] = [[] for _ in pages]
     for row in range(len(inputs["completion_ids"])):
@@ -221,7 +223,7 @@ def run_parity(options: argparse.Namespace) -> dict[str, float]:
     found = {name: p.grad for name, p in policy.model.named_parameters()}
     largest = max(grad.abs().max().item() for grad in expected.values())
     if largest == 0:
-        raise SystemExit("all completions of a page earned the same: there is no gradient to compare, ask for more")
+        raise SystemExit("all completions of a page have the same reward, so there is no gradient to compare; use more")
     return {
         "loss": abs(learner.sums[0].item() - loss),
         "gradient": max((found[name] - grad).abs().max().item() for name, grad in expected.items()) / largest,
@@ -230,7 +232,7 @@ def run_parity(options: argparse.Namespace) -> dict[str, float]:
 
 
 def nearest(pixels: torch.Tensor, pages: Sequence[torch.Tensor]) -> int:
-    """Which page these pixels, padded to the batch, are."""
+    """The index of the page with these pixels, which are padded to the batch."""
     return min(
         range(len(pages)),
         key=lambda i: (

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer set up to do the work of a recipe of ours: same model, pages, rewards, loss and optimiser."""
+"""TRL's GRPOTrainer configured like one of our recipes: same model, pages, rewards, loss and optimiser."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def make_trl_trainer(
 ) -> trl.GRPOTrainer:
     """A trainer of `policy.model`, in float32 on the CPU, that decodes and scores one rollout batch per step.
 
-    Rows are the pages in order, `pages_per_step` at a time. The loss is that of our default recipe: clipped per-token
-    ratio, mean over all completion tokens, no KL.
+    Rows are the pages in order, `pages_per_step` at a time. The loss is our default recipe's: clipped per-token ratio,
+    mean over all completion tokens, no KL.
     """
     rollout, grpo, train = recipe.rollout, recipe.grpo, recipe.train
     by_id = {page.id: page for page in pages}
@@ -83,7 +83,7 @@ def make_trl_trainer(
 
 
 def without_padding(apply_chat_template: Callable[..., Any]) -> Callable[..., Any]:
-    """What TRL needs of pages that differ in size: LightOnOCR's processor would refuse to make tensors of them."""
+    """Needed for pages of different sizes, which LightOnOCR's processor cannot turn into tensors without padding."""
 
     def wrapped(*args: Any, tokenize: bool = False, **kwargs: Any) -> Any:
         if not tokenize:
@@ -97,6 +97,6 @@ def without_padding(apply_chat_template: Callable[..., Any]) -> Callable[..., An
 
 
 def as_completion(policy: Policy, ids: Sequence[int]) -> Completion:
-    """TRL's token ids as a completion of ours."""
+    """TRL's token ids as our Completion."""
     ended = bool(ids) and ids[-1] in policy.end_ids
     return Completion(list(ids), policy.text(ids), "end" if ended else "length", [math.nan] * len(ids))

@@ -1,9 +1,9 @@
-"""Races olmOCR-bench's checks, and jiwer's CER, against ours: CPU seconds of one core, best of three, in one run.
+"""Compares the speed of olmOCR-bench's checks and jiwer's CER with ours: CPU seconds of one core, best of three.
 
     python scripts/bench/verifiers.py --oracle DIR
 
-DIR holds `workload_NAME.json` (pages with their tests and completions) and `verdicts_olmocr_NAME.json` (what olmOCR
-said). The peer is installed into an environment of its own, kept in the folder `--env`.
+DIR has `workload_NAME.json` (pages with their tests and completions) and `verdicts_olmocr_NAME.json` (olmOCR's
+verdicts). olmOCR is installed into a separate environment, kept in the folder `--env`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from ocr_verifiers.unit_tests.olmocr.registry import CHECKS as OLMOCR_CHECKS
 Result = TypeVar("Result")
 PEER = "olmocr==0.4.27"
 PEER_NEEDS = "beautifulsoup4 fuzzysearch==0.8.1 numpy playwright rapidfuzz tqdm".split()
-"""What its bench tests import; its other dependencies are for its models."""
-RACE_IN_PEER = """
+"""The imports of its bench tests; its other dependencies are for its models."""
+TIME_IN_PEER = """
 import json, sys, time
 from olmocr.bench.tests import load_single_test
 pages = json.load(open(sys.argv[1]))["pages"]
@@ -52,8 +52,8 @@ def main() -> None:
     parser.add_argument("--oracle", type=Path, default=Path(__file__).resolve().parents[3] / "shared/oracle/olmocr")
     parser.add_argument("--env", type=Path, default=Path(tempfile.gettempdir()) / "ocr-rl-bench" / PEER)
     parser.add_argument("--workloads", nargs="*", default=["heavy", "table"])
-    parser.add_argument("--rounds", type=int, default=3, help="the best of so many counts")
-    parser.add_argument("--pages", type=int, default=1000, help="of the CER race against jiwer; 0 leaves it out")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is timed; the best counts")
+    parser.add_argument("--pages", type=int, default=1000, help="for CER against jiwer; 0 skips it")
     parser.add_argument("--words", type=int, default=3000, help="per page")
     parser.add_argument("--completions", type=int, default=8, help="per page")
     args = parser.parse_args()
@@ -65,13 +65,13 @@ def main() -> None:
         if not workload.is_file():
             print(f"{name}: skipped, {workload} does not exist; give its folder with --oracle", file=sys.stderr)
             continue
-        race_checks(name, args.oracle, peer_python(args.env), args.rounds)
+        compare_checks(name, args.oracle, peer_python(args.env), args.rounds)
     if args.pages:
-        race_cer(args.pages, args.words, args.completions, args.rounds)
+        compare_cer(args.pages, args.words, args.completions, args.rounds)
 
 
 def peer_python(folder: Path) -> Path:
-    """The interpreter of the peer's environment, which is made at first."""
+    """The interpreter of olmOCR's environment, which is created first if needed."""
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     installed = folder / "installed"
     if not installed.is_file():
@@ -82,15 +82,15 @@ def peer_python(folder: Path) -> Path:
     return python
 
 
-def race_checks(name: str, oracle: Path, python: Path, rounds: int) -> None:
-    """One row: the peer and both modes on the tests that both modes have a check for."""
+def compare_checks(name: str, oracle: Path, python: Path, rounds: int) -> None:
+    """One row: olmOCR and both of our modes, for workloads whose tests have a check in both modes."""
     pages = json.loads((oracle / f"workload_{name}.json").read_text(encoding="utf-8"))["pages"]
     stored = json.loads((oracle / f"verdicts_olmocr_{name}.json").read_text(encoding="utf-8"))["verdicts"]
     kinds = {test["type"] for page in pages for test in page["tests"]}
     if missing := kinds - (set(CHECKS) & set(OLMOCR_CHECKS)):
         print(f"{name}: skipped, no check for {', '.join(sorted(missing))}", file=sys.stderr)
         return
-    command = [python, "-c", RACE_IN_PEER, oracle / f"workload_{name}.json", str(rounds)]
+    command = [python, "-c", TIME_IN_PEER, oracle / f"workload_{name}.json", str(rounds)]
     peer = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     def ours(compat: str | None) -> dict[str, list[list[bool]]]:
@@ -117,8 +117,8 @@ def race_checks(name: str, oracle: Path, python: Path, rounds: int) -> None:
     )
 
 
-def race_cer(pages: int, words: int, completions: int, rounds: int) -> None:
-    """The character error rate of random pages, 5 % of their characters replaced, by jiwer and by us."""
+def compare_cer(pages: int, words: int, completions: int, rounds: int) -> None:
+    """CER of random pages with 5 % of their characters replaced, by jiwer and by us."""
     import jiwer
 
     rng = random.Random(0)
@@ -143,7 +143,7 @@ def race_cer(pages: int, words: int, completions: int, rounds: int) -> None:
 
 
 def best_of(rounds: int, work: Callable[[], Result]) -> tuple[float, Result]:
-    """The least CPU seconds that the work took, and what it gave."""
+    """The fewest CPU seconds that the work took, and its result."""
     best = float("inf")
     for _ in range(rounds):
         start = time.process_time()

@@ -1,9 +1,9 @@
-"""How fast vLLM and the transformers engine sample groups: the same policy, pages, G and limits, in one run.
+"""Throughput of vLLM and the transformers engine: the same policy, pages, G and limits, in one run.
 
     OMP_NUM_THREADS=2 python scripts/bench/vllm_throughput.py --pages 16 --group-size 16
 
-Pages are rendered, the policy is the embedded one unless --model names another. Each engine samples once to warm up and
-then --repeats times in turn; the best time counts. CPU seconds are those of the same call, worker process included.
+Pages are rendered; the policy is the embedded one unless --model names another. Each engine samples once to warm up and
+then --repeats times, alternating; the best time counts. CPU seconds are those of the same call, worker included.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.rollouts.vllm.engine import VllmEngine
+from ocr_rl.rollouts.vllm.options import VllmOptions
 from ocr_rl.types import Page
 
 
@@ -52,9 +53,9 @@ def main() -> None:
         render_collection(folder, options.pages, seed=0, layouts=[Layout()], style=STYLES["carbon"])
         pages = load_pages(folder)
         began = time.monotonic()
-        vllm = VllmEngine(policy, rows=options.rows)
+        vllm = VllmEngine(policy, VllmOptions(rows=options.rows))
         print(f"vLLM started in {time.monotonic() - began:.1f} s")
-        worker = psutil.Process(vllm._workers[0].process.pid)
+        worker = psutil.Process(vllm._supervisor.worker.process.pid)
         engines: dict[str, Engine] = {"transformers": TransformersEngine(policy, options.rows), "vllm": vllm}
         runs: dict[str, list[Run]] = {engine: [] for engine in engines}
         for repeat in range(1 + options.repeats):
@@ -89,13 +90,13 @@ def measure(engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int
 
 
 def cpu_seconds(worker: psutil.Process) -> float:
-    """Of this process and the worker, which does next to nothing while the other engine samples."""
+    """Of this process and the worker, which is nearly idle while the other engine samples."""
     own, theirs = resource.getrusage(resource.RUSAGE_SELF), worker.cpu_times()
     return own.ru_utime + own.ru_stime + theirs.user + theirs.system
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that the process has held."""
+    """The peak memory of the process."""
     (line,) = (x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 

@@ -1,7 +1,8 @@
-"""The PPO update on real, tiny policies, against the plain model and textbook formulas; then whole training runs."""
+"""The PPO update on tiny policies, compared with the plain model and textbook formulas; short training runs."""
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -22,7 +23,9 @@ from helpers.tiny_models import (
 )
 from ocr_rl.algorithms import ppo as ppo_module
 from ocr_rl.algorithms.ppo import PpoLearner, PpoTrainer, flatten_masked
+from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig, Recipe
+from ocr_rl.config.unused import without_effect
 from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
@@ -31,7 +34,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_rl.types import Group
 from ocr_verifiers import Rubric
 
@@ -39,7 +42,7 @@ REWARDS = [[1.0, 0.2, 0.5, 0.0], [0.3, 0.9, 0.1, 0.4]]
 
 
 def ppo_recipe(**changes):
-    """Neither whitening nor a clip of values, unless asked for."""
+    """Without whitening and value clip, unless `changes` set them."""
     return make_recipe(**{"ppo_whiten": False, "ppo_value_clip": 0.0, "ppo_inner_epochs": 1} | changes)
 
 
@@ -60,7 +63,7 @@ def noise(parameters, size, seed):
 
 
 def moved(policy, recipe):
-    """A learner whose policy has left its start and whose critic says something."""
+    """A learner whose policy is no longer the initial one and whose critic is not zero."""
     learner = PpoLearner(policy, recipe)
     noise(policy.model.parameters(), 0.02, seed=1)
     noise(learner.state.trained().values(), 0.1, seed=2)
@@ -68,7 +71,7 @@ def moved(policy, recipe):
 
 
 def taken(learner):
-    """The gradients of policy and critic, and a clean slate."""
+    """The gradients of policy and critic, which are cleared."""
     own = {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in learner.state.trained().items()
     }
@@ -86,7 +89,7 @@ def gradient(learner, scored=None):
 
 
 def plainly(learner, page, one):
-    """Log probabilities and values (T,) of one completion from one full forward, and the reference's."""
+    """Log probabilities and values (T,) of one completion from one full forward pass, and the reference's."""
     recipe, policy = learner.recipe, learner.policy
     ids, mask = pad_rows([list(one.token_ids)], PAD)
     temperature, prompt = recipe.rollout.temperature, policy.prompt(page)
@@ -108,8 +111,24 @@ def estimates(kind, logprobs, ref):
     return {"k1": -d, "k2": d**2 / 2, "k3": d.exp() - 1 - d}[kind]
 
 
+def plain_advantages(ppo, rewards, values):
+    """(T,) by GAE, or the rewards of n tokens and the value after them, less the value now."""
+    steps, gamma = len(rewards), ppo.gamma
+    if ppo.estimator == "gae":
+        after = torch.cat([values[1:], torch.zeros(1)])
+        deltas = rewards + gamma * after - values
+        sums = [sum((gamma * ppo.lam) ** k * deltas[t + k] for k in range(steps - t)) for t in range(steps)]
+        return torch.stack(sums)
+    n = {"n_step": ppo.n_step, "td": 1, "monte_carlo": steps}[ppo.estimator]
+    returns = []
+    for t in range(steps):
+        earned = sum(gamma**k * rewards[t + k] for k in range(min(n, steps - t)))
+        returns.append(earned + (gamma**n * values[t + n] if t + n < steps else 0.0))
+    return torch.stack(returns) - values
+
+
 def plain_experience(learner, scored):
-    """(log pi, V, A, R, log ref) of every completion, token by token as the papers have it."""
+    """(log pi, V, A, R, log ref) of every completion, token by token as in the papers."""
     ppo, found = learner.recipe.ppo, []
     for scored_group in scored:
         for one, reward in zip(scored_group.group.completions, scored_group.rewards, strict=True):
@@ -121,11 +140,7 @@ def plain_experience(learner, scored):
             if ppo.beta and ppo.kl_in == "reward":
                 rewards -= ppo.beta * estimates(ppo.kl, logprobs, ref)
             rewards[-1] += reward - (0.0 if one.finished else ppo.missing_end_penalty)
-            after = torch.cat([values[1:], torch.zeros(1)])
-            deltas = rewards + ppo.gamma * after - values
-            advantages = torch.stack(
-                [sum((ppo.gamma * ppo.lam) ** k * deltas[t + k] for k in range(steps - t)) for t in range(steps)]
-            )
+            advantages = plain_advantages(ppo, rewards, values)
             found.append([logprobs, values, advantages, advantages + values, ref])
     if ppo.whiten:
         every = torch.cat([row[2] for row in found])
@@ -163,11 +178,22 @@ def plain_gradient(learner, scored, experience):
         {"ppo_whiten": True, "ppo_value_clip": 0.05, "ppo_critic_width": 6, "rollout_temperature": 0.7},
         {"ppo_beta": 0.3, "ppo_kl_in": "loss", "ppo_kl": "k3", "ppo_critic": "detached", "ppo_whiten": True},
         {"ppo_beta": 0.3, "ppo_kl": "k2", "ppo_critic": "separate", "ppo_value_clip": 0.05},
+        {"ppo_estimator": "n_step", "ppo_n_step": 2, "ppo_beta": 0.3, "ppo_gamma": 0.9},
+        {"ppo_estimator": "td", "ppo_critic": "separate", "ppo_gamma": 0.9},
+        {"ppo_estimator": "monte_carlo", "ppo_beta": 0.3, "ppo_whiten": True},
     ],
-    ids=["kl in the reward", "whitened and clipped", "kl in the loss, detached", "separate"],
+    ids=[
+        "kl in the reward",
+        "whitened and clipped",
+        "kl in the loss, detached",
+        "separate",
+        "two steps",
+        "td, separate",
+        "monte carlo",
+    ],
 )
 def test_the_gradient_of_a_later_update_is_that_of_the_textbook_one_completion_at_a_time(policy, options):
-    """The policy has moved between the first look and the update, so that ratios and values are clipped."""
+    """The policy has changed between the experience and the update, so that ratios and values are clipped."""
     learner = moved(policy, ppo_recipe(**{"ppo_value_coefficient": 0.5, "ppo_clip": 0.1} | options))
     scored = scored_groups()
     expected, experience = plain_experience(learner, scored), learner.experience(scored)
@@ -184,8 +210,19 @@ def test_the_gradient_of_a_later_update_is_that_of_the_textbook_one_completion_a
     assert any(g.any() for name, g in plain.items() if name.startswith("critic"))
 
 
-def test_the_first_look_is_that_of_the_textbook(policy):
-    learner = moved(policy, ppo_recipe(ppo_beta=0.3, ppo_gamma=0.9, ppo_lam=0.8, ppo_missing_end_penalty=0.7))
+@pytest.mark.parametrize(("estimator", "n"), [("gae", 0), ("n_step", 3), ("td", 0), ("monte_carlo", 0)])
+def test_what_is_computed_before_the_first_update_is_that_of_the_textbook(policy, estimator, n):
+    learner = moved(
+        policy,
+        ppo_recipe(
+            ppo_estimator=estimator,
+            ppo_n_step=n,
+            ppo_beta=0.3,
+            ppo_gamma=0.9,
+            ppo_lam=0.8,
+            ppo_missing_end_penalty=0.7,
+        ),
+    )
     scored = scored_groups()
     expected, experience = plain_experience(learner, scored), learner.experience(scored)
     for place_, task in enumerate(experience):
@@ -197,8 +234,8 @@ def test_the_first_look_is_that_of_the_textbook(policy):
                     torch.testing.assert_close(tensor[i][mine], plain, atol=1e-5, rtol=1e-5)
 
 
-def test_the_critic_s_loss_reaches_the_trunk_only_where_they_share_it(policy):
-    """With rewards all 0 and V = 0 there is nothing to learn but what a bias of 1 is wrong by."""
+def test_the_critic_s_loss_reaches_the_trunk_only_if_they_share_it(policy):
+    """With all rewards 0, the only error is the critic's bias of 1."""
     scored = scored_groups([[0.0] * 4] * 2)
     for kind, reaches in (("shared", True), ("detached", False), ("separate", False)):
         learner = PpoLearner(policy, ppo_recipe(ppo_critic=kind, ppo_lam=0.0))
@@ -234,8 +271,28 @@ def advantages_of(learner, text, reward, finished=True):
     ],
 )
 def test_gamma_and_lambda_have_their_limits(policy, gamma, lam, advantages):
-    """Three characters and the end token, reward 0.8, a critic that says 0.25 everywhere; returns are A + V."""
+    """Three characters and the end token, reward 0.8, a critic that is 0.25 everywhere; returns are A + V."""
     learner = PpoLearner(policy, ppo_recipe(ppo_gamma=gamma, ppo_lam=lam))
+    with torch.no_grad():
+        learner.critic.head.output.bias.fill_(0.25)
+    found, returns = advantages_of(learner, "abc", 0.8)
+    torch.testing.assert_close(found, torch.tensor(advantages))
+    torch.testing.assert_close(returns, torch.tensor(advantages) + 0.25)
+
+
+@pytest.mark.parametrize(
+    ("options", "advantages"),
+    [
+        ({"ppo_estimator": "td"}, [-0.125, -0.125, -0.125, 0.55]),
+        ({"ppo_estimator": "n_step", "ppo_n_step": 2}, [0.0625 - 0.25, 0.0625 - 0.25, 0.4 - 0.25, 0.55]),
+        ({"ppo_estimator": "n_step", "ppo_n_step": 9}, [0.1 - 0.25, 0.2 - 0.25, 0.4 - 0.25, 0.55]),
+        ({"ppo_estimator": "monte_carlo"}, [0.1 - 0.25, 0.2 - 0.25, 0.4 - 0.25, 0.55]),
+    ],
+    ids=["td", "two steps", "nine steps", "monte carlo"],
+)
+def test_the_other_estimators_count_the_rewards_of_one_n_or_all_tokens(policy, options, advantages):
+    """The same completion and critic, gamma 1/2; lambda does not matter."""
+    learner = PpoLearner(policy, ppo_recipe(ppo_gamma=0.5, ppo_lam=0.3, **options))
     with torch.no_grad():
         learner.critic.head.output.bias.fill_(0.25)
     found, returns = advantages_of(learner, "abc", 0.8)
@@ -278,7 +335,7 @@ def test_whitened_advantages_have_mean_zero_and_variance_one_over_the_batch(poli
     assert not any(batch.advantages[~batch.mask].any() for task in experience for batch in task.batches)
 
 
-# Nothing that the split decides.
+# How a batch is divided does not matter.
 
 
 def test_micro_batches_pads_and_the_order_of_rows_do_not_matter(policy):
@@ -306,7 +363,7 @@ def test_gradient_checkpointing_does_not_change_the_step(critic):
 
 
 def test_updates_per_batch_are_optimiser_steps_on_part_of_the_pages(policy, monkeypatch):
-    """Were the weights left alone, each of two updates has the gradient of one page with its own denominator."""
+    """If the weights do not change, each of two updates has the gradient of one page with its own denominator."""
     scored, seen = scored_groups(), []
     learner = moved(policy, ppo_recipe(ppo_updates_per_batch=2, ppo_inner_epochs=2))
     with monkeypatch.context() as patch:
@@ -317,8 +374,8 @@ def test_updates_per_batch_are_optimiser_steps_on_part_of_the_pages(policy, monk
         assert_all_close(found, expected, 1e-6)
 
 
-def test_what_the_first_look_found_stays_through_all_epochs(policy):
-    """Two epochs are two single updates on one experience, and not on two."""
+def test_the_experience_is_the_same_in_all_passes(policy):
+    """Two passes are two single updates on one experience, and not on two."""
     recipe = ppo_recipe(ppo_inner_epochs=2, ppo_value_clip=0.2)
     start, ends = weights(policy), []
     for epochs, looks in ((2, 1), (1, 1), (1, 2)):
@@ -341,8 +398,8 @@ def test_importance_weights_compare_the_engine_with_the_policy_before_the_first_
     for one in scored:
         ids, mask = pad_rows([list(c.token_ids) for c in one.group.completions], PAD)
         with torch.no_grad():
-            told = policy.score(policy.read(policy.prompt(one.group.page)), ids, mask, 1.0).logprobs - math.log(1.5)
-        rows = zip(one.group.completions, told, strict=True)
+            sampling = policy.score(policy.read(policy.prompt(one.group.page)), ids, mask, 1.0).logprobs - math.log(1.5)
+        rows = zip(one.group.completions, sampling, strict=True)
         completions = [replace(c, sampling_logprobs=row[: len(c.token_ids)].tolist()) for c, row in rows]
         elsewhere.append(replace(one, group=Group(one.group.page, completions)))
     plain = gradient(learner, scored)
@@ -355,7 +412,7 @@ def test_importance_weights_compare_the_engine_with_the_policy_before_the_first_
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_the_kl_to_the_starting_policy_starts_at_zero_and_grows(saved, lora):
+def test_the_kl_to_the_initial_policy_starts_at_zero_and_grows(saved, lora):
     torch.manual_seed(0)
     policy = Policy.load(ModelConfig(path=str(saved), lora_rank=4 * lora))
     learner = PpoLearner(policy, ppo_recipe(ppo_beta=0.01, ppo_kl="k3"))
@@ -391,9 +448,9 @@ def test_a_large_beta_keeps_the_policy_near_its_start():
 
 @pytest.mark.parametrize(("kind", "rate"), [("detached", 3e-2), ("separate", 5e-3)])
 def test_the_critic_learns_the_returns_of_a_fixed_policy(kind, rate):
-    """What can be known before a token is the mean reward of the completions that begin so: V comes to that.
+    """The expected return before a token is the mean reward of the completions with this prefix: V approaches it.
 
-    The policy's own rate is next to nothing; the critic's is millions of times that.
+    The policy's rate is nearly 0; the critic's is millions of times that.
     """
     options = {"ppo_critic": kind, "ppo_critic_rate": rate / 1e-9, "ppo_critic_width": 16, "ppo_inner_epochs": 20}
     recipe = ppo_recipe(ppo_lam=1.0, **options)
@@ -414,7 +471,7 @@ def test_the_critic_learns_the_returns_of_a_fixed_policy(kind, rate):
 
 @pytest.mark.parametrize("kind", ["shared", "separate"])
 def test_a_critic_that_learns_alone_leaves_the_policy_bit_for_bit(policy, kind):
-    """Its own gradient is the one that it has beside the policy."""
+    """The critic's gradient is the same as in a joint update."""
     learner = moved(policy, ppo_recipe(ppo_critic=kind, ppo_beta=0.1, train_weight_decay=0.1))
     experience, before = learner.experience(scored_groups()), weights(policy)
     learner.accumulate(experience)
@@ -451,7 +508,7 @@ def run_training(tmp_path, policy=None, **changes):
     trainer = PpoTrainer(
         policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
     )
-    run_steps(trainer, policy, pages, recipe, run, dict)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, policy
 
 
@@ -483,8 +540,8 @@ def test_a_group_may_be_a_single_completion(tmp_path):
     assert all(math.isfinite(json.loads(line)["advantage"]) for line in lines)
 
 
-def test_the_rows_of_a_rollout_tell_each_completion_s_mean_advantage(tmp_path):
-    """Without a critic's guess and at lambda 1 that is its reward."""
+def test_the_rows_of_a_rollout_have_each_completion_s_mean_advantage(tmp_path):
+    """With V = 0 and lambda = 1 that is its reward."""
     _, run, _ = run_training(tmp_path, train_steps=1, ppo_whiten=False, ppo_lam=1.0, train_micro_batch_tokens=9)
     for line in (run.path / "rollouts" / "step_000001.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -500,7 +557,7 @@ def test_the_rows_of_a_rollout_tell_each_completion_s_mean_advantage(tmp_path):
     ids=["adaptive kl", "separate critic with lora, groups of one"],
 )
 def test_a_run_killed_and_resumed_equals_one_that_was_not(place, settings):
-    """Killed in the fourth of five steps, with a checkpoint of the second; critic, optimiser, coefficient come back."""
+    """Killed in the fourth of five steps, with a checkpoint of the second; all state is restored."""
     options = {"algorithm": "ppo", "train.steps": 5} | settings
     options = [f"--set={key}={json.dumps(value)}" for key, value in options.items()]
     whole, run = place / "whole", place / "run"
@@ -517,9 +574,9 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(place, settings):
     assert len({row["kl_coefficient"] for row in rows}) == (5 if "ppo.beta" in settings else 1)
 
 
-def test_a_dry_run_trains_nothing_and_says_what_a_step_takes(place):
-    told = done(train(place / "dry", "--set=algorithm=ppo", "--set=rollout.group_size=1", "--dry-run"))
-    assert "minutes at most" in told.output
+def test_a_dry_run_trains_nothing_and_reports_what_a_run_takes(place):
+    finished = done(train(place / "dry", "--set=algorithm=ppo", "--set=rollout.group_size=1", "--dry-run"))
+    assert "minutes at most" in finished.output
     assert not (place / "dry").exists()
 
 
@@ -527,23 +584,54 @@ def test_a_dry_run_trains_nothing_and_says_what_a_step_takes(place):
     ("changes", "message"),
     [
         ({"ppo_kl_target": 6.0}, r"ppo\.beta is 0\.0; write above 0: ppo\.kl_target multiplies it"),
-        ({"ppo_beta": 0.1, "ppo_kl_in": "loss"}, r"ppo\.kl is k1; write k2 or k3"),
-        ({"ppo_clip": 0.0}, r"ppo\.clip is 0\.0; write a share"),
-        ({"ppo_lam": 1.5}, r"ppo\.lam is 1\.5; write a factor from 0 to 1"),
+        ({"ppo_beta": 0.1, "ppo_kl_in": "loss"}, r"ppo\.kl is 'k1'; write k2 or k3"),
+        ({"ppo_n_step": 4}, r"ppo\.n_step is 4; write 0, or ppo\.estimator = n_step: gae does not use it"),
+        (
+            {"ppo_estimator": "td", "ppo_n_step": 4},
+            r"ppo\.n_step is 4; write 0, or ppo\.estimator = n_step: td does not use it",
+        ),
+        ({"ppo_estimator": "n_step"}, r"ppo\.n_step is 0; write at least 1, for ppo\.estimator = n_step"),
         ({"ppo_updates_per_batch": 3}, r"ppo\.updates_per_batch is 3; write between 1 and rollout\.pages_per_step"),
         (
             {"rollout_group_size": 1, "reward_permute": True},
             r"reward\.permute is True; write false, or rollout\.group_size",
         ),
-        ({"rollout_group_size": 0}, r"rollout\.group_size is 0; write at least 1"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_to_write_instead(changes, message):
+def test_invalid_settings_are_refused_with_what_to_write_instead(changes, message):
     with pytest.raises(ValueError, match=message):
         check(replace(make_recipe(**changes), algorithm="ppo"))
 
 
-def test_a_group_of_one_is_refused_where_siblings_are_compared():
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("ppo.clip=0.0", "ppo.clip is 0.0; write a number above 0 and below 1"),
+        ("ppo.lam=1.5", "ppo.lam is 1.5; write a number from 0 to 1"),
+        ("rollout.group_size=0", "rollout.group_size is 0; write an integer of at least 1"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused(override, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_recipe("ppo", [override])
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({}, []),
+        ({"ppo_lam": 1.0}, []),
+        ({"ppo_estimator": "td"}, []),
+        ({"ppo_estimator": "td", "ppo_lam": 1.0}, ["ppo.lam = 1.0 has no effect: ppo.estimator is td"]),
+    ],
+)
+def test_a_lambda_that_no_estimator_uses_is_named(changes, lines):
+    recipe = replace(make_recipe(**changes), algorithm="ppo")
+    assert without_effect(check(recipe)) == lines
+    assert without_effect(replace(recipe, algorithm="grpo")) == []
+
+
+def test_a_group_of_one_is_refused_if_siblings_are_compared():
     check(replace(make_recipe(rollout_group_size=1), algorithm="ppo"))
     with pytest.raises(ValueError, match=r"rollout\.group_size is 1; write at least 2"):
         check(replace(Recipe(), rollout=make_recipe(rollout_group_size=1).rollout))

@@ -1,4 +1,4 @@
-"""DPO, ORPO and KTO against the plain model, against TRL, and in whole runs."""
+"""DPO, ORPO and KTO compared with the plain model and with TRL, and in whole runs."""
 
 import copy
 import json
@@ -44,7 +44,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_verifiers import Rubric
 
 PAGES = pages_of_different_sizes()
@@ -74,7 +74,7 @@ LABELS = [
 
 
 def move(policy, seed=1):
-    """Away from where it began, as if it had learned."""
+    """Change the weights, as if the policy had learned."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in policy.trainable_parameters():
@@ -82,7 +82,7 @@ def move(policy, seed=1):
 
 
 def moved(policy, algorithm, **changes):
-    """A learner whose policy is no longer its reference, and the reference as a policy of its own."""
+    """A learner whose policy is no longer its reference, and the reference as a separate policy."""
     start = policy.frozen_copy()
     learner = LEARNERS[algorithm](policy, make_recipe(**changes))
     move(policy)
@@ -90,7 +90,7 @@ def moved(policy, algorithm, **changes):
 
 
 def logprob(policy, page, text):
-    """log pi(text and its end), from one forward over the whole sequence."""
+    """log pi(text and its end), from one forward pass over the whole sequence."""
     return -plain_loss(policy, page, [*tokens(text), EOS])
 
 
@@ -114,7 +114,7 @@ EQUATIONS = {
 
 
 def check(learner, examples, loss, tolerance=1e-5):
-    """The learner's gradient and loss are those of `loss`, which has no gradient of its own yet."""
+    """The learner's gradient and loss are those of `loss`, whose gradient is not computed yet."""
     loss.backward()
     expected = gradients(learner.policy)
     metrics = learner.accumulate(of_pages(examples))
@@ -139,8 +139,8 @@ def test_the_gradient_of_dpo_is_that_of_its_equation(policy, kind):
     check(learner, PAIRS, total, 2e-5 if kind == "ipo" else 1e-5)  # a square has gradients of several units
 
 
-def test_a_precomputed_reference_says_what_a_live_one_does(policy):
-    """Two pairs of one page among them; asked for one by one and in another order than it was told them."""
+def test_a_precomputed_reference_equals_a_live_one(policy):
+    """Also for two pairs of one page, used separately and in another order than they were precomputed."""
     learner = LEARNERS["dpo"](policy, make_recipe(dpo_reference="precomputed", train_micro_batch_tokens=12))
     live = LEARNERS["dpo"](policy, make_recipe())
     learner.begin(of_pages(PAIRS))
@@ -187,7 +187,7 @@ STRANGERS = [(0, ""), (1, "lb"), (1, "k"), (2, "abc"), (2, "adfghi")]
 def test_the_gradient_of_kto_is_that_of_its_equation(policy, sign, balance):
     """Balanced, lambda_D = 2 (5 / 2) / 2 and lambda_U = 1 (5 / 2) / 3. Where the KL is negative, z is 0."""
     learner, start = moved(policy, "kto", kto_beta=0.3, kto_desirable_weight=2.0, kto_balance=balance)
-    if sign < 0:  # the two change places
+    if sign < 0:  # the two are swapped
         here, there = weights(policy), weights(start)
         learner.reference.renew()
         policy.model.load_state_dict(there)
@@ -212,7 +212,7 @@ def test_the_gradient_of_kto_is_that_of_its_equation(policy, sign, balance):
 
 
 def test_the_kl_of_kto_is_clamped_in_one_of_those_cases(policy):
-    """So that both cases above are seen: swapping the policies turns the sign."""
+    """So that both cases above are covered: swapping the policies changes the sign."""
     _, start = moved(policy, "kto")
 
     @torch.no_grad()
@@ -248,11 +248,11 @@ def found(policy, algorithm, examples, **changes):
 @pytest.mark.parametrize("algorithm", EXAMPLES)
 def test_the_size_of_micro_batches_and_the_order_within_a_page_do_not_matter(policy, algorithm):
     examples = EXAMPLES[algorithm]
-    expected, told = found(policy, algorithm, examples)
+    expected, expected_metrics = found(policy, algorithm, examples)
     for other, size in ((examples, 1), (examples, 9), ([*examples[1::-1], *examples[2:]], 10_000)):
         again, metrics = found(policy, algorithm, other, train_micro_batch_tokens=size)
         assert_all_close(again, expected, 1e-5)
-        assert metrics == pytest.approx(told, rel=1e-4, abs=1e-5)
+        assert metrics == pytest.approx(expected_metrics, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("algorithm", ["dpo", "orpo"])
@@ -273,21 +273,21 @@ def test_gradient_checkpointing_does_not_change_the_step(architecture, algorithm
 
 @pytest.mark.parametrize(("algorithm", "reads"), [("dpo", 2), ("orpo", 1), ("kto", 3)])
 def test_a_page_is_read_once_for_all_its_completions(policy, monkeypatch, algorithm, reads):
-    """By the policy and, but for ORPO, by the reference; KTO's z needs the policy's before all gradients."""
+    """By the policy and, except for ORPO, by the reference; KTO's z needs the policy's before all gradients."""
     seen, original = [], policy.read
     monkeypatch.setattr(policy, "read", lambda prompt, **options: seen.append(prompt) or original(prompt, **options))
     found(policy, algorithm, EXAMPLES[algorithm])
     assert len(seen) == 3 * reads
 
 
-def test_completions_are_scored_together_each_once_and_no_more_than_allowed():
+def test_each_completion_is_scored_once_and_micro_batches_keep_their_limit():
     """Tokens with ends: abc 4, k 2, adfghi 7. Two pairs with "abc" in common: 3 rows x 7 = 21, or 2 x 4 and 2 x 7."""
     examples = [(one.chosen, one.rejected) for one in (PAIRS[1], PAIRS[0])]
-    (both,) = cut_examples(examples, PAD, most=21)
+    (both,) = cut_examples(examples, PAD, max_tokens=21)
     assert both.ids.shape == (3, 7)
     assert both.examples == [1, 0]
     assert [[both.mask[row].sum().item() for row in rows] for rows in both.rows.tolist()] == [[4, 2], [4, 7]]
-    small, large = cut_examples(examples, PAD, most=20)
+    small, large = cut_examples(examples, PAD, max_tokens=20)
     assert (small.ids.shape, small.examples) == ((2, 4), [1])
     assert (large.ids.shape, large.examples) == ((2, 7), [0])
 
@@ -322,7 +322,7 @@ def test_with_a_fresh_adapter_the_base_model_is_the_reference(saved):
     torch.testing.assert_close(found, expected)
 
 
-def test_a_run_that_goes_on_with_an_adapter_is_held_to_that_and_not_to_its_base(saved, tmp_path):
+def test_the_reference_of_a_run_that_starts_with_an_adapter_has_it_too(saved, tmp_path):
     first = Policy.load(ModelConfig(path=str(saved), lora_rank=4))
     move(first)
     with torch.no_grad():
@@ -336,11 +336,11 @@ def test_a_run_that_goes_on_with_an_adapter_is_held_to_that_and_not_to_its_base(
     assert metrics["rewards/chosen"] == metrics["rewards/rejected"] == 0
 
 
-# Beside TRL.
+# Compared with TRL.
 
 
 def trl_policy():
-    """A template with answers in it, and a processor that pads as TRL wants."""
+    """With a template that has answers, and a processor that pads as TRL requires."""
     policy = make_policy("qwen")
     policy.processor.chat_template = (
         "{% for message in messages %}{% for part in message['content'] %}"
@@ -401,8 +401,8 @@ def our_step(learner, examples):
 
 
 def compare_steps(parity, algorithm, ours, theirs):
-    """Gradients to 1e-5 of 1 or of their largest entry. Weights to 1e-5, but for those whose gradient is rounding and
-    goes either way in Adam's.
+    """Gradients to 1e-5 of 1 or of their largest entry. Weights to 1e-5, except those whose gradient is only rounding,
+    which Adam's step may move either way.
     """
     (gradient, after), (their_gradient, their_after) = ours, theirs
     for name, expected in their_gradient.items():
@@ -455,7 +455,7 @@ def test_a_step_of_kto_is_that_of_trl(parity, tmp_path):
 
 
 def test_before_the_first_update_the_policy_is_its_reference(policy):
-    """loss log 2, no rewards, and a tie is not right."""
+    """Loss log 2, rewards 0, and a tie does not count."""
     start = policy.frozen_copy()
     metrics = Dpo(policy, make_recipe()).update(of_pages(PAIRS), 1e-3)
     assert metrics["loss"] == pytest.approx(math.log(2))
@@ -470,7 +470,7 @@ def test_before_the_first_update_the_policy_is_its_reference(policy):
 
 
 @pytest.mark.parametrize("algorithm", EXAMPLES)
-def test_steps_on_the_same_examples_part_good_from_bad(algorithm):
+def test_steps_on_the_same_examples_separate_good_from_bad(algorithm):
     learner = LEARNERS[algorithm](make_policy(), make_recipe())
     first, *_, last = [learner.update(of_pages(EXAMPLES[algorithm]), 2e-3) for _ in range(8)]
     assert last["loss"] < first["loss"]
@@ -486,7 +486,7 @@ def test_without_an_example_no_weight_changes(policy, algorithm):
     assert metrics["loss"] == metrics["grad_norm"] == 0
 
 
-def test_a_kind_that_is_alone_keeps_its_weight_under_balance(policy):
+def test_if_all_completions_are_good_balance_keeps_the_weight(policy):
     kto = Kto(policy, make_recipe(kto_balance=True, kto_desirable_weight=1.5))
     assert kto.weights(0, 4) == kto.weights(4, 0) == (1.5, 1.0)
     assert kto.weights(1, 3) == (1.5 * 2, 2 / 3)
@@ -514,7 +514,7 @@ def run_training(tmp_path, algorithm, name="run", policy=None, examples=None, **
         trainer = PreferenceTrainer.fresh(learner, engine, pages, GroupScorer(RewardFunction(RUBRIC, pages), 0))
     else:
         trainer = PreferenceTrainer.stored(learner, engine, examples)
-    run_steps(trainer, policy, pages, recipe, run, dict)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     return run, policy
 
 
@@ -592,7 +592,7 @@ def test_two_runs_with_one_seed_are_identical(tmp_path, algorithm):
 
 @pytest.fixture
 def labels_file(place):
-    """Of all eight pages, the held-out ones too."""
+    """Labels of all eight pages, including the held-out ones."""
     pages = [replace(make_page(i), id=f"page{i}.png") for i in range(8)]
     found = labels_of_groups([ScoredGroup(group(page, "ab", "k"), (), [1.0, 0.0]) for page in pages])
     (place / "labels.jsonl").write_text("".join(json.dumps(label_row(one)) + "\n" for one in found))
@@ -601,7 +601,7 @@ def labels_file(place):
 
 @pytest.fixture
 def pairs_file(place):
-    """Of all eight pages, two pairs each."""
+    """Two pairs of each of all eight pages."""
     pages = [replace(make_page(i), id=f"page{i}.png") for i in range(8)]
     scored = [ScoredGroup(group(page, "ab", "k", "lb"), (), [1.0, 0.0, 0.1]) for page in pages]
     found = pairs_of_groups(scored, "best-of-n", 0.1, 8)
@@ -629,7 +629,7 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(place, fresh, labels_f
 
 
 def test_rollouts_become_pairs_and_pairs_a_run(place, fresh):
-    """Three commands; what the run learns from is the file, and its held-out pages are passed over."""
+    """Three commands; the run learns from the file, and skips its held-out pages."""
     groups, pairs = place / "groups.jsonl", place / "pairs.jsonl"
     groups.unlink(missing_ok=True)
     sample = ["--data", place / "pages", "--out", groups, "--max-tokens", "6", "--processes", "0"]
@@ -647,41 +647,41 @@ def test_a_file_of_preferences_that_has_changed_is_another_run(place, fresh, lab
     options = ["--set=algorithm=kto", f"--set=pairs.path={labels_file}"]
     killed(train(fresh, *options, kill=before_touching("metrics.jsonl", 6)))
     labels_file.write_text(labels_file.read_text().replace('"ab"', '"ba"'))
-    told = resume(fresh)
-    assert told.status == 2
-    assert f"the preferences in {labels_file} have changed since the run began" in told.output
+    finished = resume(fresh)
+    assert finished.status == 2
+    assert f"the preferences in {labels_file} have changed since the run began" in finished.output
 
 
-def test_a_file_of_the_other_kind_is_told_before_anything_is_written(place, fresh, labels_file):
-    told = train(fresh, "--set=algorithm=dpo", f"--set=pairs.path={labels_file}")
-    assert told.status == 2
-    assert f'{labels_file}:1: "chosen" must be ' in told.output
+def test_a_file_of_the_other_kind_is_refused_before_anything_is_written(place, fresh, labels_file):
+    finished = train(fresh, "--set=algorithm=dpo", f"--set=pairs.path={labels_file}")
+    assert finished.status == 2
+    assert f'{labels_file}:1: "chosen" must be ' in finished.output
     assert not fresh.exists()
 
 
 @pytest.mark.parametrize("algorithm", ["sft", "dpo", "orpo", "kto"])
-def test_a_dry_run_tells_what_a_run_would_take(fresh, algorithm):
-    told = done(train(fresh, f"--set=algorithm={algorithm}", "--dry-run"))
-    assert "time        about " in told.output
+def test_a_dry_run_reports_what_a_run_would_take(fresh, algorithm):
+    finished = done(train(fresh, f"--set=algorithm={algorithm}", "--dry-run"))
+    assert "time        about " in finished.output
     assert not fresh.exists()
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
-        ("pairs.margin=0", "pairs.margin is 0.0; write above 0: completions of equal reward are no pair"),
-        ("pairs.most=0", "pairs.most is 0; write at least 1"),
-        ("pairs.dead_zone=-1", "pairs.dead_zone is -1.0; write 0 or more"),
-        ("dpo.beta=0", "dpo.beta is 0.0; write above 0"),
-        ("dpo.label_smoothing=0.5", "dpo.label_smoothing is 0.5; write a share from 0 to under 0.5"),
-        ("kto.beta=0", "kto.beta is 0.0; write above 0"),
-        ("kto.desirable_weight=-1", "kto.desirable_weight is -1.0; write 0 or more"),
-        ("kto.undesirable_weight=-1", "kto.undesirable_weight is -1.0; write 0 or more"),
-        ("orpo.beta=-1", "orpo.beta is -1.0; write 0 or more"),
+        ("pairs.margin=0", "pairs.margin is 0; write a number above 0 and at most 1"),
+        ("pairs.most=0", "pairs.most is 0; write an integer of at least 1"),
+        ("pairs.dead_zone=-1", "pairs.dead_zone is -1; write a number from 0 to 1"),
+        ("dpo.beta=0", "dpo.beta is 0; write a number above 0"),
+        ("dpo.label_smoothing=0.5", "dpo.label_smoothing is 0.5; write a number of at least 0 and below 0.5"),
+        ("kto.beta=0", "kto.beta is 0; write a number above 0"),
+        ("kto.desirable_weight=-1", "kto.desirable_weight is -1; write a number of at least 0"),
+        ("kto.undesirable_weight=-1", "kto.undesirable_weight is -1; write a number of at least 0"),
+        ("orpo.beta=-1", "orpo.beta is -1; write a number of at least 0"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_told(override, told):
-    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+def test_an_invalid_setting_is_refused(override, message):
+    with pytest.raises(ValueError, match=f"^--set {re.escape(f'{override}: {message}')}$"):
         load_recipe("dpo", [override])
 
 

@@ -1,4 +1,4 @@
-"""The reward model: its step against the plain model and the formula, whole runs, and as a reward for other runs."""
+"""The reward model: its step compared with the plain model, whole runs, and its use as a reward."""
 
 import json
 import math
@@ -22,6 +22,7 @@ from helpers.tiny_models import (
     weights,
 )
 from ocr_rl.algorithms.reward_model import RewardModelLearner, RewardModelTrainer
+from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig, RewardModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.heads import ScalarHead
@@ -35,7 +36,7 @@ from ocr_rl.rollouts.reward_model_scorer import RewardModelScorer
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_verifiers import Rubric
 
 RUBRIC = Rubric(weights={"similarity": 1.0}, gates={"end": 0.5})
@@ -54,7 +55,7 @@ def noisy_head(size, seed=1, width=0):
 
 
 def moved(policy, recipe):
-    """A learner whose head says something."""
+    """A learner whose head is not zero."""
     learner = RewardModelLearner(policy, recipe)
     learner.model.head.load_state_dict(noisy_head(policy.hidden_size, width=recipe.reward_model.width).state_dict())
     return learner
@@ -71,7 +72,7 @@ def some_pairs():
 
 
 def plain_score(learner, page, one):
-    """R from a full forward of the page and one completion: what the head makes of the very last state."""
+    """R from one full forward pass over page and completion: the head applied to the last state."""
     policy = learner.model.policy
     prompt = policy.prompt(page)
     inputs = dict(prompt.inputs)
@@ -124,8 +125,8 @@ def test_gradient_checkpointing_does_not_change_the_step():
     assert_all_close(found[1], found[0], 1e-5)
 
 
-def test_scores_do_not_depend_on_what_else_is_in_the_batch(policy):
-    """Nor on the pads that it brings."""
+def test_scores_do_not_depend_on_the_rest_of_the_batch(policy):
+    """Nor on its pads."""
     model = moved(policy, recipe_of()).model
     page = make_page()
     alone = [model.rate(group(page, text))[0] for text in ("a", "abcabc", "")]
@@ -134,19 +135,19 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(policy):
 
 
 def test_a_new_model_knows_nothing(policy):
-    """R = 0: the loss is log 2, sigma(R) is one half, and a tie is no agreement."""
+    """R = 0: the loss is log 2, sigma(R) is one half, and a tie does not count as agreement."""
     learner = RewardModelLearner(policy, recipe_of())
-    told = learner.update(some_pairs(), 0.0)
-    assert told["loss"] == pytest.approx(math.log(2))
-    assert (told["pairs"], told["pair_accuracy"], told["score_margin"]) == (3, 0.0, 0.0)
+    metrics = learner.update(some_pairs(), 0.0)
+    assert metrics["loss"] == pytest.approx(math.log(2))
+    assert (metrics["pairs"], metrics["pair_accuracy"], metrics["score_margin"]) == (3, 0.0, 0.0)
     assert learner.model.rate(group(make_page(), "a", "b")) == [0.5, 0.5]
 
 
 def test_it_prefers_the_better_completion_after_a_few_steps(policy):
     learner = RewardModelLearner(policy, recipe_of())
     for _ in range(10):
-        told = learner.update(some_pairs(), 3e-3)
-    assert told["loss"] < 0.5 * math.log(2)
+        metrics = learner.update(some_pairs(), 3e-3)
+    assert metrics["loss"] < 0.5 * math.log(2)
     assert learner.agreement(some_pairs())["pair_accuracy"] == 1.0
     better, worse = learner.model.rate(group(some_pairs()[0].page, "adfghi", "abc"))
     assert better > worse
@@ -159,13 +160,14 @@ def test_pairs_are_the_best_against_the_worst_or_all_that_are_a_margin_apart(pol
     assert [(p.chosen.text, p.rejected.text) for p in best] == [("a", "d")]
     assert len(RewardModelLearner(policy, recipe_of({"pairs_per_page": 9})).pairs(scored)) == 5
     assert len(RewardModelLearner(policy, recipe_of({"pairs_per_page": 2})).pairs(scored)) == 2
-    assert RewardModelLearner(policy, recipe_of({"margin": 1.5})).pairs(scored) == []
+    closer = [replace(scored[0], rewards=[0.9, 0.6, 0.55, 0.0])]
+    assert RewardModelLearner(policy, recipe_of({"margin": 1.0})).pairs(closer) == []
 
 
 def test_a_step_without_a_pair_changes_nothing(policy):
     before = weights(policy)
-    told = RewardModelLearner(policy, recipe_of(train_weight_decay=0.1)).update([], 1.0)
-    assert (told["loss"], told["pairs"], told["pair_accuracy"], told["grad_norm"]) == (0.0, 0, None, 0.0)
+    metrics = RewardModelLearner(policy, recipe_of(train_weight_decay=0.1)).update([], 1.0)
+    assert (metrics["loss"], metrics["pairs"], metrics["pair_accuracy"], metrics["grad_norm"]) == (0.0, 0, None, 0.0)
     assert_all_close(weights(policy), before, 0.0)
 
 
@@ -173,19 +175,19 @@ def test_a_step_without_a_pair_changes_nothing(policy):
 
 
 def run_training(tmp_path, **changes):
-    """On three pages, measured on another; rows, run folder and method."""
+    """On three pages, measured on another: rows, run folder and trainer."""
     policy = make_policy()
     pages, held_out = [make_page(i, text="ab") for i in range(3)], [make_page(3, text="ab")]
     recipe = recipe_of(**{"train_steps": 3} | changes)
     run = RunFolder.create(tmp_path / "run", "")
     scorer = GroupScorer(RewardFunction(RUBRIC, [*pages, *held_out]), 0)
     trainer = RewardModelTrainer(policy, TransformersEngine(policy), pages, held_out, scorer, recipe)
-    run_steps(trainer, policy, pages, recipe, run, dict)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, trainer
 
 
-def test_a_run_comes_to_agree_with_the_rules(tmp_path):
-    """On pages that it was not trained on, from one half to most pairs. Completions stay those of the start."""
+def test_a_run_learns_to_agree_with_the_rules(tmp_path):
+    """On pages that it was not trained on, from half of the pairs to nearly all. The sampling policy stays the same."""
     rows, _, trainer = run_training(
         tmp_path,
         train_steps=20,
@@ -203,7 +205,7 @@ def test_a_run_comes_to_agree_with_the_rules(tmp_path):
     assert trainer.engine.generate([make_page(0)], Sampling(4, 1.0, 8), seed=5)[0].completions == start[0].completions
 
 
-def test_its_folder_loads_again_equal(tmp_path):
+def test_a_saved_model_loads_unchanged(tmp_path):
     _, run, trainer = run_training(tmp_path, train_learning_rate=3e-3)
     folder = run.checkpoints()[-1]
     assert (folder / HEAD).is_file()
@@ -222,26 +224,26 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(place):
     whole, run = place / "whole", place / "run"
     for folder in (whole, run):
         shutil.rmtree(folder, ignore_errors=True)
-    told = done(train(whole, *options))
+    finished = done(train(whole, *options))
     killed(train(run, *options, kill=before_touching("checkpoints/step_000004")))
     assert RunFolder(run).checkpoints()
     done(resume(run))
     assert contents(run) == contents(whole)
     assert len({row["grad_norm"] for row in metrics_of(whole)}) == 5
     after = json.loads((whole / "eval" / "after.json").read_text())
-    assert f"pair_accuracy {after['pair_accuracy']:.4g}" in told.output
+    assert f"pair_accuracy {after['pair_accuracy']:.4g}" in finished.output
 
 
 def test_a_dry_run_trains_nothing(place):
-    told = done(train(place / "dry", "--set=algorithm=reward-model", "--dry-run"))
-    assert "minutes at most" in told.output
+    finished = done(train(place / "dry", "--set=algorithm=reward-model", "--dry-run"))
+    assert "minutes at most" in finished.output
 
 
 # As a reward.
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.25])
-def test_a_judged_reward_is_the_mean_of_rules_and_model(weight):
+def test_the_reward_is_the_weighted_mean_of_rules_and_model(weight):
     """r = (1 - w) rules + w sigma(R)."""
     policy, pages = make_policy(), [make_page(i, text="ab") for i in range(2)]
     model = RewardModel(make_policy(seed=1), noisy_head(policy.hidden_size))
@@ -261,7 +263,7 @@ def test_a_judged_reward_is_the_mean_of_rules_and_model(weight):
         assert found.group.completions == rules.group.completions
 
 
-def test_a_control_run_permutes_judged_rewards_within_their_group():
+def test_a_control_run_permutes_these_rewards_within_their_group():
     policy, page = make_policy(), make_page(text="ab")
     judged = RewardModelScorer(
         RewardModel(policy, noisy_head(policy.hidden_size)), 1.0, RewardFunction(RUBRIC, [page]), 0
@@ -274,7 +276,7 @@ def test_a_control_run_permutes_judged_rewards_within_their_group():
 
 @pytest.fixture
 def reward_model(place):
-    """A reward model in a folder, untrained but not silent."""
+    """A folder with a reward model that is untrained but not zero."""
     folder = place / "judge"
     if not folder.exists():
         policy = make_policy(seed=1)
@@ -293,19 +295,22 @@ def test_a_run_learns_from_a_reward_model(place, reward_model, algorithm):
         rules = row["reward"] - 0.5 * row["reward/model"]
         assert 0 <= rules <= 0.5
     after = json.loads((run / "eval" / "after.json").read_text())
-    assert "model" not in after  # held-out pages are judged by the rules alone
+    assert "model" not in after  # held-out pages are scored by the rules alone
 
 
-def test_a_folder_that_is_no_reward_model_is_refused(place, reward_model):
-    told = train(place / "none", "--set=reward.model=" + str(place / "policy"))
-    assert told.status == 2
-    assert f'reward.model "{place / "policy"}" has no reward_head/head.safetensors; give a checkpoint of' in told.output
-    with pytest.raises(ValueError, match=r'reward\.model is "x"; write nothing \(""\) where algorithm is'):
+def test_a_folder_without_a_reward_model_is_refused(place, reward_model):
+    finished = train(place / "none", "--set=reward.model=" + str(place / "policy"))
+    assert finished.status == 2
+    assert (
+        f'reward.model "{place / "policy"}" has no reward_head/head.safetensors; give a checkpoint of'
+        in finished.output
+    )
+    with pytest.raises(ValueError, match=r"reward\.model is 'x'; write nothing \(\"\"\) where algorithm is"):
         check(replace(make_recipe(reward_model="x"), algorithm="reward-model"))
-    with pytest.raises(ValueError, match=r"reward\.model_weight is 0\.0; write a share above 0"):
-        check(make_recipe(reward_model_weight=0.0))
+    with pytest.raises(ValueError, match=r"reward\.model_weight is 0\.0; write a number above 0 and at most 1"):
+        load_recipe("grpo", ["reward.model_weight=0.0"])
 
 
-def test_a_reward_model_of_another_vocabulary_is_refused(reward_model):
+def test_a_reward_model_with_another_vocabulary_is_refused(reward_model):
     with pytest.raises(ValueError, match=r"has another vocabulary than model\.path; train one from that model"):
         load_reward_model(make_recipe(reward_model=str(reward_model)), Policy.load(ModelConfig(path="tiny")))

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning against the plain model, and whole runs of it."""
+"""Supervised fine-tuning compared with the plain model, and whole runs."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ from ocr_rl.models.text_encoder import TextEncoder, end_id
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 
 TEXTS = ["abc", "", "adfghi", "kl"]
 
@@ -45,7 +45,7 @@ def sft(policy, pages=None, **changes):
 
 
 def test_the_gradient_is_that_of_cross_entropy_over_all_tokens_of_the_batch(policy):
-    """4 + 1 + 7 + 3 tokens, each text with its end; every token weighs 1 / 15."""
+    """4 + 1 + 7 + 3 tokens, each text with its end; every token has weight 1 / 15."""
     trainer, pages = sft(policy), pages_with_texts()
     for page in pages:
         (plain_loss(policy, page, [*tokens(page.text), EOS]) / 15).backward()
@@ -72,7 +72,7 @@ def test_a_long_text_is_cut_off_and_has_no_end(policy):
     assert metrics["truncated_fraction"] == 1 / 2
 
 
-def test_the_sampling_temperature_has_no_part_in_it(policy):
+def test_the_sampling_temperature_does_not_matter(policy):
     pages = pages_with_texts()
     sft(policy).accumulate(pages)
     expected = gradients(policy)
@@ -101,10 +101,10 @@ def test_a_page_is_read_once(policy, monkeypatch):
 
 
 def test_the_end_token_is_the_one_that_follows_an_answer_in_the_chat_format():
-    """A checkpoint may name several that end generation, in any order."""
+    """A checkpoint may name several end tokens, in any order."""
     policy = make_policy()
     policy.end_ids = [EOS, STOP]
-    assert end_id(policy) == EOS  # the template has no answers: the first
+    assert end_id(policy) == EOS  # the template has no answers, so it is the first
     policy.processor.chat_template = (
         "{% for message in messages %}{% for part in message['content'] %}"
         "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}<stop>{% endif %}"
@@ -153,7 +153,8 @@ def test_the_policy_learns_to_write_the_text(tmp_path):
     pages = [make_page(i, text="ab") for i in range(3)]
     recipe = make_recipe(train_steps=30, train_learning_rate=1e-2)
     run = RunFolder.create(tmp_path / "run", "")
-    run_steps(SftTrainer(policy, TransformersEngine(policy), pages, recipe), policy, pages, recipe, run, dict)
+    trainer = SftTrainer(policy, TransformersEngine(policy), pages, recipe)
+    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert rows[0]["loss"] > 2
     assert rows[-1]["loss"] < 0.1

@@ -36,7 +36,7 @@ def compared(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def recipe_file(compared):
+def results(compared):
     return json.loads((compared[0] / "compare.json").read_text())
 
 
@@ -44,7 +44,7 @@ def metrics(out, name):
     return [json.loads(line) for line in (out / name / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_every_run_has_spent_its_budget(compared, recipe_file):
+def test_every_run_has_spent_its_budget(compared, results):
     out, _ = compared
     for name, steps in (("tuning/grpo/rate_0.0001", 2), ("runs/grpo/seed_0", 4), ("runs/grpo/seed_1", 4)):
         assert [row["completions"] for row in metrics(out, name)] == [8] * steps
@@ -53,14 +53,14 @@ def test_every_run_has_spent_its_budget(compared, recipe_file):
         used = [row["time/compute"] for row in metrics(out, f"runs/sft/seed_{seed}")]
         assert sum(used[:-1]) < given + 0.06  # a tenth is what the recipe says
         assert sum(used) > given - 0.06
-    assert recipe_file["recipes"]["grpo"]["cost"]["completions"] == 32
-    assert recipe_file["recipes"]["sft"]["cost"]["completions"] == 0
+    assert results["recipes"]["grpo"]["cost"]["completions"] == 32
+    assert results["recipes"]["sft"]["cost"]["completions"] == 0
 
 
-def test_rates_are_chosen_by_the_tuning_pages_and_tests_are_on_others(compared, recipe_file):
+def test_rates_are_chosen_by_the_tuning_pages_and_tests_are_on_others(compared, results):
     out, _ = compared
     for label in ("grpo", "sft"):
-        row = recipe_file["recipes"][label]
+        row = results["recipes"][label]
         best = max(row["tuning"].values(), key=lambda own: own["reward"])
         assert row["tuning"][f"{row['rate']:g}"]["reward"] == best["reward"]
     pages = {
@@ -73,10 +73,10 @@ def test_rates_are_chosen_by_the_tuning_pages_and_tests_are_on_others(compared, 
     assert pages["test"]
     assert not pages["tuning"] & pages["test"]
     assert not trained & (pages["tuning"] | pages["test"])
-    assert recipe_file["pages"]["test"] == len(pages["test"])
+    assert results["pages"]["test"] == len(pages["test"])
 
 
-def test_what_is_told_is_what_the_runs_have_evaluated(compared, recipe_file):
+def test_the_results_are_what_the_runs_have_evaluated(compared, results):
     """Pooled over both seeds: all edits over all reference characters."""
     out, _ = compared
     for label in ("grpo", "sft"):
@@ -86,46 +86,46 @@ def test_what_is_told_is_what_the_runs_have_evaluated(compared, recipe_file):
             for page in json.loads((out / "runs" / label / f"seed_{seed}" / "eval" / "after.json").read_text())["pages"]
         ]
         cer = sum(row["char_edits"] for row in rows) / sum(row["reference_chars"] for row in rows)
-        assert recipe_file["recipes"][label]["final"]["cer"] == pytest.approx(cer)
-    grpo, sft = recipe_file["recipes"]["grpo"], recipe_file["recipes"]["sft"]
+        assert results["recipes"][label]["final"]["cer"] == pytest.approx(cer)
+    grpo, sft = results["recipes"]["grpo"], results["recipes"]["sft"]
     assert grpo["against"] is None
     assert sft["against"]["cer"]["difference"] == pytest.approx(sft["final"]["cer"] - grpo["final"]["cer"])
-    assert sft["gain"]["cer"]["difference"] == pytest.approx(sft["final"]["cer"] - recipe_file["start"]["cer"])
+    assert sft["gain"]["cer"]["difference"] == pytest.approx(sft["final"]["cer"] - results["start"]["cer"])
     assert set(sft["seeds"]) == {"0", "1"}
 
 
-def test_curves_go_from_the_start_to_the_end(recipe_file):
-    rows = recipe_file["recipes"]["grpo"]["curves"]["0"]
+def test_curves_go_from_the_start_to_the_end(results):
+    rows = results["recipes"]["grpo"]["curves"]["0"]
     assert [row["completions"] for row in rows] == [0, 8, 16, 24, 32]
     assert [row["step"] for row in rows if "eval/cer" in row] == [0, 1, 2, 3, 4]
-    assert rows[0]["eval/cer"] == recipe_file["start"]["cer"]
-    assert rows[-1]["eval/cer"] == recipe_file["recipes"]["grpo"]["seeds"]["0"]["cer"]
+    assert rows[0]["eval/cer"] == results["start"]["cer"]
+    assert rows[-1]["eval/cer"] == results["recipes"]["grpo"]["seeds"]["0"]["cer"]
     assert {"reward", "reward/similarity", "entropy"} <= set(rows[1])
 
 
-def test_training_moves_the_policy_from_its_start(recipe_file):
+def test_training_moves_the_policy_from_its_start(results):
     for label in ("grpo", "sft"):
-        assert recipe_file["recipes"][label]["drift"]["kl"] > 0
-        assert recipe_file["recipes"][label]["drift"]["entropy"] > 0
+        assert results["recipes"][label]["drift"]["kl"] > 0
+        assert results["recipes"][label]["drift"]["entropy"] > 0
 
 
-def test_the_table_and_the_page_say_the_same(compared, recipe_file):
+def test_the_table_and_the_page_say_the_same(compared, results):
     out, output = compared
     page = (out / "compare.html").read_text()
     for label in ("grpo", "sft"):
-        value = f"{recipe_file['recipes'][label]['final']['cer']:.3f}"
+        value = f"{results['recipes'][label]['final']['cer']:.3f}"
         assert any(line.startswith(label) and value in line for line in output.splitlines())
         assert value in page
 
 
-def test_the_same_command_runs_nothing_again(compared, recipe_file):
+def test_the_same_command_runs_nothing_again(compared, results):
     out, _ = compared
     before = {file: file.stat().st_mtime_ns for file in out.rglob("metrics.jsonl")}
     done = run(*arguments(out), *SMALL)
     assert done.exit_code == 0, done.output
     again = json.loads((out / "compare.json").read_text())
     assert {key: value for key, value in again.items() if key != "settings"} == {
-        key: value for key, value in recipe_file.items() if key != "settings"
+        key: value for key, value in results.items() if key != "settings"
     }
     assert {file: file.stat().st_mtime_ns for file in out.rglob("metrics.jsonl")} == before
 
@@ -140,10 +140,10 @@ def test_a_changed_budget_does_not_mix_with_what_is_there(compared):
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_end(tmp_path, stop):
-    """All processes are killed after two of four steps, or told to stop by Ctrl-C, and the command is given again."""
-    recipe_file = ["--recipe", "grpo", "--seeds", "0", "--rates", "own", "--budget", "completions=32", *SMALL, "--out"]
-    command = [sys.executable, "-m", "ocr_rl.cli", "compare", *recipe_file]
-    done = run(*recipe_file, tmp_path / "whole")
+    """All processes are killed after two of four steps, or stopped by Ctrl-C, and the command is given again."""
+    arguments = ["--recipe", "grpo", "--seeds", "0", "--rates", "own", "--budget", "completions=32", *SMALL, "--out"]
+    command = [sys.executable, "-m", "ocr_rl.cli", "compare", *arguments]
+    done = run(*arguments, tmp_path / "whole")
     assert done.exit_code == 0, done.output
     out = tmp_path / "stopped"
     process = subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -152,12 +152,12 @@ def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_e
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     os.killpg(process.pid, stop)
-    complaint = process.communicate(timeout=120)[1]
+    message = process.communicate(timeout=120)[1]
     if stop == signal.SIGINT:
         assert process.returncode == 130
-        assert f"Error: stopped; the same command goes on from what is in {out}" in complaint
+        assert f"Error: stopped; the same command continues from what is in {out}" in message
     assert not (out / "compare.json").exists()
-    assert run(*recipe_file, out).exit_code == 0
+    assert run(*arguments, out).exit_code == 0
     whole, resumed = (
         json.loads((folder / "compare.json").read_text())["recipes"]["grpo"] for folder in (tmp_path / "whole", out)
     )
@@ -170,22 +170,22 @@ def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_e
     ("given", "message"),
     [
         (["--recipe", "grpo,grop"], 'no recipe "grop"; write one of'),
-        (["--recipe", "grpo,,dpo"], "--recipe grpo,,dpo: write them once each, with commas in between"),
+        (["--recipe", "grpo,,dpo"], "--recipe grpo,,dpo: write each once, separated by commas"),
         (
             ["--recipe", "grpo", "--seeds", "0,0"],
-            "--seeds 0,0: write them once each, with commas in between, e.g. 0,1,2",
+            "--seeds 0,0: write each once, separated by commas, e.g. 0,1,2",
         ),
-        (["--recipe", "grpo", "--rates", "fast"], "--rates fast: write them once each"),
+        (["--recipe", "grpo", "--rates", "fast"], "--rates fast: write each once"),
         (
             ["--recipe", "grpo", "--budget", "hours=3"],
             "--budget hours=3: write one of pages=N, completions=N, minutes=N",
         ),
-        (["--recipe", "grpo", "--against", "dpo"], "--against dpo: it is none of the recipes; write one of grpo"),
+        (["--recipe", "grpo", "--against", "dpo"], "--against dpo: not one of the recipes; write one of grpo"),
         (["--recipe", "grpo", "--set", "train.stps=3"], 'did you mean "steps"?'),
         (["--recipe", "grpo", "--model", "no/such/model"], 'no folder "no/such/model"'),
     ],
 )
-def test_mistakes_are_told_before_anything_is_written(tmp_path, given, message):
+def test_mistakes_are_errors_before_anything_is_written(tmp_path, given, message):
     out = tmp_path / "out"
     done = run(*given, "--out", out)
     assert done.exit_code == 2

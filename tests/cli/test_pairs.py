@@ -95,7 +95,7 @@ def test_a_file_without_the_margin_is_refused_with_the_largest_that_it_has(group
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--threshold", "0.5"], "--threshold is about labels; add --labels"),
         (["--labels", "--choose", "margin"], "--choose is about pairs; leave it out with --labels"),
@@ -104,9 +104,9 @@ def test_a_file_without_the_margin_is_refused_with_the_largest_that_it_has(group
         (["--prompt", "Read."], "--prompt is about a dataset; add --data"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_a_mistake(groups, tmp_path, options, told):
+def test_an_option_that_would_do_nothing_is_a_mistake(groups, tmp_path, options, message):
     result = run(groups, "--out", tmp_path / "pairs.jsonl", *options)
-    assert (result.exit_code, result.stderr) == (2, f"Error: {told}\n")
+    assert (result.exit_code, result.stderr) == (2, f"Error: {message}\n")
     assert list(tmp_path.iterdir()) == [groups]
 
 
@@ -197,5 +197,5 @@ def test_the_help_has_examples_and_pairs_need_no_torch(groups, tmp_path):
         f"main(['pairs', {str(groups)!r}, '--out', {str(tmp_path / 'p.jsonl')!r}], standalone_mode=False)\n"
         "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.splitlines()[-1] == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert done.splitlines()[-1] == "[]"

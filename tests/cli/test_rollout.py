@@ -11,15 +11,6 @@ from helpers.kills import run_with_kills
 from ocr_rl.cli.main import main
 from ocr_verifiers.cli.main import main as verify
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """Commands run in an empty folder, on one thread, and never ask the hub."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 SHORT = ["--max-tokens", "12", "--group-size", "3", "--out", "out.jsonl"]
 
 
@@ -123,14 +114,14 @@ def test_a_page_that_cannot_be_read_has_no_completions_and_an_error(pages):
         (["--data", "scans", "--out", "x.jsonl", "--group-size", "0"], "0 is not in the range"),
     ],
 )
-def test_a_mistake_is_told_and_leaves_no_file(arguments, message):
+def test_a_mistake_is_an_error_and_leaves_no_file(arguments, message):
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr
     assert list(Path().iterdir()) == []
 
 
-def test_a_model_that_is_nothing_is_told_first():
+def test_a_model_that_does_not_exist_is_the_first_error():
     result = CliRunner().invoke(main, ["rollout", "nothing", "--data", "scans", "--out", "x.jsonl"])
     assert result.exit_code == 2
     assert 'no folder "nothing"' in result.stderr

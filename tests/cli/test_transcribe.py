@@ -10,16 +10,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from helpers.commands import refused
 from helpers.kills import run_with_kills
 from ocr_rl.cli.main import main
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """Commands run in an empty folder, on one thread, and never ask the hub."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def run(*arguments):
@@ -80,7 +73,7 @@ def test_a_file_can_be_scored_as_predictions_with_an_empty_text_for_a_page_that_
 
 
 @pytest.mark.parametrize("form", ["jsonl", "folder", "stdout"])
-def test_a_page_that_cannot_be_read_is_told_and_the_others_are_transcribed(pages, form):
+def test_a_page_that_cannot_be_read_is_reported_and_the_others_are_transcribed(pages, form):
     folder = many(pages, 4)
     (folder / "00/001.png").write_bytes(b"no image")
     (folder / "00/0005.pdf").write_bytes(b"no PDF")
@@ -153,15 +146,23 @@ def test_pages_that_are_new_at_the_end_are_added_and_in_between_refused(pages):
     assert run(folder, "--out", "out.jsonl").exit_code == 0
     assert [row["id"] for row in rows_of("out.jsonl")] == ["00/000.png", "00/001.png", "00/002.png", "00/009.png"]
     shutil.copy(folder / "00/000.png", folder / "00/0015.png")
-    refused = run(folder, "--out", "out.jsonl")
-    assert refused.exit_code == 2
-    assert "out.jsonl:3: is of '00/002.png', but the page is '00/0015.png': the data has changed" in refused.stderr
+    changed = run(folder, "--out", "out.jsonl")
+    assert changed.exit_code == 2
+    assert "out.jsonl:3: is of '00/002.png', but the page is '00/0015.png': the data has changed" in changed.stderr
+
+
+def test_there_must_be_something_to_transcribe():
+    Path("notes.txt").write_text("")
+    Path("empty").mkdir()
+    assert refused("transcribe", "scan.png") == "Invalid value for 'SOURCE': Path 'scan.png' does not exist."
+    for source in ("notes.txt", "empty"):
+        assert refused("transcribe", source).startswith(f"{source}: no image or PDF here; a file must end in one of ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "no/out.jsonl"], "--out no/out.jsonl: the folder no does not exist"),
+        (["--out", "no/out.jsonl"], "no/out.jsonl: the folder no does not exist"),
         (["--model", "broken", "--out", "out.jsonl"], 'model.path "broken": '),
         (["--model", "broken", "--out", "out"], 'model.path "broken": '),
     ],

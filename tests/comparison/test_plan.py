@@ -24,7 +24,7 @@ from ocr_rl.runs.folder import RunFolder
 
 
 def plan(tmp_path, names=("grpo", "sft", "dpo"), **changes):
-    recipe_file = {
+    values = {
         "out": tmp_path,
         "recipes": load_recipes(names, ()),
         "seeds": (0, 1),
@@ -36,15 +36,15 @@ def plan(tmp_path, names=("grpo", "sft", "dpo"), **changes):
         "reference": "grpo",
         "evaluations": 3,
     }
-    return Plan(**{**recipe_file, **changes})
+    return Plan(**{**values, **changes})
 
 
-def test_recipes_differ_from_their_cells_in_budget_rate_seed_and_pages_alone(tmp_path):
-    recipe_file = plan(tmp_path)
-    trial = final_trial(recipe_file, "dpo", 3e-4, 1)
+def test_recipes_differ_from_their_trials_only_in_budget_rate_seed_and_pages(tmp_path):
+    whole = plan(tmp_path)
+    trial = final_trial(whole, "dpo", 3e-4, 1)
     assert trial.path == tmp_path / "runs" / "dpo" / "seed_1"
     assert trial.recipe.budget == BudgetConfig(completions=1000, evaluations=3)
-    own, shipped = asdict(trial.recipe), asdict(recipe_file.recipes["dpo"])
+    own, shipped = asdict(trial.recipe), asdict(whole.recipes["dpo"])
     changed = {
         f"{section}.{key}"
         for section, values in own.items()
@@ -72,22 +72,22 @@ def test_rates_are_chosen_on_other_pages_with_another_seed_and_less_to_spend(tmp
     assert final_trial(plan(tmp_path), "grpo", 3e-4, 0).recipe.data.evaluate == "test"
 
 
-def test_who_samples_nothing_gets_the_references_seconds(tmp_path):
-    recipe_file = plan(tmp_path)
-    assert not own_budget(recipe_file, recipe_file.recipes["sft"])
-    assert final_trial(recipe_file, "sft", 1e-4, 0, 42.5).recipe.budget == BudgetConfig(seconds=42.5, evaluations=3)
+def test_a_recipe_that_samples_nothing_gets_the_seconds_of_the_reference(tmp_path):
+    whole = plan(tmp_path)
+    assert not own_budget(whole, whole.recipes["sft"])
+    assert final_trial(whole, "sft", 1e-4, 0, 42.5).recipe.budget == BudgetConfig(seconds=42.5, evaluations=3)
     stored = load_recipes(["dpo"], ["pairs.path=pairs.jsonl"])["dpo"]
-    assert not own_budget(recipe_file, stored)
+    assert not own_budget(whole, stored)
 
 
 def test_minutes_are_a_budget_for_all(tmp_path):
-    recipe_file = plan(tmp_path, limit="minutes", amount=2.0)
-    assert own_budget(recipe_file, recipe_file.recipes["sft"])
-    assert final_trial(recipe_file, "sft", 1e-4, 0).recipe.budget.seconds == 120
-    assert tuning_trial(recipe_file, "sft", 1e-4).recipe.budget.seconds == 30
+    whole = plan(tmp_path, limit="minutes", amount=2.0)
+    assert own_budget(whole, whole.recipes["sft"])
+    assert final_trial(whole, "sft", 1e-4, 0).recipe.budget.seconds == 120
+    assert tuning_trial(whole, "sft", 1e-4).recipe.budget.seconds == 30
 
 
-def test_a_collection_of_its_own_is_shared_by_all_cells_and_a_dataset_stays(tmp_path):
+def test_a_rendered_collection_is_shared_by_all_trials_and_a_dataset_is_kept(tmp_path):
     assert final_trial(plan(tmp_path), "sft", 1e-4, 0, 1.0).recipe.data.path == str(tmp_path / "pages")
     recipes = load_recipes(["grpo"], ["data.path=scans/"])
     assert final_trial(plan(tmp_path, recipes=recipes), "grpo", 1e-4, 0).recipe.data.path == "scans/"
@@ -110,7 +110,7 @@ def file(folder, name, text):
         ('base = "grpo"\n[reward]\nweights = { exact = 1.0 }\n', r"reward.weights is .* in mine and .* in grpo"),
     ],
 )
-def test_recipes_that_begin_see_or_earn_otherwise_are_refused(tmp_path, text, message):
+def test_recipes_with_another_policy_collection_or_reward_are_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         load_recipes(["grpo", file(tmp_path, "mine", text)], ())
 
@@ -122,10 +122,10 @@ def test_what_differs_may_be_set_for_all_and_a_control_may_permute_its_rewards(t
     assert (recipes["mine"].reward.permute, recipes["mine"].rollout.max_tokens) == (True, 20)
 
 
-def test_one_name_twice_and_a_judge_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="two recipes are called grpo; give each of their files a name of its own"):
+def test_one_name_twice_and_a_reward_model_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="two recipes are called grpo; give their files different names"):
         load_recipes(["grpo", file(tmp_path, "grpo", 'base = "dpo"\n')], ())
-    with pytest.raises(ValueError, match="reward-model trains a judge and no policy; leave it out"):
+    with pytest.raises(ValueError, match="reward-model trains no policy; leave it out"):
         load_recipes(["reward-model"], ())
 
 
@@ -137,23 +137,23 @@ def test_the_reference_is_grpo_or_the_first_and_must_have_a_budget_to_give():
     assert chosen_reference(without, None, "minutes") == "sft"
     with pytest.raises(ValueError, match=r"sft samples no completions, so a budget of pages does not .* --against dpo"):
         chosen_reference(without, None, "pages")
-    with pytest.raises(ValueError, match="--against ppo: it is none of the recipes; write one of sft, dpo"):
+    with pytest.raises(ValueError, match="--against ppo: not one of the recipes; write one of sft, dpo"):
         chosen_reference(without, "ppo", "pages")
 
 
-def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_path):
-    recipe_file = plan(tmp_path)
-    trial = final_trial(recipe_file, "grpo", 1e-4, 0)
+def test_a_trial_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_path):
+    whole = plan(tmp_path)
+    trial = final_trial(whole, "grpo", 1e-4, 0)
     assert not is_done(trial)
     trial.path.parent.mkdir(parents=True)
     trial.recipe_file.write_text(to_toml(trial.recipe))
-    assert not is_done(trial)  # begun, and not even a folder came of it
+    assert not is_done(trial)  # begun, but its folder was not created
     trial.stopped.write_text("step 3: the gradient norm is nan\n")
     assert is_done(trial)
     with pytest.raises(
         ValueError, match=r"seed_0.toml: budget.completions was 1000 and is now 2000. Give another --out"
     ):
-        is_done(final_trial(replace(recipe_file, amount=2000.0), "grpo", 1e-4, 0))
+        is_done(final_trial(replace(whole, amount=2000.0), "grpo", 1e-4, 0))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,7 @@ def test_a_cell_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_pat
         ("sft", [], ["policy"]),
         ("orpo", [], ["policy"]),
         ("dpo", [], ["policy", "reference"]),
+        ("dpo", ["dpo.reference=precomputed", "pairs.path=pairs.jsonl"], ["policy"]),
         ("kto", ["model.lora_rank=4"], ["policy", "reference"]),
         ("rloo", [], ["policy", "reference"]),
         ("ppo", [], ["policy", "value head"]),
@@ -174,7 +175,7 @@ def test_the_models_in_memory_are_counted(name, overrides, held):
     assert models_held(load_recipes([name], overrides)[name]) == held
 
 
-def test_what_a_command_failed_with_is_its_last_message():
+def test_the_error_of_a_command_is_its_last_message():
     """It may be the first line, or follow a progress bar, and have lines of its own."""
     assert error_in("Error: no such recipe\n") == "no such recipe"
     assert error_in("12%|# | 3/24\rError: step 4: the gradient norm is nan\nrun folder: a\n") == (
@@ -188,23 +189,23 @@ def test_a_run_that_diverges_is_a_result_and_one_that_cannot_begin_is_a_mistake(
     """Weights that the only update breaks; then a page to train on without a text."""
     data = tmp_path / "data"
     shutil.copytree(pages, data)
-    recipe_file = plan(tmp_path / "out", recipes=load_recipes(["sft"], [f"data.path={data}", "data.validation=0.5"]))
-    trial = final_trial(recipe_file, "sft", 1e30, 0, 0.01)
+    whole = plan(tmp_path / "out", recipes=load_recipes(["sft"], [f"data.path={data}", "data.validation=0.5"]))
+    trial = final_trial(whole, "sft", 1e30, 0, 0.01)
     run_trials([trial], 1, lambda trial: None, lambda trial: None)
     assert why_stopped(trial).startswith("step 1: the policy's logits are not finite: its update broke the weights")
     assert is_done(trial)
 
     rows = [json.loads(line) for line in (data / "metadata.jsonl").read_text().splitlines()]
     (data / "metadata.jsonl").write_text("".join(json.dumps(row | {"text": None}) + "\n" for row in rows))
-    trial = final_trial(recipe_file, "sft", 1e-4, 1, 0.01)
+    trial = final_trial(whole, "sft", 1e-4, 1, 0.01)
     with pytest.raises(ValueError, match=r"^sft, seed_1: \d of \d pages to train on have no text"):
         run_trials([trial], 1, lambda trial: None, lambda trial: None)
     assert not trial.stopped.exists()
 
 
 def test_a_reference_that_stopped_lends_what_its_lowest_seed_used(tmp_path):
-    recipe_file = plan(tmp_path)
-    trials = {seed: final_trial(recipe_file, "grpo", 1e-4, seed) for seed in (2, 0, 1)}
+    whole = plan(tmp_path)
+    trials = {seed: final_trial(whole, "grpo", 1e-4, seed) for seed in (2, 0, 1)}
     for seed, trial in trials.items():
         run = RunFolder.create(trial.path, "")
         run.log({"step": 1, "time/compute": 10.0 + seed, "peak_memory_mib": 1})
@@ -212,16 +213,16 @@ def test_a_reference_that_stopped_lends_what_its_lowest_seed_used(tmp_path):
     assert reference_seconds(trials) == {2: 12.0, 0: 10.0, 1: 10.0}
     for trial in trials.values():
         trial.stopped.write_text("step 2: the loss is nan\n")
-    with pytest.raises(ValueError, match="no run of the reference came to its end"):
+    with pytest.raises(ValueError, match="no run of the reference reached its end"):
         reference_seconds(trials)
 
 
-def test_pages_that_were_rendered_otherwise_are_not_taken(tmp_path):
-    recipe_file = plan(tmp_path)
-    trial = final_trial(recipe_file, "grpo", 1e-4, 0)
+def test_pages_that_were_rendered_by_another_recipe_are_not_taken(tmp_path):
+    whole = plan(tmp_path)
+    trial = final_trial(whole, "grpo", 1e-4, 0)
     trial.path.parent.mkdir(parents=True)
     trial.recipe_file.write_text(to_toml(trial.recipe))
-    refuse_other_pages(recipe_file)
+    refuse_other_pages(whole)
     other = plan(tmp_path, recipes=load_recipes(["grpo"], ["render.style=scan"]))
     with pytest.raises(ValueError, match=r"seed_0.toml has another \[render\] than these recipes"):
         refuse_other_pages(other)

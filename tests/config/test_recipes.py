@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from ocr_rl.config.loader import RECIPES, load_recipe, recipe_names, to_toml
-from ocr_rl.config.schema import DpoConfig, GrpoConfig, Recipe
+from ocr_rl.config.schema import ALIASES, DpoConfig, GrpoConfig, Recipe
 
 
 def write(tmp_path, text, name="my.toml"):
@@ -94,6 +94,31 @@ def test_a_file_and_then_overrides_in_order(tmp_path):
     assert isinstance(recipe.train.learning_rate, float)
 
 
+# Other names of keys.
+
+
+def test_a_key_may_have_its_other_name_in_a_file_and_in_an_override(tmp_path):
+    for alias, key in ALIASES.items():
+        (section, name), other = key.split("."), alias.split(".")[1]
+        value = "true" if key == "rollout.ahead" else "1"
+        written = load_recipe(write(tmp_path, f"[{section}]\n{other} = {value}\n"))
+        assert written == load_recipe(write(tmp_path, f"[{section}]\n{name} = {value}\n"))
+        assert written == load_recipe(write(tmp_path, ""), [f"{alias}={value}"])
+        assert written != Recipe()
+
+
+def test_an_other_name_overrides_the_key_of_a_base(tmp_path):
+    write(tmp_path, "[rollout]\nrows = 64\n", "base.toml")
+    assert load_recipe(write(tmp_path, 'base = "base.toml"\n[rollout]\nmax_num_seqs = 32\n')).rollout.rows == 32
+
+
+def test_a_key_under_both_names_is_an_error(tmp_path):
+    path = write(tmp_path, "[rollout]\nrows = 64\nmax_num_seqs = 32\n")
+    message = f"{path}: rollout.max_num_seqs is another name of rollout.rows; write one of them"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        load_recipe(path)
+
+
 # A recipe on another's base.
 
 
@@ -111,7 +136,7 @@ def test_a_base_gives_what_the_file_does_not_say(tmp_path):
         assert (recipe.reward.end_gate, recipe.reward.weights) == (0.1, {"numbers": 3.0})
 
 
-def test_a_base_may_be_shipped_or_stand_beside_the_file_and_have_a_base_of_its_own(tmp_path):
+def test_a_base_may_be_shipped_or_lie_next_to_the_file_and_have_a_base_itself(tmp_path):
     write(tmp_path, 'base = "../first/a.toml"\n[train]\nseed = 8\n', "second/b.toml")
     write(tmp_path, 'base = "grpo-paper"\n[train]\nseed = 7\nsteps = 3\n', "first/a.toml")
     recipe = load_recipe(write(tmp_path, 'base = "second/b.toml"\n[grpo]\nclip_high = 0.3\n'))
@@ -128,7 +153,7 @@ def test_a_recipe_on_a_base_is_resolved_without_it(tmp_path):
 @pytest.mark.parametrize(
     ("base", "shown"), [('"grop"', "'grop'"), ('"no.toml"', "'no.toml'"), ("5", "5"), ('""', "''")]
 )
-def test_a_base_that_is_none_is_an_error_that_lists_those_there_are(tmp_path, base, shown):
+def test_an_unknown_base_is_an_error_that_lists_the_shipped_ones(tmp_path, base, shown):
     path = write(tmp_path, f"base = {base}\n")
     message = re.escape(f"{path}: base is {shown}; write one of cispo, ") + r".*, grpo, .*, or the path of a TOML file"
     with pytest.raises(ValueError, match=message):
@@ -151,7 +176,7 @@ def test_a_base_that_leads_back_is_an_error(tmp_path, monkeypatch):
 def test_a_mistake_in_a_base_names_the_base_and_one_in_the_file_the_file(tmp_path):
     base = write(tmp_path, "[train]\nstpes = 1\n", "base.toml")
     path = write(tmp_path, 'base = "base.toml"\n[train]\nsteps = 1\n')
-    with pytest.raises(ValueError, match=re.escape(f'{base}: "stpes" is no key of [train]; did you mean "steps"?')):
+    with pytest.raises(ValueError, match=re.escape(f'{base}: "stpes" is not a key of [train]; did you mean "steps"?')):
         load_recipe(path)
     path = write(tmp_path, 'base = "grpo"\n[train]\nsteps = "many"\n')
     with pytest.raises(ValueError, match=re.escape(f"{path}: train.steps is 'many'")):
@@ -193,21 +218,21 @@ def test_an_override_is_toml_or_a_bare_string(override, section, key, value):
     ("text", "message"),
     [
         ("[train", "not valid TOML: "),
-        ("[trian]\nsteps = 1", '"trian" is no section; did you mean "train"?'),
-        ("[train]\nstpes = 1", '"stpes" is no key of [train]; did you mean "steps"?'),
-        ("[data]\nqqqqqqq = 1", '"qqqqqqq" is no key of [data]; write one of path, where, columns'),
-        ("train = 5", "train is 5; write a section [train]"),
-        ('[train]\nsteps = "many"', "train.steps is 'many'; write a value of type integer"),
-        ("[train]\nsteps = 1.5", "train.steps is 1.5; write a value of type integer"),
-        ("[train]\nsteps = true", "train.steps is True; write a value of type integer"),
-        ("[train]\nlearning_rate = true", "train.learning_rate is True; write a value of type number"),
-        ("[model]\npath = 5", "model.path is 5; write a value of type string"),
-        ("[model]\nfreeze_vision = 1", "model.freeze_vision is 1; write a value of type true or false"),
+        ("[trian]\nsteps = 1", '"trian" is not a section; did you mean "train"?'),
+        ("[train]\nstpes = 1", '"stpes" is not a key of [train]; did you mean "steps"?'),
+        ("[data]\nqqqqqqq = 1", '"qqqqqqq" is not a key of [data]; write one of path, where, columns'),
+        ("train = 5", "train is a section; write its keys in [train], or --set train.key=value"),
+        ('[train]\nsteps = "many"', "train.steps is 'many'; write an integer of at least 0"),
+        ("[train]\nsteps = 1.5", "train.steps is 1.5; write an integer of at least 0"),
+        ("[train]\nsteps = true", "train.steps is True; write an integer of at least 0"),
+        ("[train]\nlearning_rate = true", "train.learning_rate is True; write a number of at least 0"),
+        ("[model]\npath = 5", "model.path is 5; write a string"),
+        ("[model]\nfreeze_vision = 1", "model.freeze_vision is 1; write true or false"),
         ('[grpo]\nkl = "k4"', "grpo.kl is 'k4'; write one of 'k1', 'k2', 'k3'"),
-        ("[render]\nlines = 3", "render.lines is 3; write a list, e.g. [1, 2]"),
-        ('[render]\nlines = ["a", 2]', "render.lines is 'a'; write a value of type integer"),
-        ("[reward]\nweights = 1", "reward.weights is 1; write a table, e.g. { name = value }"),
-        ('[reward.weights]\nexact = "x"', "reward.weights.exact is 'x'; write a value of type number"),
+        ("[render]\nlines = 3", "render.lines is 3; write a list of 2 values, each an integer of at least 1"),
+        ('[render]\nlines = ["a", 2]', "render.lines is ['a', 2]; write a list of 2 values, each an integer"),
+        ("[reward]\nweights = 1", "reward.weights is 1; write a table { name = value }, each value a number"),
+        ('[reward.weights]\nexact = "x"', "reward.weights.exact is 'x'; write a number of at least 0"),
         ('algorithm = "trpo"', "algorithm is 'trpo'; write one of 'grpo'"),
     ],
 )
@@ -221,12 +246,12 @@ def test_a_mistake_in_a_file_names_the_file_and_what_to_write(tmp_path, text, me
     ("override", "message"),
     [
         ("train.steps", "--set train.steps: no '='; write --set section.key=value, e.g. --set train.steps=100"),
-        ("trian.steps=1", '--set trian.steps=1: "trian" is no section; did you mean "train"?'),
-        ("train.stepps=1", '--set train.stepps=1: "stepps" is no key of [train]; did you mean "steps"?'),
-        ("train.steps=soon", "--set train.steps=soon: train.steps is 'soon'; write a value of type integer"),
+        ("trian.steps=1", '--set trian.steps=1: "trian" is not a section; did you mean "train"?'),
+        ("train.stepps=1", '--set train.stepps=1: "stepps" is not a key of [train]; did you mean "steps"?'),
+        ("train.steps=soon", "--set train.steps=soon: train.steps is 'soon'; write an integer of at least 0"),
         ("train.steps.x=1", "--set train.steps.x=1: train.steps has no entries; write --set train.steps=value"),
-        ("train=5", "--set train=5: train is a section; write --set train.key=value"),
-        ("reward.weights.exact=x", "reward.weights.exact is 'x'; write a value of type number"),
+        ("train=5", "--set train=5: train is a section; write its keys in [train], or --set train.key=value"),
+        ("reward.weights.exact=x", "reward.weights.exact is 'x'; write a number of at least 0"),
         ("algorithm=trpo", "algorithm is 'trpo'; write one of 'grpo'"),
     ],
 )
@@ -239,28 +264,64 @@ def test_a_mistake_in_an_override_repeats_it(override, message):
     ("override", "message"),
     [
         ("rollout.group_size=1", "rollout.group_size is 1; write at least 2: a group of one has no advantage"),
-        ("rollout.temperature=0", "rollout.temperature is 0.0; write above 0: greedy groups have no spread"),
-        ("rollout.max_tokens=0", "rollout.max_tokens is 0; write at least 1"),
-        ("train.steps=-1", "train.steps is -1; write 0 or more"),
-        ("train.learning_rate=-1", "train.learning_rate is -1.0; write 0 or more"),
-        ("train.micro_batch_tokens=0", "train.micro_batch_tokens is 0; write at least 1"),
-        ("train.keep_checkpoints=0", "train.keep_checkpoints is 0; write at least 1"),
-        ("train.betas=[0.9]", "train.betas is [0.9]; write two numbers"),
-        ("rollout.pages_per_step=0", "rollout.pages_per_step is 0; write at least 1"),
-        ("grpo.inner_epochs=0", "grpo.inner_epochs is 0; write at least 1"),
         ("grpo.updates_per_batch=17", "grpo.updates_per_batch is 17; write between 1 and rollout.pages_per_step"),
-        ("data.validation=1.0", "data.validation is 1.0; write a share between 0 and 1"),
-        ("data.validation=0", "data.validation is 0.0; write a share between 0 and 1"),
-        ("render.lines=[1]", "render.lines is [1]; write the least and the most, e.g. [2, 4]"),
-        ("render.characters=[]", "render.characters is []; write the least and the most, e.g. [8, 20]"),
+        ("render.lines=[4, 2]", "render.lines is [4, 2]; write the lower number first"),
+        ("render.characters=[9, 8]", "render.characters is [9, 8]; write the lower number first"),
+        ("vllm.stop_repetition=[20]", "vllm.stop_repetition is [20]; write a length and a count of at least 2"),
+        ("vllm.stop_repetition=[20, 1]", "vllm.stop_repetition is [20, 1]; write a length and a count of at least 2"),
     ],
 )
 def test_what_types_cannot_say_is_checked_too(override, message):
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         load_recipe("grpo", [override])
 
 
-def test_an_unknown_recipe_is_an_error_that_lists_those_there_are():
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rollout.temperature=0", "rollout.temperature is 0; write a number from 0.01 to 100"),
+        ("rollout.temperature=inf", "rollout.temperature is inf; write a finite number from 0.01 to 100"),
+        ("rollout.max_tokens=0", "rollout.max_tokens is 0; write an integer of at least 1"),
+        ("rollout.rows=0", "rollout.rows is 0; write an integer of at least 1"),
+        ("train.steps=-1", "train.steps is -1; write an integer of at least 0"),
+        ("train.learning_rate=-1", "train.learning_rate is -1; write a number of at least 0"),
+        ("train.learning_rate=inf", "train.learning_rate is inf; write a finite number of at least 0"),
+        ("train.max_grad_norm=-1", "train.max_grad_norm is -1; write a number of at least 0"),
+        ("train.max_grad_norm=nan", "train.max_grad_norm is nan; write a finite number of at least 0"),
+        ("train.micro_batch_tokens=0", "train.micro_batch_tokens is 0; write an integer of at least 1"),
+        ("train.keep_checkpoints=0", "train.keep_checkpoints is 0; write an integer of at least 1"),
+        ("train.warmup_steps=-3", "train.warmup_steps is -3; write an integer of at least 0"),
+        ("train.eval_every=-1", "train.eval_every is -1; write an integer of at least 0"),
+        ("train.eval_pages=-1", "train.eval_pages is -1; write an integer of at least 0"),
+        ("train.checkpoint_every=-1", "train.checkpoint_every is -1; write an integer of at least 0"),
+        ("train.seed=99999999999999", "train.seed is 99999999999999; write an integer from 0 to 4294967295"),
+        (
+            "train.betas=[0.9]",
+            "train.betas is [0.9]; write a list of 2 values, each a number of at least 0 and below 1",
+        ),
+        ("train.betas=[1.0, 0.9]", "train.betas is [1.0, 0.9]; write a list of 2 values, each a number of at least 0"),
+        ("rollout.pages_per_step=0", "rollout.pages_per_step is 0; write an integer of at least 1"),
+        ("grpo.inner_epochs=0", "grpo.inner_epochs is 0; write an integer of at least 1"),
+        ("grpo.clip_low=-1", "grpo.clip_low is -1; write a number from 0 to 1"),
+        ("grpo.clip_high=-1", "grpo.clip_high is -1; write a number of at least 0"),
+        ("grpo.beta=-0.1", "grpo.beta is -0.1; write a number of at least 0"),
+        ("model.lora_alpha=0", "model.lora_alpha is 0; write an integer of at least 1"),
+        ("model.max_pixels=-5", "model.max_pixels is -5; write an integer of at least 0"),
+        ("data.validation=1.0", "data.validation is 1.0; write a number above 0 and below 1"),
+        ("data.validation=0", "data.validation is 0; write a number above 0 and below 1"),
+        ("render.pages=1", "render.pages is 1; write an integer of at least 2"),
+        ("render.lines=[1]", "render.lines is [1]; write a list of 2 values, each an integer of at least 1"),
+        ("render.characters=[]", "render.characters is []; write a list of 2 values, each an integer of at least 1"),
+        ("vllm.stop_repetition=[1, 2, 3]", "vllm.stop_repetition is [1, 2, 3]; write a list of at most 2 values"),
+        ("reward.weights.exact=-1", "reward.weights.exact is -1; write a number of at least 0"),
+    ],
+)
+def test_a_number_out_of_bounds_is_an_error_that_names_key_value_and_bounds(override, message):
+    with pytest.raises(ValueError, match=f"^--set {re.escape(f'{override}: {message}')}"):
+        load_recipe("grpo", [override])
+
+
+def test_an_unknown_recipe_is_an_error_that_lists_the_shipped_ones():
     with pytest.raises(ValueError, match=r'no recipe "grop"; write one of .*grpo.*, or the path of a TOML file'):
         load_recipe("grop")
 

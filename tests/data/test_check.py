@@ -106,7 +106,7 @@ def test_every_problem_is_reported_at_once(folder, monkeypatch):
         'tests.jsonl:1: unknown field "typ"; did you mean "type"?',
         'metadata.jsonl:3: "text" is empty; ',
         'metadata.jsonl:6: "file_name" names gone.png, which does not exist; ',
-        'tests.jsonl:2: "pdf" names 9.png, which is no page of metadata.jsonl',
+        'tests.jsonl:2: "pdf" names 9.png, which is not a page of metadata.jsonl',
         f"metadata.jsonl:5: the page 3.png is already at {folder}/metadata.jsonl:4",
         'metadata.jsonl:1: "file_name" names 0.png, which cannot be read as an image: ',
         'metadata.jsonl:2: "file_name" names 1.png, which is larger than 10,000 pixels; scale it down',

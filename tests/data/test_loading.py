@@ -93,19 +93,26 @@ def test_a_text_is_kept_as_it_is_composition_and_white_space_included(folder):
     assert load_pages(folder)[0].text == " Re\u0301ponse \n"
 
 
+def test_line_ends_of_every_system_become_newlines(folder, tmp_path):
+    write_lines(folder / "metadata.jsonl", [LETTER | {"text": "one\r\ntwo\rthree\n"}])
+    assert load_pages(folder)[0].text == "one\ntwo\nthree\n"
+    table(text=["one\r\ntwo", "one\rtwo"]).to_parquet(tmp_path / "t.parquet")
+    assert [page.text for page in load_pages(tmp_path / "t.parquet")] == ["one\ntwo"] * 2
+
+
 def test_the_jsonl_file_can_be_named_itself(folder):
     (folder / "metadata.jsonl").rename(folder / "pages.jsonl")
     assert load_pages(str(folder / "pages.jsonl"))[0].id == "a.png"
 
 
-def test_the_prompt_is_for_pages_that_bring_none(folder):
+def test_the_prompt_is_for_pages_that_have_none(folder):
     draw(folder / "b.png")
     rows = [LETTER, {"file_name": "b.png", "text": "x", "prompt": "Read the table."}]
     write_lines(folder / "metadata.jsonl", rows)
     assert [page.prompt for page in load_pages(folder, prompt="Read.")] == ["Read.", "Read the table."]
 
 
-def test_tests_beside_the_rows_belong_to_the_page_that_they_name(folder):
+def test_tests_next_to_the_rows_belong_to_the_page_that_they_name(folder):
     draw(folder / "b.png")
     write_lines(folder / "metadata.jsonl", [LETTER, {"file_name": "b.png", "text": "x"}])
     write_lines(folder / "tests.jsonl", [PRESENT, PRESENT | {"id": "a_2"}])
@@ -143,7 +150,7 @@ ROW_MISTAKES = {
     ),
     "half a character": (
         LETTER | {"text": "\ud83d"},
-        'metadata.jsonl:1: "text" holds half of a surrogate pair, which is no character',
+        'metadata.jsonl:1: "text" holds half of a surrogate pair, which is not a character',
     ),
     "tests that are no list": (
         LETTER | {"tests": "all"},
@@ -195,7 +202,7 @@ def test_the_first_problem_is_shown_and_the_others_are_counted(folder):
 TEST_MISTAKES = {
     "a page that does not exist": (
         PRESENT | {"id": "a_2", "pdf": "b.png"},
-        'tests.jsonl:2: "pdf" names b.png, which is no page of metadata.jsonl',
+        'tests.jsonl:2: "pdf" names b.png, which is not a page of metadata.jsonl',
     ),
     "the second page of an image": (
         PRESENT | {"id": "a_2", "page": 2},
@@ -235,7 +242,7 @@ def test_a_bench_gives_a_page_for_each_pdf_page_with_tests_of_all_files(bench):
     assert pages["old/book.pdf#3"].text is None
 
 
-def test_bench_pages_are_drawn_1288_pixels_long_unless_told_otherwise(bench):
+def test_bench_pages_are_drawn_1288_pixels_long_by_default(bench):
     assert load_pages(bench)[0].image.height == 1288
     assert load_pages(bench, longest_side=100)[0].image.height == 100
 
@@ -260,10 +267,10 @@ def test_a_mistake_in_a_bench_is_named_by_file_line_and_field(bench, change, mes
         load_pages(bench)
 
 
-# Texts beside images and PDFs
+# Texts next to images and PDFs
 
 
-def test_texts_lie_beside_images_and_pdfs_of_the_same_name(tmp_path):
+def test_texts_lie_next_to_images_and_pdfs_of_the_same_name(tmp_path):
     draw(tmp_path / "scans/a.JPG")
     (tmp_path / "scans/a.txt").write_bytes(b"\xef\xbb\xbfDear Sir,\r\nthank you.\r\n")
     draw_pdf(tmp_path / "note.pdf", 1)
@@ -282,7 +289,7 @@ def test_texts_lie_beside_images_and_pdfs_of_the_same_name(tmp_path):
 
 
 SIDE_MISTAKES = {
-    "no text": ({}, "a.png: has no transcription beside it: a.txt or a.md"),
+    "no text": ({}, "a.png: has no transcription next to it: a.txt or a.md"),
     "two texts": ({"a.txt": b"x", "a.md": b"x"}, "a.png: has two transcriptions of a.png: a.md and a.txt"),
     "an empty text": (
         {"a.txt": b"\n"},
@@ -293,7 +300,7 @@ SIDE_MISTAKES = {
 
 
 @pytest.mark.parametrize(("texts", "message"), SIDE_MISTAKES.values(), ids=SIDE_MISTAKES)
-def test_a_mistake_beside_an_image_is_named_by_file(tmp_path, texts, message):
+def test_a_mistake_next_to_an_image_is_named_by_file(tmp_path, texts, message):
     draw(tmp_path / "a.png")
     for name, text in texts.items():
         (tmp_path / name).write_bytes(text)
@@ -374,10 +381,10 @@ def test_columns_are_known_by_their_usual_names_or_as_the_user_says(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({}, "no column is known as the image; say columns.image = one of gt, scan"),
-        ({"image": "scan"}, "no column is known as the text; say columns.text = one of scan, gt"),
+        ({}, "cannot tell which column is the image; write columns.image = one of gt, scan"),
+        ({"image": "scan"}, "cannot tell which column is the text; write columns.text = one of scan, gt"),
         ({"image": "scan", "text": "txt"}, 'no column "txt" for the text; there is gt, scan'),
-        ({"img": "scan"}, 'columns: "img" is none of image, text, id, prompt, tests'),
+        ({"img": "scan"}, 'columns: "img" is not one of image, text, id, prompt, tests'),
         ({"image": "gt", "text": "scan"}, 'the column "scan" for the text holds images'),
     ],
 )
@@ -422,7 +429,7 @@ def test_a_broken_parquet_file_is_one_clear_error(tmp_path):
 
 
 def test_a_hub_that_does_not_answer_is_one_clear_error():
-    with pytest.raises(ValueError, match="owner/name: no such file or folder here, and the hub gave nothing: "):
+    with pytest.raises(ValueError, match="owner/name: no such file or folder, and the hub gave nothing: "):
         load_pages("owner/name")
 
 
@@ -515,5 +522,5 @@ def test_pages_to_transcribe_need_no_text(tmp_path):
     assert [page.id for page in walk_pages(tmp_path)] == ["a.pdf#1", "a.pdf#2", "b/scan.png"]
     [page] = walk_pages(tmp_path / "b/scan.png", "Read.")
     assert (page.id, page.prompt, page.text) == ("scan.png", "Read.", None)
-    with pytest.raises(ValueError, match=r"no image or PDF here; files are known by their endings: \.bmp"):
+    with pytest.raises(ValueError, match=r"no image or PDF here; a file must end in one of \.bmp"):
         list(walk_pages(tmp_path / "notes.txt"))

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from helpers.scored_pages import RUBRIC, page, results
 from helpers.tiny_models import make_page, make_policy
+from ocr_rl.evaluation.completions import sample_pages, transcribe_pages
 from ocr_rl.evaluation.predictions import read_predictions
 from ocr_rl.evaluation.results import PageEvaluation, score_pages, score_samples
 from ocr_rl.evaluation.summary import evaluation, summarize, summarize_samples
-from ocr_rl.evaluation.transcribe import sample, transcribe
 from ocr_rl.reporting.text_tables import breakdown, evaluation_table
 from ocr_rl.rewards.reward_function import RewardFunction
+from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Completion, Group
 
@@ -40,10 +41,10 @@ def test_a_table_shows_evaluations_side_by_side():
 def test_transcribing_is_greedy_in_page_order_and_reports():
     engine, done = TransformersEngine(make_policy()), []
     pages = [make_page(i) for i in range(35)]
-    first = transcribe(engine, pages, 4, done.append)
+    first = transcribe_pages(engine, pages, 4, done.append)
     assert done == list(range(1, 36))
-    assert first == transcribe(engine, pages, 4)
-    assert first[34].token_ids == transcribe(engine, [pages[34]], 4)[0].token_ids
+    assert first == transcribe_pages(engine, pages, 4)
+    assert first[34].token_ids == transcribe_pages(engine, [pages[34]], 4)[0].token_ids
 
 
 def predictions(tmp_path, *rows):
@@ -86,7 +87,7 @@ def test_a_prediction_may_say_how_it_ended(tmp_path):
         read_predictions(predictions(tmp_path, *rows), [page("a"), page("b")])
 
 
-def test_predictions_of_other_pages_are_skipped_when_told_so(tmp_path):
+def test_predictions_of_other_pages_are_skipped_on_request(tmp_path):
     path = predictions(tmp_path, {"id": "zz", "text": ""}, {"id": "a", "text": "A"})
     found, completions = read_predictions(path, [page("a")], skip_unknown=True)
     assert [p.id for p in found] == ["a"]
@@ -105,10 +106,10 @@ def test_an_evaluation_is_read_back_with_its_transcriptions_and_scores_the_same(
 @pytest.mark.parametrize(
     "text", ["", "[]", "[1]", "{}", '{"pages": 5}', '{"pages": [5]}', '{"id": "a", "text": ""}\n{}']
 )
-def test_json_that_is_no_evaluation_is_told_from_predictions(tmp_path, text):
+def test_json_that_is_not_an_evaluation_is_an_error(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
-    message = r"x.json: no evaluation, which `ocr-rl eval --json` writes; a file of rows .* ends in .jsonl"
+    message = r"x.json: not an evaluation as `ocr-rl eval --json` writes it; .* must end in .jsonl"
     with pytest.raises(ValueError, match=message):
         read_predictions(path, [page("a")])
 
@@ -160,7 +161,7 @@ def test_samples_follow_the_seed_and_differ_within_a_page():
     engine, pages = TransformersEngine(make_policy()), [make_page(i) for i in range(3)]
 
     def texts(seed):
-        return [[c.text for c in group.completions] for group in sample(engine, pages, 8, 1.0, 6, seed)]
+        return [[c.text for c in group.completions] for group in sample_pages(engine, pages, Sampling(8, 1.0, 6), seed)]
 
     assert texts(1) == texts(1) != texts(2)
     assert all(len(set(own)) > 1 for own in texts(1))

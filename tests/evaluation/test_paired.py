@@ -111,7 +111,7 @@ def test_no_more_pages_than_fit_a_report_are_listed():
 
 def test_a_comparison_reads_as_a_table():
     text = comparison_table(paired_differences(system(*[1] * 8, 0), system(*[2] * 8), "old.json"))
-    assert text.startswith("against old.json, on 8 shared pages of 8 documents\nleft out, for old.json lacks them: 1\n")
+    assert text.startswith("against old.json, on 8 shared pages of 8 documents\nleft out, as old.json lacks them: 1\n")
     assert re.search(r"^cer +0\.200 +0\.100 +-0\.100 \[-0\.100, -0\.100\] +0\.00\d\d$", text, re.MULTILINE)
     assert re.search(r"^pass_rate +- +- +- +-$", text, re.MULTILINE)
     assert "changed most, by reward\n  0.800 -> 0.900   cer 0.200 -> 0.100   p0\n" in text

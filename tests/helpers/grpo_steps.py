@@ -18,12 +18,10 @@ from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 from ocr_verifiers import Rubric
 
 TEXTS = [["abc", "", "adfghi", "k"], ["l", "bb", "abcdef", "abcab"]]
-
-
 REWARDS = [[1.0, 0.2, 0.5, 0.0], [0.3, 0.9, 0.1, 0.4]]
 
 
@@ -43,7 +41,7 @@ def update(policy, recipe, scored=None, rate=1e-3, steps=1):
 
 
 def gradient(policy, recipe, scored=None):
-    """What an update over these groups hands to its optimiser, without stepping."""
+    """The gradient of an update on these groups, without the optimiser's step."""
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grpo_module, "clipped_step", lambda *_: seen.append(gradients(policy)) or 0.0)
@@ -63,7 +61,7 @@ def run_training(tmp_path, name="run", engine=None, evaluate=dict, pages=None, p
     run = RunFolder.create(tmp_path / name, "")
     engine = engine(policy) if engine else TransformersEngine(policy)
     trainer = GrpoTrainer(policy, engine, pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe)
-    run_steps(trainer, policy, pages, recipe, run, evaluate)
+    TrainingLoop(trainer, policy, pages, recipe, run, evaluate).run()
     return run, policy
 
 

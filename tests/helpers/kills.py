@@ -11,7 +11,7 @@ from pathlib import Path
 LOOP = """
 import json, os, random, signal, sys, time
 import torch, transformers, PIL.Image
-import ocr_rl.cli.transcribe, ocr_rl.data.unlabelled, ocr_rl.rollouts.ordered, ocr_rl.runs.jsonl_file
+import ocr_rl.cli.transcribe, ocr_rl.evaluation.transcribe, ocr_rl.rollouts.into_file
 from ocr_rl.cli.main import main
 
 arguments, out, kills = json.loads(sys.argv[1])

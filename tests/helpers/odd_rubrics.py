@@ -1,4 +1,4 @@
-"""Rubrics that misbehave when a completion says so. Scoring processes import them from here: no torch."""
+"""Rubrics that misbehave when a completion says so. Scoring processes import this module, so it has no torch."""
 
 import os
 import signal
@@ -12,10 +12,10 @@ from ocr_verifiers import Rubric, Score
 
 @dataclass(frozen=True)
 class Odd(Rubric):
-    """Does what a completion tells it to, and scores the others as `Rubric` does."""
+    """Does what a completion says, and scores other completions like `Rubric`."""
 
     folder: str = ""
-    """Where `count` and `crash once` leave files."""
+    """Where `count` and `crash once` write files."""
 
     def prepare(self, reference=None, tests=()):
         if self.folder:

@@ -1,4 +1,4 @@
-"""Runs of `ocr-rl train` in child processes, which a test may kill before they touch a file of their run folder."""
+"""Runs of `ocr-rl train` in child processes, which a test can kill before they touch a file of their run folder."""
 
 import json
 import os
@@ -39,11 +39,11 @@ class Finished:
 
 
 def ocr_rl(*arguments, run, kill=None, with_signal=signal.SIGKILL, file_limit=None):
-    """The command line in a process of its own, which is killed before a touch of `run` for which `kill` says so.
+    """Runs the command line in a child process, and kills it before a touch of `run` for which `kill` is true.
 
     kill: takes the number of the touch, from 1, and the path within `run`.
     """
-    note = Path(run).parent / "told.json"
+    note = Path(run).parent / "finished.json"
     note.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
@@ -77,7 +77,7 @@ def ocr_rl(*arguments, run, kill=None, with_signal=signal.SIGKILL, file_limit=No
 
 
 def train(run, *more, **options):
-    """A run from its beginning."""
+    """A new run."""
     settings = [f"--set={key}={json.dumps(value)}" for key, value in SETTINGS.items()]
     files = ["--data", run.parent / "pages", "--model", run.parent / "policy", "--out", run]
     return ocr_rl("train", *files, *settings, *more, run=run, **options)
@@ -87,18 +87,18 @@ def resume(run, *more, **options):
     return ocr_rl("train", "--resume", run, *more, run=run, **options)
 
 
-def killed(told):
-    assert told.status == -signal.SIGKILL, told.output
-    return told
+def killed(finished):
+    assert finished.status == -signal.SIGKILL, finished.output
+    return finished
 
 
-def done(told):
-    assert told.status == 0, told.output
-    return told
+def done(finished):
+    assert finished.status == 0, finished.output
+    return finished
 
 
 def before_touching(part, time=1):
-    """A moment to be killed at: before the nth touch of a path that holds `part`."""
+    """When to kill: before the nth touch of a path that contains `part`."""
     seen = 0
 
     def kill(_touch, path):
@@ -110,16 +110,16 @@ def before_touching(part, time=1):
 
 
 def metrics_of(run):
-    """Its lines, without what depends on the clock."""
+    """The lines of metrics.jsonl, without what depends on the clock."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
     clock = ("time_s", "time/", "tokens_per_s", "peak_memory")
     return [{key: value for key, value in json.loads(line).items() if not key.startswith(clock)} for line in lines]
 
 
 def contents(run):
-    """Every file of a run but its report, which tells the time, byte for byte; metrics without the clock, likewise.
+    """All files of a run, byte for byte, but without the clock in the metrics and without the report, which has times.
 
-    The clock goes on all the same.
+    The times in the metrics must increase.
     """
     times = [json.loads(line)["time_s"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert times == sorted(times)
@@ -129,5 +129,5 @@ def contents(run):
 
 
 def untracked(run):
-    """Its contents without TensorBoard's events, which have times in them."""
+    """`contents` without TensorBoard's events, which contain times."""
     return {name: content for name, content in contents(run).items() if not name.startswith("tensorboard/")}

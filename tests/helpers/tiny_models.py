@@ -1,6 +1,6 @@
 """Two vision-language architectures with random weights, small enough to train in milliseconds, and pages for them.
 
-`lighton` reads pages with a Pixtral tower and plain rotary positions, `qwen` with windowed attention and M-RoPE.
+`lighton` has a Pixtral tower and plain rotary positions, `qwen` has windowed attention and M-RoPE.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def make_processor(architecture: str):
 
 
 def make_model(architecture: str, seed: int = 0):
-    """Hidden size 32, two layers, float32; the head's weights are large enough for a lively distribution."""
+    """Hidden size 32, two layers, float32; the head's weights are large enough for an uneven distribution."""
     torch.manual_seed(seed)
     text = {
         "vocab_size": VOCABULARY,
@@ -150,7 +150,7 @@ def make_model(architecture: str, seed: int = 0):
         )
         model = Qwen2_5_VLForConditionalGeneration(config)
     for parameter in model.parameters():
-        if parameter.ndim >= 2:  # 1 / sqrt(fan in): transformers' 0.02 leaves narrow layers nearly silent
+        if parameter.ndim >= 2:  # 1 / sqrt(fan in): with transformers' 0.02 narrow layers are almost zero
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(1.5)
@@ -174,7 +174,7 @@ def pages_of_different_sizes() -> list[Page]:
 
 
 def completion(text: str = "abc", finished: bool = True) -> Completion:
-    """As if from an engine that does not tell log probabilities."""
+    """As if from an engine without log probabilities."""
     ids = tokens(text) + [EOS] * finished
     return Completion(ids, text, "end" if finished else "length", [math.nan] * len(ids))
 
@@ -184,7 +184,7 @@ def group(page: Page, *texts: str, finished: bool = True) -> Group:
 
 
 def make_recipe(**changes) -> Recipe:
-    """Defaults that suit these models; `grpo_beta=0.1` sets recipe.grpo.beta, and so on."""
+    """A recipe for these models; `grpo_beta=0.1` sets recipe.grpo.beta, and so on."""
     recipe = Recipe(
         rollout=RolloutConfig(pages_per_step=2, group_size=4, max_tokens=8),
         grpo=GrpoConfig(min_group_std=1e-3),
@@ -197,7 +197,7 @@ def make_recipe(**changes) -> Recipe:
 
 
 def gradients(policy: Policy) -> dict[str, torch.Tensor]:
-    """Each parameter's gradient by name, and a clean slate."""
+    """Each parameter's gradient by name; resets them."""
     found = {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
         for name, p in policy.model.named_parameters()
@@ -212,12 +212,12 @@ def weights(policy: Policy) -> dict[str, torch.Tensor]:
 
 
 def assert_all_close(actual, expected, tolerance: float) -> None:
-    """By name, within `tolerance` of 1 or of the tensor's largest entry, whichever is more."""
+    """By name, within `tolerance` times the tensor's largest entry, or times 1 if that is more."""
     assert actual.keys() == expected.keys()
     for name, tensor in expected.items():
         room = tolerance * max(1.0, tensor.abs().max().item())
         difference = (actual[name] - tensor).abs().max().item()
-        assert difference <= room, f"{name} is off by {difference:.2g}, more than {room:.2g}"
+        assert difference <= room, f"{name} differs by {difference:.2g}, more than {room:.2g}"
 
 
 def plain_loss(policy, page, ids):

@@ -1,4 +1,4 @@
-"""TRL 1.16's trainers as oracles: their own arithmetic on our tensors, with the model's and the engine's part stubbed.
+"""TRL 1.16's trainers as oracles: their arithmetic on our tensors, with model and engine stubbed.
 
 A trainer is a namespace of the fields that the called method reads. Tests import TRL through this module alone.
 """
@@ -89,7 +89,7 @@ def rloo_loss(b, *, clip_low=0.2, clip_high=0.2):
 
 
 def of_scored_tokens(logprobs, mask):
-    """What a model tells the preference trainers: log probabilities, 0 outside the completion; one prompt token."""
+    """A model's outputs for the preference trainers: log probabilities, 0 outside the completion; one prompt token."""
     known = torch.where(mask, logprobs, 0.0)
     zeros = torch.zeros_like(known)
     outputs = SimpleNamespace(log_probs=known, entropy=zeros, mean_logits=zeros, is_top1=mask)
@@ -144,7 +144,7 @@ def kto_loss(logprobs, ref, desirable, mismatched, ref_mismatched, mask, *, beta
 
 
 def orpo_log_odds_loss(chosen, rejected, *, beta):
-    """`ORPOTrainer.odds_ratio_loss`: (B,) of what it takes off the likelihood's loss. It computes in float32."""
+    """`ORPOTrainer.odds_ratio_loss`: (B,) terms subtracted from the likelihood loss, in float32."""
     return ORPOTrainer.odds_ratio_loss(SimpleNamespace(beta=beta, accelerator=ACCELERATOR), chosen, rejected)[0]
 
 
@@ -164,7 +164,7 @@ def reward_model_loss(chosen, rejected, *, margin, centring):
 
 
 def rollout(trainer_class, rewards, *, lengths=None, logprobs=None, ref=None, sampling=None, **options):
-    """What `_generate_and_score_completions` makes of P x G completions: TRL's advantages and importance ratios.
+    """`_generate_and_score_completions` of P x G completions: TRL's advantages and importance ratios.
 
     rewards: (P, G) or, with K reward functions, (P, G, K). logprobs, ref and sampling are (B, T), lengths of B.
     """

@@ -1,4 +1,4 @@
-"""LightOnOCR of helpers.tiny_models with heads of 32, the least that vLLM's attention on a CPU knows."""
+"""LightOnOCR of helpers.tiny_models with heads of 32, the minimum for vLLM's attention on a CPU."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""What the trainer says of what an engine has sampled."""
+"""The trainer's scores of completions that an engine sampled."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The head of critic and reward model, and hidden states that it reads."""
+"""The head of critic and reward model, and the hidden states that it reads."""
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ IDS, MASK = pad_rows([tokens("abcd"), tokens("be")], PAD)
 
 
 @pytest.mark.parametrize("width", [0, 5])
-def test_a_new_head_says_zero_and_learns_from_there(width):
-    """The gradient of sum(V) is that of the output layer alone: its weights are 0. Its bias's is the number of V."""
+def test_a_new_head_returns_zero_and_learns_from_there(width):
+    """Only the output layer gets a gradient of sum(V), since its weights are 0; its bias's is the number of values."""
     head, hidden = ScalarHead(3, width), torch.randn(2, 4, 3, requires_grad=True)
     values = head(hidden)
     assert values.shape == (2, 4)
@@ -54,16 +54,16 @@ def test_a_saved_head_loads_bit_for_bit(tmp_path, width):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("architecture", ["lighton", "qwen"])
-def test_hidden_states_stand_before_each_token_and_after_the_last(architecture, checkpointing):
-    """Those before the tokens give the log probabilities; the one after the last is of one token more. Pads too."""
+def test_there_is_a_hidden_state_before_each_token_and_after_the_last(architecture, checkpointing):
+    """Those before the tokens give the log probabilities; there is one more after the last. Padding does not matter."""
     policy = make_policy(architecture, gradient_checkpointing=checkpointing)
     with torch.no_grad():
-        reading = PageReader(policy, policy.prompt(make_page()))
-        scores, hidden = reading.score(IDS, MASK, 1.0), reading.hidden(IDS)
+        reader = PageReader(policy, policy.prompt(make_page()))
+        scores, hidden = reader.score(IDS, MASK, 1.0), reader.hidden(IDS)
         assert hidden.shape == (2, 5, policy.hidden_size)
         torch.testing.assert_close(hidden[:, :-1], scores.hidden, atol=1e-5, rtol=1e-5)
         logits = policy.logits(hidden[:, :-1], 1.0).log_softmax(-1)
         said = logits.gather(2, IDS[..., None]).squeeze(2)
         torch.testing.assert_close(said[MASK], scores.logprobs[MASK], atol=1e-5, rtol=1e-5)
-        shorter = reading.hidden(IDS[1:, :2])
+        shorter = reader.hidden(IDS[1:, :2])
         torch.testing.assert_close(hidden[1:, :3], shorter, atol=1e-5, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""A fitted page is left alone by the model's own image processor, and its image tokens are what was counted."""
+"""The model's image processor leaves a fitted page unchanged, and makes as many image tokens as `tokens` counts."""
 
 import numpy as np
 import pytest
@@ -20,10 +20,10 @@ page_sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000)).filter(lambda
     ("size", "fitted"),
     [
         ((64, 32), (64, 32)),  # multiples of 16 within the budget stay
-        ((50, 17), (64, 32)),  # 3.1 and 1.1 image tokens: rounded up, as Pixtral does
+        ((50, 17), (64, 32)),  # 3.1 and 1.1 image tokens: rounded up, like Pixtral
         ((128, 64), (64, 32)),  # halved: the longest edge is 64
         ((640, 100), (64, 16)),  # 10 : 1.6
-        ((6400, 10), (64, 16)),  # never less than one image token
+        ((6400, 10), (64, 16)),  # at least one image token
     ],
 )
 def test_a_longest_edge(size, fitted):
@@ -34,10 +34,10 @@ def test_a_longest_edge(size, fitted):
     ("size", "fitted"),
     [
         ((64, 64), (64, 64)),
-        ((70, 50), (64, 48)),  # 4.4 and 3.1 tokens: rounded to the nearest, as Qwen does
-        ((256, 256), (64, 64)),  # 4096 pixels at most
+        ((70, 50), (64, 48)),  # 4.4 and 3.1 tokens: rounded to the nearest, like Qwen
+        ((256, 256), (64, 64)),  # at most 4096 pixels
         ((200, 100), (80, 32)),  # scaled by sqrt(4096 / 20000): 90.5 x 45.3, rounded down
-        ((16, 16), (32, 32)),  # 1024 pixels at least
+        ((16, 16), (32, 32)),  # at least 1024 pixels
         ((20, 30), (32, 48)),  # scaled by sqrt(1024 / 600): 26.1 x 39.2, rounded up
     ],
 )
@@ -45,7 +45,7 @@ def test_a_number_of_pixels(size, fitted):
     assert PixelBudget(16, max_pixels=4096, min_pixels=1024).fitted_size(*size) == fitted
 
 
-def test_a_lower_number_of_pixels_also_binds_a_longest_edge():
+def test_max_pixels_also_limits_a_budget_with_a_longest_edge():
     """(64, 64) within 2048 pixels: scaled by sqrt(1/2) to 45.3, rounded down to 32."""
     assert PixelBudget(16, longest_edge=64, max_pixels=2048).fitted_size(64, 64) == (32, 32)
 
@@ -76,7 +76,7 @@ def test_a_fitted_line_or_page_is_left_alone_when_fitted_again(size):
 
 @given(page_sizes, st.sampled_from([(28, 1540), (16, 640), (14, 1024), (16, 700)]))
 @example((1650, 2200), (28, 1540))
-def test_pixtral_leaves_a_fitted_page_alone(size, model):
+def test_pixtral_leaves_a_fitted_page_unchanged(size, model):
     multiple, longest_edge = model
     width, height = PixelBudget(multiple, longest_edge=longest_edge).fitted_size(*size)
     theirs = get_resize_output_image_size(
@@ -88,20 +88,20 @@ def test_pixtral_leaves_a_fitted_page_alone(size, model):
 @given(page_sizes, st.sampled_from([(28, 4 * 784, 1280 * 784), (28, 4 * 784, 1003520), (32, 65536, 16777216)]))
 @example((1650, 2200), (28, 4 * 784, 1280 * 784))
 @example((1288, 1000), (28, 4 * 784, 1280 * 784))
-def test_qwen_leaves_a_fitted_page_alone(size, model):
-    multiple, least, most = model
-    assume(min(size) > multiple * max(1.0, (size[0] * size[1] / most) ** 0.5))  # one image token at least
-    width, height = PixelBudget(multiple, max_pixels=most, min_pixels=least).fitted_size(*size)
-    assert smart_resize(height, width, multiple, least, most) == (height, width)
-    assert least <= width * height <= most
+def test_qwen_leaves_a_fitted_page_unchanged(size, model):
+    multiple, min_pixels, max_pixels = model
+    assume(min(size) > multiple * max(1.0, (size[0] * size[1] / max_pixels) ** 0.5))  # at least one image token
+    width, height = PixelBudget(multiple, max_pixels=max_pixels, min_pixels=min_pixels).fitted_size(*size)
+    assert smart_resize(height, width, multiple, min_pixels, max_pixels) == (height, width)
+    assert min_pixels <= width * height <= max_pixels
 
 
 @given(page_sizes, st.integers(20_000, 3_000_000))
-def test_a_lowered_budget_is_kept(size, most):
-    assume(min(size) > 28 * max(1.0, (size[0] * size[1] / most) ** 0.5))  # one image token at least
-    budget = PixelBudget(28, max_pixels=most, min_pixels=3136)
+def test_a_lowered_budget_is_kept(size, max_pixels):
+    assume(min(size) > 28 * max(1.0, (size[0] * size[1] / max_pixels) ** 0.5))  # at least one image token
+    budget = PixelBudget(28, max_pixels=max_pixels, min_pixels=3136)
     width, height = budget.fitted_size(*size)
-    assert width * height <= most
+    assert width * height <= max_pixels
     assert budget.fitted_size(width, height) == (width, height)
 
 
@@ -113,11 +113,11 @@ def test_the_shape_of_a_page_is_kept_up_to_one_image_token_per_side(size):
     for side, fitted in zip(size, budget.fitted_size(*size), strict=True):
         assert (
             min(abs(fitted - side), abs(fitted - side * scale)) <= 28
-        )  # rounding alone may bring it under the maximum
+        )  # rounding alone can bring it under the maximum
 
 
 @given(st.tuples(st.integers(8, 200), st.integers(8, 200)), st.sampled_from(ARCHITECTURES))
-def test_image_tokens_are_those_that_the_processor_expands_to(size, architecture):
+def test_the_processor_makes_as_many_image_tokens_as_are_counted(size, architecture):
     policy = POLICIES[architecture]
     assert policy.prompt(make_page(0, size)).token_ids.count(IMAGE) == policy.budget.tokens(*size)
 
@@ -137,7 +137,7 @@ def test_the_processor_normalises_the_fitted_pixels_and_does_not_resample_them(a
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_max_pixels_lowers_the_budget_and_never_raises_it(architecture):
     processor = make_processor(architecture)
-    own, lower, higher = (pixel_budget(processor, most).fitted_size(64, 64) for most in (None, 2048, 10**6))
+    own, lower, higher = (pixel_budget(processor, pixels).fitted_size(64, 64) for pixels in (None, 2048, 10**6))
     assert own == higher == (64, 64)
     assert lower == (32, 32)
 

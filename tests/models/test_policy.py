@@ -1,4 +1,4 @@
-"""The policy's shared-prompt scoring is the plain forward of the Hugging Face model, in value and gradient."""
+"""The policy's shared-prompt scoring equals a plain forward of the Hugging Face model, in value and gradient."""
 
 import dataclasses
 import json
@@ -120,7 +120,7 @@ def test_several_batches_of_completions_add_up_in_the_prompt(policy):
 
 
 def test_pages_read_before_others_are_scored_keep_their_own_positions(policy):
-    """The models remember a position offset of the last page that they read; the state holds its own."""
+    """The models keep the position offset of the last page that they read; each state holds its own."""
     rows = rows_of(TEXTS)
     ids, mask = pad_rows(rows, PAD)
     pages = pages_of_different_sizes()
@@ -160,7 +160,7 @@ def test_gradient_checkpointing_changes_memory_and_nothing_else(architecture):
 
 
 def test_masked_tokens_have_neither_a_score_nor_a_gradient(policy):
-    """Row 1 as a truncated completion left out of the loss."""
+    """Row 1 is like a truncated completion that the loss leaves out."""
     page, rows = make_page(), rows_of(["abc", "def"])
     ids, mask = pad_rows(rows, PAD)
     mask[1] = False
@@ -244,7 +244,7 @@ def test_scores_are_float32_under_bfloat16():
 @pytest.mark.parametrize("compute_dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_steps_of_one_millionth_reach_the_weights(architecture, compute_dtype):
-    """Master weights are float32: after 20 AdamW steps at 1e-6, 99 % of the weights with a gradient have moved."""
+    """Master weights are float32: after 20 AdamW steps at 1e-6, 99 % of the weights with a gradient have changed."""
     policy = make_policy(architecture, compute_dtype=compute_dtype)
     before, touched = weights(policy), {}
     optimizer = torch.optim.AdamW(policy.trainable_parameters(), lr=1e-6, weight_decay=0.0)
@@ -265,7 +265,7 @@ def test_steps_of_one_millionth_reach_the_weights(architecture, compute_dtype):
     assert moved / total >= 0.99
 
 
-# Which weights train, and copies.
+# Trained weights, copies and checkpoints.
 
 
 def train_a_little(policy, rate=0.1):
@@ -315,11 +315,11 @@ def test_lora_trains_the_adapter_and_nothing_else(saved, freeze_vision):
     assert {name for name in before if not torch.equal(before[name], after[name])} <= trained
 
 
-def test_a_lora_policy_starts_as_its_base_and_leaves_it(saved):
+def test_a_lora_policy_starts_as_its_base_and_then_differs(saved):
     base = scores_of(Policy.load(ModelConfig(path=str(saved))))
     policy = Policy.load(ModelConfig(path=str(saved), lora_rank=4))
     torch.testing.assert_close(scores_of(policy), base)
-    for _ in range(2):  # the first step only moves B, which starts at zero
+    for _ in range(2):  # the first step only changes B, which starts at zero
         train_a_little(policy, rate=0.5)
     assert not torch.allclose(scores_of(policy), base, atol=1e-2)
 
@@ -328,7 +328,7 @@ def test_gradient_checkpointing_and_lora_go_together(saved):
     config = ModelConfig(path=str(saved), lora_rank=4)
     found = []
     for checkpointing in (False, True):
-        torch.manual_seed(0)  # of the adapter's weights
+        torch.manual_seed(0)  # for the adapter's weights
         policy = Policy.load(dataclasses.replace(config, gradient_checkpointing=checkpointing))
         ids, mask = pad_rows(rows_of(TEXTS), PAD)
         policy.score_unshared(policy.prompt(make_page()), ids, mask, 1.0).logprobs.sum().backward()
@@ -353,14 +353,37 @@ def test_a_saved_policy_loads_with_the_same_logprobs(saved, tmp_path, lora_rank)
 
 
 @pytest.mark.parametrize("lora_rank", [0, 4])
-def test_checkpoints_hold_safetensors_and_text_only(saved, tmp_path, lora_rank):
+def test_checkpoints_contain_only_safetensors_and_text(saved, tmp_path, lora_rank):
     Policy.load(ModelConfig(path=str(saved), lora_rank=lora_rank)).save(tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {path.rsplit(".", 1)[-1] for path in names} <= {"safetensors", "json", "jinja", "md", "txt"}
     assert ("adapter_model.safetensors" if lora_rank else "model.safetensors") in names
 
 
-def test_an_adapter_names_its_base_and_holds_little(saved, tmp_path):
+def test_an_adapter_keeps_its_rank_and_scaling(saved, tmp_path):
+    adapter = tmp_path / "adapter"
+    Policy.load(ModelConfig(path=str(saved), lora_rank=4, lora_alpha=8)).save(adapter)
+    for own in (ModelConfig(path=str(adapter)), ModelConfig(path=str(adapter), lora_rank=4, lora_alpha=8)):
+        assert Policy.load(own).model.peft_config["default"].r == 4
+    with pytest.raises(ValueError, match=r'model.lora_rank is 2, but the adapter ".*" has 4, which stays; write 4'):
+        Policy.load(ModelConfig(path=str(adapter), lora_rank=2, lora_alpha=8))
+    with pytest.raises(ValueError, match=r'model.lora_alpha is 32, but the adapter ".*" has 8, which stays; write 8'):
+        Policy.load(ModelConfig(path=str(adapter), lora_rank=4))
+
+
+def test_the_vision_tower_of_an_adapter_can_be_frozen(saved, tmp_path):
+    Policy.load(ModelConfig(path=str(saved), lora_rank=4)).save(tmp_path / "adapter")
+    policy = Policy.load(ModelConfig(path=str(tmp_path / "adapter"), freeze_vision=True))
+    trained = {name for name, p in policy.model.named_parameters() if p.requires_grad}
+    assert trained
+    assert not any("vision_encoder" in name for name in trained)
+    before = weights(policy)
+    train_a_little(policy)
+    after = weights(policy)
+    assert {name for name in before if not torch.equal(before[name], after[name])} <= trained
+
+
+def test_an_adapter_names_its_base_and_is_small(saved, tmp_path):
     Policy.load(ModelConfig(path=str(saved), lora_rank=2)).save(tmp_path / "adapter")
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(saved)

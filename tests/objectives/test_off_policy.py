@@ -1,4 +1,4 @@
-"""Sampling by another engine: worked weights and metrics, TRL's ratios and loss as an oracle, and properties."""
+"""Sampling with another engine: worked weights and metrics, TRL's ratios and loss as an oracle, properties."""
 
 import math
 from functools import reduce
@@ -81,7 +81,7 @@ def test_a_token_whose_sampling_log_probability_is_unknown_has_ratio_one():
     assert sampling_weights(logprobs, sampling, mask, "sequence_mask", 1.9).tolist() == [[0, 0]]
 
 
-def test_a_token_that_the_trainer_rules_out_has_weight_zero():
+def test_a_token_that_is_impossible_for_the_trainer_has_weight_zero():
     d = torch.tensor([[-math.inf, 0.0]])
     mask = torch.ones(1, 2, dtype=torch.bool)
     assert weights_of(d, mask, "token").tolist() == [[0, 1]]
@@ -94,8 +94,8 @@ def test_weights_have_no_gradient():
         assert not sampling_weights(b.logprobs.requires_grad_(), b.sampling, b.mask, kind, 2.0).requires_grad
 
 
-def test_a_cap_under_one_is_a_mistake_of_ours():
-    with pytest.raises(AssertionError, match=r"the cap of an importance ratio is 0.5; it is at least 1"):
+def test_a_cap_below_one_is_an_internal_error():
+    with pytest.raises(AssertionError, match=r"the cap of an importance ratio is 0.5; it must be at least 1"):
         weights_of(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool), "token", 0.5)
 
 
@@ -185,7 +185,7 @@ def test_token_weights_and_the_loss_with_them_are_those_of_trl(parity, loss_type
     normalizer = {"grpo": "sequence", "dapo": "token", "cispo": "token", "dr_grpo": "constant"}[loss_type]
     for seed in range(5):
         b = sampled(seed, noise=1.0)
-        b.mask[-1, 0] = True  # TRL's completions have a token at least
+        b.mask[-1, 0] = True  # TRL's completions have at least one token
         b.sampling = b.sampling.float().double()
         b.sampling[0, 1] = math.nan
         weights = sampling_weights(b.logprobs, b.sampling, b.mask, "token", 2.0)
@@ -233,7 +233,7 @@ seeds, kinds = st.integers(0, 10_000), st.sampled_from(KINDS)
 
 
 @given(seeds, kinds, st.integers(1, 4))
-def test_padding_and_what_stands_in_it_change_nothing(seed, kind, extra):
+def test_padding_and_its_values_change_nothing(seed, kind, extra):
     b = sampled(seed)
     weights = sampling_weights(b.logprobs, b.sampling, b.mask, kind, 2.0)
     metrics = mismatch_metrics(sums_of(b, weights))
@@ -317,7 +317,7 @@ def test_the_weights_make_the_gradient_that_of_the_trainers_own_samples():
     def gradient(policy_of_samples, weights):
         pi = theta.log_softmax(-1)
         mask, counts = torch.ones(5, 1, dtype=torch.bool), counts_of(torch.ones(5, 1))
-        # five completions of one token each, weighed by how often each is drawn
+        # five completions of one token each, weighted by their probability
         loss = grpo_loss(
             pi[:, None],
             pi[:, None].detach(),

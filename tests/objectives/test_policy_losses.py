@@ -251,15 +251,15 @@ def test_the_kl_coefficient_follows_the_error_in_small_steps(kl, factor):
 
 
 def test_the_kl_coefficient_brings_the_kl_to_its_target():
-    """A KL that answers as 1 / beta: beta = 1 / 6 holds it at 6."""
+    """If the KL is 1 / beta, beta = 1 / 6 holds it at 6."""
     beta = 0.01
     for _ in range(500):
         beta = adapted_kl_coefficient(beta, 1 / beta, 6.0)
     assert 1 / beta == pytest.approx(6.0, rel=1e-3)
 
 
-def test_a_kl_target_of_zero_is_a_mistake_of_ours():
-    with pytest.raises(AssertionError, match="the target of the KL is 0; it is above 0"):
+def test_a_kl_target_of_zero_is_an_internal_error():
+    with pytest.raises(AssertionError, match="the target of the KL is 0; it must be above 0"):
         adapted_kl_coefficient(0.05, 1.0, 0)
 
 
@@ -296,7 +296,7 @@ def test_value_and_gradient_are_those_of_trl(parity, loss_type, level, beta, cli
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 @pytest.mark.parametrize("largest", [1.2, 5.0])
 def test_cispo_is_that_of_trl(parity, level, beta, largest):
-    """TRL's epsilon_high is the largest weight itself, 1 + clip_high here, and it has no smallest one."""
+    """TRL's epsilon_high is the largest weight, 1 + clip_high here; it has no smallest weight."""
     name = "CISPO" if level == "token" else "CISPO, ratio of sequences"
     for seed in range(10):
         b = batch(seed)
@@ -445,7 +445,7 @@ def test_a_batch_without_a_trained_token_has_loss_zero_and_no_gradient(seed, opt
 
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf])
 @given(seed=seeds, options=options)
-def test_what_stands_in_masked_places_does_not_matter(junk, seed, options):
+def test_masked_values_do_not_matter(junk, seed, options):
     b = batch(seed)
     loss, grad = value_and_gradient(b, **options)
     for name in ("logprobs", "old", "ref"):
@@ -562,7 +562,7 @@ def test_the_gradient_is_the_slope_of_the_loss(seed):
     assert torch.autograd.gradcheck(loss, b.logprobs.clone().requires_grad_())
 
 
-def test_a_kl_term_without_reference_is_a_mistake_of_ours():
+def test_a_kl_term_without_reference_is_an_internal_error():
     with pytest.raises(AssertionError, match="beta > 0 needs ref_logprobs"):
         grpo_loss(TWO.logprobs, TWO.old, TWO.advantages, TWO.mask, counts_of(TWO.mask), beta=0.1)
 

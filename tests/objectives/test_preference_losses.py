@@ -1,4 +1,4 @@
-"""Losses of preferences: worked numbers with the gradient, TRL's losses as oracles, the papers' limits, properties."""
+"""Preference losses: worked numbers with the gradient, TRL's losses as oracles, the papers' limits, properties."""
 
 import math
 from types import SimpleNamespace
@@ -165,10 +165,10 @@ def test_rewards_margins_and_accuracy_of_three_pairs():
     assert reward_margin(nothing, nothing) == reward_accuracy(nothing, nothing) == 0
 
 
-def test_what_has_no_label_smoothing_and_what_is_no_share_are_mistakes_of_ours():
+def test_label_smoothing_where_there_is_none_or_out_of_range_is_an_internal_error():
     with pytest.raises(AssertionError, match="hinge has no label smoothing"):
         dpo_loss(torch.zeros(1), kind="hinge", label_smoothing=0.1)
-    with pytest.raises(AssertionError, match=r"label smoothing is 0.5; it is a share under one half"):
+    with pytest.raises(AssertionError, match=r"label smoothing is 0.5; it must be in \[0, 1/2\)"):
         dpo_loss(torch.zeros(1), kind="robust", label_smoothing=0.5)
 
 
@@ -299,7 +299,7 @@ def test_the_loss_of_a_reward_model_is_that_of_trl(parity, with_margin, centring
         assert reward_margin(chosen, rejected).item() == pytest.approx(metrics["margin"][0])
 
 
-# What the papers say of the losses.
+# The losses as the papers describe them.
 
 margins, betas = st.floats(-20, 20), st.floats(0.01, 2)
 halves = st.floats(0.01, 0.49)
@@ -313,7 +313,7 @@ def test_the_gradient_of_dpo_is_weighted_by_how_wrong_the_implicit_reward_is(mar
 
 
 @given(betas, halves)
-def test_conservative_dpo_is_least_where_the_preference_is_as_sure_as_the_labels(beta, smoothing):
+def test_conservative_dpo_has_its_minimum_where_the_preference_is_as_sure_as_the_labels(beta, smoothing):
     """sigma(beta h) = 1 - eps, where DPO without smoothing wants h without bound."""
     best = math.log((1 - smoothing) / smoothing) / beta
     _, slope = slope_at(lambda h: dpo_loss(h, beta=beta, label_smoothing=smoothing), best)
@@ -412,7 +412,7 @@ def of_loss(name, p):
 @pytest.mark.parametrize("junk", [math.nan, -math.inf])
 @fewer_for_each_loss
 @given(seed=seeds, extra=st.integers(1, 3))
-def test_neither_pads_nor_what_stands_in_them_matter(name, junk, seed, extra):
+def test_neither_pads_nor_their_values_matter(name, junk, seed, extra):
     p = pairs(seed)
     loss, (gradient,) = of_loss(name, p)
     wide = SimpleNamespace(
@@ -434,7 +434,7 @@ def test_a_pair_does_not_see_the_others(name, seed, order, cut):
     loss, (gradient,) = of_loss(name, p)
     total, gradients = 0.0, torch.zeros_like(gradient)
     for part in (order[:cut], order[cut:]):
-        # of KTO, completions 2i and 2i + 1 stay together, as their places tell their kind
+        # for KTO, completions 2i and 2i + 1 stay together, because their positions determine their kind
         couples = [[row for i in part for row in (2 * i, 2 * i + 1)], [*part, *(4 + i for i in part)]]
         rows = couples[name != "kto"]
         own = SimpleNamespace(**{field: tensor[rows] for field, tensor in vars(p).items()})

@@ -42,7 +42,7 @@ def value_and_gradient(b, tokens=None, clip=0.2):
         (0.1, 1.0, 0.81, -0.9),  # within the range: the plain error
         (0.5, 1.0, 0.64, 0.0),  # nearer to the return than the range allows: no more
         (-0.5, -1.0, 0.64, 0.0),
-        (-0.5, 1.0, 2.25, -1.5),  # gone the wrong way: pulled back at full strength
+        (-0.5, 1.0, 2.25, -1.5),  # moved the wrong way: the full gradient
         (0.5, 0.3, 0.04, 0.2),  # beyond the range and past the return: pulled back, as its own error is the larger
         (0.5, 0.4, 0.04, 0.0),  # beyond it, past the return, and still nearer than the range allows
         (0.2, 0.2, 0.0, 0.0),
@@ -109,7 +109,7 @@ seeds, clips = st.integers(0, 10_000), st.sampled_from([None, 0.2, 1.0])
 
 @pytest.mark.parametrize("junk", [math.nan, math.inf])
 @given(seed=seeds, clip=clips, extra=st.integers(1, 3))
-def test_neither_pads_nor_what_stands_in_them_matter(junk, seed, clip, extra):
+def test_neither_pads_nor_their_values_matter(junk, seed, clip, extra):
     b = batch(seed)
     loss, grad = value_and_gradient(b, clip=clip)
     other = wider(with_junk(b, junk), extra, junk)

@@ -196,8 +196,8 @@ def test_the_outcome_says_so_when_the_reference_is_not_first():
     """kto is 0.005 ahead of grpo, p = 0.21; dr-grpo and rloo are as near, all others 0.025 and more behind."""
     assert outcome(compared()) == [
         "kto has the lowest CER on the test pages: 0.101, from 0.286 at the start.",
-        "The reference grpo is not first: kto is ahead (difference -0.005, p = 0.2100), but not told apart from it.",
-        "Not told apart from the reference grpo: kto, dr-grpo and rloo.",
+        "The reference grpo is not first: kto is ahead (difference -0.005, p = 0.2100), but not significantly.",
+        "Not significantly different from the reference grpo: kto, dr-grpo and rloo.",
         "Worse than the reference grpo: ppo, reinforce, sft, orpo, dpo and ipo.",
         "All are better than the start.",
     ]
@@ -206,7 +206,7 @@ def test_the_outcome_says_so_when_the_reference_is_not_first():
     assert outcome(found)[1:4] == [
         "The reference grpo is not first: kto is better (difference -0.005, p = 0.0030).",
         "Better than the reference grpo: kto.",
-        "Not told apart from the reference grpo: dr-grpo and rloo.",
+        "Not significantly different from the reference grpo: dr-grpo and rloo.",
     ]
 
 
@@ -218,11 +218,11 @@ def test_the_outcome_when_the_reference_is_first():
     ]
 
 
-def test_a_small_p_value_with_an_interval_around_0_does_not_tell_two_apart():
+def test_a_small_p_value_with_an_interval_around_0_is_not_significant():
     """The p-value swaps pages and knows nothing of other seeds; the interval does."""
     found = compared(3)
     found["recipes"]["sft"]["against"]["cer"]["difference_ci"] = [-0.01, 0.12]
-    assert "Not told apart from the reference grpo: sft." in outcome(found)
+    assert "Not significantly different from the reference grpo: sft." in outcome(found)
 
 
 def test_who_is_no_better_than_the_start_is_named():
@@ -275,8 +275,8 @@ def test_what_samples_nothing_has_no_curve_over_completions():
     assert "sft" not in over_completions
     assert "sft 0.286 at 0, 0.1" in over_compute
     text = " ".join(report.all("body")[0]["words"])
-    assert "Samples no completions, so only over compute: sft." in text
-    assert "Trained for the compute of the reference, as it samples no completions: sft." in text
+    assert "Shown only over compute, as no completions are sampled: sft." in text
+    assert "Trained for the compute of the reference, as no completions are sampled: sft." in text
 
 
 def test_under_a_budget_of_time_nobody_is_given_the_compute_of_another():
@@ -344,7 +344,7 @@ def test_tuning_marks_the_chosen_rate_and_says_when_it_lies_at_the_edge():
     (table,) = report.all("table", id="tuning")
     assert "0.720 CER 0.200 pass rate 0.600 nan ppo" in " ".join(table["words"])
     text = " ".join(report.all("body")[0]["words"])
-    assert "so that a better rate may lie beyond it: ppo (3e-4, the highest)." in text
+    assert "so a better rate may lie beyond it: ppo (3e-4, the highest)." in text
     assert "with seed 1000 and 50% of the budget" in text
 
 
@@ -369,8 +369,8 @@ def test_a_recipe_without_any_seed_that_ended_is_last_and_named():
     found["recipes"]["dpo"]["curves"] = {}
     report = tree(found)
     assert words(report, "results").endswith("dpo 1e-4 0 3 stopped – – – – – –")
-    assert outcome(found)[-1] == "Without a result, as no seed came to its end: dpo."
-    assert "only over compute: sft." in " ".join(report.all("body")[0]["words"])
+    assert outcome(found)[-1] == "Without a result, because no seed reached its end: dpo."
+    assert "only over compute, as no completions are sampled: sft." in " ".join(report.all("body")[0]["words"])
     assert "dpo" not in words(report, "cost")
 
 

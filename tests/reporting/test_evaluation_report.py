@@ -30,8 +30,8 @@ def write_predictions(name, pages, read):
 def report(pages, predictions, *options):
     """(the report, what --json says)"""
     arguments = ["eval", "--predictions", predictions, "--data", str(pages), "--html", "out.html", "--json", "out.json"]
-    told = CliRunner().invoke(main, [*arguments, *options], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
+    result = CliRunner().invoke(main, [*arguments, *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
     return Tree(Path("out.html").read_text(encoding="utf-8")), json.loads(Path("out.json").read_text())
 
 
@@ -101,11 +101,11 @@ def test_a_page_whose_image_cannot_be_read_has_texts(pages, tmp_path):
     assert len(tree.all("img")) == 5
 
 
-def test_a_folder_that_does_not_exist_is_told_before_anything_is_read(pages):
+def test_a_folder_that_does_not_exist_is_an_error_before_anything_is_read(pages):
     arguments = ["eval", "--predictions", __file__, "--data", str(pages), "--html", "none/out.html"]
-    told = CliRunner().invoke(main, arguments)
-    assert told.exit_code == 2
-    assert "the folder none does not exist" in told.stderr
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "the folder none does not exist" in result.stderr
 
 
 def test_in_chromium_every_row_is_there_and_the_console_stays_silent(pages, browse):

@@ -222,9 +222,9 @@ def test_without_its_dataset_a_run_has_a_report_without_images(run, tmp_path):
     )
 
 
-def test_the_command_writes_into_the_run_or_where_it_is_told(run, tmp_path):
-    told = CliRunner().invoke(main, ["report", str(run.path)])
-    assert (told.exit_code, told.stdout) == (0, f"report: {run.path}/report.html\n")
+def test_the_command_writes_into_the_run_or_to_another_file(run, tmp_path):
+    result = CliRunner().invoke(main, ["report", str(run.path)])
+    assert (result.exit_code, result.stdout) == (0, f"report: {run.path}/report.html\n")
     CliRunner().invoke(main, ["report", str(run.path), "--html", str(tmp_path / "a.html")])
     assert (tmp_path / "a.html").read_text() == (run.path / "report.html").read_text()
 
@@ -246,9 +246,9 @@ def test_the_command_writes_into_the_run_or_where_it_is_told(run, tmp_path):
 def test_what_cannot_be_reported_is_one_message_and_leaves_the_old_report(run, damage, message):
     (run.path / "report.html").write_text("old")
     damage(run.path)
-    told = CliRunner().invoke(main, ["report", str(run.path)])
-    assert told.exit_code == 2
-    assert told.stderr.startswith("Error: " + message.format(run=run.path))
+    result = CliRunner().invoke(main, ["report", str(run.path)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: " + message.format(run=run.path))
     assert (run.path / "report.html").read_text() == "old"
 
 
@@ -256,9 +256,9 @@ def test_a_report_that_fails_does_not_fail_the_run(run):
     (run.path / "eval" / "after.json").write_text("{")
     said = []
     close_with_report(run, said.append)
-    (told,) = said
-    assert told.startswith("no report (ValueError: ")
-    assert told.endswith(f"to try again: ocr-rl report {run.path}")
+    (message,) = said
+    assert message.startswith("no report (ValueError: ")
+    assert message.endswith(f"to try again: ocr-rl report {run.path}")
     assert not (run.path / "report.html").exists()
 
 

@@ -1,4 +1,4 @@
-"""Scoring beside generation: the scores of `RewardFunction`, and no wait, hang or orphan of its own."""
+"""Scoring during generation gives the scores of `RewardFunction`, and causes no wait, hang or orphan process."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def pages(count=3):
 
 
 class Script(Engine):
-    """Says what it is told to, in that order, at that pace: texts by (page, row), None for a refused page."""
+    """Yields the given (page, row, text), `pause` seconds apart; the text None refuses the page."""
 
     def __init__(self, events, pause=0.0):
         self.events, self.pause = events, pause
@@ -77,8 +77,8 @@ GROUPS = st.lists(
 
 @settings(max_examples=20)
 @given(GROUPS, st.randoms(use_true_random=False), st.booleans(), st.sets(st.integers(0, 2), max_size=2))
-def test_scores_are_the_rewarders_whatever_comes_first(scorers, texts, random, permuted, refused):
-    """And permuted rewards are permuted alike; pages that are refused are named and left out."""
+def test_scores_are_those_of_the_reward_function_in_any_order(scorers, texts, random, permuted, refused):
+    """Rewards are permuted in the same way; refused pages are listed and left out."""
     known = pages()
     answers = [[Completion((), text, reason, ()) for text, reason in group] for group in texts]
     events = [(p, r, answers[p][r]) for p in range(3) for r in range(4) if p not in refused]
@@ -107,7 +107,7 @@ def test_a_real_engine_s_groups_are_scored_as_generate_and_score_groups_would():
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_identical_completions_of_a_page_are_scored_once(tmp_path, processes):
-    """Three times on three pages: three calls. Cut off, it is another completion: a fourth."""
+    """The same three times on three pages: three calls. A truncated one is another completion: a fourth."""
     events = [(page, row, "count") for page in (0, 1, 2) for row in range(3)]
     events[-1] = (2, 2, Completion((), "count", "length", ()))
     out = roll_out(events, 3, Odd(folder=str(tmp_path)), processes)
@@ -116,17 +116,17 @@ def test_identical_completions_of_a_page_are_scored_once(tmp_path, processes):
 
 
 def test_a_page_is_prepared_once_in_a_process_and_stays_prepared(tmp_path):
-    """Two batches of three pages: three preparations in the process, beside the check in this one."""
+    """Two batches of three pages: three preparations in the process, besides the check in this one."""
     with GroupScorer(RewardFunction(Odd(folder=str(tmp_path)), pages()), 1) as scorer:
         for _ in range(2):
             events = [(p, r, f"{r}") for r in range(4) for p in range(3)]
             scorer.roll_out(Script(events), pages(), Sampling(4), 0)
-    elsewhere = [file.name for file in tmp_path.glob("prepared *") if str(os.getpid()) not in file.name.split()]
-    assert sorted(name.split()[1] for name in elsewhere) == sorted(page.text for page in pages())
+    others = [file.name for file in tmp_path.glob("prepared *") if str(os.getpid()) not in file.name.split()]
+    assert sorted(name.split()[1] for name in others) == sorted(page.text for page in pages())
 
 
 def test_a_process_forgets_the_page_that_was_used_longest_ago(tmp_path, monkeypatch):
-    """With room for two: page 2 takes the place of page 1, which is prepared again; page 0 was used since."""
+    """With room for two: page 2 replaces page 1, which is prepared again; page 0 was used more recently."""
     monkeypatch.setattr("ocr_verifiers.rewards.scoring_pool.PAGES_KEPT", 2)
     known = pages()
     with GroupScorer(RewardFunction(Odd(folder=str(tmp_path)), ()), 1) as scorer:
@@ -142,8 +142,8 @@ def test_a_process_forgets_the_page_that_was_used_longest_ago(tmp_path, monkeypa
     assert [score.parts["similarity"] for group in out.groups for score in group.scores] == [1.0] * 6
 
 
-def test_scoring_goes_on_while_completions_are_generated():
-    """8 completions come every 0.1 s and take 0.05 s each: afterwards there is the last one to wait for, not 0.4 s."""
+def test_completions_are_scored_while_others_are_generated():
+    """8 completions, one every 0.1 s, take 0.05 s each: at the end only the last one is waited for, not 0.4 s."""
     events = [(0, row, f"nap 0.05 {row}") for row in range(8)]
     with GroupScorer(RewardFunction(Odd(), pages(1)), 1) as scorer:
         scorer.roll_out(Script([(0, 0, "a")]), pages(1), Sampling(1), 0)  # the process starts
@@ -152,19 +152,19 @@ def test_scoring_goes_on_while_completions_are_generated():
     assert 0.03 < out.score_s < 0.4
 
 
-def test_without_processes_scoring_is_told_apart_from_generation():
+def test_without_processes_scoring_time_is_separate_from_generation_time():
     out = roll_out([(0, row, f"nap 0.05 {row}") for row in range(4)], 4, Odd(), 0, pause=0.02, count=1)
     assert 0.08 <= out.generate_s < 0.2 <= out.score_s
 
 
-def test_a_process_that_scores_holds_no_torch():
+def test_a_scoring_process_does_not_load_torch():
     modules = troubles(roll_out([(0, 0, "modules")], 1, Odd(), count=1))[0].split()
     assert "ocr_verifiers" in modules
     assert not {"torch", "transformers", "ocr_rl", "tqdm", "PIL"} & set(modules)
     assert "torch" in sys.modules
 
 
-def test_a_verifier_that_hangs_costs_its_completion_and_a_time_limit():
+def test_a_verifier_that_hangs_costs_only_its_completion_and_the_time_limit():
     began = time.monotonic()
     events = [(0, 0, "abc"), (0, 1, "loop"), (0, 2, "abcdefg"), (1, 0, "loop"), (1, 1, "a"), (1, 2, "b")]
     out = roll_out(events, 3, Odd(), timeout=0.5, count=2)
@@ -200,7 +200,7 @@ PROGRAM = """
 import sys, time
 sys.path[:0] = {folders!r}
 import test_scoring as t
-with t.Scorer(t.Rewarder(t.Odd(), t.pages(2)), 2) as scorer:
+with t.GroupScorer(t.RewardFunction(t.Odd(), t.pages(2)), 2) as scorer:
     out = scorer.roll_out(t.Script([(0, 0, "pid"), (1, 0, "pid")]), t.pages(2), t.Sampling(1), 0)
     print(*t.troubles(out), flush=True)
     try:
@@ -217,13 +217,13 @@ def alive(pid):
         return False
 
 
-# Elsewhere processes end by the end of their input, or by their time limit: nothing kills them in the middle.
+# On other systems processes end with their input or at their time limit: nothing kills them before.
 @pytest.mark.skipif(
     sys.platform != "linux", reason="reads /proc, and processes are killed with their parent on Linux only"
 )
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_processes_end_with_the_trainer_in_the_middle_of_a_verifier(stop):
-    """Killed without a chance to clean up, or by Ctrl-C, which reaches the whole group of processes."""
+def test_processes_end_with_the_trainer_even_while_a_verifier_runs(stop):
+    """By SIGKILL without cleaning up, or by Ctrl-C, which reaches the whole process group."""
     code = PROGRAM.format(
         folders=[str(Path(__file__).parent), *(p for p in sys.path if p.endswith("tests"))], text="loop"
     )
@@ -238,16 +238,16 @@ def test_processes_end_with_the_trainer_in_the_middle_of_a_verifier(stop):
         trainer.kill()
     else:
         os.killpg(trainer.pid, signal.SIGINT)
-    told, logprob_mismatch = trainer.communicate(timeout=30)
+    out, err = trainer.communicate(timeout=30)
     if stop == signal.SIGINT:
-        assert (told, logprob_mismatch, trainer.returncode) == ("interrupted\n", "", 0)
+        assert (out, err, trainer.returncode) == ("interrupted\n", "", 0)
     deadline = time.monotonic() + 5
     while any(alive(pid) for pid in scoring) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(alive(pid) for pid in scoring)
 
 
-def test_a_page_that_cannot_be_scored_is_told_before_anything_is_generated():
+def test_a_page_that_cannot_be_scored_is_an_error_before_anything_is_generated():
     with (
         GroupScorer(RewardFunction(Rubric(), ()), 0) as scorer,
         pytest.raises(ValueError, match=r"^page0: the page cannot be sc"),
@@ -255,6 +255,6 @@ def test_a_page_that_cannot_be_scored_is_told_before_anything_is_generated():
         scorer.roll_out(Script([]), [Page("page0", lambda: None)], Sampling(1), 0)
 
 
-def test_fewer_than_no_processes_is_a_mistake():
+def test_a_negative_number_of_processes_is_an_error():
     with pytest.raises(ValueError, match="write 0 to score in the trainer's process"):
         GroupScorer(RewardFunction(Rubric(), ()), -1)

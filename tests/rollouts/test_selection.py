@@ -15,7 +15,7 @@ from ocr_rl.rollouts.vllm import engine as vllm_engine
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Sets what the machine has: `machine(cuda=True, vllm="no")`, "yes", or "a folder" of that name."""
+    """Sets what the machine has: `machine(cuda=True, vllm="no")`; or "yes", or "a folder" named vllm."""
 
     def has(*, cuda, vllm):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
@@ -35,13 +35,13 @@ def machine(monkeypatch):
         (False, "yes", "transformers"),
     ],
 )
-def test_auto_is_vllm_where_it_is_installed_beside_cuda(machine, cuda, vllm, expected):
+def test_auto_is_vllm_if_it_is_installed_and_there_is_cuda(machine, cuda, vllm, expected):
     machine(cuda=cuda, vllm=vllm)
     assert chosen_engine("auto") == expected
     assert chosen_engine("transformers") == "transformers"
 
 
-def test_vllm_that_is_not_installed_is_named_with_the_command_that_installs_it(machine):
+def test_the_error_for_missing_vllm_shows_the_command_that_installs_it(machine):
     machine(cuda=True, vllm="no")
     with pytest.raises(ValueError, match=r"vllm is not installed: pip install 'ocr-rl\[train,vllm\]' for CUDA"):
         chosen_engine("vllm")
@@ -53,7 +53,7 @@ def test_a_server_needs_no_vllm_here(machine):
     assert chosen_engine("transformers", "http://localhost:8000") == "transformers"
 
 
-def test_the_engine_says_which_one_it_is():
+def test_the_chosen_engine_is_printed():
     said = []
     engine = make_engine(make_policy(), RolloutConfig(engine="transformers", rows=7), say=said.append)
     assert isinstance(engine, TransformersEngine)
@@ -61,6 +61,6 @@ def test_the_engine_says_which_one_it_is():
     assert said == ["engine: transformers"]
 
 
-def test_one_step_ahead_needs_an_engine_with_weights_of_its_own():
-    with pytest.raises(ValueError, match=r"rollout\.ahead is true, but the transformers engine samples with the very"):
+def test_one_step_ahead_needs_an_engine_with_a_copy_of_the_weights():
+    with pytest.raises(ValueError, match=r"rollout\.ahead is true, but the transformers engine samples from the weig"):
         make_engine(make_policy(), RolloutConfig(engine="transformers", ahead=True))

@@ -1,4 +1,4 @@
-"""What the transformers engine samples is what the trainer scores, and nothing in a checkpoint bends it."""
+"""The transformers engine samples what the trainer scores, and no checkpoint's sampling settings change that."""
 
 import json
 import math
@@ -60,7 +60,7 @@ def all_completions(groups):
 @pytest.mark.parametrize("end_bias", [0.0, 3.0])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_sampling_logprobs_are_the_trainer_s_own(policy, temperature, end_bias):
-    """Also where most completions end early, and the engine drops their rows from its cache."""
+    """Also when most completions end early, so that the engine drops their rows from its cache."""
     with_head_bias(policy, {EOS: end_bias})
     pages = pages_of_different_sizes()
     groups = TransformersEngine(policy).generate(pages, Sampling(5, temperature, 12), seed=1)
@@ -76,7 +76,7 @@ def test_sampling_logprobs_are_the_trainer_s_own(policy, temperature, end_bias):
 
 
 def test_tokens_are_drawn_with_the_probabilities_that_are_reported():
-    """4,000 first tokens against softmax(logits / 0.7); a share's standard error is at most 0.008."""
+    """4,000 first tokens against softmax(logits / 0.7); the standard error of a frequency is at most 0.008."""
     policy = make_policy()
     page = make_page()
     group = TransformersEngine(policy, rows=4000).generate([page], Sampling(4000, 0.7, 1), seed=3)[0]
@@ -99,14 +99,14 @@ def test_completions_of_one_page_differ_from_one_another(policy):
     assert len({c.text for c in group.completions}) > 4
 
 
-def test_sampling_leaves_the_global_random_state_alone(policy):
+def test_sampling_does_not_change_the_global_random_state(policy):
     before = torch.get_rng_state()
     TransformersEngine(policy).generate([make_page()], Sampling(4, 1.0, 4), seed=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 100])
-def test_pages_in_one_batch_read_as_they_do_alone(policy, rows):
+def test_a_page_gets_the_same_completion_in_a_batch_as_alone(policy, rows):
     pages, sampling = pages_of_different_sizes(), Sampling(1, 0.0, 12)
     together = all_completions(TransformersEngine(policy, rows).generate(pages, sampling, seed=0))
     alone = [TransformersEngine(policy).generate([page], sampling, seed=0)[0].completions[0] for page in pages]
@@ -127,7 +127,7 @@ def test_greedy_is_what_the_model_s_own_generate_writes(policy):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_completion_is_cut_after_its_first_end_token(policy, temperature):
+def test_a_completion_ends_at_its_first_end_token(policy, temperature):
     with_head_bias(policy, {EOS: 2.0})
     groups = TransformersEngine(policy).generate(pages_of_different_sizes(), Sampling(6, temperature, 10), seed=2)
     completions = all_completions(groups)
@@ -163,7 +163,7 @@ def test_each_end_token_ends_a_completion():
         assert not {EOS, STOP} & set(completion.token_ids[:-1])
 
 
-def test_image_tokens_are_never_sampled_even_by_a_model_that_wants_to(policy):
+def test_image_tokens_are_never_sampled_even_by_a_model_that_prefers_them(policy):
     with_head_bias(policy, dict.fromkeys((IMAGE, BREAK, END), 50.0))
     for temperature in (0.0, 1.0):
         groups = TransformersEngine(policy).generate([make_page()], Sampling(8, temperature, 8), seed=0)
@@ -197,7 +197,7 @@ def test_of_generation_settings_the_end_and_padding_tokens_are_used(saved):
 
 @pytest.mark.parametrize("settings", [HOSTILE, {"temperature": 0.01, "top_p": 0.1}])
 def test_a_checkpoint_s_sampling_settings_are_dropped_when_it_is_saved_again(saved, tmp_path, settings):
-    """Some (without do_sample) transformers loads with a warning and refuses to save."""
+    """Settings without do_sample load with a warning, and transformers refuses to save them."""
     config = json.loads((saved / "generation_config.json").read_text())
     (saved / "generation_config.json").write_text(json.dumps(config | settings))
     policy = Policy.load(ModelConfig(path=str(saved)))
@@ -222,31 +222,31 @@ def test_after_a_sync_the_engine_samples_from_the_new_weights(policy):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(["drop rows", 1, 5, 100]), max_size=8), st.integers(0, 99))
-def test_a_cache_with_room_holds_what_one_copied_for_each_token_holds(actions, seed):
-    """Actions: drop every other row, or append so many tokens."""
+def test_an_appending_cache_equals_one_that_is_copied_for_each_token(actions, seed):
+    """Actions: drop every other row, or append this many tokens."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(rows, length):
         return torch.randn(rows, 2, length, 3, generator=generator)
 
     prompt = draw(6, 4), draw(6, 4)
-    roomy, copied = cache_of([prompt], AppendingLayer), cache_of([prompt])
+    appending, copied = cache_of([prompt], AppendingLayer), cache_of([prompt])
     for action in actions:
         rows = copied.layers[0].keys.shape[0]
         if action == "drop rows":
             keep = torch.arange(0, rows, 2)
-            roomy.batch_select_indices(keep)
+            appending.batch_select_indices(keep)
             copied.batch_select_indices(keep)
             continue
         more = draw(rows, action), draw(rows, action)
-        for found, expected in zip(roomy.update(*more, 0), copied.update(*more, 0), strict=True):
+        for found, expected in zip(appending.update(*more, 0), copied.update(*more, 0), strict=True):
             assert torch.equal(found, expected)
-    assert roomy.get_seq_length() == copied.get_seq_length()
-    assert torch.equal(roomy.layers[0].values, copied.layers[0].values)
+    assert appending.get_seq_length() == copied.get_seq_length()
+    assert torch.equal(appending.layers[0].values, copied.layers[0].values)
 
 
 def test_sampling_does_not_write_into_the_prompt_state():
-    """One state may serve again: what sampling appends must not land in its keys and values."""
+    """A state may be used again: what sampling appends must not end up in its keys and values."""
     keys, values = torch.ones(1, 1, 4, 2), torch.ones(1, 1, 4, 2)
     cache = cache_of([(keys, values)], AppendingLayer)
     cache.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2), 0)
@@ -254,7 +254,7 @@ def test_sampling_does_not_write_into_the_prompt_state():
     assert cache.layers[0].keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 0]
 
 
-def test_a_stream_tells_every_completion_once_and_the_short_ones_before_the_last(policy):
+def test_a_stream_yields_every_completion_once_and_the_short_ones_first(policy):
     with_head_bias(policy, {EOS: 1.0})
     pages, sampling = pages_of_different_sizes(), Sampling(8, 1.0, 30)
     events = list(TransformersEngine(policy).stream(iter(pages), sampling, seed=3))
@@ -282,7 +282,7 @@ def test_pages_are_taken_as_there_is_room_for_them(policy):
 
 
 def test_a_row_that_has_ended_stays_ended():
-    """Three quarters of the rows must end before they are dropped; until then none may go on to write more."""
+    """A quarter of the rows must end before they are dropped; until then none of them may grow."""
     policy = with_head_bias(make_policy(), {EOS: 0.5})
     decoded = []
     decode = policy.decode

@@ -18,7 +18,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.folder import RunFolder
-from ocr_rl.training.loop import run_steps
+from ocr_rl.training.loop import TrainingLoop
 
 
 def train(tmp_path, values, metric="cer", keep_best=True):
@@ -41,7 +41,7 @@ def train(tmp_path, values, metric="cer", keep_best=True):
     trainer = GrpoTrainer(
         policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
     )
-    run_steps(trainer, policy, pages, recipe, run, evaluate)
+    TrainingLoop(trainer, policy, pages, recipe, run, evaluate).run()
     return run, seen
 
 
@@ -49,7 +49,7 @@ def kept(run):
     return [path.name for path in run.checkpoints()]
 
 
-def test_the_best_step_is_kept_beside_the_newest(tmp_path):
+def test_the_best_step_is_kept_in_addition_to_the_newest(tmp_path):
     run, _ = train(tmp_path, [0.5, 0.3, 0.4, 0.35])
     assert run.best() == {"step": 2, "metric": "cer", "value": 0.3}
     assert kept(run) == ["step_000002", "step_000004"]
@@ -104,7 +104,7 @@ def test_an_evaluation_without_the_metric_is_never_the_best(run):
     assert run.best()["step"] == 2
 
 
-def test_a_resumed_run_goes_on_with_the_best_of_before(run):
+def test_a_resumed_run_continues_with_the_best_step_so_far(run):
     best = BestStep(run, "cer")
     evaluated(run, best, 1, 0.5)
     evaluated(run, best, 2, 0.3)
@@ -149,7 +149,7 @@ def test_keeping_the_best_needs_evaluations():
     check(make_recipe(train_keep_best="cer", train_eval_every=5))
 
 
-def test_a_metric_that_no_held_out_page_allows_is_told_before_training():
+def test_a_metric_that_no_held_out_page_allows_is_refused_before_training():
     page = make_page()
     check_keep_best("cer", [page])
     check_keep_best("reward", [page])

@@ -17,10 +17,10 @@ def recipe(*overrides):
     return load_recipe("grpo", list(overrides))
 
 
-def steps_until_used_up(budget, metrics, most=1000):
+def steps_until_used_up(budget, metrics, limit=1000):
     """How many steps run, and after which of them an evaluation is due."""
     due = []
-    for step in range(1, most):
+    for step in range(1, limit):
         if budget.used_up:
             return step - 1, due
         if budget.spend(metrics):
@@ -65,10 +65,10 @@ def test_no_steps_and_no_limit_is_nothing_to_do():
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(0, 30), st.integers(0, 5))
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(costs, cut, evaluations):
+def test_a_resumed_run_continues_as_if_it_had_not_stopped(costs, cut, evaluations):
     rows = [{"completions": cost} for cost in costs]
-    told = recipe("train.steps=25", "budget.completions=300", f"budget.evaluations={evaluations}")
-    whole, resumed = Budget(told), Budget(told, rows[:cut])
+    limited = recipe("train.steps=25", "budget.completions=300", f"budget.evaluations={evaluations}")
+    whole, resumed = Budget(limited), Budget(limited, rows[:cut])
     for row in rows[:cut]:
         whole.spend(row)
     assert [whole.spend(row) for row in rows[cut:]] == [resumed.spend(row) for row in rows[cut:]]
@@ -78,8 +78,11 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(costs, cut, evaluations)
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["budget.pages=-1"], r"^budget.pages is -1; write 0 or more"),
-        (["budget.pages=9", "train.schedule=linear"], r"^train.schedule is linear; write constant: .* may end the run"),
+        (["budget.pages=-1"], r"budget.pages is -1; write an integer of at least 0"),
+        (
+            ["budget.pages=9", "train.schedule=linear"],
+            r"^train.schedule is 'linear'; write constant: .* may end the run",
+        ),
         (["algorithm=sft", "budget.completions=9"], r"^budget.completions is 9; write 0: sft samples none here"),
         (["algorithm=kto", "pairs.path=a", "budget.completions=9"], r"write 0: kto samples none here"),
     ],

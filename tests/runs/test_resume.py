@@ -117,7 +117,7 @@ def test_every_kind_of_run_resumes_exactly(place, fresh, settings):
 
 
 def test_a_longer_run_is_the_one_that_it_would_have_been(fresh, uninterrupted):
-    """Its recipe is the longer run's from then on; the first ending stays beside the second."""
+    """Its recipe is the longer run's from then on; the first closing evaluation is kept next to the second."""
     done(train(fresh, "--steps=4"))
     first = json.loads((fresh / "eval" / "after.json").read_text())
     done(resume(fresh, f"--steps={STEPS}"))
@@ -158,7 +158,7 @@ def test_a_run_killed_before_its_report_gets_it(fresh):
 
 
 def test_a_checkpoint_is_a_plain_hugging_face_folder(uninterrupted):
-    """Optimiser state lies deeper, because vLLM takes every *.safetensors beside config.json for weights."""
+    """Optimiser state is in a subfolder, because vLLM loads every *.safetensors next to config.json as weights."""
     newest = uninterrupted[0] / "checkpoints" / "step_000006"
     assert [file.name for file in newest.glob("*.safetensors")] == ["model.safetensors"]
     policy = Policy.load(ModelConfig(path=str(newest)))
@@ -217,14 +217,14 @@ def test_the_embedded_policy_survives_ten_kills(tmp_path):
 def refused(run, *arguments):
     """The one message of a resume that is refused; the run is left as it was."""
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    told = resume(run, *arguments)
-    assert told.status == 2, told.output
-    assert told.output.count("Error: ") == 1
+    result = resume(run, *arguments)
+    assert result.status == 2, result.output
+    assert result.output.count("Error: ") == 1
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-    return told.output.partition("Error: ")[2].strip()
+    return result.output.partition("Error: ")[2].strip()
 
 
-KEPT = "--resume keeps what decides the result; start another run for that"
+KEPT = "--resume keeps what affects the result; start another run to change it"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_what_decides_the_result_cannot_be_set_anew(cut, arguments, change):
     assert refused(cut, *arguments) == change.format(cut / "resolved.toml")
 
 
-def test_a_recipe_that_was_edited_since_is_told(cut):
+def test_a_recipe_that_was_edited_since_is_refused(cut):
     recipe = (cut / "resolved.toml").read_text()
     (cut / "resolved.toml").write_text(recipe.replace("learning_rate = 0.001", "learning_rate = 0.002"))
     source = cut / "checkpoints" / "step_000004" / "trainer" / "recipe.toml"
@@ -256,8 +256,8 @@ def test_a_recipe_that_was_edited_since_is_told(cut):
 def test_a_run_whose_rates_depend_on_its_length_is_not_made_longer(cut):
     recipe = (cut / "resolved.toml").read_text()
     (cut / "resolved.toml").write_text(recipe.replace('schedule = "constant"', 'schedule = "linear"'))
-    told = refused(cut, "--steps", "9")
-    assert told.endswith('and cannot become 9: the rates of train.schedule "linear" depend on it')
+    result = refused(cut, "--steps", "9")
+    assert result.endswith('and cannot become 9: the rates of train.schedule "linear" depend on it')
 
 
 def test_how_often_to_save_and_evaluate_may_change(cut):
@@ -326,9 +326,9 @@ def test_a_checkpoint_with_a_file_cut_off_is_passed_over(cut):
 
 def test_a_checkpoint_passed_over_is_made_again(cut, uninterrupted):
     (cut / "checkpoints" / "step_000004" / "trainer" / "files.json").unlink()
-    told = done(resume(cut))
-    assert f"passed over: {cut}/checkpoints/step_000004/trainer/files.json is missing\n" in told.output
-    assert f"resuming after step 2 of {STEPS}\n" in told.output
+    result = done(resume(cut))
+    assert f"skipped: {cut}/checkpoints/step_000004/trainer/files.json is missing\n" in result.output
+    assert f"resuming after step 2 of {STEPS}\n" in result.output
     assert contents(cut) == contents(uninterrupted[0])
 
 
@@ -337,15 +337,15 @@ def test_without_a_usable_checkpoint_nothing_is_begun_anew(cut):
         (cut / "checkpoints" / f"step_{step:06d}" / "model.safetensors").unlink()
     assert refused(cut) == (
         f"{cut}/checkpoints/step_000004/model.safetensors is missing, and no other checkpoint is usable. "
-        f"Bring it back, or start anew: ocr-rl train {cut}/resolved.toml --out ANOTHER"
+        f"Restore it, or start another run: ocr-rl train {cut}/resolved.toml --out ANOTHER"
     )
 
 
 def test_a_last_line_that_was_cut_off_is_what_a_kill_leaves(cut, uninterrupted):
     with open(cut / "metrics.jsonl", "a") as file:
         file.write('{"step": 5, "time_s": 1.')
-    told = done(resume(cut))
-    assert "passed over" not in told.output
+    result = done(resume(cut))
+    assert "skipped" not in result.output
     assert contents(cut) == contents(uninterrupted[0])
 
 
@@ -357,7 +357,7 @@ def test_a_line_cut_off_that_a_checkpoint_counts_on_leads_to_the_checkpoint_befo
     assert start.passed_over == [f"{file}:4: the line of step 4 is missing or damaged"]
 
 
-def test_a_line_damaged_before_all_checkpoints_is_told_with_its_number(cut):
+def test_a_line_damaged_before_all_checkpoints_is_named_by_its_number(cut):
     lines = (cut / "metrics.jsonl").read_text().splitlines(keepends=True)
     (cut / "metrics.jsonl").write_text("".join([lines[0], lines[1][:30] + "\n", *lines[2:]]))
     assert refused(cut).startswith(
@@ -379,13 +379,15 @@ def test_lines_after_the_checkpoint_are_cut_back_and_written_again(cut):
 @pytest.mark.parametrize(
     ("every", "limit", "file"), [(2, 20_000, "checkpoints/step_000002.partial"), (0, 3_000, "metrics.jsonl")]
 )
-def test_a_full_disk_stops_the_run_with_the_file_s_name_and_later_it_goes_on(fresh, uninterrupted, every, limit, file):
+def test_a_full_disk_stops_the_run_with_the_file_s_name_and_it_can_be_resumed_later(
+    fresh, uninterrupted, every, limit, file
+):
     """A limit on the size of files stands in for the room on a disk: the system refuses the write half-way."""
-    told = train(fresh, f"--set=train.checkpoint_every={every}", file_limit=limit)
-    assert told.status == 1, told.output
-    assert told.output.partition("Error: ")[2] == (
+    result = train(fresh, f"--set=train.checkpoint_every={every}", file_limit=limit)
+    assert result.status == 1, result.output
+    assert result.output.partition("Error: ")[2] == (
         f"{fresh}/{file}: File too large\n"
-        f"what was complete is kept; mend this, then: ocr-rl train --resume {fresh}\nrun folder: {fresh}\n"
+        f"all complete files are kept. Fix this, then: ocr-rl train --resume {fresh}\nrun folder: {fresh}\n"
     )
     assert not list(fresh.rglob("*.partial"))
     done(resume(fresh, "--set=train.checkpoint_every=2"))
@@ -399,12 +401,12 @@ def test_two_processes_do_not_train_in_one_folder(cut):
         pass
 
 
-def test_another_environment_is_told(cut):
+def test_another_environment_is_reported(cut):
     file = cut / "checkpoints" / "step_000004" / "trainer" / "state.json"
     before = file.read_text()
     file.write_text(before.replace('"threads": 1', '"threads": 8'))
-    told = done(resume(cut))
-    assert "not the environment that it was saved in (threads 8 -> 1): the last bits of the results may" in told.output
+    result = done(resume(cut))
+    assert "the environment has changed since then (threads 8 -> 1): the last bits of the results may" in result.output
 
 
 # --- the pages of a run that draws its own

@@ -1,4 +1,4 @@
-"""Which weights the engine has when it samples each batch, in step and one step ahead."""
+"""The weights with which the engine samples each batch, in step and one step ahead."""
 
 import threading
 
@@ -14,7 +14,7 @@ class Weights:
 
 
 class Recorder:
-    """An engine that notes the weights it was given last; sampling and taking over weights may not overlap."""
+    """An engine that records its current weights; sampling and transfer of weights may not overlap."""
 
     def __init__(self):
         self.has, self.busy, self.sampled = None, threading.Lock(), []
@@ -31,7 +31,7 @@ class Recorder:
 
 
 def train(ahead, steps, evaluated=()):
-    """For each step the updates that its batch was sampled after, and those the engine had for each evaluation."""
+    """For each step the updates before its batch was sampled, and those before each evaluation."""
     engine, policy, seen = Recorder(), Weights(), []
     schedule = Schedule(engine, policy, engine.sample, steps, ahead)
     for step in range(1, steps + 1):

@@ -1,4 +1,4 @@
-"""Against other people's numbers on real pages: jiwer's rates and olmOCR's verdicts.
+"""Comparison with other tools on real pages: jiwer's rates and olmOCR's verdicts.
 
 The data is not part of the repository: `OCR_RL_REAL_DATA` names its folder, `../shared/data/real` by default.
 """
@@ -7,9 +7,8 @@ import jiwer
 import pytest
 from click.testing import CliRunner
 
-from ocr_verifiers import PreparedPage, char_edits, load_tests, pool, read_jsonl, run_test, word_edits
+from ocr_verifiers import PreparedPage, char_edits, load_tests, normalize, pool, read_jsonl, run_test, word_edits
 from ocr_verifiers.cli.main import main
-from ocr_verifiers.text import normalize
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def test_the_pooled_wer_equals_that_of_jiwer(pairs):
 
 
 def test_strict_verdicts_on_the_sample_pages_of_olmocr_bench_are_those_of_olmocr(real_data):
-    """Ten systems, 473 verdicts: nothing in them falls into a hole, so none differs."""
+    """Ten systems, 473 verdicts: none of them involves a hole, so none differs."""
     bench = real_data / "olmocr_bench"
     tests = {test.id: test for test in load_tests(bench / "tests.jsonl")}
     pages = {}

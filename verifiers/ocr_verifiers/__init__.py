@@ -1,4 +1,4 @@
-"""Judges of transcriptions: text in; scores, verdicts and reasons out. No model, no torch."""
+"""Scores transcriptions: text in; scores, verdicts and reasons out. No model, no torch."""
 
 from ocr_verifiers import metrics
 from ocr_verifiers.files.jsonl import RecordError, read_jsonl, write_json_atomic

@@ -1,4 +1,4 @@
-"""The same rubric as the reward function of other trainers, TRL's and verl's. Neither is imported."""
+"""Reward functions for other trainers, TRL and verl, from the same rubrics. Neither library is imported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ocr_verifiers.rewards.scoring_pool import ScoringPool
 from ocr_verifiers.unit_tests.records import UnitTest
 
 PAGES = 1024
-"""Pages whose prepared references and tests verl's function remembers."""
+"""How many pages' prepared references and tests verl's function caches."""
 
 Column = Sequence[Any]
 
@@ -28,11 +28,11 @@ def trl_reward(
 ) -> Callable[..., list[float | None]]:
     """A function for `reward_funcs` of TRL's GRPOTrainer; it reads the dataset's columns `reference` and `tests`.
 
-    `reference` is a text or null. `tests` is a list of olmOCR-bench records or the same as JSON; a field that is null
-    counts as left out, for a dataset gives all records the fields of each. A row with neither reference nor test has
-    the reward None, which TRL leaves to its other reward functions. A completion whose last token is not among
-    `end_token_ids` was cut off; if there are none of these, all count as finished. TRL logs the mean of each part.
-    `processes` and `timeout` are `ScoringPool`'s; with neither, this process scores.
+    `reference` is a text or null. `tests` is a list of olmOCR-bench records, or that list as JSON; a null field counts
+    as left out, because a dataset gives every record the fields of all others. A row with neither reference nor tests
+    gets the reward None, which TRL leaves to its other reward functions. A completion whose last token is not in
+    `end_token_ids` was cut off; if `end_token_ids` is empty, all completions count as finished. TRL logs the mean of
+    each part. `processes` and `timeout` are passed to `ScoringPool`; with neither, this process does the scoring.
     """
     rubric = rubric or Rubric()
     parallel = bool(processes or timeout)
@@ -47,18 +47,11 @@ def trl_reward(
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
+        def finished(row: int) -> bool:
+            return not end_token_ids or completion_ids[row][-1] in end_token_ids
+
         nothing = [None] * len(completions)
-        pages: dict[tuple[str | None, str], list[int]] = {}
-        for row, page in enumerate(zip(reference or nothing, map(_as_json, tests or nothing), strict=True)):
-            pages.setdefault(page, []).append(row)
-        groups: dict[Group, list[int]] = {}
-        for (text, records), rows in pages.items():
-            where = f"row {rows[0] + 1}"
-            parsed = _parse(records, where, rubric)
-            if text is not None or parsed:
-                texts = tuple(_text(completions[row]) for row in rows)
-                finished = tuple(not end_token_ids or completion_ids[row][-1] in end_token_ids for row in rows)
-                groups[Group(where, rows[0], text, parsed, texts, finished)] = rows
+        groups = _as_groups(rubric, completions, finished, reference or nothing, tests or nothing)
         rewards: list[float | None] = [None] * len(completions)
         parts: dict[str, list[float]] = {}
         for group, scores in score(groups):
@@ -78,8 +71,8 @@ def verl_compute_score(rubric: Rubric | None = None) -> Callable[..., float]:
     """A `compute_score` for verl's reward managers.
 
     `ground_truth` is the reference text or None; `extra_info["tests"]` has the unit tests, as in `trl_reward`. verl
-    does not say whether a completion was cut off, so that all count as finished. A page that cannot be scored is a
-    ValueError: verl knows no missing reward.
+    does not say whether a completion was cut off, so all count as finished. A page that cannot be scored raises
+    ValueError: verl has no notion of a missing reward.
     """
     rubric = rubric or Rubric()
 
@@ -100,18 +93,35 @@ def verl_compute_score(rubric: Rubric | None = None) -> Callable[..., float]:
 
 
 compute_score = verl_compute_score()
-"""With the default rubric: what verl loads from `pkg://ocr_verifiers.adapters`, under this name."""
+"""With the default rubric: what verl loads from `pkg://ocr_verifiers.adapters` by this name."""
+
+
+def _as_groups(
+    rubric: Rubric, completions: Column, finished: Callable[[int], bool], reference: Column, tests: Column
+) -> dict[Group, list[int]]:
+    """The rows of each page as a group, with their numbers; without rows that have neither reference nor tests."""
+    pages: dict[tuple[str | None, str], list[int]] = {}
+    for row, page in enumerate(zip(reference, map(_as_json, tests), strict=True)):
+        pages.setdefault(page, []).append(row)
+    groups: dict[Group, list[int]] = {}
+    for (text, records), rows in pages.items():
+        where = f"row {rows[0] + 1}"
+        parsed = _parse(records, where, rubric)
+        if text is not None or parsed:
+            texts = tuple(_text(completions[row]) for row in rows)
+            groups[Group(where, rows[0], text, parsed, texts, tuple(map(finished, rows)))] = rows
+    return groups
 
 
 def _as_json(records: str | Iterable[dict[str, Any]] | None) -> str:
-    """A row's tests as text, which can be compared; numpy's arrays, which Parquet gives, are lists here."""
+    """A row's tests as text, which is hashable. Datasets in Parquet give numpy arrays, which become lists."""
     if isinstance(records, str):
         return records
     return json.dumps([] if records is None else list(records))
 
 
 def _parse(records: str, where: str, rubric: Rubric) -> tuple[UnitTest, ...]:
-    """The tests that the rubric runs."""
+    """The tests that this rubric runs."""
     try:
         rows = json.loads(records or "[]")
     except ValueError as error:
@@ -126,7 +136,7 @@ def _parse(records: str, where: str, rubric: Rubric) -> tuple[UnitTest, ...]:
 
 
 def _text(completion: str | Sequence[dict[str, Any]]) -> str:
-    """What the policy wrote last: a completion is its text, or messages whose contents are texts or blocks."""
+    """The policy's last message: a completion is a text, or a list of messages whose content is a text or blocks."""
     if isinstance(completion, str):
         return completion
     content = completion[-1]["content"]

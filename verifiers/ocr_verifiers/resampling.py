@@ -1,7 +1,7 @@
-"""How sure a benchmark score is: a stratified bootstrap, and a paired permutation test between two candidates.
+"""How certain a benchmark score is: a stratified bootstrap, and a paired permutation test between two candidates.
 
-The score of a candidate is the mean over categories of passed / tests. What is drawn is pages, not tests: the
-tests of a page pass and fail together, and intervals that take them for independent are too narrow.
+The score of a candidate is the mean over categories of passed / tests. Pages are resampled, not tests: the tests of
+a page tend to pass and fail together, and intervals that treat them as independent are too narrow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Counts = npt.NDArray[np.int64]
 """Shape (C, P): C categories, P pages."""
 
 _CHUNK = 1_000_000
-"""Numbers drawn at a time, which bounds the memory."""
+"""Numbers drawn at a time; limits memory."""
 
 
 class Interval(NamedTuple):
@@ -28,9 +28,9 @@ class Interval(NamedTuple):
 def bootstrap_scores(passed: Counts, tests: Counts, samples: int, seed: int) -> npt.NDArray[np.float64]:
     """Category scores of `samples` benchmarks like this one, shape (samples, C); a row's mean is its overall score.
 
-    Each category draws as many of its pages as it has, with replacement:
+    Each category's pages are drawn with replacement, as many as the category has:
         score[s, c] = sum over pages of draws[s, p] * passed[c, p] / sum over pages of draws[s, p] * tests[c, p]
-    The draws depend on the seed and on the number of pages alone, so candidates meet the same ones.
+    The draws depend only on the seed and the number of pages, so all candidates get the same ones.
     """
     scores = np.empty((samples, len(tests)))
     for c, (category_passed, category_tests) in enumerate(zip(passed, tests, strict=True)):
@@ -45,27 +45,27 @@ def bootstrap_scores(passed: Counts, tests: Counts, samples: int, seed: int) -> 
 
 
 def interval(scores: npt.NDArray[np.float64]) -> Interval:
-    """The middle 95 % of the scores (percentiles, linear between neighbours)."""
+    """The middle 95 % of the scores (percentiles, interpolated linearly)."""
     low, high = np.percentile(scores, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
 def score_difference(passed: Counts, other: Counts, tests: Counts) -> npt.NDArray[np.float64]:
-    """What each page adds to the difference of two candidates' scores, shape (P,); their sum is the difference.
+    """What each page contributes to the difference between two candidates' scores, shape (P,). They sum to it.
 
-    d[p] = mean over categories of (passed[c, p] - other[c, p]) / tests of c
+    d[p] = mean over categories of (passed[c, p] - other[c, p]) / tests in c
     """
     shares = (passed - other) / tests.sum(axis=1, keepdims=True)
     return np.asarray(shares.mean(axis=0), dtype=np.float64)
 
 
 def permutation_p(differences: npt.NDArray[np.float64], samples: int, seed: int) -> float:
-    """The two-sided p-value of "both candidates are as good": their outputs are swapped page by page at random.
+    """The two-sided p-value of "both candidates are equally good": their outputs are swapped page by page at random.
 
-    p = (1 + how many of the samples have |sum of sign[p] * d[p]| >= |sum of d[p]|) / (1 + samples)
-    Two candidates that do not differ on any page have p = 1.
+    p = (1 + number of samples with |sum of sign[p] * d[p]| >= |sum of d[p]|) / (1 + samples)
+    Two candidates that differ on no page have p = 1.
     """
-    observed = abs(differences.sum()) - 1e-12  # a swap of all pages sums in floating point to nearly the same
+    observed = abs(differences.sum()) - 1e-12  # swapping all pages gives nearly the same sum in floating point
     rng = np.random.default_rng(seed)
     rows = max(1, _CHUNK // len(differences))
     extreme = 0

@@ -1,4 +1,4 @@
-"""DPO and its variants (IPO, hinge, robust)."""
+"""DPO and its variants: IPO, hinge, robust."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ from ocr_rl.models.reference import Reference
 from ocr_rl.objectives.preference_losses import dpo_loss, implicit_rewards, log_ratio_margin
 from ocr_rl.rewards.preferences import Pair
 
+_Key = tuple[str, tuple[int, ...]]
+"""Page id and token ids of a completion."""
+
 
 class Dpo(PairLearner):
-    """Direct Preference Optimization (arXiv 2305.18290), and IPO, hinge and robust DPO in its place."""
+    """Direct Preference Optimization (arXiv 2305.18290), or one of its variants."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         super().__init__(policy, recipe)
         self.reference = Reference(policy) if recipe.dpo.reference == "live" else None
-        self._said: dict[tuple[str, tuple[int, ...]], float] = {}
-        """By page and token ids, what the policy said before training; without a live reference."""
+        self._ref_totals: dict[_Key, float] = {}
+        """Log probabilities before training; used without a live reference."""
         self.average = recipe.dpo.length_average
 
     def begin(self, pages: Sequence[Sequence[Pair]]) -> None:
         if self.reference is not None:
             return
-        said: list[tuple[tuple[str, tuple[int, ...]], float]] = []
+        found: list[tuple[_Key, float]] = []
         for pairs in tqdm(
             distributed.mine(pages), desc="reference", unit="page", leave=False, disable=not distributed.first()
         ):
@@ -41,8 +44,8 @@ class Dpo(PairLearner):
             batches = self.cut(pairs)
             for batch, values in zip(batches, self._totals(self.policy, prompt, batches), strict=True):
                 for i, own in zip(batch.examples, values.tolist(), strict=True):
-                    said += zip(_keys(pairs[i]), own, strict=True)
-        self._said = dict(distributed.gather(said))
+                    found += zip(_keys(pairs[i]), own, strict=True)
+        self._ref_totals = dict(distributed.gather(found))
 
     def reference_totals(
         self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[PackedExamples]
@@ -50,8 +53,8 @@ class Dpo(PairLearner):
         if self.reference is not None:
             with self.reference.policy() as frozen:
                 return self._totals(frozen, prompt, batches)
-        said = [[[self._said[key] for key in _keys(pairs[i])] for i in batch.examples] for batch in batches]
-        return [torch.tensor(own, device=self.policy.device) for own in said]
+        found = [[[self._ref_totals[key] for key in _keys(pairs[i])] for i in batch.examples] for batch in batches]
+        return [torch.tensor(own, device=self.policy.device) for own in found]
 
     @torch.no_grad()
     def _totals(self, policy: Policy, prompt: Prompt, batches: Sequence[PackedExamples]) -> list[Tensor]:
@@ -67,5 +70,5 @@ class Dpo(PairLearner):
         return implicit_rewards(logprobs, ref_logprobs, beta=self.recipe.dpo.beta)
 
 
-def _keys(pair: Pair) -> list[tuple[str, tuple[int, ...]]]:
+def _keys(pair: Pair) -> list[_Key]:
     return [(pair.page.id, tuple(completion.token_ids)) for completion in (pair.chosen, pair.rejected)]

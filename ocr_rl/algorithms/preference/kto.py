@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ocr_rl import distributed
-from ocr_rl.algorithms.preference.learner import Metrics, PreferenceLearner, _mean, _over_processes
+from ocr_rl.algorithms.preference.learner import Metrics, PreferenceLearner, mean, over_processes
 from ocr_rl.algorithms.preference.packing import PackedExamples, cut_examples, totals
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.page_reader import PageReader
@@ -16,17 +16,20 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.reference import Reference
 from ocr_rl.objectives.preference_losses import implicit_rewards, kto_loss, kto_reference
+from ocr_rl.rewards.preference_files import read_labels
 from ocr_rl.rewards.preferences import LabelledCompletion, labels_of_groups
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.types import Completion
 
 
 class Kto(PreferenceLearner[LabelledCompletion]):
-    """Kahneman-Tversky Optimization (arXiv 2402.01306), of completions that are good or bad by themselves."""
+    """Kahneman-Tversky Optimization (arXiv 2402.01306): each completion is labelled good or bad by itself."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         super().__init__(policy, recipe)
         self.reference = Reference(policy)
+
+    read = staticmethod(read_labels)
 
     def choose(self, groups: Sequence[ScoredGroup]) -> list[LabelledCompletion]:
         pairs = self.recipe.pairs
@@ -37,14 +40,14 @@ class Kto(PreferenceLearner[LabelledCompletion]):
         return ((example.completion, 1.0 if example.desirable else -1.0),)
 
     def accumulate(self, pages: Sequence[Sequence[LabelledCompletion]]) -> Metrics:
-        beta, most = self.recipe.kto.beta, self.recipe.train.micro_batch_tokens
+        beta, max_tokens = self.recipe.kto.beta, self.recipe.train.micro_batch_tokens
         temperature, device = self.recipe.rollout.temperature, self.policy.device
         count = sum(map(len, pages))
         desirable = sum(label.desirable for labels in pages for label in labels)
         if not count:
             return {"loss": 0.0, "desirable": 0, "undesirable": 0}
         batches = [
-            cut_examples([(label.completion,) for label in labels], self.policy.pad_id, most) for labels in pages
+            cut_examples([(label.completion,) for label in labels], self.policy.pad_id, max_tokens) for labels in pages
         ]
         strangers = [*batches[1:], *batches[:1]] if len(batches) > 1 else [[]]
         own_pages, batches = distributed.mine(pages), distributed.mine(batches)
@@ -64,10 +67,10 @@ class Kto(PreferenceLearner[LabelledCompletion]):
                 goods.append(good)
                 logprobs.append(own.detach())
             reading.backward()
-        reward, good, logprob = map(_over_processes, (rewards, goods, logprobs))
-        chosen, rejected = _mean(reward[good]), _mean(reward[~good])
+        reward, good, logprob = map(over_processes, (rewards, goods, logprobs))
+        chosen, rejected = mean(reward[good]), mean(reward[~good])
         return {
-            "loss": _over_processes(losses).mean().item(),
+            "loss": over_processes(losses).mean().item(),
             "kl": z.item(),
             "desirable": desirable,
             "undesirable": count - desirable,
@@ -75,14 +78,14 @@ class Kto(PreferenceLearner[LabelledCompletion]):
             "rewards/rejected": rejected,
             "rewards/margin": None if chosen is None or rejected is None else chosen - rejected,
             "rewards/accuracy": ((reward > beta * z) == good).float().mean().item(),
-            "logprobs/chosen": _mean(logprob[good]),
-            "logprobs/rejected": _mean(logprob[~good]),
+            "logprobs/chosen": mean(logprob[good]),
+            "logprobs/rejected": mean(logprob[~good]),
         }
 
     def weights(self, desirable: int, undesirable: int) -> tuple[float, float]:
-        """lambda_D and lambda_U. Balanced, all good completions count as much as all bad ones, at equal weights.
+        """lambda_D and lambda_U. If balanced, all good completions together count as much as all bad ones.
 
-        A kind that is alone keeps the recipe's weight.
+        If all completions of a step are good, or all bad, the recipe's weights are kept.
         """
         kto = self.recipe.kto
         if not (kto.balance and desirable and undesirable):
@@ -97,27 +100,27 @@ class Kto(PreferenceLearner[LabelledCompletion]):
         batches: Sequence[Sequence[PackedExamples]],
         strangers: Sequence[Sequence[PackedExamples]],
     ) -> tuple[list[list[Tensor]], Tensor]:
-        """log ref of each page's completions, and z, by the policy as it is before the update.
+        """log ref of each page's completions, and z, both before the update.
 
-        z is of each page of the whole batch with the completions of the next, its `strangers`; a batch of one page has
-        no such pair, and z = 0.
+        z is estimated from each page of the whole batch with the completions of the next page, its `strangers`. A batch
+        of one page has no such pair, so z = 0.
         """
         temperature = self.recipe.rollout.temperature
 
-        def said(reading: PageReader, own: Sequence[PackedExamples]) -> list[Tensor]:
+        def logprobs(reading: PageReader, own: Sequence[PackedExamples]) -> list[Tensor]:
             return [totals(reading, batch, temperature)[:, 0] for batch in own]
 
-        refs, far = [], []
+        refs, strange_refs = [], []
         with self.reference.policy() as frozen:
             for prompt, own, others in zip(prompts, batches, strangers, strict=True):
                 reading = PageReader(frozen, prompt)
-                refs.append(said(reading, own))
-                far += [-ref for ref in said(reading, others)]
-        now = [
+                refs.append(logprobs(reading, own))
+                strange_refs += logprobs(reading, others)
+        strange = [
             part
-            for p, others in zip(prompts, strangers, strict=True)
+            for prompt, others in zip(prompts, strangers, strict=True)
             if others
-            for part in said(PageReader(self.policy, p), others)
+            for part in logprobs(PageReader(self.policy, prompt), others)
         ]
-        log_ratios = _over_processes([there + here for there, here in zip(now, far, strict=True)])
+        log_ratios = over_processes([own - ref for own, ref in zip(strange, strange_refs, strict=True)])
         return refs, kto_reference(log_ratios)

@@ -1,12 +1,13 @@
-"""What is learned from preferences: DPO and ORPO from pairs of transcriptions, KTO from good and bad ones.
+"""The update of a preference algorithm, and what those that learn from pairs share.
 
-A page is read once for all of its completions that take part in a step.
+A page is read once for all of its completions in a step.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -19,43 +20,43 @@ from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.objectives.preference_losses import reward_accuracy, reward_margin
+from ocr_rl.rewards.preference_files import read_pairs
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair, pairs_of_groups
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
-from ocr_rl.types import Completion
+from ocr_rl.types import Completion, Page
 
 Example = TypeVar("Example", bound=Pair | LabelledCompletion)
 Metrics = dict[str, float | None]
 
 
-# What a backward pass holds.
-
-
-# What is learned.
-
-
 class PreferenceLearner(ABC, Generic[Example]):
-    """Examples in, weights changed in place, metrics out."""
+    """The update: examples in, weights changed in place, metrics out."""
 
     def __init__(self, policy: Policy, recipe: Recipe) -> None:
         self.policy, self.recipe = policy, recipe
         self.parameters = policy.trainable_parameters()
         self.optimizer = make_optimizer(self.parameters, recipe.train)
 
-    def begin(self, pages: Sequence[Sequence[Example]]) -> None:
-        """Told before the first update what all steps learn from, where that is known: each page's examples."""
+    @staticmethod
+    @abstractmethod
+    def read(file: Path, pages: Sequence[Page], others: Sequence[Page]) -> list[Example]:
+        """The examples of `pages` in a file; those of `others` are skipped."""
 
     @abstractmethod
     def choose(self, groups: Sequence[ScoredGroup]) -> list[Example]:
-        """The examples that scored groups give."""
+        """Examples made of scored groups."""
+
+    def begin(self, pages: Sequence[Sequence[Example]]) -> None:
+        """Called before the first update with the examples of each page, if those of all steps are known by then."""
 
     @abstractmethod
     def sides(self, example: Example) -> Iterable[tuple[Completion, float]]:
-        """Where the update moves each completion of an example: 1 towards, -1 away."""
+        """An example's completions, with 1 if the update makes the completion likelier, -1 if less likely."""
 
     @abstractmethod
     def accumulate(self, pages: Sequence[Sequence[Example]]) -> Metrics:
-        """Add up the gradient of the mean loss of all examples, those of a page together. Without any there is none."""
+        """Add up the gradient of the mean loss of all examples, given by page; without examples, none."""
 
     def update(self, pages: Sequence[Sequence[Example]], rate: float) -> Metrics:
         """One optimiser step."""
@@ -65,18 +66,20 @@ class PreferenceLearner(ABC, Generic[Example]):
 
 
 class PairLearner(PreferenceLearner[Pair]):
-    """A loss of the chosen and the rejected completion of a page."""
+    """A loss of a chosen and a rejected completion of a page."""
 
     average = False
-    """The loss is one of mean log probabilities per token, not of their sums."""
+    """Whether the loss takes mean log probabilities per token instead of their sums."""
 
     @abstractmethod
     def losses(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-        """Of pairs (K, 2), the chosen first -> (K,). Without a reference the second are 0."""
+        """Losses of pairs: (K, 2), the chosen completion first -> (K,). Without a reference, its logprobs are 0."""
 
     @abstractmethod
     def rewards(self, logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-        """What the policy says of both, as a reward (K, 2); a metric."""
+        """The implicit rewards of both completions (K, 2); a metric."""
+
+    read = staticmethod(read_pairs)
 
     def choose(self, groups: Sequence[ScoredGroup]) -> list[Pair]:
         pairs = self.recipe.pairs
@@ -104,10 +107,10 @@ class PairLearner(PreferenceLearner[Pair]):
             reading.backward()
         if not count:
             return {"loss": 0.0, "pairs": 0}
-        chosen, rejected = _over_processes(rewards).unbind(1)
-        likelihoods = _over_processes(logprobs).mean(0).tolist()
+        chosen, rejected = over_processes(rewards).unbind(1)
+        likelihoods = over_processes(logprobs).mean(0).tolist()
         return {
-            "loss": _over_processes(losses).mean().item(),
+            "loss": over_processes(losses).mean().item(),
             "pairs": count,
             "rewards/chosen": chosen.mean().item(),
             "rewards/rejected": rejected.mean().item(),
@@ -118,7 +121,7 @@ class PairLearner(PreferenceLearner[Pair]):
         }
 
     def cut(self, pairs: Sequence[Pair]) -> list[PackedExamples]:
-        """What is scored together of a page's pairs."""
+        """A page's pairs in micro-batches."""
         completions = [(pair.chosen, pair.rejected) for pair in pairs]
         return cut_examples(completions, self.policy.pad_id, self.recipe.train.micro_batch_tokens)
 
@@ -126,14 +129,15 @@ class PairLearner(PreferenceLearner[Pair]):
     def reference_totals(
         self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[PackedExamples]
     ) -> list[Tensor]:
-        """What the reference says of a page's pairs, as `totals` does for each batch of them."""
+        """The reference's `totals` of each batch of a page's pairs."""
 
 
-def _over_processes(parts: Sequence[Tensor]) -> Tensor:
-    """Those of all processes in one, on the CPU; empty without any."""
+def over_processes(parts: Sequence[Tensor]) -> Tensor:
+    """The parts of all processes concatenated, on the CPU; empty if there are none."""
     gathered = distributed.gather([part.cpu() for part in parts])
     return torch.cat(gathered) if gathered else torch.zeros(0)
 
 
-def _mean(values: Tensor) -> float | None:
+def mean(values: Tensor) -> float | None:
+    """None if there are no values."""
     return values.mean().item() if len(values) else None

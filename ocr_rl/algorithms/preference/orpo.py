@@ -15,7 +15,7 @@ from ocr_rl.rewards.preferences import Pair
 
 
 class Orpo(PairLearner):
-    """Odds Ratio Preference Optimization (arXiv 2403.07691): likelihood of the chosen, and no reference."""
+    """Odds Ratio Preference Optimization (arXiv 2403.07691): likelihood of the chosen completion, no reference."""
 
     average = True
 

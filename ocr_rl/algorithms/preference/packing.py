@@ -1,4 +1,4 @@
-"""Preference examples packed into micro-batches."""
+"""Preference examples packed into micro-batches, a completion that several share only once."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ocr_rl.types import Completion
 
 @dataclass(frozen=True)
 class PackedExamples:
-    """Completions of one page that are scored together, each once; on the CPU."""
+    """A micro-batch of one page's examples, each completion once; on the CPU."""
 
     ids: Tensor
     """(B, T)."""
     mask: Tensor
     """(B, T)."""
     rows: Tensor
-    """(K, n): which rows are the n completions of each of K examples."""
+    """(K, n): the rows of the n completions of each of K examples."""
     examples: list[int]
-    """K: which examples of the page these are."""
+    """K indices among the page's examples."""
 
 
-def cut_examples(examples: Sequence[Sequence[Completion]], pad_id: int, most: int) -> list[PackedExamples]:
-    """Examples of one page, the short ones first, cut so that none holds more than `most` padded tokens.
+def cut_examples(examples: Sequence[Sequence[Completion]], pad_id: int, max_tokens: int) -> list[PackedExamples]:
+    """Examples of one page, the short ones first, in micro-batches of at most `max_tokens` padded tokens.
 
-    An example is not divided, and may hold more by itself.
+    An example is never divided; a longer one gets a micro-batch to itself.
     """
     widths = [max(len(c.token_ids) for c in example) for example in examples]
     chunks: list[tuple[list[int], dict[tuple[int, ...], int]]] = []
     for i in sorted(range(len(examples)), key=lambda i: widths[i]):
         keys = dict.fromkeys(tuple(c.token_ids) for c in examples[i])
-        if not chunks or len(chunks[-1][1].keys() | keys) * widths[i] > most:
+        if not chunks or len(chunks[-1][1].keys() | keys) * widths[i] > max_tokens:
             chunks.append(([], {}))
         members, row_of = chunks[-1]
         members.append(i)
@@ -52,7 +52,7 @@ def cut_examples(examples: Sequence[Sequence[Completion]], pad_id: int, most: in
 
 
 def totals(reading: PageReader, batch: PackedExamples, temperature: float, *, average: bool = False) -> Tensor:
-    """Log probabilities of each example's completions, summed over their tokens or averaged: (K, n)."""
+    """Log probabilities of each example's completions, summed or averaged over their tokens: (K, n)."""
     logprobs = reading.score(batch.ids, batch.mask, temperature).logprobs
     own = sequence_logprobs(logprobs, batch.mask.to(logprobs.device), average=average)
     return own[batch.rows.to(own.device)]

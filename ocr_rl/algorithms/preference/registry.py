@@ -1,4 +1,4 @@
-"""The learner of each preference algorithm."""
+"""The preference algorithms by name."""
 
 from __future__ import annotations
 

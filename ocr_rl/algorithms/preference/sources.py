@@ -1,4 +1,4 @@
-"""Where preference examples come from: fresh rollouts or files."""
+"""Where preference examples come from: fresh rollouts or a file."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ocr_rl.types import Completion
 
 @dataclass(frozen=True)
 class ExampleBatch(Generic[Example]):
-    """What a step learns from."""
+    """The examples of a step."""
 
     examples: list[Example]
     batch: Batch | None
-    """The groups that they were chosen from; None: they were in a file."""
+    """The groups that they were chosen from; None: they come from a file."""
 
 
 class Source(Protocol[Example]):
     def start(self, done: int) -> None:
-        """Go on after step `done`."""
+        """Continue after step `done`."""
 
     def take(self, step: int) -> ExampleBatch[Example]:
-        """The examples of a step; steps are asked for in order."""
+        """The examples of a step. Called for one step after another."""
 
     def sync_engine(self) -> None:
         """Give the engine the policy's current weights."""
@@ -40,7 +40,7 @@ class Source(Protocol[Example]):
 
 
 class Fresh(Generic[Example]):
-    """Chosen from groups that the policy of the step has sampled."""
+    """Examples chosen from groups that the policy samples in each step."""
 
     def __init__(self, learner: PreferenceLearner[Example], rollouts: Rollouts) -> None:
         self._learner, self._rollouts = learner, rollouts
@@ -60,14 +60,14 @@ class Fresh(Generic[Example]):
 
 
 class Stored(Generic[Example]):
-    """All examples of rollout.pages_per_step pages at a time, each page once in an epoch."""
+    """Examples of a file: all those of rollout.pages_per_step pages at a time, each page once per epoch."""
 
     def __init__(self, learner: PreferenceLearner[Example], engine: Engine, examples: Sequence[Example]) -> None:
         self._learner, self._engine = learner, engine
-        self._writer = TextEncoder(learner.policy)
+        self._encoder = TextEncoder(learner.policy)
         recipe = learner.recipe
         self._max_tokens = recipe.rollout.max_tokens
-        pages = [[self._written(example) for example in page] for page in of_pages(examples)]
+        pages = [[self._encoded(example) for example in page] for page in of_pages(examples)]
         learner.begin(pages)
         self._batches: Iterator[list[list[Example]]] = epochs(pages, recipe.rollout.pages_per_step, recipe.train.seed)
 
@@ -83,10 +83,10 @@ class Stored(Generic[Example]):
     def close(self) -> None:
         pass
 
-    def _written(self, example: Example) -> Example:
-        """With tokens, which a file has not."""
+    def _encoded(self, example: Example) -> Example:
+        """With token ids, which a file does not have."""
         completions: dict[str, Any] = {
-            name: self._writer.completion(value.text, value.finished, self._max_tokens)
+            name: self._encoder.completion(value.text, value.finished, self._max_tokens)
             for name, value in vars(example).items()
             if isinstance(value, Completion)
         }
@@ -94,7 +94,7 @@ class Stored(Generic[Example]):
 
 
 def fingerprint(examples: Iterable[Example]) -> float:
-    """A whole number, the same for the same examples in the same order."""
+    """A whole number that identifies these examples in this order."""
     digest = hashlib.sha256()
     for example in examples:
         content = {name: value for name, value in vars(example).items() if name != "page"}
@@ -103,7 +103,7 @@ def fingerprint(examples: Iterable[Example]) -> float:
 
 
 def of_pages(examples: Iterable[Example]) -> list[list[Example]]:
-    """Those of each page together, in the order in which the pages appear."""
+    """The examples grouped by page, in the order in which the pages first appear."""
     pages: dict[str, list[Example]] = {}
     for example in examples:
         pages.setdefault(example.page.id, []).append(example)

@@ -1,9 +1,7 @@
-"""Learning from preferences: taken fresh from the policy at each step, as in GRPO, or from a file.
+"""Learning from preferences: sampled from the policy at each step, as in GRPO, or read from a file.
 
-One optimiser step is made of a batch; what it learns, `preference_learners` says.
-
-What this is not: the reference does not move, and a file's preferences are not weighted by how likely the policy is to
-write them.
+A batch is one optimiser step. What this is not: the reference is never renewed, and a file's preferences are not
+weighted by how likely the policy is to write them.
 """
 
 from __future__ import annotations
@@ -27,12 +25,12 @@ from ocr_rl.types import Page
 
 
 class PreferenceTrainer(Trainer, Generic[Example]):
-    """Take examples, learn from them, tell of it."""
+    """Learns the examples of a source by the update of `learner`."""
 
     def __init__(
         self, learner: PreferenceLearner[Example], source: Source[Example], stored: float | None = None
     ) -> None:
-        """`stored` tells one file's examples from another's."""
+        """`stored` identifies the examples of a file; None: they are fresh."""
         self.learner, self.source = learner, source
         self.optimizer = learner.optimizer
         self._stored = stored
@@ -42,22 +40,22 @@ class PreferenceTrainer(Trainer, Generic[Example]):
     def fresh(
         cls, learner: PreferenceLearner[Example], engine: Engine, pages: Sequence[Page], scorer: GroupScorer
     ) -> PreferenceTrainer[Example]:
-        """From groups that the policy of the step samples."""
+        """Learn from groups that the policy samples in each step."""
         return cls(learner, Fresh(learner, Rollouts(learner.policy, engine, pages, scorer, learner.recipe)))
 
     @classmethod
     def stored(
         cls, learner: PreferenceLearner[Example], engine: Engine, examples: Sequence[Example]
     ) -> PreferenceTrainer[Example]:
-        """From a file."""
+        """Learn from the examples of a file."""
         return cls(learner, Stored(learner, engine, examples), fingerprint(examples))
 
     def start(self, done: int) -> None:
-        """Raises ValueError if the steps until then have learned from another file."""
+        """Raises ValueError if the steps up to `done` learned from another file."""
         if self.state.numbers.get("examples") != self._stored:
             raise ValueError(
                 f"the preferences in {self.learner.recipe.pairs.path} have changed since the run began. "
-                "Bring the old file back, or start another run"
+                "Restore the old file, or start another run"
             )
         self.source.start(done)
 
@@ -70,10 +68,15 @@ class PreferenceTrainer(Trainer, Generic[Example]):
             pages = len(of_pages(taken.examples))
             return StepResult(metrics | {"pages": pages, "time/learn": round(seconds, 3)})
         groups = taken.batch.groups
-        given = {example.page.id for example in taken.examples}
-        metrics["unused_fraction"] = 1 - sum(group.group.page.id in given for group in groups) / len(groups)
+        used = {example.page.id for example in taken.examples}
+        metrics["unused_fraction"] = 1 - sum(group.group.page.id in used for group in groups) / len(groups)
         rows = rollout_rows(groups, self._advantages(groups, taken.examples))
         return StepResult(metrics | rollout_metrics(taken.batch, seconds), rows)
+
+    def dry_run(self, scored: Sequence[ScoredGroup]) -> None:
+        pages = of_pages(self.learner.choose(scored))
+        self.learner.begin(pages)
+        self.learner.accumulate(pages)
 
     def sync_engine(self) -> None:
         self.source.sync_engine()
@@ -82,7 +85,7 @@ class PreferenceTrainer(Trainer, Generic[Example]):
         self.source.close()
 
     def _advantages(self, groups: Sequence[ScoredGroup], examples: Sequence[Example]) -> Tensor:
-        """(P, G): how often a completion is moved towards less how often away; 0 for one that takes no part."""
+        """(P, G): in how many examples a completion is made likelier, less those in which it is made less likely."""
         count: dict[int, float] = {}
         for example in examples:
             for completion, side in self.learner.sides(example):

@@ -1,7 +1,7 @@
-"""Invented documents as page images, with their text and unit tests. Deterministic by seed.
+"""Renders invented documents as page images, with their text and unit tests. The same seed gives the same pages.
 
-A `Layout` says what is on a page, a `Style` how it looks; `render_page` draws one page from both and a
-seed, `render_collection` writes many in the layout that `ocr_rl.data.loading` reads.
+A `Layout` says what is on a page, a `Style` how it looks; `render_page` draws one page from both and a seed,
+`render_collection` writes many as a dataset that `ocr_rl.data.loading` reads.
 """
 
 from __future__ import annotations
@@ -40,17 +40,19 @@ class Layout:
     page_number: float = 0.0
     """Share of pages with a page number below the text, which a transcription leaves out."""
     random_strings: float = 0.1
-    """Share of tokens that are unguessable strings."""
+    """Share of tokens that are random strings, which cannot be guessed."""
 
     def __post_init__(self) -> None:
-        for name, (least, most) in {"lines": self.lines, "characters": self.characters}.items():
-            if not 1 <= least <= most:
-                raise ValueError(f"{name} from {least} to {most}; write the least, 1 or more, and then the most")
+        for name, (low, high) in {"lines": self.lines, "characters": self.characters}.items():
+            if not 1 <= low <= high:
+                raise ValueError(
+                    f"{name} from {low} to {high}; write the lower number, at least 1, and then the higher"
+                )
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a page looks. Ranges are drawn from uniformly, once per page."""
+    """How a page looks. A value is drawn uniformly from each range, once per page."""
 
     faces: tuple[str, ...] = tuple(FACES)
     font_size: Range = (11, 15)
@@ -68,19 +70,19 @@ class Style:
     skew: Range = (0, 0)
     """Degrees of rotation, either way."""
     worn: Range = (0, 0)
-    """Share of the ink that worn type leaves out."""
+    """Share of the ink that is missing, as from worn type."""
     spread: Range = (0, 0)
-    """How far ink bleeds into its neighbourhood: 0 not at all, 1 a pixel all round."""
+    """How far ink bleeds: 0 not at all, 1 by a pixel in each direction."""
     ghost: Range = (0, 0)
-    """Strength of the shifted second impression of a carbon copy."""
+    """Strength of the second, shifted impression of a carbon copy."""
     shade: Range = (0, 0)
-    """Grey levels lost from one side of the page to the other."""
+    """Grey levels by which one side of the page is darker than the other."""
     jitter: float = 0.0
-    """Chance that a character stands a pixel off its line, as on a typewriter."""
+    """Probability that a character is a pixel above or below its line, as on a typewriter."""
     remnants: float = 0.0
-    """Chance that the page shows cut-off remnants of neighbouring lines, as line crops do."""
+    """Probability that the page shows remnants of the line above, as line crops do."""
     look: Look | None = None
-    """What the scan's effects make of the letters; it brings paper and ink of its own, and replaces spread to shade."""
+    """Effects of typing, paper and scanning. A look has its own paper and ink, and replaces `spread` to `shade`."""
 
 
 STYLES: dict[str, Style] = {
@@ -118,16 +120,16 @@ class RenderedPage:
     image: Image
     """8-bit grey; both sides are multiples of 16 pixels."""
     text: str
-    """The body, one printed line per line; a table as Markdown; headers and page numbers left out."""
+    """The body, one line for each printed line; a table as Markdown; without headers and page numbers."""
     tests: tuple[dict[str, Any], ...]
     """olmOCR-bench records without `pdf`, `page` and `id`, which the collection adds."""
     centers: tuple[Center, ...]
-    """Where each character of the page stands, headers included, before the skew of a style without a look."""
+    """The centre of each character, headers included, in pixels; before skew, unless the style has a look."""
 
 
 @dataclass(frozen=True)
 class _Ink:
-    """A piece of text and where its top left corner goes, in font sizes and lines from the body's corner."""
+    """A piece of text and the position of its top left corner, in lines and font sizes from the body's corner."""
 
     text: str
     line: float
@@ -148,11 +150,11 @@ def render_page(seed: int | str, layout: Layout, style: Style) -> RenderedPage:
 
 
 def _compose(rng: Random, alphabet: str, layout: Layout) -> tuple[list[_Ink], str, list[dict[str, Any]]]:
-    """What stands where on the page, the reference text, and the unit tests."""
+    """The text on the page with its positions, the reference text, and the unit tests."""
     count = rng.randint(*layout.lines)
 
-    def lines(least: int, most: int) -> list[str]:
-        return [words.line(rng, alphabet, least, most, layout.random_strings) for _ in range(count)]
+    def lines(shortest: int, longest: int) -> list[str]:
+        return [words.line(rng, alphabet, shortest, longest, layout.random_strings) for _ in range(count)]
 
     tests: list[dict[str, Any]] = [{"type": "baseline"}]
     if layout.kind == "table":
@@ -190,7 +192,7 @@ def _compose(rng: Random, alphabet: str, layout: Layout) -> tuple[list[_Ink], st
 
 
 def _has_word(text: str) -> bool:
-    """False for a line that text normalisation could empty or reshape (emphasis marks, tags)."""
+    """False for a line that text normalisation could empty or change (emphasis marks, tags)."""
     return any(c.isalnum() for c in text) and not any(c in "*_<>#|`" for c in text)
 
 
@@ -225,7 +227,7 @@ def _draw(rng: Random, inks: Sequence[_Ink], face: str, style: Style) -> tuple[I
 
 
 def _impress(rng: Random, mask: Image, style: Style) -> Image:
-    """Ink coverage -> a photographed page: spread, wear, ghost, skew, blur, then paper, shade and grain."""
+    """Turns ink coverage into a photographed page: spread, wear, ghost, skew, blur, then paper, shade and grain."""
     from PIL import Image, ImageFilter
 
     grain = np.random.default_rng(rng.getrandbits(64))
@@ -267,7 +269,7 @@ def _scan(
 
 
 def _wear(grain: np.random.Generator, size: tuple[int, int], worn: float) -> np.ndarray:
-    """(height, width) in [0, 1]: patches of a few pixels, a `worn` share of them nearly blank."""
+    """(height, width) factors in [0, 1]: patches of a few pixels, of which a share of `worn` is nearly blank."""
     from PIL import Image
 
     width, height = size
@@ -277,7 +279,7 @@ def _wear(grain: np.random.Generator, size: tuple[int, int], worn: float) -> np.
 
 
 def _ceil16(pixels: float) -> int:
-    """Whole multiples of 16 leave the pixels alone in most image processors."""
+    """Most image processors do not resample an image whose sides are multiples of 16."""
     return 16 * math.ceil(pixels / 16)
 
 
@@ -294,8 +296,8 @@ def render_collection(
 ) -> None:
     """Write `pages` pages to `out`: `images/`, `metadata.jsonl` and `tests.jsonl` (olmOCR-bench records).
 
-    Page i takes layout i modulo their number, and depends on nothing but `seed` and i. Without `texts`, tests alone
-    say what is on a page.
+    Page i has layout i modulo their number, and depends only on `seed` and i. Without `texts`, the pages have only
+    tests.
     """
     (out / "images").mkdir(parents=True, exist_ok=True)
     rows, tests = [], []

@@ -1,4 +1,4 @@
-"""The faces that the renderer draws with: those that matplotlib and reportlab ship, by a name of our own."""
+"""The typefaces that the renderer draws with: those that matplotlib and reportlab ship, under our own names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CENTRAL_EUROPEAN = "ĂăĄąĆćČčĎďĐđĘęĚěĞğİıĹĺĽľŁłŃńŇň
 
 TYPE_1_ALPHABET = ASCII + LATIN_1 + TYPOGRAPHIC
 ALPHABET = TYPE_1_ALPHABET + CENTRAL_EUROPEAN
-"""Every character that a rendered page can hold, the line break aside."""
+"""Every character that a rendered page can hold, apart from the line break."""
 
 
 def face_alphabet(face: str) -> str:
@@ -52,7 +52,7 @@ def face_alphabet(face: str) -> str:
 
 @lru_cache(maxsize=512)
 def load_face(face: str, size: int) -> FreeTypeFont:
-    """The face at a size in pixels. ModuleNotFoundError if the package that ships it is missing."""
+    """The face at a size in pixels. Raises ModuleNotFoundError if the package that ships it is missing."""
     from PIL import ImageFont
 
     (package, folder), file = FACES[face]

@@ -1,7 +1,7 @@
 """Invented text: common words, made-up words, numbers, and strings that no language model can guess.
 
-Nothing is quoted from anywhere. Random strings are there on purpose: a policy that can guess the next
-character from language alone never learns to look at the page.
+Nothing is quoted. Random strings are there on purpose: a policy that can guess the next character from language alone
+never learns to look at the page.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ def number(rng: Random) -> str:
 
 
 def random_string(rng: Random, alphabet: str, length: int) -> str:
-    """Any characters of the alphabet, more often than not from its plain letters and digits only."""
+    """Characters of the alphabet; in six of ten strings only its ASCII letters and digits."""
     plain = [c for c in alphabet if c.isascii() and c.isalnum()]
     pool = plain if rng.random() < 0.6 else alphabet.replace(" ", "")
     return "".join(rng.choice(pool) for _ in range(length))
 
 
 def word(rng: Random, alphabet: str, random_strings: float) -> str:
-    """One token of invented text without spaces, every character drawn from `alphabet`.
+    """One token of invented text without spaces, of characters of `alphabet`.
 
-    `random_strings` is the share of unguessable strings, in [0, 1].
+    `random_strings` is the share of random strings, in [0, 1].
     """
     while True:
         kind = rng.random()
@@ -106,14 +106,14 @@ def word(rng: Random, alphabet: str, random_strings: float) -> str:
             return token
 
 
-def line(rng: Random, alphabet: str, least: int, most: int, random_strings: float = 0.3) -> str:
-    """A line of `least` to `most` characters of invented text, with no space at either end."""
-    target = rng.randint(least, most)
+def line(rng: Random, alphabet: str, shortest: int, longest: int, random_strings: float = 0.3) -> str:
+    """A line of `shortest` to `longest` characters of invented text, with no space at either end."""
+    target = rng.randint(shortest, longest)
     text = word(rng, alphabet, random_strings)
     while len(text) < target:
         text += " " + word(rng, alphabet, random_strings)
-    if len(text) > most:
+    if len(text) > longest:
         text = text[:target].rstrip()
-    if len(text) < least:  # a cut at a space took one character too many
-        text += random_string(rng, "abcdefghijklmnopqrstuvwxyz", least - len(text))
+    if len(text) < shortest:  # a cut at a space removed one character too many
+        text += random_string(rng, "abcdefghijklmnopqrstuvwxyz", shortest - len(text))
     return text

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
+from typing import NamedTuple
 
-from ocr_rl.reporting.charts.axes import SMOOTHED_FROM, Point, axis_ticks, number, running_mean
+from ocr_rl.reporting.charts.axes import Frame, axis_ticks, first_and_last, number, running_mean, smoothing_window, svg
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 10, 8, 20
-"""Room for the numbers at the axes."""
+_MARGINS = (42, 10, 8, 20)
+"""Left, right, top, bottom: room for the numbers at the axes."""
+
+
+class Point(NamedTuple):
+    """A value at a step, with its interval if it has one."""
+
+    step: float
+    value: float
+    interval: tuple[float, float] | None = None
 
 
 def curve(
@@ -22,9 +30,9 @@ def curve(
 ) -> str:
     """An SVG picture of a value over steps: training as a line, held-out evaluations as dots with their intervals.
 
-    A step without a value, or with one that is no finite number, is a gap in the line; without any value at all
-    there is no picture but "". With SMOOTHED_FROM steps or more the line is pale and its running mean over a tenth of
-    the steps is drawn over it. The axis of a `share` spans a tenth at least: noise shall not fill the frame.
+    A step whose value is missing or not finite is a gap in the line; without any value the picture is "". A line of
+    SMOOTHED_FROM steps or more is pale, with its running mean over a tenth of the steps on top. The axis of a `share`
+    spans at least a tenth, so that noise does not fill the frame.
     """
     line = [point for point in line if math.isfinite(point.value)]
     held_out = [point for point in held_out if math.isfinite(point.value)]
@@ -32,61 +40,64 @@ def curve(
     if not everything:
         return ""
     values = [point.value for point in everything] + [edge for point in held_out for edge in point.interval or ()]
-    ticks = axis_ticks(min(values), max(values), share)
-    width, height = size
-    first, last = min(point.step for point in everything), max(point.step for point in everything)
+    steps = [point.step for point in everything]
+    frame = Frame(size, _MARGINS, min(steps), max(steps), axis_ticks(min(values), max(values), share))
+    parts = [*frame.value_axis(), *_step_axis(frame)]
+    window = smoothing_window(len(line))
+    if window == 1:
+        parts.append(_path(frame, line, "line"))
+    else:
+        means = running_mean([point.value for point in line], window)
+        smooth = [Point(point.step, mean) for point, mean in zip(line, means, strict=True)]
+        parts += [_path(frame, line, "raw"), _path(frame, smooth, "line")]
+    parts += [_dot(frame, point) for point in held_out]
+    return svg(size, alt_text(name, line, held_out), parts)
 
-    def x(step: float) -> float:
-        share = (step - first) / (last - first) if last > first else 0.5
-        return round(_LEFT + share * (width - _LEFT - _RIGHT), 1)
 
-    def y(value: float) -> float:
-        share = (value - ticks[0]) / (ticks[-1] - ticks[0])
-        return round(height - _BOTTOM - share * (height - _TOP - _BOTTOM), 1)
+def _step_axis(frame: Frame) -> list[str]:
+    """The first step and the last."""
+    ends = [(frame.first, "middle")]
+    if frame.last > frame.first:
+        ends = [(frame.first, "start"), (frame.last, "end")]
+    below = frame.size[1] - 5
+    return [
+        f'<text x="{frame.x(step)}" y="{below}" text-anchor="{anchor}">{number(step)}</text>' for step, anchor in ends
+    ]
 
-    def path(points: Sequence[Point], kind: str) -> str:
-        runs = [f"M{' '.join(f'{x(p.step)},{y(p.value)}' for p in run)}" for run in unbroken(points) if len(run) > 1]
-        dots = [
-            f'<circle class="{kind}" cx="{x(run[0].step)}" cy="{y(run[0].value)}" r="1.5"/>'
-            for run in unbroken(points)
-            if len(run) == 1
-        ]
-        return (f'<path class="{kind}" d="{"".join(runs)}"/>' if runs else "") + "".join(dots)
 
-    smooth = len(line) >= SMOOTHED_FROM
-    label = escape(alt_text(name, line, held_out))
-    parts = [f'<svg class="curve" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">']
-    for tick in ticks:
-        parts.append(f'<path class="grid" d="M{_LEFT},{y(tick)} H{width - _RIGHT}"/>')
-        parts.append(f'<text x="{_LEFT - 5}" y="{y(tick) + 3.5}" text-anchor="end">{number(tick)}</text>')
-    for step, anchor in ((first, "start"), (last, "end")) if last > first else ((first, "middle"),):
-        parts.append(f'<text x="{x(step)}" y="{height - 5}" text-anchor="{anchor}">{number(step)}</text>')
-    parts.append(path(line, "raw" if smooth else "line"))
-    if smooth:
-        parts.append(path(running_mean(line, max(3, len(line) // 10)), "line"))
-    for point in held_out:
-        if point.interval is not None:
-            low, high = point.interval
-            parts.append(f'<path class="interval" d="M{x(point.step)},{y(low)} V{y(high)}"/>')
-        parts.append(f'<circle class="held-out" cx="{x(point.step)}" cy="{y(point.value)}" r="3.5"/>')
-    return "".join([*parts, "</svg>"])
+def _path(frame: Frame, points: Sequence[Point], kind: str) -> str:
+    """A line through the points, with gaps; a point between two gaps is a dot."""
+    lines, dots = "", ""
+    for run in unbroken(points):
+        places = [(frame.x(point.step), frame.y(point.value)) for point in run]
+        if len(run) > 1:
+            lines += "M" + " ".join(f"{x},{y}" for x, y in places)
+        else:
+            dots += f'<circle class="{kind}" cx="{places[0][0]}" cy="{places[0][1]}" r="1.5"/>'
+    return (f'<path class="{kind}" d="{lines}"/>' if lines else "") + dots
+
+
+def _dot(frame: Frame, point: Point) -> str:
+    """A held-out evaluation with its interval."""
+    x, bar = frame.x(point.step), ""
+    if point.interval is not None:
+        low, high = point.interval
+        bar = f'<path class="interval" d="M{x},{frame.y(low)} V{frame.y(high)}"/>'
+    return f'{bar}<circle class="held-out" cx="{x}" cy="{frame.y(point.value)}" r="3.5"/>'
 
 
 def alt_text(name: str, line: Sequence[Point], held_out: Sequence[Point]) -> str:
-    """The curve for those who cannot see it: "cer: 0.3 at step 1, 0.1 at step 60; held out 0.29 at step 0"."""
-
-    def ends(points: Sequence[Point]) -> str:
-        return ", ".join(
-            f"{number(point.value)} at step {number(point.step)}" for point in dict.fromkeys([points[0], points[-1]])
-        )
-
-    parts = [ends(line)] if line else []
-    parts += [f"held out {ends(held_out)}"] if held_out else []
+    """The curve in words: "cer: 0.3 at step 1, 0.1 at step 60; held out 0.29 at step 0"."""
+    parts = [
+        label + first_and_last([(point.step, point.value) for point in points], "step ")
+        for label, points in (("", line), ("held out ", held_out))
+        if points
+    ]
     return f"{name}: {'; '.join(parts)}"
 
 
 def unbroken(points: Sequence[Point]) -> list[list[Point]]:
-    """The points cut where a step is missing."""
+    """The points, cut where a step is missing."""
     runs: list[list[Point]] = []
     for point in points:
         if not runs or point.step > runs[-1][-1].step + 1:

@@ -1,23 +1,23 @@
 """Plots of several series, one for each algorithm, as inline SVG: numbers in, markup out.
 
 An algorithm has one look in every plot: a colour (Okabe and Ito's, see report.css), a dash pattern and a marker. The
-marker alone tells fourteen apart, so that a plot reads without colour.
+markers alone distinguish fourteen series, so that a plot can be read without colour.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from ocr_rl.reporting.charts.axes import axis_ticks, number
+from ocr_rl.reporting.charts.axes import Frame, axis_ticks, first_and_last, number, running_mean, svg
 
 TONES = 7
-"""Colours, the classes tone-0 to tone-6 of report.css."""
-MOST_MARKERS = 6
-"""Markers on a line; the others are left out, so that lines are seen between them."""
-LONGEST_LABEL = 16
+"""Number of colours: the classes tone-0 to tone-6 of report.css."""
+MAX_MARKERS = 6
+"""Markers on a line; the others are left out, so that the line between them can be seen."""
+MAX_LABEL = 16
 """Characters of a name beside its line."""
 
 _DASHES = ("", "7 3", "2 2.5", "9 3 2 3")
@@ -54,7 +54,7 @@ LOOKS = tuple(
     for half in (0, 1)
     for i, shape in enumerate(_SHAPES, half * len(_SHAPES))
 )
-"""The second seven have the markers of the first, hollow, in other colours and dashes; a fifteenth begins again."""
+"""The second seven have the markers of the first, hollow, in other colours and dashes; the fifteenth is the first."""
 
 
 class Reading(NamedTuple):
@@ -86,8 +86,8 @@ class Estimate(NamedTuple):
 def mean_over_seeds(curves: Mapping[str, Sequence[Mapping[str, Any]]], x: str, y: str) -> list[Reading]:
     """The mean of `y` at the mean of `x` over seeds, row by row of those that have both as finite numbers.
 
-    Seeds under a budget of time take different numbers of steps: of the longer ones as many rows are taken as the
-    shortest has, evenly, with the first and the last.
+    With a time budget, seeds take different numbers of steps: from the longer ones as many rows are taken as the
+    shortest has, evenly spaced, the first and the last among them.
     """
     found = [
         [(row[x], row[y]) for row in rows if _finite(row.get(x)) and _finite(row.get(y))] for rows in curves.values()
@@ -103,13 +103,9 @@ def mean_over_seeds(curves: Mapping[str, Sequence[Mapping[str, Any]]], x: str, y
 
 
 def smoothed(readings: Sequence[Reading], window: int) -> list[Reading]:
-    """At each reading the mean of the `window` readings around it, fewer at both ends; without a range."""
-    half = window // 2
-    found = []
-    for i, reading in enumerate(readings):
-        value = _mean([near.value for near in readings[max(0, i - half) : i + half + 1]])
-        found.append(Reading(reading.x, value, value, value))
-    return found
+    """The running mean of the readings, without a range."""
+    means = running_mean([reading.value for reading in readings], window)
+    return [Reading(reading.x, mean, mean, mean) for reading, mean in zip(readings, means, strict=True)]
 
 
 def plot(
@@ -123,70 +119,70 @@ def plot(
 ) -> str:
     """An SVG picture: a line for each series, the range of its seeds pale behind it, its name at its end.
 
-    Readings are joined in their order; a series of one is a marker, one of none is left out, and without any there
-    is no picture but "". Names that find no room beside each other are left to the `legend`. The value axis of a
-    `share` spans a tenth at least.
+    Readings are joined in order; a series of one reading is a marker, one without readings is left out, and without
+    any series the picture is "". Names that do not fit beside each other are left to the `legend`. The value axis of a
+    `share` spans at least a tenth.
     """
     series = [one for one in series if one.readings]
     if not series:
         return ""
     everything = [reading for one in series for reading in one.readings]
-    ticks = axis_ticks(min(r.low for r in everything), max(r.high for r in everything), share)
-    first, last = min(r.x for r in everything), max(r.x for r in everything)
-    width, height = size
     right = 12 + _LETTER * max(len(_short(one.name)) for one in series) if labelled else 12
+    frame = Frame(
+        size,
+        (_LEFT, right, _TOP, _BOTTOM),
+        min(r.x for r in everything),
+        max(r.x for r in everything),
+        axis_ticks(min(r.low for r in everything), max(r.high for r in everything), share),
+    )
+    lines = [[(frame.x(r.x), frame.y(r.value)) for r in one.readings] for one in series]
+    parts = [_title(name), *frame.value_axis(), *_x_axis(frame, x_name), *_ranges(frame, series)]
+    parts += [_line(line, one.look) for one, line in zip(series, lines, strict=True)]
+    if labelled:
+        parts += _names(series, [line[-1] for line in lines], size[1] - _BOTTOM)
+    return svg(size, alt_text(name, x_name, series), parts)
 
-    def x(at: float) -> float:
-        part = (at - first) / (last - first) if last > first else 0.5
-        return round(_LEFT + part * (width - _LEFT - right), 1)
 
-    def y(value: float) -> float:
-        part = (value - ticks[0]) / (ticks[-1] - ticks[0])
-        return round(height - _BOTTOM - part * (height - _TOP - _BOTTOM), 1)
+def _x_axis(frame: Frame, name: str) -> Iterator[str]:
+    height = frame.size[1]
+    for tick in _ticks_within(frame.first, frame.last):
+        yield f'<path class="grid" d="M{frame.x(tick)},{height - _BOTTOM} v4"/>'
+        yield f'<text x="{frame.x(tick)}" y="{height - _BOTTOM + 14}" text-anchor="middle">{number(tick)}</text>'
+    middle = (frame.x(frame.first) + frame.x(frame.last)) / 2
+    yield f'<text class="axis" x="{middle:g}" y="{height - 5}" text-anchor="middle">{escape(name)}</text>'
 
-    parts = [_opening(size, alt_text(name, x_name, series)), f'<text class="title" x="0" y="10">{escape(name)}</text>']
-    for tick in ticks:
-        parts.append(f'<path class="grid" d="M{_LEFT},{y(tick)} H{width - right:g}"/>')
-        parts.append(f'<text x="{_LEFT - 5}" y="{y(tick) + 3.5:g}" text-anchor="end">{number(tick)}</text>')
-    for tick in _ticks_within(first, last):
-        parts.append(f'<path class="grid" d="M{x(tick)},{height - _BOTTOM} v4"/>')
-        parts.append(f'<text x="{x(tick)}" y="{height - _BOTTOM + 14}" text-anchor="middle">{number(tick)}</text>')
-    middle = (x(first) + x(last)) / 2
-    parts.append(f'<text class="axis" x="{middle:g}" y="{height - 5}" text-anchor="middle">{escape(x_name)}</text>')
-    faint = round(min(0.15, max(0.05, 0.6 / len(series))), 2)  # many ranges on each other shall not hide the lines
-    places = [[(x(r.x), y(r.value)) for r in one.readings] for one in series]
+
+def _ranges(frame: Frame, series: Sequence[Series]) -> Iterator[str]:
+    """Bands from the lowest to the highest of the seeds."""
+    faint = round(min(0.15, max(0.05, 0.6 / len(series))), 2)  # many bands on top of each other must not hide the lines
     for one in series:
         if len(one.readings) > 1 and any(r.low < r.high for r in one.readings):
-            edge = [(x(r.x), y(r.high)) for r in one.readings] + [(x(r.x), y(r.low)) for r in one.readings[::-1]]
-            tone = f"tone-{_look(one.look).tone}"
-            parts.append(f'<path class="range {tone}" fill-opacity="{faint}" d="{_path(edge)}Z"/>')
-    for one, line in zip(series, places, strict=True):
-        parts.append(_line(line, one.look))
-    if labelled:
-        ends = [(line[-1][0] + 11, line[-1][1], _short(one.name)) for one, line in zip(series, places, strict=True)]
-        for one, (at, wanted, label), found in zip(series, ends, label_places(ends, 8, height - _BOTTOM), strict=True):
-            if found is None:
-                continue
-            tone = f"tone-{_look(one.look).tone}"
-            if abs(found - wanted) > 1:
-                parts.append(f'<path class="leader {tone}" d="M{at - 6:g},{wanted} L{at - 1:g},{found:g}"/>')
-            parts.append(f'<text class="name {tone}" x="{at:g}" y="{found + 3.5:g}">{escape(label)}</text>')
-    return "".join([*parts, "</svg>"])
+            edge = [(frame.x(r.x), frame.y(r.high)) for r in one.readings]
+            edge += [(frame.x(r.x), frame.y(r.low)) for r in one.readings[::-1]]
+            yield f'<path class="range {_tone(one.look)}" fill-opacity="{faint}" d="{_path(edge)}Z"/>'
+
+
+def _names(series: Sequence[Series], ends: Sequence[Point2], bottom: float) -> Iterator[str]:
+    """The name of each series beside the end of its line, joined to it by a short line if it had to move."""
+    labels = [(x + 11, y, _short(one.name)) for one, (x, y) in zip(series, ends, strict=True)]
+    for one, (x, wanted, label), y in zip(series, labels, label_places(labels, 8, bottom), strict=True):
+        if y is None:
+            continue
+        if abs(y - wanted) > 1:
+            yield f'<path class="leader {_tone(one.look)}" d="M{x - 6:g},{wanted} L{x - 1:g},{y:g}"/>'
+        yield f'<text class="name {_tone(one.look)}" x="{x:g}" y="{y + 3.5:g}">{escape(label)}</text>'
 
 
 def alt_text(name: str, x_name: str, series: Iterable[Series]) -> str:
-    """The plot for those who cannot see it: "CER over completions: grpo 0.29 at 0, 0.1 at 6,144; sft ..."."""
-    lines = []
-    for one in series:
-        ends = dict.fromkeys([one.readings[0], one.readings[-1]])
-        lines.append(f"{one.name} {', '.join(f'{number(r.value)} at {number(r.x)}' for r in ends)}")
+    """The plot in words: "CER over completions: grpo 0.29 at 0, 0.1 at 6,144; sft ..."."""
+    lines = [f"{one.name} {first_and_last([(r.x, r.value) for r in one.readings])}" for one in series]
     return f"{name} over {x_name}: {'; '.join(lines)}"
 
 
 def label_places(ends: Sequence[tuple[float, float, str]], top: float, bottom: float) -> list[float | None]:
-    """The y of the labels that are to begin at (x, y): as near as can be, in the order of their lines, without overlap.
+    """The y of labels (x, y, text): as near to the wanted y as possible, in the order of the lines, without overlap.
 
-    None for those that stand above each other and find no room between top and bottom.
+    None for labels above each other that do not fit between top and bottom.
     """
     found: list[float | None] = [None] * len(ends)
     columns: list[list[int]] = []
@@ -204,9 +200,9 @@ def label_places(ends: Sequence[tuple[float, float, str]], top: float, bottom: f
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Ascending numbers moved as little as can be (least squares) to lie `gap` apart in [low, high]; [] without room.
+    """Ascending numbers moved as little as possible (least squares) to lie `gap` apart in [low, high]; [] without room.
 
-    Without the gaps this is isotonic regression: neighbours that are too near share their mean place.
+    With the gaps subtracted this is isotonic regression: neighbours that are too near share their mean place.
     """
     if (len(wanted) - 1) * gap > high - low:
         return []
@@ -218,8 +214,8 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
             block = ((mean * size + block[0] * block[1]) / (size + block[1]), size + block[1])
         blocks.append(block)
     starts = [mean for mean, size in blocks for _ in range(size)]
-    most = high - (len(wanted) - 1) * gap
-    return [min(max(start, low), most) + i * gap for i, start in enumerate(starts)]
+    limit = high - (len(wanted) - 1) * gap
+    return [min(max(start, low), limit) + i * gap for i, start in enumerate(starts)]
 
 
 def legend(looks: Mapping[str, int]) -> str:
@@ -239,54 +235,50 @@ def forest(name: str, estimates: Sequence[Estimate], start: float | None = None,
     if not estimates:
         return ""
     values = [edge for one in estimates for edge in (one.value, *(one.interval or ()))]
-    ticks = axis_ticks(min(values), max(values), share) if start is None else axis_ticks(*_ends(values, start), share)
+    values += [] if start is None else [start]
+    ticks = axis_ticks(min(values), max(values), share)
     row, width, top = 17, 360, 32
     height = top + row * len(estimates) + 20
     left = 12 + _LETTER * max(len(_short(one.name)) for one in estimates)
-
-    def x(value: float) -> float:
-        return round(left + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (width - left - 16), 1)
-
-    words = "; ".join(f"{one.name} {number(one.value)}{_between(one.interval)}" for one in estimates)
-    label = f"{name}: {words}" + ("" if start is None else f"; start {number(start)}")
+    frame = Frame((width, height), (left, 16, top, 20), ticks[0], ticks[-1], ticks)
     bottom = height - 20
-    parts = [_opening((width, height), label), f'<text class="title" x="0" y="10">{escape(name)}</text>']
+    parts = [_title(name)]
     for tick in ticks:
-        parts.append(f'<path class="grid" d="M{x(tick)},{top} V{bottom}"/>')
-        parts.append(f'<text x="{x(tick)}" y="{height - 6}" text-anchor="middle">{number(tick)}</text>')
+        parts.append(f'<path class="grid" d="M{frame.x(tick)},{top} V{bottom}"/>')
+        parts.append(f'<text x="{frame.x(tick)}" y="{height - 6}" text-anchor="middle">{number(tick)}</text>')
     if start is not None:
-        parts.append(f'<path class="start" d="M{x(start)},{top - 4} V{bottom}"/>')
-        parts.append(f'<text class="axis" x="{x(start)}" y="{top - 8}" text-anchor="middle">start</text>')
-    for i, one in enumerate(estimates):
-        y = top + row * (i + 0.5)
-        if one.interval is not None:
-            low, high = one.interval
-            bar = f'<path d="M{x(low)},{y:g} H{x(high)} M{x(low)},{y - 3:g} v6 M{x(high)},{y - 3:g} v6"/>'
-            parts.append(f'<g class="trace tone-{_look(one.look).tone}">{bar}</g>')
-        parts.append(_line([], one.look, markers=[(x(one.value), y)]))
-        parts.append(f'<text class="axis" x="0" y="{y + 3.5:g}">{escape(_short(one.name))}</text>')
-    return "".join([*parts, "</svg>"])
+        parts.append(f'<path class="start" d="M{frame.x(start)},{top - 4} V{bottom}"/>')
+        parts.append(f'<text class="axis" x="{frame.x(start)}" y="{top - 8}" text-anchor="middle">start</text>')
+    parts += [_estimate(frame, one, top + row * (i + 0.5)) for i, one in enumerate(estimates)]
+    words = "; ".join(f"{one.name} {number(one.value)}{_between(one.interval)}" for one in estimates)
+    return svg(frame.size, f"{name}: {words}" + ("" if start is None else f"; start {number(start)}"), parts)
 
 
-def _ends(values: Sequence[float], other: float) -> tuple[float, float]:
-    return min(*values, other), max(*values, other)
+def _estimate(frame: Frame, one: Estimate, y: float) -> str:
+    bar = ""
+    if one.interval is not None:
+        low, high = map(frame.x, one.interval)
+        path = f"M{low},{y:g} H{high} M{low},{y - 3:g} v6 M{high},{y - 3:g} v6"
+        bar = f'<g class="trace {_tone(one.look)}"><path d="{path}"/></g>'
+    label = f'<text class="axis" x="0" y="{y + 3.5:g}">{escape(_short(one.name))}</text>'
+    return bar + _line([], one.look, markers=[(frame.x(one.value), y)]) + label
 
 
 def _between(interval: Sequence[float] | None) -> str:
     return "" if interval is None else f" ({number(interval[0])} to {number(interval[1])})"
 
 
-def _opening(size: tuple[int, int], label: str) -> str:
-    return f'<svg class="curve" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(label)}">'
+def _title(name: str) -> str:
+    return f'<text class="title" x="0" y="10">{escape(name)}</text>'
 
 
 def _line(
     places: Sequence[tuple[float, float]], look: int, markers: Sequence[tuple[float, float]] | None = None
 ) -> str:
-    """A line with some of its places marked, the last one always; which ones differs by look, so that few coincide."""
+    """A line with markers at some places, always at the last; which ones depends on the look, so that few coincide."""
     own = _look(look)
     if markers is None:
-        every = max(1, math.ceil(len(places) / MOST_MARKERS))
+        every = max(1, math.ceil(len(places) / MAX_MARKERS))
         markers = [place for i, place in enumerate(places) if i % every == look % every or i == len(places) - 1]
     dash = f' stroke-dasharray="{own.dash}"' if own.dash else ""
     line = f'<path{dash} d="{_path(places)}"/>' if len(places) > 1 else ""
@@ -303,12 +295,16 @@ def _look(look: int) -> Look:
     return LOOKS[look % len(LOOKS)]
 
 
+def _tone(look: int) -> str:
+    return f"tone-{_look(look).tone}"
+
+
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_LABEL else name[: LONGEST_LABEL - 1] + "…"
+    return name if len(name) <= MAX_LABEL else name[: MAX_LABEL - 1] + "…"
 
 
 def _ticks_within(first: float, last: float) -> list[float]:
-    """Round numbers between both; of a single place that place."""
+    """Round numbers between both; the place itself if both are equal."""
     return [tick for tick in axis_ticks(first, last) if first <= tick <= last] if first < last else [first]
 
 

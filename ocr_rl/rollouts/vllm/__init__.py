@@ -1,1 +1,1 @@
-"""Sampling with vLLM, in a process of its own or from a server."""
+"""Sampling with vLLM, in a process that the trainer starts or on a server."""

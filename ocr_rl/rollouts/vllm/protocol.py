@@ -1,11 +1,11 @@
-"""The process that vLLM runs in, seen from the trainer, and what the two say to each other.
+"""Messages between the trainer and the process that runs vLLM.
 
 The trainer sends `EngineSetup`, and then
-    ("load", buffer), ("pieces", list) ..., ("loaded", caches)    the weights, and the caches to drop after them
-    "begin", Ask ..., ("end", stream)                             pages, and that no more of them is wanted
-    "sleep"                                                       give memory back until the next load
-The worker says "ready", "taken" after each list of pieces, "loaded", ("ended", stream), "asleep", and the messages
-below. Both speak over one socket pair; nothing is read from disk.
+    ("load", buffer), ("pieces", list) ..., ("loaded", caches)    the weights, and the caches to reset after them
+    "begin", SampleRequest ..., ("end", stream)                   pages, and that no more completions are needed
+    "sleep"                                                       free memory until the next load
+The worker sends "ready", "taken" after each list of pieces, "loaded", ("ended", stream), "asleep", and the messages
+below. Both use one socket pair; nothing is read from disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EngineSetup:
-    """What the engine is started with."""
+    """What the worker needs to start the engine."""
 
     folder: str
     """Config, tokenizer and processor; no weights."""
@@ -39,21 +39,21 @@ class SampleRequest:
     stream: int
     page: int
     image: bytes
-    """RGB, fitted."""
+    """RGB, fitted to the pixel budget."""
     size: tuple[int, int]
     """Width and height in pixels."""
     prompt_ids: Sequence[int]
     """As the tokenizer gives them: an image is one token."""
     expanded_ids: Sequence[int]
-    """As the trainer reads them; the engine has to arrive at the same."""
+    """As the trainer reads them; the engine must arrive at the same."""
     rows: Sequence[tuple[int, int]]
-    """Rows of the group that are wanted, and their seeds."""
+    """Rows of the group to sample, and their seeds."""
     temperature: float
     max_tokens: int
     end_ids: Sequence[int]
     suppressed_ids: Sequence[int]
     stop_repetition: tuple[int, int] | None
-    """A pattern's greatest length, and how often it comes."""
+    """Maximum length of a pattern, and how often it is repeated."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class FinishedRow:
 
 @dataclass(frozen=True)
 class PageRejected:
-    """A page that the engine cannot take."""
+    """A page that cannot be read, or that the engine does not accept."""
 
     stream: int
     page: int
@@ -80,14 +80,14 @@ class PageRejected:
 
 @dataclass(frozen=True)
 class PromptMismatch:
-    """The engine's prompt is not the trainer's: their lengths."""
+    """The engine's prompt differs from the trainer's."""
 
     stream: int
     page: int
-    engine: int
-    trainer: int
+    engine_tokens: int
+    trainer_tokens: int
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Still at work."""
+    """The worker is alive."""

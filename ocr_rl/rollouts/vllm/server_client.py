@@ -1,8 +1,8 @@
-"""A vLLM server: how it is started, asked over HTTP, checked, and given weights.
+"""HTTP client of a vLLM server.
 
 The routes are those of vLLM 0.32: /inference/v1/generate takes token ids and an image and returns token ids with their
 log probabilities; the routes that pause it, load weights and drop caches exist in its development mode only, and no
-key guards them. So the server belongs in a network that only its users reach.
+key protects them. So run the server in a network that only its users can reach.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 KEY_VARIABLE = "OCR_RL_SERVER_KEY"
 """Environment variable with the server's --api-key, if it has one."""
 CACHES = ("/reset_prefix_cache", "/reset_encoder_cache", "/reset_mm_cache")
-"""Routes that drop what the server remembers of pages; loading weights drops none of it."""
+"""Routes that reset the server's caches of pages; loading weights resets none of them."""
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 60.0
-"""For routes that answer at once."""
+"""For routes that answer immediately."""
 
 
 class ServerUnreachableError(Exception):
-    """No connection, a broken one, or silence."""
+    """The server cannot be reached, is silent, or broke the connection."""
 
 
 class ServerError(Exception):
@@ -39,7 +39,7 @@ class ServerError(Exception):
 
 
 class StreamConnections:
-    """Requests of one stream, which `hang_up` ends wherever they are."""
+    """Connections of one stream, which `hang_up` closes from any thread."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
@@ -47,7 +47,7 @@ class StreamConnections:
 
     @contextlib.contextmanager
     def holding(self, connection: socket.socket) -> Iterator[None]:
-        """Raises ServerGone after `hang_up`."""
+        """Raises ServerUnreachableError after `hang_up`."""
         self._sockets.add(connection)
         try:
             if self.ended.is_set():
@@ -59,15 +59,15 @@ class StreamConnections:
     def hang_up(self) -> None:
         self.ended.set()
         for connection in list(self._sockets):
-            with contextlib.suppress(OSError):  # closed meanwhile
+            with contextlib.suppress(OSError):  # already closed
                 connection.shutdown(socket.SHUT_RDWR)
 
 
 class VllmServer:
-    """Speaks to one server, from any thread. Nothing but `url` is ever connected to: no proxy, no redirect.
+    """One server; any thread may use it. Connects to `url` only: no proxy, no redirect.
 
     Raises:
-        ValueError: not an HTTP address.
+        ValueError: `url` is not an HTTP address.
     """
 
     def __init__(self, url: str) -> None:
@@ -95,11 +95,11 @@ class VllmServer:
     def generate(
         self, body: Mapping[str, Any], timeout: float, calls: StreamConnections
     ) -> Generator[dict[str, Any], None, None]:
-        """Pieces of completions as they come; `timeout` is for the time between two of them.
+        """Pieces of completions as they come, at most `timeout` seconds apart.
 
         Raises:
-            ServerGone: broken off, or hung up.
-            ServerError: refused (status below 500), or failed.
+            ServerUnreachableError: the connection broke, or was closed by `hang_up`.
+            ServerError: the server refused the request (status below 500), or failed.
         """
         with self._connected(timeout) as connection, calls.holding(connection.sock):
             response = self._send(connection, "POST", "/inference/v1/generate", {**body, "stream": True})
@@ -111,28 +111,28 @@ class VllmServer:
                 try:
                     piece = json.loads(line[6:])
                 except ValueError:
-                    break  # a line without its end
+                    break  # a truncated line
                 if "error" in piece:
                     raise ServerError(int(piece["error"].get("code", 500)), str(piece["error"].get("message")))
                 yield piece
             raise ServerUnreachableError(f"{self.url} broke off its answer")
 
     def own_address(self) -> str:
-        """The address of this machine under which the server sees it."""
+        """This machine's address, as the server sees it."""
         with self._connected(ANSWER_TIMEOUT_S) as connection:
             address: str = connection.sock.getsockname()[0]
         return address
 
     @contextlib.contextmanager
     def _connected(self, timeout: float) -> Iterator[http.client.HTTPConnection]:
-        """A connection whose troubles are all ServerGone."""
+        """A connection that turns every network error into ServerUnreachableError."""
         connection = self._kind(self.host, self.port, timeout=CONNECT_TIMEOUT_S)
         try:
             connection.connect()
             connection.sock.settimeout(timeout)
             yield connection
         except TimeoutError:
-            raise ServerUnreachableError(f"{self.url} gives no answer") from None
+            raise ServerUnreachableError(f"{self.url} does not answer") from None
         except (OSError, http.client.HTTPException) as error:
             raise ServerUnreachableError(f"{self.url}: {error or type(error).__name__}") from None
         finally:
@@ -158,12 +158,12 @@ class VllmServer:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise ServerError(200, f"{path} is not answered as vLLM does")
+            raise ServerError(200, f"{path} does not answer as vLLM does")
         return answer
 
 
 def _message(content: bytes) -> str:
-    """What an error answer says."""
+    """The error message of an answer."""
     text = content.decode(errors="replace")
     with contextlib.suppress(ValueError, TypeError, KeyError):
         found = json.loads(text)["error"]

@@ -1,4 +1,4 @@
-"""What a `vllm serve` has to be started with, and the check that it was."""
+"""The command that starts a `vllm serve` for a trainer, and the check that it runs with the right settings."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.vllm.server_client import KEY_VARIABLE, ServerError, VllmServer
 
 VERSION = "0.32"
-"""Of vLLM, whose routes are spoken here."""
+"""The version of vLLM whose routes are used."""
 
 
 class ServerRequirements(NamedTuple):
-    """What a trainer needs of a server."""
+    """What a trainer needs from a server."""
 
     dtype: torch.dtype
     max_model_len: int
-    """At least."""
+    """The minimum."""
     transfer: str
     """nccl or folder."""
     tied: bool
-    """The model's output head is its embedding."""
+    """The output head shares the embedding's weights."""
 
 
-def serve_command(model: str, wanted: ServerRequirements, rows: int, port: int) -> str:
-    """The shell command that starts a server for a policy; its weights are replaced before the first completion."""
+def serve_command(model: str, required: ServerRequirements, rows: int, port: int) -> str:
+    """The shell command that starts a server; the policy's weights replace its own before the first completion."""
     words = [
-        *("vllm", "serve", model, "--port", str(port), "--dtype", _name(wanted.dtype)),
-        *("--max-model-len", str(wanted.max_model_len), "--max-num-seqs", str(rows)),
-        *("--max-num-batched-tokens", str(max(4096, wanted.max_model_len))),
+        *("vllm", "serve", model, "--port", str(port), "--dtype", _name(required.dtype)),
+        *("--max-model-len", str(required.max_model_len), "--max-num-seqs", str(rows)),
+        *("--max-num-batched-tokens", str(max(4096, required.max_model_len))),
         *("--logprobs-mode", "processed_logprobs"),
         *("--generation-config", "vllm"),  # nothing from the checkpoint
         *("--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--mm-processor-cache-gb", "0"),
-        "--enable-scale-out",  # the route from tokens to tokens
+        "--enable-scale-out",  # the route that takes and returns token ids
         "--disable-uvicorn-access-log",
     ]
-    if wanted.transfer == "nccl":
+    if required.transfer == "nccl":
         words += ["--weight-transfer-config", '{"backend": "nccl"}']
     return f"VLLM_SERVER_DEV_MODE=1 VLLM_USE_V2_MODEL_RUNNER=0 VLLM_NO_USAGE_STATS=1 {shlex.join(words)}"
 
@@ -49,26 +49,26 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def model_name(policy: Policy) -> str:
-    """What to serve: the checkpoint that the policy, or its adapter's base model, was loaded from."""
+    """The checkpoint to serve: the one that the policy, or its adapter's base model, was loaded from."""
     return getattr(policy.base.config, "_name_or_path", "") or policy.source or "MODEL_FOLDER"
 
 
-def check(server: VllmServer, wanted: ServerRequirements) -> dict[str, Any]:
+def check_server(server: VllmServer, required: ServerRequirements) -> dict[str, Any]:
     """The server's configuration, if a trainer can use it.
 
     Raises:
-        ServerGone: there is no server, or none that answers.
-        ValueError: it runs something else, or otherwise; all of it in one message.
+        ServerUnreachableError: no server answers.
+        ValueError: it is not a vLLM server, or has other settings; one message names them all.
     """
     try:
         version = str(server.get("/version")["version"])
         if not version.startswith(f"{VERSION}."):
-            raise ValueError(f"{server.url} runs vLLM {version}; this version of ocr-rl speaks to {VERSION}")
+            raise ValueError(f"{server.url} runs vLLM {version}; this version of ocr-rl works with {VERSION}")
         server.get("/v1/models")
         server.get("/weight_info")
         _check_route(server)
         info: dict[str, Any] = server.get("/server_info?config_format=json")["vllm_config"]
-        wrong = _wrong_settings(info, wanted)
+        wrong = _wrong_settings(info, required)
     except (ServerError, KeyError) as error:
         raise ValueError(_wrong_start(server, error)) from None
     if wrong:
@@ -76,32 +76,32 @@ def check(server: VllmServer, wanted: ServerRequirements) -> dict[str, Any]:
     return info
 
 
-def _wrong_settings(info: Mapping[str, Any], wanted: ServerRequirements) -> list[str]:
+def _wrong_settings(info: Mapping[str, Any], required: ServerRequirements) -> list[str]:
     model, load = info["model_config"], info["load_config"]
     backend = (info["weight_transfer_config"] or {}).get("backend")
     rules = [
-        (model["dtype"] == str(wanted.dtype), f"--dtype {model['dtype'].removeprefix('torch.')}"),
-        (model["max_model_len"] >= wanted.max_model_len, f"--max-model-len {model['max_model_len']}"),
+        (model["dtype"] == str(required.dtype), f"--dtype {model['dtype'].removeprefix('torch.')}"),
+        (model["max_model_len"] >= required.max_model_len, f"--max-model-len {model['max_model_len']}"),
         (model["logprobs_mode"] == "processed_logprobs", f"--logprobs-mode {model['logprobs_mode']}"),
         (model["generation_config"] == "vllm", f"--generation-config {model['generation_config']}"),
         (not model["override_generation_config"], "--override-generation-config"),
         (model["quantization"] is None, f"--quantization {model['quantization']}"),
         (info["speculative_config"] is None, "--speculative-config"),
-        (wanted.transfer != "nccl" or backend == "nccl", f"weight transfer backend {backend}"),
+        (required.transfer != "nccl" or backend == "nccl", f"weight transfer backend {backend}"),
         (
-            wanted.transfer == "nccl" or load["load_format"] in ("auto", "safetensors"),
+            required.transfer == "nccl" or load["load_format"] in ("auto", "safetensors"),
             f"--load-format {load['load_format']}",
         ),
         (
-            not wanted.tied or info["device_config"]["device"] != "cpu",
-            "an output head tied to the embedding on a CPU, where vLLM keeps the old one",
+            not required.tied or info["device_config"]["device"] != "cpu",
+            "an output head tied to the embedding on a CPU, where vLLM keeps the old head",
         ),
     ]
     return [found for ok, found in rules if not ok]
 
 
 def _check_route(server: VllmServer) -> None:
-    """An empty request is a bad one (400) where completions can be asked for."""
+    """An empty request is a bad request (400) if completions can be requested."""
     try:
         server.post("/inference/v1/generate", {})
     except ServerError as error:
@@ -111,9 +111,9 @@ def _check_route(server: VllmServer) -> None:
 
 def _wrong_start(server: VllmServer, error: Exception) -> str:
     if isinstance(error, ServerError) and error.status == 401:
-        return f"the server at {server.url} asks for a key; put its --api-key into the variable {KEY_VARIABLE}"
+        return f"the server at {server.url} requires a key; set the variable {KEY_VARIABLE} to its --api-key"
     if isinstance(error, ServerError) and error.status == 403:
         return f"the server at {server.url} was started without --enable-scale-out"
     if isinstance(error, ServerError) and error.status == 404:
-        return f"the server at {server.url} is no vLLM server, or was started without VLLM_SERVER_DEV_MODE=1"
+        return f"the server at {server.url} is not a vLLM server, or was started without VLLM_SERVER_DEV_MODE=1"
     return f"the server at {server.url} does not answer as vLLM {VERSION} does: {error}"

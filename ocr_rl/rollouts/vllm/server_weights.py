@@ -1,4 +1,4 @@
-"""Two ways of delivering weights to a `vllm serve`: a shared folder and NCCL."""
+"""Two ways to send weights to a `vllm serve`: a shared folder and NCCL."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ocr_rl.models.weight_export import checkpoint_tensors
 from ocr_rl.rollouts.vllm.server_client import ServerError, ServerUnreachableError, VllmServer
 
 SHARD_BYTES = 2**30
-"""Of a file of weights, unless one tensor alone is larger."""
+"""Maximum size of a file of weights, unless one tensor is larger."""
 
 
 class FolderWeights:
-    """Weights as safetensors in a folder that trainer and server see under the same path: one subfolder per version.
+    """Weights as safetensors in a folder that trainer and server see under the same path, a subfolder per version.
 
-    It holds one copy of the weights at a time, and none after `close`.
+    The folder holds one copy of the weights at a time, and none after `close`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class FolderWeights:
         self._written: Path | None = None
 
     def take(self, policy: Policy, version: str) -> None:
-        """Write the current weights, LoRA merged. Raises OSError where they cannot be written."""
+        """Write the current weights, LoRA merged. Raises OSError if they cannot be written."""
         self.close()
         self._written = self.folder / version
         self._written.mkdir(parents=True)
@@ -67,9 +67,9 @@ def _shards(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]
 
 
 class NcclWeights:
-    """Weights from this process's GPU to the server's, over NCCL, by vLLM's own trainer side. Not yet run on a GPU.
+    """Weights from this process's GPU to the server's over NCCL, by vLLM's own code for trainers. Not yet run on a GPU.
 
-    A server that is restarted between an update and the next sync gets the weights of after the update.
+    A server that is restarted between an update and the next sync gets the weights after the update.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -89,8 +89,8 @@ class NcclWeights:
         self._policy = policy
 
     def send(self, server: VllmServer, timeout: float, restarted: bool) -> None:
-        """Raises ServerGone where it takes longer than `timeout`: a broadcast waits for a lost peer for ever."""
-        sender, self._sender = self._sender, None  # it is of no use after a failure
+        """Raises ServerUnreachableError after `timeout` seconds: a broadcast waits for a lost peer forever."""
+        sender, self._sender = self._sender, None  # cannot be used again after a failure
         done: Future[Any] = Future()
 
         def work() -> None:
@@ -109,8 +109,8 @@ class NcclWeights:
             raise ServerUnreachableError(
                 f"{server.url} did not take the weights over NCCL in {timeout:g} seconds"
             ) from None
-        except RuntimeError as error:  # NCCL's and its rendezvous'
-            raise ServerError(500, f"the weights do not get to {server.url} over NCCL: {error}") from None
+        except RuntimeError as error:  # from NCCL or its rendezvous
+            raise ServerError(500, f"the weights cannot be sent to {server.url} over NCCL: {error}") from None
 
     def close(self) -> None:
         if self._sender is not None:
@@ -129,8 +129,8 @@ class NcclWeights:
         )
 
 
-class Named(NamedTuple):
-    """A tensor to come."""
+class TensorInfo(NamedTuple):
+    """A tensor that will be sent."""
 
     name: str
     dtype: torch.dtype
@@ -138,24 +138,24 @@ class Named(NamedTuple):
 
 
 class PolicySource:
-    """The policy's current weights, in the form that vLLM's trainer side reads them (its `WeightSource`)."""
+    """The policy's current weights, as vLLM's code for trainers reads them (its `WeightSource`)."""
 
     def __init__(self, policy: Callable[[], Policy]) -> None:
         self._policy = policy
-        self._named: list[Named] = []
+        self._metadata: list[TensorInfo] = []
 
-    def metadata(self) -> list[Named]:
-        """What iteration will give; the same at all times."""
-        if not self._named:
-            self._named = [Named(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in self]
-        return self._named
+    def metadata(self) -> list[TensorInfo]:
+        """The tensors that iteration yields; the same every time."""
+        if not self._metadata:
+            self._metadata = [TensorInfo(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in self]
+        return self._metadata
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         return checkpoint_tensors(self._policy())
 
 
 class _SyncRoutes:
-    """The server's weight routes, in the form that vLLM's trainer side calls them."""
+    """The server's weight routes, as vLLM's code for trainers calls them."""
 
     def __init__(self, server: VllmServer, timeout: float) -> None:
         self.server, self.timeout = server, timeout

@@ -1,4 +1,4 @@
-"""The policy's weights on their way to the engine: named as in its checkpoint, in pieces through a shared buffer."""
+"""Sends the policy's weights to the worker: named as in its checkpoint, in pieces through a shared buffer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.weight_export import checkpoint_tensors
 
 BUFFER_BYTES = 2**28
-"""Of the buffer on a GPU that the weights pass through, unless one tensor alone is larger."""
+"""Size of the buffer on a GPU, unless one tensor is larger."""
 ALIGNMENT = 64
 
 
 class Piece(NamedTuple):
-    """A tensor that lies in the buffer."""
+    """Where a tensor lies in the buffer."""
 
     name: str
     dtype: torch.dtype
@@ -28,21 +28,21 @@ class Piece(NamedTuple):
     offset: int
 
     def of(self, buffer: Tensor) -> Tensor:
-        """Its place in the buffer, without a copy."""
+        """The tensor itself, not a copy."""
         size = self.dtype.itemsize * math.prod(self.shape)
         return buffer[self.offset : self.offset + size].view(self.dtype).view(self.shape)
 
 
 class SharedWeights:
-    """A copy of the policy's weights in host memory that every worker maps: a new one takes over what the last one had.
+    """A copy of the policy's weights in host memory that every worker maps: a new one reads what the last one read.
 
     Attributes:
-        descriptors: what a worker inherits and maps.
+        descriptors: files that a worker inherits and maps.
     """
 
     def __init__(self, policy: Policy) -> None:
         descriptor = os.memfd_create("ocr-rl-weights")
-        os.ftruncate(descriptor, sum(_room(tensor) for tensor in policy.base.state_dict().values()))
+        os.ftruncate(descriptor, sum(_space(tensor) for tensor in policy.base.state_dict().values()))
         self.descriptors = [descriptor]
         self._buffer = mapped(descriptor)
         self._pieces: list[Piece] = []
@@ -51,11 +51,11 @@ class SharedWeights:
         (self._pieces,) = fill(self._buffer, checkpoint_tensors(policy))
 
     def open(self) -> Tensor | None:
-        """The buffer to send to the worker; None where it has it."""
+        """The buffer to send to the worker; None if it has it already."""
         return None
 
     def pieces(self) -> Iterator[list[Piece]]:
-        """What lies in the buffer, until the next list is asked for."""
+        """What is in the buffer, valid until the next list."""
         yield self._pieces
 
     def close(self) -> None:
@@ -64,15 +64,14 @@ class SharedWeights:
 
 
 class CudaWeights:
-    """The policy's weights as they are when a worker asks, through a buffer on the GPU (CUDA IPC).
+    """The policy's current weights, through a buffer on the GPU (CUDA IPC). Not yet run on a GPU.
 
-    A worker that is replaced between an update and the next sync gets the weights of after the update. Not yet run on
-    a GPU.
+    A worker that is replaced between an update and the next sync gets the weights after the update.
     """
 
     def __init__(self, policy: Policy) -> None:
         self.descriptors: list[int] = []
-        sizes = [_room(tensor) for tensor in policy.base.state_dict().values()]
+        sizes = [_space(tensor) for tensor in policy.base.state_dict().values()]
         self._size = max(*sizes, min(sum(sizes), BUFFER_BYTES))
         self._policy = policy
         self._buffer: Tensor | None = None
@@ -96,12 +95,12 @@ class CudaWeights:
 
 
 def mapped(descriptor: int) -> Tensor:
-    """The file's bytes as a tensor (size,), shared with every process that maps it."""
+    """The file's bytes as a tensor (size,), shared by every process that maps it."""
     return torch.frombuffer(mmap.mmap(descriptor, os.fstat(descriptor).st_size), dtype=torch.uint8)
 
 
 def fill(buffer: Tensor, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[list[Piece]]:
-    """Copy tensors into the buffer until it is full, say what is in it, and begin anew when asked on."""
+    """Copy tensors into the buffer until it is full, yield what is in it, and fill it again with the next ones."""
     pieces: list[Piece] = []
     used = 0
     for name, tensor in tensors:
@@ -115,6 +114,6 @@ def fill(buffer: Tensor, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[list
     yield pieces
 
 
-def _room(tensor: Tensor) -> int:
-    """Bytes that it takes at most: merged with an adapter it is float32."""
+def _space(tensor: Tensor) -> int:
+    """Upper bound of its bytes in the buffer: merged with an adapter it is float32."""
     return ALIGNMENT + tensor.numel() * max(4, tensor.itemsize)

@@ -1,7 +1,7 @@
-"""The process in which vLLM runs, `python -m ocr_rl.rollouts.vllm.worker`.
+"""The process that runs vLLM, `python -m ocr_rl.rollouts.vllm.worker`.
 
-`rollout_vllm` starts it and speaks with it as `vllm_process` says. vLLM's engine core runs inside this process, and a
-thread receives pages and preprocesses them while the engine works on others. It ends when its parent does.
+`supervisor` starts it; `protocol` lists the messages. vLLM's engine core runs inside this process, and a thread
+receives pages and preprocesses them while the engine works on others. The process ends when its parent does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ocr_rl.rollouts.vllm.protocol import (
 from ocr_rl.rollouts.vllm.weights import Piece, mapped
 
 BEAT_SECONDS = 1.0
-"""Longest silence of a worker that is well, apart from a single long step."""
+"""A worker that is alive sends something at least this often, unless one step takes longer."""
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
         VllmWorker(connection, connection.recv(), weights).run()
     except BaseException:
         traceback.print_exc()
-        os._exit(1)  # at once: vLLM's threads would keep the process alive
+        os._exit(1)  # immediately: vLLM's threads would keep the process alive
 
 
 def _end_with_parent(parent: int) -> None:
@@ -51,7 +51,7 @@ def _end_with_parent(parent: int) -> None:
 
 
 class VllmWorker:
-    """An engine and its mail. `weights` is the buffer that weights come through, None where CUDA IPC brings one."""
+    """An engine and its messages. `weights` is the buffer that weights come through, None if CUDA IPC brings one."""
 
     def __init__(self, connection: Connection, setup: EngineSetup, weights: Tensor | None) -> None:
         self.connection, self.setup, self.weights = connection, setup, weights
@@ -60,43 +60,43 @@ class VllmWorker:
         self.requests: dict[str, tuple[int, int, int]] = {}
         """Unfinished requests: stream, page, row."""
         self.open = False
-        """Whether the trainer is waiting for rows."""
+        """The trainer is waiting for rows."""
         self.last_sent = time.monotonic()
         threading.Thread(target=self._receive, daemon=True).start()
 
     def run(self) -> None:
-        self._tell("ready")
+        self._send("ready")
         while True:
             while self._take(wait=not self.requests):
                 pass
             if self.requests:
                 self._step()
             if self.open and time.monotonic() - self.last_sent > BEAT_SECONDS:
-                self._tell(Heartbeat())
+                self._send(Heartbeat())
 
-    def _tell(self, message: object) -> None:
+    def _send(self, message: object) -> None:
         self.connection.send(message)
         self.last_sent = time.monotonic()
 
     def _receive(self) -> None:
-        """Runs in its own thread: mail into the inbox, pages preprocessed on the way."""
+        """Move messages into the inbox and preprocess pages; runs in its own thread."""
         while True:
             try:
                 message = self.connection.recv()
             except (EOFError, OSError):
-                os._exit(0)  # the trainer is gone
+                os._exit(0)  # the trainer has ended
             try:
                 self.inbox.put((message, self._render(message)) if isinstance(message, SampleRequest) else message)
             except BaseException as error:  # raised where the engine runs
                 self.inbox.put(error)
 
-    def _render(self, ask: SampleRequest) -> Any:
-        """vLLM's own preprocessing: once for all rows of the page. The reason as text where it refuses."""
+    def _render(self, request: SampleRequest) -> Any:
+        """vLLM's own preprocessing, once for all rows of the page; a string says why vLLM rejects the page."""
         from PIL import Image
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
-        image = Image.frombytes("RGB", ask.size, ask.image)
-        prompt = {"prompt_token_ids": list(ask.prompt_ids), "multi_modal_data": {"image": image}}
+        image = Image.frombytes("RGB", request.size, request.image)
+        prompt = {"prompt_token_ids": list(request.prompt_ids), "multi_modal_data": {"image": image}}
         try:
             (rendered,) = self.engine.renderer.render_cmpl([parse_model_prompt(self.engine.model_config, prompt)])
         except ValueError as error:
@@ -104,14 +104,14 @@ class VllmWorker:
         return rendered
 
     def _take(self, wait: bool) -> bool:
-        """Handle one message, if there is one; `wait` for it, but not for long."""
+        """Handle one message, if there is one; `wait` for it at most BEAT_SECONDS / 2."""
         try:
             message = self.inbox.get(timeout=BEAT_SECONDS / 2) if wait else self.inbox.get_nowait()
         except queue.Empty:
             return False
         match message:
-            case (SampleRequest() as ask, rendered):
-                self._add(ask, rendered)
+            case (SampleRequest() as request, rendered):
+                self._add(request, rendered)
             case ("load", weights):
                 self._load(weights)
             case "begin":
@@ -120,38 +120,38 @@ class VllmWorker:
                 self.engine.abort_request(list(self.requests))
                 self.requests.clear()
                 self.open = False
-                self._tell(("ended", stream))
+                self._send(("ended", stream))
             case "sleep":
                 self.engine.sleep(level=2)
-                self._tell("asleep")
+                self._send("asleep")
             case BaseException() as error:
                 raise error
             case _:
                 raise AssertionError(f"unknown message {message!r}")
         return True
 
-    def _add(self, ask: SampleRequest, rendered: Any) -> None:
+    def _add(self, request: SampleRequest, rendered: Any) -> None:
         from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
 
         from vllm import SamplingParams
 
         if isinstance(rendered, str):
-            self._tell(PageRejected(ask.stream, ask.page, rendered))
+            self._send(PageRejected(request.stream, request.page, rendered))
             return
-        if list(rendered["prompt_token_ids"]) != list(ask.expanded_ids):
-            lengths = len(rendered["prompt_token_ids"]), len(ask.expanded_ids)
-            self._tell(PromptMismatch(ask.stream, ask.page, *lengths))
+        if list(rendered["prompt_token_ids"]) != list(request.expanded_ids):
+            lengths = len(rendered["prompt_token_ids"]), len(request.expanded_ids)
+            self._send(PromptMismatch(request.stream, request.page, *lengths))
             return
-        loops = ask.stop_repetition
-        for row, seed in ask.rows:
-            name = f"{ask.stream}:{ask.page}:{row}"
+        loops = request.stop_repetition
+        for row, seed in request.rows:
+            name = f"{request.stream}:{request.page}:{row}"
             params = SamplingParams(
-                temperature=ask.temperature,
-                max_tokens=ask.max_tokens,
+                temperature=request.temperature,
+                max_tokens=request.max_tokens,
                 seed=seed,
-                stop_token_ids=list(ask.end_ids),
-                ignore_eos=True,  # the policy's own end tokens, and no others
-                logit_bias=dict.fromkeys(ask.suppressed_ids, float("-inf")) or None,
+                stop_token_ids=list(request.end_ids),
+                ignore_eos=True,  # the policy's end tokens, and no others
+                logit_bias=dict.fromkeys(request.suppressed_ids, float("-inf")) or None,
                 logprobs=0,
                 flat_logprobs=True,
                 detokenize=False,
@@ -161,9 +161,9 @@ class VllmWorker:
             try:
                 self.engine.add_request(name, rendered, params)
             except ValueError as error:
-                self._tell(PageRejected(ask.stream, ask.page, str(error)))
+                self._send(PageRejected(request.stream, request.page, str(error)))
                 return
-            self.requests[name] = (ask.stream, ask.page, row)
+            self.requests[name] = (request.stream, request.page, row)
 
     def _step(self) -> None:
         for output in self.engine.step():
@@ -171,7 +171,7 @@ class VllmWorker:
                 continue
             stream, page, row = self.requests.pop(output.request_id)
             completion = output.outputs[0]
-            self._tell(
+            self._send(
                 FinishedRow(
                     stream,
                     page,
@@ -183,7 +183,7 @@ class VllmWorker:
             )
 
     def _load(self, weights: Tensor | None) -> None:
-        """Take new weights over, then drop the caches that the trainer names."""
+        """Load new weights, then reset the caches that the trainer names."""
         assert not self.requests
         if self.setup.sleep:
             self.engine.wake_up(tags=["weights"])
@@ -201,10 +201,10 @@ class VllmWorker:
             self.engine.reset_encoder_cache()
         if "multimodal" in caches:
             self.engine.reset_mm_cache()
-        self._tell("loaded")
+        self._send("loaded")
 
     def _incoming(self, buffer: Tensor, caches: list[str]) -> Iterator[tuple[str, Tensor]]:
-        """Tensors as they come through the buffer; copied, because vLLM keeps them until a layer is whole."""
+        """Tensors as they come through the buffer; copied, because vLLM keeps them until a layer is complete."""
         while True:
             message = self.inbox.get()
             if isinstance(message, BaseException):
@@ -218,10 +218,10 @@ class VllmWorker:
                 yield piece.name, piece.of(buffer).clone()
             if buffer.is_cuda:
                 torch.cuda.synchronize()
-            self._tell("taken")
+            self._send("taken")
 
     def _pack_tied_head(self) -> None:
-        """On a CPU vLLM packs the head's weights once and, if they are the embedding's, does not on a reload."""
+        """On a CPU vLLM packs the head's weights once; a reload does not repack them if they are the embedding's."""
         if self.setup.device != "cpu":
             return
         from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
@@ -233,7 +233,7 @@ class VllmWorker:
 
 
 def make_engine(setup: EngineSetup) -> Any:
-    """vLLM's engine with random weights; the trainer's follow."""
+    """vLLM's engine with random weights, which the trainer's replace."""
     from vllm.v1.engine.llm_engine import LLMEngine
 
     from vllm import EngineArgs
@@ -246,9 +246,9 @@ def make_engine(setup: EngineSetup) -> Any:
         "max_model_len": setup.max_model_len,
         "max_num_seqs": setup.rows,
         "max_num_batched_tokens": max(4096, setup.max_model_len),
-        "enable_chunked_prefill": False,  # a part of a prompt would set back its row's generator, which a CPU's cannot
+        "enable_chunked_prefill": False,  # part of a prompt would rewind its row's generator, which a CPU's cannot
         "limit_mm_per_prompt": {"image": 1, "video": 0},
-        "mm_processor_cache_gb": 0,  # each page comes once
+        "mm_processor_cache_gb": 0,  # each page is sent once
         "logprobs_mode": "processed_logprobs",
         "generation_config": "vllm",  # nothing from the checkpoint
         "enforce_eager": setup.eager,

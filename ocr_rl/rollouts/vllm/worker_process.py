@@ -1,4 +1,4 @@
-"""Starting, watching and stopping the process that runs vLLM."""
+"""The worker process as the trainer sees it: starts it, exchanges messages with it, notices that it died."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 LOG_LINES = 15
-"""Lines of the engine's log that an error message repeats."""
+"""Lines of vLLM's output that an error message shows."""
 
 
 class WorkerDiedError(Exception):
-    """The worker died or said nothing for too long; it is killed by now."""
+    """The worker died, or was silent for too long and was killed."""
 
 
 class Worker:
-    """A running worker process. `log` receives whatever vLLM prints."""
+    """A running worker process. What vLLM prints goes to `log`."""
 
     def __init__(self, log: Path, descriptors: Sequence[int], environment: dict[str, str]) -> None:
         self.log = log
@@ -42,20 +42,20 @@ class Worker:
         theirs.close()
 
     def send(self, message: Any) -> None:
-        """May be called from any thread. A lost worker is noticed by who receives."""
+        """May be called from any thread. `receive` notices a worker that died."""
         with self._sending, contextlib.suppress(OSError, ValueError):
             self.connection.send(message)
 
     def receive(self, timeout: float, *others: Connection) -> Any:
-        """The next message; None if one of the other connections has something first.
+        """The next message; None if another connection has one first.
 
         Raises:
-            WorkerLost: the worker is dead, or silent for `timeout` seconds.
+            WorkerDiedError: the worker is dead, or was silent for `timeout` seconds.
         """
         ready = wait_for([self.connection, *others], timeout)
         if not ready:
             self.kill()
-            raise WorkerDiedError(f"the engine gave no sign of life for {timeout:g} seconds")
+            raise WorkerDiedError(f"the engine was silent for {timeout:g} seconds")
         if self.connection not in ready:
             return None
         try:
@@ -67,7 +67,7 @@ class Worker:
             raise WorkerDiedError(f"the engine's process ended ({_how(self.process.returncode)})") from None
 
     def expect(self, answer: object, timeout: float) -> None:
-        """Wait for this message; what comes before it is dropped."""
+        """Wait for this message; drop those that come before it."""
         while self.receive(timeout) != answer:
             pass
 
@@ -78,7 +78,7 @@ class Worker:
 
 
 def last_lines(log: Path) -> str:
-    """The end of the log, without empty lines; empty if there is none."""
+    """The end of the log without blank lines; "" if there is no log."""
     if not log.is_file():
         return ""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]

@@ -110,9 +110,9 @@ def test_lines_have_the_length_asked_for():
 @pytest.mark.parametrize(
     ("ranges", "message"),
     [
-        ({"lines": (6, 3)}, "lines from 6 to 3; write the least, 1 or more, and then the most"),
-        ({"lines": (0, 3)}, "lines from 0 to 3; write the least, 1 or more, and then the most"),
-        ({"characters": (0, 0)}, "characters from 0 to 0; write the least, 1 or more, and then the most"),
+        ({"lines": (6, 3)}, "lines from 6 to 3; write the lower number, at least 1, and then the higher"),
+        ({"lines": (0, 3)}, "lines from 0 to 3; write the lower number, at least 1, and then the higher"),
+        ({"characters": (0, 0)}, "characters from 0 to 0; write the lower number, at least 1, and then the higher"),
     ],
 )
 def test_an_empty_range_is_an_error(ranges, message):

@@ -1,4 +1,4 @@
-"""Plots of several algorithms as SVG: what is drawn where, and that fourteen can be told apart."""
+"""Plots of several algorithms as SVG: what is drawn where, and that fourteen can be distinguished."""
 
 import math
 import re
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from helpers.html_tree import Tree
 from ocr_rl.reporting.charts.series import (
-    LONGEST_LABEL,
     LOOKS,
-    MOST_MARKERS,
+    MAX_LABEL,
+    MAX_MARKERS,
     TONES,
     Estimate,
     Reading,
@@ -152,7 +152,7 @@ def test_series_of_different_lengths_share_the_axes():
 def test_few_markers_lie_on_a_line_the_last_always_and_neighbours_at_other_places():
     readings = exact(*((x, 0.5) for x in range(24)))
     first, second = markers(plot("CER", "x", [Series("a", 0, readings), Series("b", 1, readings)], labelled=False))
-    assert 3 <= len(first) <= MOST_MARKERS + 1
+    assert 3 <= len(first) <= MAX_MARKERS + 1
     assert first[-1] == second[-1] == (348, 110)
     assert not set(first[:-1]) & set(second[:-1])
 
@@ -191,12 +191,12 @@ def test_long_names_are_cut_beside_the_line_and_whole_in_the_legend_and_in_words
     name = "a-recipe-with-a-very-long-name"
     svg = plot("CER", "x", [Series(name, 0, exact((0, 0.0), (1, 1.0)))])
     (label,) = elements(svg, "name")
-    assert (len(label.text), label.text[-1]) == (LONGEST_LABEL, "…")
+    assert (len(label.text), label.text[-1]) == (MAX_LABEL, "…")
     assert name in legend({name: 0})
     assert name in ElementTree.fromstring(svg).get("aria-label")
 
 
-def test_a_plot_is_told_in_words_and_names_are_escaped():
+def test_a_plot_has_an_alt_text_and_names_are_escaped():
     series = [Series('a"<b', 0, exact((0, 0.29), (6144, 0.1))), Series("c", 1, exact((0, 0.5)))]
     svg = plot('C"<', "completions", series)
     alt_text = 'C"< over completions: a"<b 0.29 at 0, 0.1 at 6,144; c 0.5 at 0'

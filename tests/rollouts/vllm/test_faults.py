@@ -1,4 +1,4 @@
-"""A worker that dies or hangs costs time and nothing else; one without a trainer ends."""
+"""A worker that dies or hangs costs only time, and a worker ends with its trainer."""
 
 import os
 import signal
@@ -15,8 +15,9 @@ import pytest
 from helpers.tiny_models import make_page
 from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
-from ocr_rl.rollouts.vllm import engine
+from ocr_rl.rollouts.vllm import supervisor
 from ocr_rl.rollouts.vllm.engine import VllmEngine
+from ocr_rl.rollouts.vllm.options import VllmOptions
 
 PAGES = [make_page(i, prompt="ab" * (i % 5)) for i in range(20)]
 SAMPLING = Sampling(4, 1.0, 40)
@@ -33,10 +34,15 @@ def rows(events):
 
 
 def worker(engine):
-    return engine._workers[0].process
+    """The worker's process."""
+    return engine._supervisor.worker.process
 
 
-def test_a_worker_killed_again_and_again_costs_no_row_and_changes_none(engine):
+def set_timeout(monkeypatch, engine, seconds):
+    monkeypatch.setattr(engine, "options", replace(engine.options, timeout_s=seconds))
+
+
+def test_killing_the_worker_loses_no_row_and_changes_none(engine):
     """Five kills: three in one stream at chosen rows, two in another at chosen moments."""
     undisturbed = rows(engine.stream(PAGES, SAMPLING, seed=0))
     assert len(undisturbed) == 80
@@ -53,7 +59,7 @@ def test_a_worker_killed_again_and_again_costs_no_row_and_changes_none(engine):
         for moment in (0.1, 1.0):
             time.sleep(moment)
             worker(engine).kill()
-            while not engine._workers or worker(engine).poll() is not None:
+            while not engine._supervisor.running or worker(engine).poll() is not None:
                 time.sleep(0.05)
 
     killer = threading.Thread(target=kill_twice)
@@ -66,7 +72,7 @@ def test_a_worker_killed_again_and_again_costs_no_row_and_changes_none(engine):
 def test_a_worker_that_hangs_is_replaced(engine, monkeypatch):
     undisturbed = rows(engine.stream(PAGES[:4], SAMPLING, seed=0))
     stopped = worker(engine)
-    monkeypatch.setattr(engine, "timeout_s", 3.0)
+    set_timeout(monkeypatch, engine, 3.0)
     stream = engine.stream(PAGES[:4], SAMPLING, seed=0)
     first = next(stream)
     os.kill(stopped.pid, signal.SIGSTOP)
@@ -84,34 +90,34 @@ def test_a_worker_that_waits_for_a_slow_page_does_not_hang(engine, monkeypatch):
         time.sleep(6)
         return PAGES[0].image
 
-    monkeypatch.setattr(engine, "timeout_s", 4.0)
+    set_timeout(monkeypatch, engine, 4.0)
     waiting = worker(engine)
     assert len(rows(engine.stream([replace(PAGES[0], open_image=slow)], Sampling(1, 1.0, 2), seed=0))) == 1
     assert worker(engine) is waiting
 
 
-def test_a_worker_that_always_dies_is_given_up_and_one_that_starts_again_is_taken(engine, monkeypatch):
+def test_the_engine_gives_up_on_a_worker_that_always_dies_and_uses_the_next_that_starts(engine, monkeypatch):
     undisturbed = rows(engine.stream(PAGES[:2], SAMPLING, seed=0))
     stream = engine.stream(PAGES[:2], SAMPLING, seed=0)
     next(stream)
     with monkeypatch.context() as broken:
-        broken.setattr(sys, "executable", "/bin/false")  # what a restart starts
+        broken.setattr(sys, "executable", "/bin/false")  # which a restart runs
         worker(engine).kill()
         with pytest.raises(EngineError) as failed:
             list(stream)
-    told = str(failed.value)
-    assert told.startswith("the engine's process ended (exit code 1); 4 times in one call\n")
-    assert 'rollout.engine = "transformers"' in told
+    message = str(failed.value)
+    assert message.startswith("the engine's process ended (exit code 1); 4 times in one call\n")
+    assert 'rollout.engine = "transformers"' in message
     assert rows(engine.stream(PAGES[:2], SAMPLING, seed=0)) == undisturbed
 
 
-def test_an_engine_that_cannot_start_says_what_vllm_said(policy, tmp_path, monkeypatch):
-    monkeypatch.setitem(engine.ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING", "perhaps")
+def test_an_engine_that_cannot_start_shows_vllm_s_output(policy, tmp_path, monkeypatch):
+    monkeypatch.setitem(supervisor.ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING", "perhaps")
     with pytest.raises(EngineError, match=r"(?s)exit code 1.*vLLM's last lines:.*perhaps"):
-        VllmEngine(policy, rows=4, log=tmp_path / "vllm.log")
+        VllmEngine(policy, VllmOptions(rows=4, log=tmp_path / "vllm.log"))
 
 
-def test_a_page_whose_image_is_a_bug_shows_the_bug(engine):
+def test_a_bug_in_opening_an_image_is_raised(engine):
     def bug():
         raise ZeroDivisionError("here")
 
@@ -122,19 +128,20 @@ def test_a_page_whose_image_is_a_bug_shows_the_bug(engine):
 
 def test_sleep_without_a_gpu_is_refused(policy):
     with pytest.raises(ValueError, match="only the memory of a CUDA GPU can be given back"):
-        VllmEngine(policy, sleep=True)
+        VllmEngine(policy, VllmOptions(sleep=True))
 
 
 def test_the_worker_ends_with_a_trainer_that_is_killed(tmp_path):
-    """The trainer is another process: it starts an engine, says the worker's process id, and is shot."""
+    """The trainer is another process: it starts an engine, prints the worker's process id, and is killed."""
     trainer = textwrap.dedent(
         f"""
         import sys, time
         sys.path[:0] = {[p for p in sys.path if p.endswith("tests")]!r}
         from helpers.vllm_models import make_policy
         from ocr_rl.rollouts.vllm.engine import VllmEngine
-        engine = VllmEngine(make_policy(), rows=4, kv_cache_gib=0.05)
-        print(engine._workers[0].process.pid, engine._setup.folder, flush=True)
+        from ocr_rl.rollouts.vllm.options import VllmOptions
+        engine = VllmEngine(make_policy(), VllmOptions(rows=4, kv_cache_gib=0.05))
+        print(engine._supervisor.worker.process.pid, flush=True)
         time.sleep(600)
         """
     )
@@ -142,7 +149,7 @@ def test_the_worker_ends_with_a_trainer_that_is_killed(tmp_path):
         [sys.executable, "-c", trainer], stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
     )
     try:
-        pid, _ = process.stdout.readline().split()
+        pid = process.stdout.readline().strip()
         assert Path(f"/proc/{pid}").exists()
     finally:
         process.kill()
@@ -151,4 +158,4 @@ def test_the_worker_ends_with_a_trainer_that_is_killed(tmp_path):
         if not Path(f"/proc/{pid}").exists():
             return
         time.sleep(0.05)
-    raise AssertionError("the worker has outlived its trainer")
+    raise AssertionError("the worker did not end with its trainer")

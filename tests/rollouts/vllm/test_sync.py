@@ -1,4 +1,4 @@
-"""After every update the engine samples from the trainer's weights, or says that it does not."""
+"""After every update the engine samples from the trainer's weights, or raises an error."""
 
 import pytest
 import torch
@@ -11,8 +11,9 @@ from ocr_rl.errors import EngineError
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.weight_export import checkpoint_tensors
 from ocr_rl.rollouts.engine import Sampling
-from ocr_rl.rollouts.vllm import engine as vllm_engine
+from ocr_rl.rollouts.vllm import supervisor
 from ocr_rl.rollouts.vllm.engine import VllmEngine
+from ocr_rl.rollouts.vllm.options import VllmOptions
 
 SAMPLING = Sampling(4, 1.0, 8)
 PAGES = [make_page(i, (64, 64), prompt="abc" * 60) for i in range(4)]
@@ -20,7 +21,7 @@ PAGES = [make_page(i, (64, 64), prompt="abc" * 60) for i in range(4)]
 
 
 def update(policy, rate=3e-3):
-    """One step away from what the policy would write; the vision tower trains as well."""
+    """One optimiser step on random tokens; the vision tower trains too."""
     optimizer = torch.optim.SGD(policy.trainable_parameters(), rate)
     ids = torch.randint(9, 22, (2, 6))
     state = policy.read(policy.prompt(PAGES[0]), grad=True)
@@ -49,8 +50,8 @@ def test_over_twenty_updates_of_tower_and_language_model_the_log_probabilities_a
         assert moved, f"{part} did not train"
 
 
-def test_log_probabilities_of_the_old_weights_are_another_matter(engine, policy):
-    """The test above can fail: without a sync they are off by far more than 1e-5."""
+def test_log_probabilities_of_the_old_weights_differ(engine, policy):
+    """So the test above can fail: without a sync they differ by far more than 1e-5."""
     groups = engine.generate(PAGES, SAMPLING, seed=0)
     update(policy)
     assert worst_difference(policy, groups) > 1e-3
@@ -58,38 +59,38 @@ def test_log_probabilities_of_the_old_weights_are_another_matter(engine, policy)
 
 def test_a_prefix_cache_that_was_not_reset_is_found_at_once(engine, policy, monkeypatch):
     engine.generate(PAGES, SAMPLING, seed=0)
-    monkeypatch.setattr(vllm_engine, "CACHES", ("encoder", "multimodal"))
+    monkeypatch.setattr(supervisor, "CACHES", ("encoder", "multimodal"))
     for _ in range(3):
         update(policy, rate=0.1)
-    with pytest.raises(EngineError, match=r"log probabilities are .* off the trainer's .*prefix cache"):
+    with pytest.raises(EngineError, match=r"log probabilities differ from the trainer's by .*prefix cache"):
         engine.sync(policy)
 
 
 def test_with_an_encoder_cache_that_was_not_reset_no_row_comes_from_old_weights(engine, policy, monkeypatch):
-    """vLLM forgets half of that cache and dies when it is asked for the page again: at the sync, not in a stream."""
+    """vLLM drops half of that cache and dies when it gets the page again: in the sync, not in a stream."""
     engine.generate(PAGES, SAMPLING, seed=0)
-    worker = engine._workers[0]
-    monkeypatch.setattr(vllm_engine, "CACHES", ("prefix", "multimodal"))
+    worker = engine._supervisor.worker
+    monkeypatch.setattr(supervisor, "CACHES", ("prefix", "multimodal"))
     update(policy, rate=0.1)
     engine.sync(policy)
     assert worker.process.poll() is not None
-    assert "Encoder cache miss" in engine._log.read_text()
+    assert "Encoder cache miss" in engine._supervisor._log.read_text()
     assert worst_difference(policy, engine.generate(PAGES, SAMPLING, seed=0)) <= 1e-5
 
 
 def test_weights_that_never_arrive_are_found_at_once(engine, policy, monkeypatch):
     engine.generate(PAGES, SAMPLING, seed=0)
-    monkeypatch.setattr(engine._weights, "take", lambda policy: None)
+    monkeypatch.setattr(engine._supervisor._weights, "take", lambda policy: None)
     update(policy, rate=0.1)
     with pytest.raises(EngineError, match=r"more than 0\.001"):
         engine.sync(policy)
 
 
 def test_before_any_page_is_known_the_first_row_is_compared(engine, monkeypatch):
-    engine._known = None
-    monkeypatch.setattr(engine._weights, "take", lambda policy: None)
+    engine._check.known_page = None
+    monkeypatch.setattr(engine._supervisor._weights, "take", lambda policy: None)
     engine.sync(make_policy(seed=1))
-    with pytest.raises(EngineError, match=r"page\d: the engine's log probabilities are .* off the trainer's"):
+    with pytest.raises(EngineError, match=r"page\d: the engine's log probabilities differ from the trainer's"):
         next(engine.stream(PAGES, SAMPLING, seed=0))
 
 
@@ -106,7 +107,7 @@ def test_adapters_are_merged_into_the_weights_that_the_engine_gets(engine, tmp_p
 
 
 @pytest.mark.parametrize("path", ["saved", "tiny"])
-def test_the_engine_s_weights_bear_the_names_of_the_checkpoint(tmp_path, path):
+def test_the_engine_s_weights_have_the_names_of_the_checkpoint(tmp_path, path):
     from safetensors.torch import load_file
 
     if path == "saved":
@@ -122,19 +123,19 @@ def test_the_engine_s_weights_bear_the_names_of_the_checkpoint(tmp_path, path):
 
 
 def test_a_head_tied_to_the_embedding_follows_every_update(tmp_path, monkeypatch):
-    """vLLM packs it once on a CPU; a stale one would be off by tenths. Closed, the engine leaves nothing behind."""
+    """vLLM packs it once on a CPU; a stale one would be off by tenths. A closed engine leaves no files."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     policy = make_policy(tied=True)
     assert policy.head.weight is policy.base.get_input_embeddings().weight
-    engine = VllmEngine(policy, rows=8, kv_cache_gib=0.05)
-    process = engine._workers[0].process
+    engine = VllmEngine(policy, VllmOptions(rows=8, kv_cache_gib=0.05))
+    process = engine._supervisor.worker.process
     try:
         for _ in range(3):
             assert worst_difference(policy, engine.generate(PAGES, SAMPLING, seed=0)) <= 1e-5
             update(policy, rate=0.1)
             engine.sync(policy)
         assert worst_difference(policy, engine.generate(PAGES, SAMPLING, seed=0)) <= 1e-5
-        assert engine._workers[0].process is process
+        assert engine._supervisor.worker.process is process
         assert any(tmp_path.iterdir())
     finally:
         engine.close()

@@ -1,4 +1,4 @@
-"""`ocr-verify lint`: tests that no page can fail, that no page can pass, or that say the same twice."""
+"""`ocr-verify lint`: tests that every page passes, that no page can pass, or that repeat another one."""
 
 import json
 
@@ -81,17 +81,17 @@ def test_absent_of_a_text_that_two_wanted_ones_make_together_is_no_contradiction
 
 def test_order_both_ways_is_a_contradiction_on_the_later_line():
     records = [order("harbour", "dues"), present("pilot"), order("dues", "harbour")]
-    assert why(*records) == "its order goes in a circle with line 1"
+    assert why(*records) == "its order forms a circle with line 1"
     assert problems(*records) == [(3, "contradictory")]
 
 
 def test_a_circle_of_three_is_found():
     records = [order("harbour", "pilot"), order("pilot", "lamp"), order("lamp", "harbour")]
-    assert why(*records) == "its order goes in a circle with lines 1, 2"
+    assert why(*records) == "its order forms a circle with lines 1, 2"
 
 
 def test_a_circle_that_the_reference_passes_is_none():
-    """`harbour` stands there twice."""
+    """`harbour` occurs twice."""
     records = [order("harbour", "dues"), order("dues", "harbour")]
     assert problems(*records, reference="harbour dues harbour") == []
     assert problems(*records, reference="harbour dues") == [(2, "contradictory"), (2, "reference")]
@@ -103,7 +103,7 @@ def test_a_blank_page_cannot_have_a_long_text():
 
 
 def test_tests_that_say_the_same_are_duplicates_whatever_their_ids_and_spelling():
-    assert why(present("“harbour  dues”"), present('"harbour dues"')) == 'says what "t1" on line 1 says'
+    assert why(present("“harbour  dues”"), present('"harbour dues"')) == 'is the same as "t1" on line 1'
     assert problems(present("harbour"), present("harbour", case_sensitive=False)) == []
     assert problems(present("harbour"), present("harbour", max_diffs=1)) == []
 
@@ -167,7 +167,7 @@ def test_problems_have_file_and_line_and_are_exit_code_1(folder):
     assert result.exit_code == 1
     assert result.stdout.splitlines()[:3] == [
         'tests.jsonl:2: trivial: "t2": a page with nothing but "a" passes it',
-        'tests.jsonl:3: duplicate: "t3": says what "t1" on line 1 says',
+        'tests.jsonl:3: duplicate: "t3": is the same as "t1" on line 1',
         "3 tests of 1 pages: 2 problems (1 duplicate, 1 trivial)",
     ]
     report = json.loads((folder / "lint.json").read_text())

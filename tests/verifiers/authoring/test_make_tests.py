@@ -1,4 +1,4 @@
-"""`ocr-verify make-tests`: what a reference says becomes unit tests that hold on it."""
+"""`ocr-verify make-tests`: makes unit tests from a reference that pass on it."""
 
 import json
 import time

@@ -143,7 +143,7 @@ def test_the_segments_are_the_text_and_each_has_the_tests_that_cover_it(text, da
 
 
 def test_what_pages_and_tests_say_is_escaped(report):
-    """Also file names; a NUL is shown as its picture, and a lone surrogate as U+FFFD."""
+    """Also file names; a NUL is shown as a symbol, and a lone surrogate as U+FFFD."""
     rows = [row(EVIL, pdf=f"{EVIL[:20].replace('/', '')}.pdf", text=EVIL + "\ud800"), row("2", text="x")]
     html = report({"a&b<i>/a_pg1_repeat1.md": EVIL}, rows).read_text(encoding="utf-8")
     tree = Tree(html)
@@ -163,7 +163,7 @@ def test_the_report_needs_no_network_and_no_other_file(report):
 
 
 def test_pages_with_the_most_failures_come_first_and_the_rest_is_left_out(report):
-    """Pages nobody has an output for come last: there is nothing to look at."""
+    """Pages without any output come last, because there is nothing to look at."""
     rows = [
         row(f"{pdf}{i}", pdf=f"{pdf}.pdf", text="owl") for pdf, n in (("a", 1), ("b", 3), ("c", 5)) for i in range(n)
     ]
@@ -222,7 +222,7 @@ def test_a_page_without_a_readable_image_in_the_folder_has_none(tmp_path, name):
 
 
 def test_in_chromium_rows_are_shown_filtered_and_chosen_and_the_console_stays_silent(report, browse):
-    """The one error that it has is the last line here, so its silence about the rest means something.
+    """The last line of the script causes the only error, which shows that errors would be seen.
 
     Of the two failures of "it", one is of kind present; b.pdf has none left.
     """

@@ -1,4 +1,4 @@
-"""`ocr-verify bench`: olmOCR-bench folders, their score, its intervals, and what may be missing."""
+"""`ocr-verify bench`: olmOCR-bench folders, scores, intervals, and missing files."""
 
 import json
 
@@ -105,7 +105,7 @@ def test_the_table_has_every_category_of_every_candidate_best_first(worked):
 
 
 def test_a_page_passes_a_test_in_more_than_half_of_its_repeats(folder):
-    """1 of 2 is no majority, 2 of 3 is; repeats are counted page by page."""
+    """1 of 2 is not a majority, 2 of 3 is; repeats are counted page by page."""
     pages = {f"it__a_pg1_repeat{r}.md": text for r, text in enumerate(["owl", "cat"], 1)}
     pages |= {f"it__b_pg1_repeat{r}.md": text for r, text in enumerate(["owl", "cat", "owl"], 1)}
     made = folder(**{"t.jsonl": [present("a.pdf", "a", "owl"), present("b.pdf", "b", "owl")], **pages})
@@ -146,7 +146,7 @@ def test_a_page_without_output_fails_its_tests_and_no_others(folder):
 
 
 def test_a_document_without_a_baseline_test_gets_one_and_others_do_not(folder):
-    """Also one that no test names; one whose page 1 has no test gets it on the first page that has."""
+    """Including one that no test names; a document without tests on page 1 gets it on its first page with tests."""
     late = present("late.pdf", "2", "owl") | {"page": 3}
     blank = {"pdf": "blank.pdf", "page": 1, "id": "1", "type": "baseline", "max_length": 3}
     made = folder(
@@ -184,7 +184,7 @@ def test_rejected_tests_count_for_olmocr_and_not_in_strict_mode(folder):
 
 
 def test_outputs_are_found_in_the_sub_folder_of_their_document_or_flat(folder):
-    """Flat ones are not for documents that share their file name."""
+    """Flat outputs are not used for documents that share their file name."""
     rows = [present(f"{pdf}.pdf", pdf, "owl") for pdf in ("x/a_pg2", "x/b", "x/same", "y/same")]
     made = folder(
         **{

@@ -1,4 +1,4 @@
-"""What degenerate policies earn: the cheating table, and the bounds that it has to keep."""
+"""What degenerate policies earn: the cheating table, and the bounds that must hold in it."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ocr_verifiers.files.jsonl import read_jsonl
 from ocr_verifiers.rewards.coherence import asked_for, coherence
 from ocr_verifiers.text.repetition import MAX_REPEATS
 
-README = Path(__file__).parents[3] / "verifiers" / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "verifiers" / "cheats.md"
 
 OPEN_TO_TESTS = {
     "dictionary: the words of all pages, sorted",
@@ -32,7 +32,7 @@ OPEN_TO_TESTS = {
     "the page's first half, then all tests",
     "every word bold",
 }
-"""What tests alone cannot tell from a page; the README says why."""
+"""What tests alone cannot tell from a page; docs/verifiers/cheats.md says why."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_no_cheat_earns_more_than_its_similarity_or_a_third_of_the_honest_reward
 
 @pytest.mark.parametrize("policy", sorted(CHEATS.keys() - OPEN_TO_TESTS))
 def test_with_tests_alone_a_cheat_earns_little_more_than_its_similarity(table, policy):
-    """On the mean of the pages, and within a tenth: what is tested for is not spread evenly over a page."""
+    """On average over the pages, and within a tenth: tested texts are not spread evenly over a page."""
     earned = table.rows[policy]
     assert mean(earned, "tests_only") <= max(BOUND, mean(earned, "similarity")) + 0.1
 
@@ -107,9 +107,9 @@ def test_a_rubric_that_cannot_score_tests_alone_has_no_value_there(table):
     assert f"| {HONEST} | 1.00 | 1.00 | 1.00 | - | 1.00 |" in list(markdown(similarity_alone))
 
 
-def test_the_table_in_the_readme_is_that_of_the_command(table):
+def test_the_table_in_the_docs_is_that_of_the_command(table):
     """`ocr-verify cheats` prints it anew."""
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     written = text.partition("checked by a test -->\n")[2].partition("\n<!-- end")[0]
     assert written.splitlines() == list(markdown(table))
 
@@ -153,8 +153,8 @@ def test_true_pages_are_coherent(real_data):
     for row in rows:
         records = make_page_tests("a.pdf", 1, row["text"], rarity).records
         tests = [parse_test(record, "-") for record in records]
-        most = max([test.max_repeats for test in tests if test.type == "baseline"], default=MAX_REPEATS)
-        if coherence(PreparedPage(row["text"]), asked_for(tests), most).value < 1:
+        max_repeats = max([test.max_repeats for test in tests if test.type == "baseline"], default=MAX_REPEATS)
+        if coherence(PreparedPage(row["text"]), asked_for(tests), max_repeats).value < 1:
             cheats.append(row["file_name"])
     assert cheats == []
 

@@ -1,4 +1,4 @@
-"""`ocr-verify score`: the table, the JSON, and one line for what a user can mend."""
+"""`ocr-verify score`: the table, the JSON, and one line for a mistake of the user."""
 
 import json
 

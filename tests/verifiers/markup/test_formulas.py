@@ -1,4 +1,4 @@
-"""Which stretches of a page are formulas."""
+"""Which parts of a page are formulas."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""YAML front matter: what is taken off a page, and what it scores."""
+"""YAML front matter: what is removed from a page, and what it scores."""
 
 import time
 
@@ -130,7 +130,7 @@ def test_front_matter_with_all_its_fields_scores_one_where_nothing_is_expected()
         ("A page.", "the text does not open with a --- line"),
         (BLOCK.replace("is_table: False\n", ""), "front matter: is_table is missing"),
         (BLOCK.replace("is_table", "is_tabel"), "front matter: is_table is missing"),
-        (block(extra=1), 'front matter: "extra" is no field of it'),
+        (block(extra=1), 'front matter: "extra" is not one of its fields'),
         (block(rotation_correction=45), 'front matter: rotation_correction may not be "45"'),
         (block(rotation_correction="false"), 'front matter: rotation_correction may not be "False"'),
         (block(is_table="maybe"), 'front matter: is_table may not be "maybe"'),
@@ -153,7 +153,7 @@ def test_each_expected_field_is_a_tenth():
 
 
 def test_hole_closed_a_blank_page_with_front_matter_is_blank():
-    """Its 83 letters are no text of the page."""
+    """Its 83 letters do not count as text of the page."""
     record = {"pdf": "a.pdf", "page": 1, "id": "t", "type": "baseline", "max_length": 5}
     assert run_test(parse_test(record, "t"), PreparedPage(BLOCK)).passed
 

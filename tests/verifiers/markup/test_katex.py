@@ -1,4 +1,4 @@
-"""KaTeX in its engine: bounded, per process, kept."""
+"""KaTeX in its engine: bounded, one per process, cached."""
 
 import hashlib
 import multiprocessing
@@ -53,9 +53,9 @@ def test_after_a_formula_that_ran_out_of_time_the_next_one_renders(monkeypatch):
 
 
 def test_after_a_formula_that_ran_out_of_memory_the_next_one_renders():
-    """In a process of its own: the engine measures when it collects garbage, and one that is warm does so rarely."""
+    """In a separate process: the engine measures memory when it collects garbage, which a warm engine rarely does."""
     code = r"""
-from ocr_verifiers import katex
+from ocr_verifiers.markup import katex
 whole, katex.MEMORY = katex.MEMORY, 2**20
 print(katex.render(r"\sqrt{\frac{a}{b}}+" * 250 + "m").error)
 katex.MEMORY = whole
@@ -82,7 +82,7 @@ def _mathml(latex):
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_processes_start_engines_of_their_own(method):
     expected = [_mathml(rf"x_{{{i}}}") for i in range(4)]
-    katex._renders.clear()
+    katex.forget_renders()
     _mathml("x")  # the parent's engine is running
     with multiprocessing.get_context(method).Pool(2) as pool:
         answers = pool.map_async(_mathml, [rf"x_{{{i}}}" for i in range(4)]).get(timeout=60)

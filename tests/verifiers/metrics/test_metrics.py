@@ -184,7 +184,7 @@ def test_a_wrong_or_missing_field_is_named_with_what_the_page_says():
 
 
 def test_the_first_value_of_a_key_counts():
-    """Else a list of all values would be right."""
+    """Otherwise a list of all values would be correct."""
     assert written_fields("Total: 1\nTotal: 2") == {"total": "1"}
     assert written_fields("| Total | 1 |\nTotal: 2") == {"total": "1"}
     assert written_fields('{"total": 1.50, "total": 2}') == {"total": "1.50"}

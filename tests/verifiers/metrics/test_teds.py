@@ -1,4 +1,4 @@
-"""TEDS by hand: one minus edits over the nodes of the larger table, rows and cells."""
+"""TEDS computed by hand: one minus edits over the nodes, rows and cells, of the larger table."""
 
 import pytest
 from hypothesis import given, settings

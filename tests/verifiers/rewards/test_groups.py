@@ -92,7 +92,7 @@ def test_standard_input_and_output_make_it_a_filter(groups):
 
 
 def test_with_one_process_a_line_is_answered_before_the_next_is_read():
-    command = [sys.executable, "-c", "from ocr_verifiers.cli import main; main()", "groups", "-"]
+    command = [sys.executable, "-c", "from ocr_verifiers.cli.main import main; main()", "groups", "-"]
     folder = str(Path(ocr_verifiers.__file__).parents[1])
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={"PYTHONPATH": folder}
@@ -133,7 +133,7 @@ def test_compat_runs_rejected_tests_and_pays_for_absent_texts_on_an_empty_page(g
 
 
 def test_compat_takes_what_olmocr_takes(groups):
-    """Its "x<B>" has four characters, for it drops lower-case tags only; ours has one, half of which is no edit."""
+    """Its "x<B>" has four characters, because it drops only lower-case tags; ours has one, so no edit is allowed."""
     order = unit_test("order", before="x<B>", after="</B>y", max_diffs=2)
     line = {"id": "a", "tests": [order], "completions": ["x<B> z </B>y"]}
     assert groups([line]).exit_code == 2
@@ -142,7 +142,7 @@ def test_compat_takes_what_olmocr_takes(groups):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ({"id": "a", "completions": [""]}, 'has neither "reference" nor "tests"; there is nothing to score with'),
         ({"id": "a", "tests": [], "completions": []}, 'has neither "reference" nor "tests"'),
@@ -159,10 +159,10 @@ def test_compat_takes_what_olmocr_takes(groups):
         ("[1]\n", "is not an object"),
     ],
 )
-def test_a_line_that_cannot_be_scored_is_an_addressed_error(groups, line, told):
+def test_a_line_that_cannot_be_scored_is_an_addressed_error(groups, line, message):
     good = {"id": "a", "reference": "x", "completions": []}
-    assert complaint(groups([good, line], "--json", "out.jsonl")).startswith(f"Error: rollout.jsonl:2: {told}") or (
-        told in complaint(groups([good, line], "--json", "out.jsonl"))
+    assert complaint(groups([good, line], "--json", "out.jsonl")).startswith(f"Error: rollout.jsonl:2: {message}") or (
+        message in complaint(groups([good, line], "--json", "out.jsonl"))
     )
 
 
@@ -240,7 +240,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         for n in range(150):
             out.write(json.dumps({"id": n, "reference": "x", "completions": ["y"], "prompt": "z" * 1_000_000}) + "\n")
     code = (
-        "import re, resource\nfrom ocr_verifiers.cli import main\n"
+        "import re, resource\nfrom ocr_verifiers.cli.main import main\n"
         f"main(['groups', {str(file)!r}, '--json', {str(tmp_path / 'out')!r}], standalone_mode=False)\n"
         "own = int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])\n"
         "print([peak // 1024 for peak in (own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)])"
@@ -252,7 +252,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
 
 
 def test_ctrl_c_ends_the_command_and_its_processes(tmp_path):
-    command = [sys.executable, "-c", "from ocr_verifiers.cli import main; main()", "groups", "-"]
+    command = [sys.executable, "-c", "from ocr_verifiers.cli.main import main; main()", "groups", "-"]
     line = {"id": 1, "reference": "x", "completions": ["x"]}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True

@@ -234,11 +234,11 @@ def prose_tests():
 
 
 def test_hole_closed_a_page_that_says_everything_twice_is_no_page():
-    """Where tests are all that is known; half of the words were said before."""
+    """If only tests are known; half of the words are repetitions."""
     assert Rubric().score(PROSE, tests=prose_tests()).reward == 1.0
     twice = Rubric().score(f"{PROSE}\n\n{PROSE}", tests=prose_tests())
     assert twice.reward == 0.5
-    assert twice.why == {"pass_rate": "pays 0.5: 50% of the page was said on it before"}
+    assert twice.why == {"pass_rate": "pays 0.5: 50% of the page repeats what is on it before"}
 
 
 def test_hole_closed_a_page_that_says_every_word_twice_is_no_page():
@@ -246,7 +246,7 @@ def test_hole_closed_a_page_that_says_every_word_twice_is_no_page():
 
 
 def test_hole_closed_a_list_of_what_the_tests_ask_for_is_no_page():
-    """Three words that are tested for on their own and as parts of a sentence: on a page they come in it alone."""
+    """Three words are tested on their own and as parts of a sentence; a real page has them only in the sentence."""
     sentence = "the ferryman returned before midnight"
     words = ["ferryman", "returned", "midnight"]
     tests = [unit_test(type="present", text=text) for text in (*words, sentence)]

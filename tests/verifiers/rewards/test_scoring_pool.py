@@ -30,7 +30,7 @@ def group(*texts, number=0, reference="one", tests=TESTS, finished=None):
 
 @dataclass(frozen=True)
 class Stuck(Rubric):
-    """A rubric whose checks misbehave when a text says so; the processes import it from here."""
+    """A rubric that misbehaves on certain texts; the processes import it from here."""
 
     def prepare(self, reference=None, tests=()):
         misbehave(reference)
@@ -108,7 +108,7 @@ def test_olmocrs_rubric_goes_to_the_processes():
 @pytest.mark.parametrize("stuck", ["loop forever", "sleep in compiled code"])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_stuck_check_is_a_failed_verdict_and_the_others_are_scored(stuck, processes):
-    """Whatever stands before and after it, in its group and in the next."""
+    """Whatever comes before and after it, in its group and in the next."""
     groups = [group("one", stuck, "two", stuck + " not", stuck), group("one three", number=1)]
     with ScoringPool(Stuck(), processes, timeout=0.5) as pool:
         first, second = scores_of(pool, *groups)
@@ -188,7 +188,7 @@ def test_what_a_check_prints_disturbs_nothing(capfd):
 
 
 def test_the_main_module_is_not_run_again(tmp_path):
-    """As multiprocessing would: a script without a guard, which may well load torch."""
+    """multiprocessing would run it again: a script without a guard, which may load torch."""
     script = tmp_path / "script.py"
     script.write_text(
         "print('once')\n"
@@ -219,7 +219,7 @@ def test_closing_ends_processes_that_are_busy():
 
 
 def test_groups_are_read_a_few_ahead(pool):
-    """Of a thousand, those that keep two processes busy."""
+    """Of a thousand groups, only enough to keep two processes busy."""
     seen = []
 
     def read():

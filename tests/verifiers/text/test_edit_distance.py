@@ -1,4 +1,4 @@
-"""Edit counts, and the rates that are views of them."""
+"""Edit counts, and the rates computed from them."""
 
 import jiwer
 import pytest

@@ -1,4 +1,4 @@
-"""Approximate search against a plain dynamic programme."""
+"""Approximate search, compared with plain dynamic programming."""
 
 import random
 
@@ -46,7 +46,7 @@ def test_near_ends_are_those_of_a_brute_force_search(pattern, text, data):
     st.randoms(use_true_random=False),
 )
 def test_seeds_find_every_damaged_copy_of_a_long_pattern(pattern, edits, rng):
-    """Long patterns take the way over seeds: the same answer as reading the whole text."""
+    """Long patterns are searched with seeds; the result is the same as when searching the whole text."""
     text = []
     for _ in range(4):
         copy = list(pattern)

@@ -1,11 +1,10 @@
-"""Text normalisations: what may differ between two texts that count as equal."""
+"""Text normalisations: which differences between two texts are ignored."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_verifiers import NORMALIZATIONS, graphemes
-from ocr_verifiers.text import normalize
+from ocr_verifiers import NORMALIZATIONS, graphemes, normalize
 from ocr_verifiers.text.normalize import markdown, quotes, strict, whitespace
 
 

@@ -1,4 +1,4 @@
-"""Loops, of any phrase, anywhere; and what repeats without being one."""
+"""Loops of any phrase, anywhere, and repetitions that are not loops."""
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ SENTENCE = "The same sentence again. "  # 25 characters
 
 
 def brute_force_loops(text):
-    """Three times or more a phrase that is no repetition itself: for each n, runs of t[i] == t[i + n]."""
+    """At least three times a phrase that is not a repetition itself: for each n, runs of t[i] == t[i + n]."""
     found = set()
     for n in range(1, len(text) // 3 + 1):
         start = 0

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_verifiers import PreparedPage, Rubric, char_edits, graphemes, parse_test, read_jsonl, run_test
+from ocr_verifiers import PreparedPage, Rubric, char_edits, graphemes, normalize, parse_test, read_jsonl, run_test
 from ocr_verifiers.metrics import diff_ratio, reading_order
-from ocr_verifiers.text import normalize
 
 ARABIC = "السلام عليكم ورحمة الله"
 
@@ -78,7 +77,7 @@ def test_the_accents_of_polytonic_greek_count():
 
 
 def test_right_to_left_text_is_compared_in_reading_order():
-    """Strings hold it in the order in which it is read; a page written backwards, as it looks, is wrong."""
+    """Strings are in reading order; a page written backwards, in visual order, is wrong."""
     assert present(ARABIC, ARABIC)
     assert not present(ARABIC[::-1], ARABIC, max_diffs=3)
     assert reading_order(f"{ARABIC}\n\nاثنان", f"{ARABIC}\n\nاثنان") == 1.0
@@ -96,7 +95,7 @@ def test_bidi_controls_do_not_count_in_tests(control):
     "character", ["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\ufe0f", "\U000e0041"]
 )
 def test_hole_closed_invisible_characters_do_not_break_a_text(character):
-    """They print nothing, and would hide a page header from its `absent` test."""
+    """They are invisible, and would hide a page header from its `absent` test."""
     assert present(f"Pa{character}ge 3", "Page 3")
     assert present("Page 3", f"Page{character} 3")
     assert normalize(f"a{character}b", ["invisible"]) == "ab"

@@ -1,4 +1,4 @@
-"""The footnote check: which markers there are, and what stands beside them."""
+"""The footnote check: which markers there are, and the text next to them."""
 
 import time
 

@@ -70,7 +70,7 @@ def test_italic_is_found_in_every_spelling(page):
     "page", ["snake_it_case", "2*it*4", "a * it * b", "\\*it\\*", "**it**", "*it", "it*", "*\n\nit*"]
 )
 def test_what_only_looks_like_italics_is_none(page):
-    assert formatting(page, "it", "italic").why == "no italic stretch on the page"
+    assert formatting(page, "it", "italic").why == "no italic span on the page"
 
 
 @pytest.mark.parametrize("page", ["****bold****", "a**bold**b", "** bold **", "\\**bold\\**", "<b>bold", "bold</b>"])

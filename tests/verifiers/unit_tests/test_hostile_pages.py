@@ -1,4 +1,4 @@
-"""No page, however it came about, makes a check raise, run long, or change its mind.
+"""No page whatsoever makes a check raise, run long, or give varying verdicts.
 
 Bounds are in CPU seconds and generous: a busy machine is no failure, a quadratic algorithm on these pages is.
 """
@@ -202,14 +202,14 @@ def test_a_megabyte_is_judged_in_milliseconds_per_kilobyte(name):
 def test_a_hostile_page_is_judged_in_milliseconds_per_kilobyte(name):
     text = HOSTILE[name]
     for kind, compat in product(kinds(), MODES):
-        least = 4 if kind == "math" else 0.5
-        assert seconds(kind, text, compat) < least + 0.01 * len(text) / KB, (kind, compat)
+        base = 4 if kind == "math" else 0.5
+        assert seconds(kind, text, compat) < base + 0.01 * len(text) / KB, (kind, compat)
 
 
 @pytest.mark.parametrize("max_diffs", [0, 2, 4, 9])
 @pytest.mark.parametrize("compat", MODES)
 def test_order_on_a_page_of_two_letters_is_linear(max_diffs, compat):
-    """Where nearly everything matches nearly everywhere; olmOCR's own search is exponential here."""
+    """Nearly everything matches nearly everywhere; olmOCR's own search is exponential here."""
     page = "".join("ab"[bin(i).count("1") & 1] for i in range(16 * KB))
     fields = record("order", before="abbaababbaabbaabba", after="babaabbaabbaababab", max_diffs=max_diffs)
     start = time.process_time()
@@ -256,7 +256,7 @@ def test_a_page_whose_macros_expand_too_far_is_compared_in_part():
 
 
 def test_a_formula_is_not_slow_because_the_machine_is_busy(monkeypatch):
-    """Two seconds of wall time without CPU time are no verdict: it is tried again with four, and eight."""
+    """Two seconds of wall time without CPU time are inconclusive: it is tried again with four, then eight."""
     py_mini_racer = pytest.importorskip("py_mini_racer")
     waited = []
 
@@ -273,7 +273,7 @@ def test_a_formula_is_not_slow_because_the_machine_is_busy(monkeypatch):
 
 
 def test_characters_that_the_other_formula_has_too_few_of_are_seen_without_a_search():
-    """12 lone x's do not fit into 11 places, in however many orders they are tried."""
+    """12 lone x's do not fit into 11 places, in whatever order they are tried."""
 
     def lone(count):
         return Layout("", ("x",) * count, ((None, None, None, None),) * count, None)

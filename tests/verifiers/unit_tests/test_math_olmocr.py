@@ -12,7 +12,7 @@ REVIEWED = {
     ("dev_m005_0_single", 2): "ours passes and is right: P(A | B) with \\left( and \\right) prints the same formula; "
     "the browser's verdict depends on its font, and is ours under DejaVu Serif",
 }
-"""The disagreements: test, completion, and which side is right by the picture."""
+"""The disagreements: test, completion, and which side is right, judged by the rendered image."""
 
 
 def test_all_verdicts_but_the_reviewed_ones_are_those_of_olmocr(oracle):

@@ -100,7 +100,7 @@ def test_order_compares_the_first_before_with_the_last_after():
 
 
 def test_olmocr_quirk_the_greedy_search_misses_a_match_that_starts_with_an_unknown_letter():
-    """`?bcde` is one edit from `abcde`, but a candidate has to start at an a or b of the page; b is one edit too."""
+    """`?bcde` is one edit from `abcde`, but a candidate must start at an a or b of the page; b is one edit as well."""
     assert passes("?bcde fghij", type="order", before="abcde", after="fghij", max_diffs=1)
     assert not passes("??cde fghij", type="order", before="abcde", after="fghij", max_diffs=1)
 

@@ -1,4 +1,4 @@
-"""Near matches as olmOCR's search library finds them, against that library."""
+"""Near matches as olmOCR's search library finds them, compared with that library."""
 
 import pytest
 from fuzzysearch.common import LevenshteinSearchParams, group_matches
@@ -11,7 +11,7 @@ from ocr_verifiers.unit_tests.olmocr.near_matches import consolidated, starts
 
 
 def places(pattern, text, edits):
-    """The starts that the library may give for each place: it takes any of the best matches there."""
+    """The possible starts for each place: the library takes an arbitrary one of the best matches there."""
 
     matches = LevenshteinSearch.search(pattern, text, LevenshteinSearchParams(max_l_dist=edits))
     found = []
@@ -85,6 +85,6 @@ def test_of_equally_good_matches_the_longest_and_then_the_first_stands_for_the_p
     ],
 )
 def test_a_search_that_would_take_olmocr_hours_ends(pattern, page, edits):
-    """The exact search stands in where there is too much to look at; it finds the pattern at the end too."""
+    """The exact search is used if there is too much to check; it also finds the pattern at the end."""
     first, last = starts(pattern, page + "#" * 700 + pattern, edits)
     assert first <= last == len(page) + 700

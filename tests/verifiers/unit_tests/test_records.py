@@ -1,4 +1,4 @@
-"""JSON Lines and unit tests in; every error says file, line, field and remedy."""
+"""Reading JSON Lines and unit tests; every error names file, line, field and remedy."""
 
 import json
 import re

@@ -147,7 +147,7 @@ def test_hole_closed_the_rows_of_a_nested_table_are_no_rows_of_the_outer_one():
 
 
 def test_hole_closed_half_of_a_cell_is_not_enough():
-    """Eight edits make `95.5` anything that shares half of its letters, by olmOCR's floor of a half."""
+    """With olmOCR's minimum of one half, eight edits match anything that shares half of the letters of `95.5`."""
     page = "<table><tr><td>9.45</td></tr></table>"
     assert table(page, "95.5", max_diffs=3, compat="olmocr").passed
     assert not table("<table><tr><td>9x4y</td></tr></table>", "95.5", max_diffs=8).passed

@@ -1,4 +1,4 @@
-"""table in the mode `olmocr`: the tree that its HTML parser makes, and what it decides on it."""
+"""table in the mode `olmocr`: the tree of its HTML parser, and its verdicts."""
 
 from ocr_verifiers import PreparedPage, parse_test, run_test
 from ocr_verifiers.markup.olmocr.html_tree import read_html
@@ -61,7 +61,7 @@ def test_a_row_span_of_zero_goes_to_the_last_row():
 def test_a_page_on_which_olmocr_raises_fails():
     page = "<table><tr><td>a</td><td rowspan=9>b</td></tr><tr><td colspan=2>c</td></tr></table>"
     assert table(page, "a").why == "olmOCR cannot read the page: a cell spans rows that another cell has ended"
-    assert table("|a|\n|b|\n<![x[", "a").why == 'olmOCR cannot read the page: "<![x" is no section'
+    assert table("|a|\n|b|\n<![x[", "a").why == 'olmOCR cannot read the page: "<![x" is not a known section'
 
 
 def test_markdown_rules_anywhere_are_left_out_and_pipes_always_separate():

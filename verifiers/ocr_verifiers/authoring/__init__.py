@@ -1,1 +1,1 @@
-"""Making and checking unit tests."""
+"""Making and linting unit tests."""

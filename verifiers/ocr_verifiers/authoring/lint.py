@@ -1,13 +1,13 @@
-"""What is wrong with unit tests: those that no page can fail, that no page can pass, or that say the same twice.
+"""Finds mistakes in unit tests: tests that every page passes, that no page can pass, or that repeat another one.
 
     trivial         passes on an empty page, or on a page of one letter or digit
-    unrenderable    a formula that is no LaTeX
-    contradictory   `absent` of what another test of the page wants; orders that go in a circle; `max_length` too small
-                    for what has to be present
-    duplicate       says what an earlier test of the page says
+    unrenderable    a formula that is not valid LaTeX
+    contradictory   `absent` of a text that another test of the page wants; orders that form a circle; `max_length` too
+                    small for what must be present
+    duplicate       the same as an earlier test of the page
     reference       fails on the page's own reference, or has none
 
-Not wrong, but worth knowing, is which tests pass on pages that nobody transcribed (`DEGENERATE`).
+For information, `degenerate_passes` finds tests that pass on pages that are not transcriptions (`DEGENERATE`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ocr_verifiers.text.normalize import strict
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import (
     BaselineTest,
@@ -34,15 +34,15 @@ from ocr_verifiers.unit_tests.records import (
 from ocr_verifiers.unit_tests.run import run_test
 
 DEGENERATE = ("loop", "word soup", "list")
-"""Pages that are no transcription, made of the strings of a page's own tests: the first of them fifty times over; the
-words of all of them, each once, in alphabetical order; all of them, one per line."""
+"""Pages that are not transcriptions, made of the strings of a page's own tests: the first string fifty times; the words
+of all strings, each once, in alphabetical order; all strings, one per line."""
 _LOOP = 50
-_NOT_SAID = {"id", "checked", "url"}
+_NOT_COMPARED = {"id", "checked", "url"}
 _EMPTY = PreparedPage("")
 
 
 class Numbered(NamedTuple):
-    """A test and its line."""
+    """A test and its line number."""
 
     line: int
     test: UnitTest
@@ -59,7 +59,7 @@ class Finding(NamedTuple):
 
 
 def lint_page(tests: Sequence[Numbered], reference: str | None = None) -> list[Finding]:
-    """What is wrong with the tests of one page, by line."""
+    """The mistakes in the tests of one page, by line."""
     findings = [*_trivial(tests), *_duplicates(tests), *_unwanted(tests), *_too_long(tests)]
     failed: set[int] = set()
     if reference is not None:
@@ -74,7 +74,7 @@ def lint_page(tests: Sequence[Numbered], reference: str | None = None) -> list[F
 
 
 def degenerate_passes(tests: Sequence[Numbered]) -> dict[str, list[Numbered]]:
-    """The tests that each degenerate page passes, less `absent` and `baseline`, which never pay by themselves."""
+    """The tests that each degenerate page passes, without `absent` and `baseline`, which earn nothing alone."""
     wanted = [text for _, test in tests for text in wanted_texts(test)]
     if not wanted:
         return {name: [] for name in DEGENERATE}
@@ -90,7 +90,7 @@ def degenerate_passes(tests: Sequence[Numbered]) -> dict[str, list[Numbered]]:
 
 
 def wanted_texts(test: UnitTest) -> list[str]:
-    """The strings that a page has to show to pass."""
+    """The strings that a page must contain to pass."""
     match test:
         case TextTest(type="present"):
             return [test.text]
@@ -112,7 +112,7 @@ def _table_texts(test: TableTest) -> list[str]:
 
 
 def _trivial(tests: Iterable[Numbered]) -> Iterator[Finding]:
-    """`absent` holds on any page that lacks the text, and a baseline asks for a letter: neither is meant here."""
+    """`absent` passes on any page without the text and baseline on any letter, so neither counts as trivial."""
     for line, test in tests:
         if test.type in ("absent", "baseline"):
             continue
@@ -128,14 +128,14 @@ def _trivial(tests: Iterable[Numbered]) -> Iterator[Finding]:
 def _duplicates(tests: Iterable[Numbered]) -> Iterator[Finding]:
     seen: dict[object, Numbered] = {}
     for line, test in tests:
-        first = seen.setdefault(_said(test), Numbered(line, test))
+        first = seen.setdefault(_content(test), Numbered(line, test))
         if first.test is not test:
-            yield Finding(line, test.id, "duplicate", f"says what {shown(first.test.id)} on line {first.line} says")
+            yield Finding(line, test.id, "duplicate", f"is the same as {quoted(first.test.id)} on line {first.line}")
 
 
-def _said(test: UnitTest) -> object:
-    """All that decides a test's verdict, its strings as they are compared."""
-    values = {field.name: getattr(test, field.name) for field in fields(test) if field.name not in _NOT_SAID}
+def _content(test: UnitTest) -> object:
+    """Everything that decides a test's verdict, with strings normalised for comparison."""
+    values = {field.name: getattr(test, field.name) for field in fields(test) if field.name not in _NOT_COMPARED}
     formula = isinstance(test, MathTest)
     return tuple(
         (name, ("".join(value.split()) if formula else strict(value)) if isinstance(value, str) else value)
@@ -144,38 +144,38 @@ def _said(test: UnitTest) -> object:
 
 
 def _unwanted(tests: Sequence[Numbered]) -> Iterator[Finding]:
-    """`absent` tests that fail on what another test of the page asks for, verbatim."""
+    """`absent` tests that fail on a text that another test of the page wants."""
     wanted = [(each, text) for each in tests for text in wanted_texts(each.test)]
     everything = PreparedPage("\n\n".join(text for _, text in wanted))
     for line, test in tests:
         if not isinstance(test, TextTest) or test.type != "absent" or test.first_n or test.last_n:
             continue
         if run_test(test, everything).passed:
-            continue  # the usual case, seen at one look
+            continue  # the usual case, decided by one run
         for (at, other), text in wanted:
             if not run_test(test, PreparedPage(text)).passed:
                 yield Finding(
-                    line, test.id, "contradictory", f"{shown(other.id)} on line {at} wants {shown(text)} on the page"
+                    line, test.id, "contradictory", f"{quoted(other.id)} on line {at} wants {quoted(text)} on the page"
                 )
                 break
 
 
 def _too_long(tests: Sequence[Numbered]) -> Iterator[Finding]:
-    """Baseline tests of a blank page that has to have more than they allow."""
+    """Baseline tests of a blank page on which other tests want more than they allow."""
     wanted = [(each, sum(map(str.isalnum, text)), text) for each in tests for text in wanted_texts(each.test)]
     for line, test in tests:
         if isinstance(test, BaselineTest) and test.max_length is not None:
             for (at, other), length, text in wanted:
                 if length > test.max_length + other.max_diffs:
-                    why = f"allows {test.max_length} letters; {shown(other.id)} on line {at} wants {shown(text)}"
+                    why = f"allows {test.max_length} letters; {quoted(other.id)} on line {at} wants {quoted(text)}"
                     yield Finding(line, test.id, "contradictory", why)
                     break
 
 
 def _circles(tests: Sequence[Numbered], failed: set[int] | None) -> Iterator[Finding]:
-    """The first circle of `order` tests, `before` before `after` before `before`.
+    """The first circle of `order` tests, such as a before b and b before a.
 
-    Texts that stand on the page twice may go in a circle: a reference that passes all of its tests shows that they do.
+    Texts that occur twice on the page may form a circle; this is so if the reference passes all tests of the circle.
     """
     orders: dict[tuple[str, str], Numbered] = {}
     for each in tests:
@@ -193,5 +193,5 @@ def _circles(tests: Sequence[Numbered], failed: set[int] | None) -> Iterator[Fin
         if failed is None or any(line in failed for line, _ in steps):
             last, others = steps[-1], steps[:-1]
             lines = ", ".join(str(line) for line, _ in others)
-            why = f"its order goes in a circle with line{'s' * (len(others) > 1)} {lines}"
+            why = f"its order forms a circle with line{'s' * (len(others) > 1)} {lines}"
             yield Finding(last.line, last.test.id, "contradictory", why)

@@ -1,17 +1,17 @@
-"""Unit tests from a reference: the records of olmOCR-bench, made from what a page is known to say.
+"""Makes unit tests, as records of olmOCR-bench, from the reference of a page.
 
     baseline   one per page
-    present    the rarest words and numbers of the page; a short page without any, all of it
+    present    the rarest words and numbers of the page; the whole page if it is short and has none
     absent     running headers, footers and page numbers, which a transcription leaves out
-    order      pairs of sentences (lines, where there are no sentences)
-    table      cells with all the neighbours that they have
+    order      pairs of sentences (of lines, if there are no sentences)
+    table      cells with all their neighbours
     math       formulas
-    format     headings and bold stretches
+    format     headings and bold spans
     footnote   markers with the words before them
 
-What is made is what holds: each test was run on its reference and passes, as `run_test` reads it and as olmOCR does;
-none but `absent` and the `baseline` of a blank page passes on an empty page. Candidates that do not hold, or that say
-what another test of the page says, are left out and counted.
+Every test has been run: it passes on its reference, in strict mode and in olmOCR's, and fails on an empty page, except
+`absent` and the `baseline` of a blank page. Candidates that do not, or that repeat another test of the page, are left
+out and counted.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ from ocr_verifiers.unit_tests.run import run_test
 Record = dict[str, Any]
 
 CHARACTERS_PER_EDIT = 25
-"""A sentence, heading, header or cell may have one edit for so many characters of the shortest text of its test."""
-BLANK_PAGE = 10
-"""Letters and digits that a page may have whose reference has none: specks and stamps are read as some."""
-MOST_TABLES = 20
-"""Tables of a page that get tests."""
+"""Tests of sentences, headings, headers and cells allow one edit per so many characters of their shortest text."""
+BLANK_PAGE_LETTERS = 10
+"""Letters and digits that a page may have if its reference has none: specks and stamps are misread as some."""
+MAX_TABLES = 20
+"""How many tables of a page get tests."""
 SHORT_PAGE = 60
-"""Characters of a page that is asked for as a whole where it has no rare word and no number."""
-TRIED = 4
-"""Candidates that are looked at for each test that is wanted."""
-MOST_REPEATS = 1000
+"""Up to this many characters, a page without words and numbers is tested for as a whole."""
+CANDIDATES_PER_TEST = 4
+"""How many candidates are tried for each test wanted."""
+MAX_BASELINE_REPEATS = 1000
 """A reference that repeats a phrase more often than this gets no baseline."""
-LONGEST_STRETCH = 200
-"""Characters of a heading or a bold stretch; a longer one is no such thing."""
+LONGEST_SPAN = 200
+"""Characters of a heading or a bold span; longer ones are probably something else."""
 SHORTEST_FORMULA, LONGEST_FORMULA = 3, 500
-"""Characters that are no space."""
+"""Characters, without white space."""
 FURNITURE = ("header", "footer", "page_number")
-"""Fields of a row, a string (or an integer) or a list of them, for what stands on a page and not in its text."""
+"""Fields of a row with what is on the page but not in its text: a string, an integer, or a list of these."""
 
 _MATHEMATICAL = regex.compile(r"[\\^_{}]|\p{Sm}")
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -69,16 +69,16 @@ EMPTY = PreparedPage("")
 
 @dataclass(frozen=True)
 class Limits:
-    """The most tests of each kind for a page. 0 is none."""
+    """How many tests of each kind a page may get at most. 0 means none."""
 
     words: int = 10
     numbers: int = 5
     order: int = 5
     cells: int = 20
-    """For each table."""
+    """Per table."""
     formulas: int = 20
     formats: int = 5
-    """Headings, and as many bold stretches."""
+    """Of headings and of bold spans, each."""
     footnotes: int = 5
 
     def __post_init__(self) -> None:
@@ -89,26 +89,26 @@ class Limits:
 
 @dataclass
 class PageTests:
-    """The tests of one page, and what was left out."""
+    """The tests of one page, and counts of what was left out."""
 
     records: list[Record] = field(default_factory=list)
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many candidates, by kind and reason."""
+    """The number of candidates by kind and reason."""
 
 
 class Rarity:
-    """On how many pages of a dataset each word and number stands."""
+    """On how many pages of a dataset each word and number occurs."""
 
     def __init__(self) -> None:
         self._pages: Counter[str] = Counter()
 
     def add(self, text: str) -> None:
-        """Counts one reference."""
+        """Adds one reference."""
         body = PreparedPage(text).body
         self._pages.update({token.casefold() for token in _tokens(body)})
 
     def rank(self, token: str) -> tuple[int, int, str]:
-        """Rare before common, long before short, then by alphabet: what sorts first is the better test."""
+        """A sort key, better tests first: rare before common, long before short, then alphabetical."""
         return self._pages[token.casefold()], -len(token), token
 
 
@@ -124,24 +124,24 @@ def make_page_tests(
 ) -> PageTests:
     """The tests of one page. The same reference, rarity, limits and seed give the same records.
 
-    `furniture` is the page's row, of which the fields in FURNITURE are read; one that is neither a string, an integer
-    nor a list of these is a ValueError.
+    `furniture` is the page's row, of which the fields in FURNITURE are read. Raises ValueError if one of these is not a
+    string, an integer or a list of these.
     """
     reference = PreparedPage(text)
     made = PageTests()
     rng = Random(f"{seed}:{pdf}#{page}")
     maker = _Maker(pdf, page, reference, made)
-    grounded = maker.add_first(_baselines(reference))
+    has_baseline = maker.add_first(_baselines(reference))
     maker.add_all(_present(reference, reference_parts.words(reference.body), rarity, limits.words), limits.words)
     maker.add_all(_present(reference, reference_parts.numbers(reference.body), rarity, limits.numbers), limits.numbers)
     if limits.words and not any(record["type"] == "present" for record in made.records):
         maker.add_all(_whole_page(reference), 1)
     headers = list(_absent(furniture))
-    if grounded:  # without a baseline that its reference passes, no page earns an absent test
+    if has_baseline:  # without a baseline that its reference passes, no page earns an absent test
         maker.add_all(headers, len(headers))
     maker.add_all(_order(reference, limits.order, rng), limits.order)
-    # Grids of its own: looking around in them takes from what the page's own tables may cost.
-    for grid in find_tables(reference.body).grids[:MOST_TABLES]:
+    # Separate grids: looking up neighbours would use up the budget of the page's own tables.
+    for grid in find_tables(reference.body).grids[:MAX_TABLES]:
         maker.add_all(_cells(grid, limits.cells, rng), limits.cells)
     if katex.installed():
         maker.add_all(_formulas(reference), limits.formulas)
@@ -154,21 +154,21 @@ def make_page_tests(
 
 
 class _Maker:
-    """Adds records to a page's tests, once they hold."""
+    """Adds records to a page's tests if they hold."""
 
     def __init__(self, pdf: str, page: int, reference: PreparedPage, made: PageTests) -> None:
         self._pdf, self._page, self._reference, self._made = pdf, page, reference, made
 
     def add_all(self, candidates: Iterable[Record], limit: int) -> None:
-        """Adds up to `limit` of the candidates that hold; TRIED times as many are looked at."""
+        """Adds up to `limit` candidates that hold, and tries CANDIDATES_PER_TEST times as many."""
         added = 0
-        for candidate in islice(candidates, TRIED * limit):
+        for candidate in islice(candidates, CANDIDATES_PER_TEST * limit):
             if added == limit:
                 return
             added += self._add(candidate)
 
     def add_first(self, candidates: Iterable[Record]) -> bool:
-        """Adds the first candidate that holds. The ones before it were stricter, and count as nothing."""
+        """Adds the first candidate that holds. The stricter ones before it are not counted as left out."""
         tried = self._made.left_out.copy()
         for candidate in candidates:
             if self._add(candidate):
@@ -187,9 +187,9 @@ class _Maker:
         return True
 
     def _objection(self, record: Record) -> str:
-        """Why a record is no test for this page; empty if it is one."""
+        """Why a record is not a valid test for this page; empty if it is."""
         if any(_near_duplicates(record, other) for other in self._made.records):
-            return "says what another test says"
+            return "repeats another test"
         try:
             test = parse_test(record, "-")
             parse_test(record, "-", compat="olmocr")
@@ -209,15 +209,15 @@ class _Maker:
 
 
 def _baselines(reference: PreparedPage) -> Iterator[Record]:
-    """The default test, then ones that allow ever longer dot leaders and rules."""
+    """The default test, then tests that allow longer and longer dot leaders and rules."""
     record: Record = {"type": "baseline"}
     if not any(map(str.isalnum, reference.body)):
-        record["max_length"] = BLANK_PAGE
-    # Said either way: olmOCR takes nothing for true, `run_test` takes it for false.
+        record["max_length"] = BLANK_PAGE_LETTERS
+    # Always given: if it is missing, olmOCR assumes true, and strict mode false.
     record["check_disallowed_characters"] = not disallowed_character(reference.body)
     yield record
     repeats = 2 * MAX_REPEATS
-    while repeats <= MOST_REPEATS:
+    while repeats <= MAX_BASELINE_REPEATS:
         yield record | {"max_repeats": repeats}
         repeats *= 2
 
@@ -228,10 +228,10 @@ def _tokens(body: str) -> Iterator[str]:
 
 
 def _present(reference: PreparedPage, tokens: list[str], rarity: Rarity, limit: int) -> Iterator[Record]:
-    """The rarest first. What also stands inside a longer word would be found there: it is passed over."""
+    """The rarest first. Skips words that also occur inside longer words, where they would be found too."""
     counts = Counter(tokens)
     ranked = sorted(counts, key=rarity.rank)
-    for token in islice(ranked, TRIED * TRIED * limit):
+    for token in islice(ranked, CANDIDATES_PER_TEST * CANDIDATES_PER_TEST * limit):
         if reference.strict.count(token) <= counts[token]:
             yield {"type": "present", "text": token, "max_diffs": 0}
 
@@ -243,7 +243,7 @@ def _whole_page(reference: PreparedPage) -> Iterator[Record]:
 
 
 def _absent(furniture: Mapping[str, object]) -> Iterator[Record]:
-    """Each line of a running header on its own."""
+    """A test per line of a running header."""
     for name in FURNITURE:
         given = furniture.get(name)
         for value in given if isinstance(given, list) else [given]:
@@ -258,9 +258,9 @@ def _absent(furniture: Mapping[str, object]) -> Iterator[Record]:
 
 
 def _order(reference: PreparedPage, limit: int, rng: Random) -> Iterator[Record]:
-    """Random pairs; no sentence is in two."""
+    """Random pairs; no sentence is in two pairs."""
     sentences = list(dict.fromkeys(reference_parts.sentences(reference.body)))
-    places = rng.sample(range(len(sentences)), min(len(sentences), 2 * TRIED * limit))
+    places = rng.sample(range(len(sentences)), min(len(sentences), 2 * CANDIDATES_PER_TEST * limit))
     for one, other in zip(places[::2], places[1::2], strict=False):
         before, after = sentences[min(one, other)], sentences[max(one, other)]
         yield {"type": "order", "before": before, "after": after, "max_diffs": _edits(before, after)}
@@ -271,9 +271,9 @@ def _reversed(record: Record) -> UnitTest:
 
 
 def _cells(grid: Grid, limit: int, rng: Random) -> Iterator[Record]:
-    """Cells of a table in reading order, drawn by lot where there are more than are wanted.
+    """Cells of a table in reading order, chosen at random if there are more than `limit`.
 
-    Of several neighbours on a side, which spans make, the first that says something is asked for.
+    If a cell has several neighbours on one side, because of spans, the first one with a letter or digit is tested.
     """
     filled = [number for number, cell in enumerate(grid.cells) if any(map(str.isalnum, cell.text))]
     drawn = sorted(rng.sample(filled, limit)) if len(filled) > limit else filled
@@ -289,21 +289,21 @@ def _cells(grid: Grid, limit: int, rng: Random) -> Iterator[Record]:
 
 
 def _first_neighbour(grid: Grid, cell: int, direction: Direction) -> str:
-    texts = (grid.cells[near].text for near in islice(grid.neighbours(cell, direction), TRIED))
+    texts = (grid.cells[near].text for near in islice(grid.neighbours(cell, direction), CANDIDATES_PER_TEST))
     return next((text for text in texts if any(map(str.isalnum, text))), "")
 
 
 def _formulas(reference: PreparedPage) -> Iterator[Record]:
-    """Each once, in reading order. A sign or two, and what prose could print too, is found in too many places."""
+    """Each once, in reading order. Skips one or two characters and plain prose, which occur in too many places."""
     for formula in reference.formulas:
-        signs = sum(not character.isspace() for character in formula)
-        if SHORTEST_FORMULA <= signs <= LONGEST_FORMULA and _MATHEMATICAL.search(formula):
+        characters = sum(not character.isspace() for character in formula)
+        if SHORTEST_FORMULA <= characters <= LONGEST_FORMULA and _MATHEMATICAL.search(formula):
             yield {"type": "math", "math": formula}
 
 
 def _format(reference: PreparedPage, format: str) -> Iterator[Record]:
     for text in reference.formatted[format]:
-        if len(text) <= LONGEST_STRETCH and sum(map(str.isalnum, text)) >= 2:
+        if len(text) <= LONGEST_SPAN and sum(map(str.isalnum, text)) >= 2:
             yield {"type": "format", "format": format, "text": text, "max_diffs": _edits(text)}
 
 
@@ -321,7 +321,7 @@ def _edits(*texts: str) -> int:
     return min(map(len, texts)) // CHARACTERS_PER_EDIT
 
 
-_SAID = {
+_CONTENT_FIELDS = {
     "baseline": (),
     "present": ("text",),
     "absent": ("text",),
@@ -334,25 +334,27 @@ _SAID = {
 
 
 def _near_duplicates(one: Record, other: Record) -> bool:
-    """True if a page that passes one of the tests can hardly fail the other.
+    """True if a page that passes one of the tests is unlikely to fail the other.
 
-    Words that contain one another, or differ in few letters, are near; numbers are only if one contains the other.
+    Words are near duplicates if one contains the other or they differ in few letters; numbers only if one contains the
+    other.
     """
     if one["type"] != other["type"]:
         return False
     if one["type"] == "math":
         return "".join(one["math"].split()) in "".join(other["math"].split())
-    says, known = ([str(record.get(name, "")).casefold() for name in _SAID[one["type"]]] for record in (one, other))
-    if one["type"] != "present" or says == known:
-        return says == known
-    (text,), (seen,) = says, known
+    names = _CONTENT_FIELDS[one["type"]]
+    content, other_content = ([str(record.get(name, "")).casefold() for name in names] for record in (one, other))
+    if one["type"] != "present" or content == other_content:
+        return content == other_content
+    (text,), (seen,) = content, other_content
     if text in seen or seen in text:
         return True
     return not any(map(str.isdigit, text + seen)) and fuzz.ratio(text, seen) >= 80
 
 
 def _stable_id(record: Record) -> str:
-    """File, page if it is not the first, kind, and a hash of all that the test says: no other test matters."""
-    said = json.dumps({name: value for name, value in record.items() if name != "id"}, sort_keys=True)
+    """File, page if it is not the first, kind, and a hash of the test's content; independent of other tests."""
+    content = json.dumps({name: value for name, value in record.items() if name != "id"}, sort_keys=True)
     stem = PurePosixPath(record["pdf"]).stem + (f"_pg{record['page']}" if record["page"] != 1 else "")
-    return f"{stem}_{record['type']}_{sha256(said.encode()).hexdigest()[:12]}"
+    return f"{stem}_{record['type']}_{sha256(content.encode()).hexdigest()[:12]}"

@@ -1,8 +1,7 @@
-"""What a reference says that a unit test can ask for: words, numbers, sentences, footnotes.
+"""The parts of a reference that a unit test can ask for: words, numbers, sentences, footnotes.
 
-Each is a string as unit tests compare texts (`normalize.strict`), found in time that grows with the length of the
-reference, whatever is in it. Nothing here is certain to stand on the page in that form: whoever makes a test of it
-runs the test.
+Each is normalised as unit tests compare texts (`normalize.strict`) and found in linear time. A part does not always
+occur on the page in exactly this form, so every test made of it is run on the reference.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from ocr_verifiers.text.normalize import strict
 
 LONGEST_WORD = 40
 SHORTEST_WORD = 5
-"""Code points; scripts that put no spaces between words (Chinese, kana, Thai) are cut into pieces of 2 to 12."""
+"""Code points. Scripts without spaces between words (Chinese, kana, Thai) are cut into pieces of 2 to 12."""
 SHORTEST_UNIT = 8
 LONGEST_UNIT = 80
-"""Characters of a sentence; of a longer one, its first words are taken: they say as well where it stands."""
+"""Characters of a sentence. Of longer ones only the first words are used, which locate it just as well."""
 _CONTEXT = 40
 
 _UNSPACED = (
@@ -34,16 +33,16 @@ _UNSPACED_WORD = regex.compile(_UNSPACED)
 _NUMBER = regex.compile(
     r"(?<![\p{L}\p{M}\p{N}_*^\\&#])(?<!\p{Nd}[.,:/'-])\p{Nd}++(?:[.,:/'-]\p{Nd}++)*+(?![\p{L}\p{M}\p{N}_*^])"
 )
-# A word that the end of a line cuts in two is no word to ask for: whether it is joined is the transcriber's choice.
+# A word split at the end of a line is not used: transcribers may join it or not.
 _CUT_WORD = regex.compile(r"[\p{L}\p{M}]++[-¬⸗=\u00ad][ \t]*+\n\s*+[\p{L}\p{M}]++")
 
-# Every opening sign ends the search of the one before it, so that unclosed ones cost nothing.
+# Every opening delimiter ends the search from the one before it, so that unclosed ones cost nothing.
 _FORMULA = regex.compile(
     r"\\\[(?:(?!\\[\[\]]).)*+\\\]|\\\((?:(?!\\[()]).)*+\\\)|\$\$[^$]++\$\$|(?<![\\$])\$[^$\n]++\$", regex.DOTALL
 )
 _MARKUP = regex.compile(
     r"!\[[^\[\]\n]*+\]\([^()\n]*+\)"  # images
-    r"|\]\([^()\s]*+\)"  # where a link leads
+    r"|\]\([^()\s]*+\)"  # the target of a link
     r"|\[\^[^\[\]\s]{1,64}\]:?"
     r"|</?(?!/?(?:b|i|strong|em)>)[A-Za-z!][^<>]{0,500}>"
     r"|&\#?\w{1,30};"
@@ -64,19 +63,19 @@ class Footnote(NamedTuple):
 
 
 def words(body: str) -> list[str]:
-    """Every word that is long enough to be missed, as often as it comes."""
+    """All words that are long enough to be characteristic, repetitions included."""
     text = strict(_CUT_WORD.sub("\n", _without(body, _FORMULA, _MARKUP)))
     return [word for word in _WORD.findall(text) if _is_word(word)]
 
 
 def numbers(body: str) -> list[str]:
-    """Every number of at least two digits, with the signs inside it: `8.9.1762`, `1,204.50`, `69-77`."""
+    """All numbers of at least two digits, with the marks inside them: `8.9.1762`, `1,204.50`, `69-77`."""
     text = strict(_without(body, _FORMULA, _MARKUP))
     return [number for number in _NUMBER.findall(text) if _is_number(number)]
 
 
 def sentences(body: str) -> list[str]:
-    """The sentences of the prose, in reading order; the lines of a page that has fewer than two sentences."""
+    """The sentences of the prose in reading order; the lines, if there are fewer than two sentences."""
     blocks = list(_blocks(body))
     found = [
         unit
@@ -90,7 +89,7 @@ def sentences(body: str) -> list[str]:
 
 
 def footnotes(body: str) -> list[Footnote]:
-    """The markers `[^m]` of the text, less those that open a note, with the words before them on their line."""
+    """The markers `[^m]` of the text, without those that open a note, with the words before them on their line."""
     found = []
     for match in _FOOTNOTE.finditer(body):
         if not match["marker"]:
@@ -114,7 +113,7 @@ def _is_number(number: str) -> bool:
 
 
 def _without(text: str, *patterns: regex.Pattern[str]) -> str:
-    """The text with a paragraph's end for each match: nothing that is asked for reaches across."""
+    """The text with each match replaced by a paragraph break, so that no part spans it."""
     for pattern in patterns:
         text = pattern.sub("\n\n", text)
     return text
@@ -135,7 +134,7 @@ def _blocks(body: str) -> Iterator[list[str]]:
 
 
 def _without_tables(body: str) -> str:
-    """The text without its HTML tables; one that is not closed runs to the end."""
+    """The text without its HTML tables; an unclosed one extends to the end."""
     lower = body.lower()
     if len(lower) != len(body):  # İ is longer in lower case
         lower = body

@@ -1,1 +1,1 @@
-"""olmOCR-bench folders: scoring and the report."""
+"""Scoring olmOCR-bench folders, and the report."""

@@ -1,4 +1,4 @@
-"""Where on a page the texts of a unit test stand, or what comes nearest: for a reader, not for a verdict."""
+"""Where the texts of a unit test, or their closest matches, are on a page; for readers, not for verdicts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from ocr_verifiers.unit_tests.records import (
 )
 
 Tone = Literal["good", "near", "bad"]
-"""What the test wanted, what comes near to it, and what should not be there."""
+"""What the test wanted, what is close to it, and what should not be there."""
 
 _LONGEST_QUERY = 500
-"""Characters of a query that are looked for; longer ones are found by their beginning."""
+"""Only this many characters of a query are searched for."""
 _SHORTEST_NEAR = 4
-"""Of shorter queries only exact matches say anything."""
-_LEAST_SIMILARITY = 65.0
+"""For shorter queries only exact matches are meaningful."""
+_MIN_SIMILARITY = 65.0
 _WINDOW_SLACK = 40
-"""Characters by which a page is longer than its normalised form at either end, about."""
+"""About how many more characters a page has at each end than its normalised form."""
 
 
 class Highlight(NamedTuple):
-    """text[start:end], and the number of the test that points at it."""
+    """text[start:end], and the number of the test that it belongs to."""
 
     start: int
     end: int
@@ -51,9 +51,9 @@ class Segment(NamedTuple):
 
 
 def find_highlights(text: str, tests: Iterable[tuple[int, UnitTest, bool]]) -> list[Highlight]:
-    """The best match of each (number, test, passed) on a page as it was written; none where nothing comes near.
+    """The best match of each (number, test, passed) in the raw text of a page, unless nothing is close.
 
-    A passed `absent` and a `baseline` point at nothing.
+    A passed `absent` test and a `baseline` test have no highlight.
     """
     found = []
     for number, test, passed in tests:
@@ -65,7 +65,7 @@ def find_highlights(text: str, tests: Iterable[tuple[int, UnitTest, bool]]) -> l
 
 
 def best_match(query: str, text: str) -> tuple[int, int] | None:
-    """(start, end) of the first exact match, or else of the most similar part with at most a third of edits."""
+    """(start, end) of the first exact match, or else of the most similar part within len(query) / 3 edits."""
     query = query[:_LONGEST_QUERY]
     if not query:
         return None
@@ -74,7 +74,7 @@ def best_match(query: str, text: str) -> tuple[int, int] | None:
         return at, at + len(query)
     if len(query) < _SHORTEST_NEAR or len(text) < len(query):
         return None
-    alignment = fuzz.partial_ratio_alignment(query, text, score_cutoff=_LEAST_SIMILARITY)
+    alignment = fuzz.partial_ratio_alignment(query, text, score_cutoff=_MIN_SIMILARITY)
     if alignment is None:
         return None
     edits = len(query) // 3
@@ -88,7 +88,7 @@ def best_match(query: str, text: str) -> tuple[int, int] | None:
 
 
 def segments(text: str, highlights: Sequence[Highlight]) -> Iterator[Segment]:
-    """The whole text in pieces, each under the same highlights throughout; the most alarming tone wins."""
+    """The whole text in pieces, each covered by the same highlights throughout; the worst tone wins."""
     borders = sorted({0, len(text), *(h.start for h in highlights), *(h.end for h in highlights)})
     by_start = sorted(highlights, key=lambda h: h.start)
     active: list[Highlight] = []
@@ -102,7 +102,7 @@ def segments(text: str, highlights: Sequence[Highlight]) -> Iterator[Segment]:
 
 
 def _places(test: UnitTest, text: str) -> Iterator[tuple[int, int]]:
-    """What a test of each kind looks for."""
+    """The matches of a test, according to its kind."""
     if isinstance(test, TextTest):
         yield from _in_window(test, text)
     elif isinstance(test, OrderTest):
@@ -118,7 +118,7 @@ def _places(test: UnitTest, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _in_window(test: TextTest, text: str) -> Iterator[tuple[int, int]]:
-    """The query where the test looks for it; the windows' ends are not exact, as they count normalised characters."""
+    """The query in the test's window. The window's ends are not exact, because they count normalised characters."""
     windows = []
     if test.first_n:
         windows.append((0, test.first_n + _WINDOW_SLACK))
@@ -141,7 +141,7 @@ def _near(queries: Iterable[str], text: str, lower: bool = False, exact: bool = 
 
 
 def _cell(cell: str, text: str) -> Iterator[tuple[int, int]]:
-    """The first cell of a markdown or HTML table with this text, or else the text anywhere."""
+    """The first cell of a markdown or HTML table with this text, or else its best match anywhere."""
     folded = _folded(text)
     in_table = re.search(rf"[|>] ?({re.escape(cell)}) ?[|<]", folded) if cell else None
     match = in_table.span(1) if in_table else best_match(cell, folded)
@@ -150,7 +150,7 @@ def _cell(cell: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _folded(text: str, lower: bool = False) -> str:
-    """The text with plain quotes and dashes and with spaces, character by character, so that places stay the same."""
+    """The text with plain quotes, dashes and spaces, character by character, so that positions stay the same."""
     text = re.sub(r"\s", " ", quotes(text))
     if lower:
         text = "".join(low if len(low := character.lower()) == 1 else character for character in text)

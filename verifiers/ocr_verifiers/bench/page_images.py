@@ -1,4 +1,4 @@
-"""Pictures of pages as data URIs, for a report that is one file."""
+"""Images of pages as data URIs, for a report in one file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LONGEST_SIDE = 1100
-"""Pixels: small print can be read, and a page takes about 100 kB."""
+"""Pixels. Small print is legible, and a page takes about 100 kB."""
 _IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 
 
 def page_image(folder: Path, name: str, page: int) -> str | None:
     """A page of a PDF, or an image file, in the folder as a JPEG data URI of at most 1,100 pixels a side.
 
-    None where there is no such file or page, where it cannot be read or lies outside of the folder, and without
-    Pillow (for PDFs: and pypdfium2): a report without pictures is still a report.
+    None if there is no such file or page, if it cannot be read or is outside the folder, or if Pillow (for PDFs also
+    pypdfium2) is not installed: a report without images is still useful.
     """
     if find_spec("PIL") is None:
         return None
@@ -28,7 +28,7 @@ def page_image(folder: Path, name: str, page: int) -> str | None:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()) or not path.is_file():
             return None
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # not a valid file name
         return None
     suffix = path.suffix.lower()
     image = _render_pdf(path, page) if suffix == ".pdf" else _open_image(path) if suffix in _IMAGES else None

@@ -1,4 +1,4 @@
-"""The HTML report of a benchmark: one file, no network, readable on a phone, on paper and in the dark."""
+"""The HTML report of a benchmark: one file, no network; readable on a phone, on paper and in dark mode."""
 
 from __future__ import annotations
 
@@ -11,29 +11,25 @@ from importlib.resources import files
 import ocr_verifiers
 from ocr_verifiers.bench.highlights import find_highlights, segments
 from ocr_verifiers.bench.page_images import page_image
+from ocr_verifiers.bench.run import BenchRun
 from ocr_verifiers.bench.scoring import NO_OUTPUT, Bench, BenchPageResult, BenchScore, Outcome, read_output
 from ocr_verifiers.resampling import Interval
 from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.run import Compat
 
 LONGEST_TEXT = 20_000
-"""Characters of an output that are shown; the rest is counted."""
+"""Characters of an output that are shown; the number of the rest is given."""
 
 _COMMON = {field.name for field in fields(UnitTest)} - {"max_diffs"}
-# What HTML cannot hold, or what a reader could not see: control characters and lone surrogates.
+# Characters that HTML cannot contain or that a reader cannot see: control characters and lone surrogates.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def render_report(
-    bench: Bench,
-    results: Sequence[BenchPageResult],
-    score: BenchScore,
-    compat: Compat | None = None,
-    max_pages: int = 60,
-) -> str:
-    """The whole page. At most `max_pages` benchmark pages are shown: those with the most failures of an output
-    first, and last those that nobody has an output for.
+def render_report(run: BenchRun, max_pages: int = 60) -> str:
+    """The report as HTML, with at most `max_pages` pages: those whose outputs fail the most tests first, pages without
+    any output last.
     """
+    bench, results, score = run.bench, run.results, run.score
     names = [candidate.name for candidate in score.candidates]
     shown = sorted(results, key=lambda result: -_failures(result, with_output=True))[:max_pages]
     categories = [category for category in bench.categories if _any(shown, category=category)]
@@ -42,14 +38,14 @@ def render_report(
     parts = [
         _HEAD.format(title=_text(title), css=_piece("report.css")),
         f"<header><h1>{_text(bench.folder.resolve().name)}</h1>",
-        f"<p>{bench.tests:,} tests of {len(bench.pages):,} pages, {_mode(compat)} verdicts, "
+        f"<p>{bench.tests:,} tests of {len(bench.pages):,} pages, {_mode(run.options.compat)} verdicts, "
         f"ocr-verify {_text(ocr_verifiers.__version__)}</p></header>\n",
         _summary(bench, score),
         _comparisons(score),
         _filters(names, categories, kinds, len(shown), len(results)),
         "<main>\n",
         *(_page(bench, result, names) for result in shown),
-        '<p id="nothing" hidden>No test is left by these filters.</p>\n</main>\n',
+        '<p id="nothing" hidden>No test matches these filters.</p>\n</main>\n',
         f"<script>{_piece('report.js')}</script>\n</body>\n</html>\n",
     ]
     return "".join(parts)
@@ -71,21 +67,21 @@ _HEAD = """<!DOCTYPE html>
 
 
 def _piece(name: str) -> str:
-    """A style sheet or script beside this file."""
+    """The style sheet or script beside this file."""
     return (files("ocr_verifiers.bench") / name).read_text(encoding="utf-8")
 
 
 def _text(value: str) -> str:
-    """Anything as HTML text or attribute: escaped, with a picture for each character that has none."""
-    return escape(_UNPRINTABLE.sub(_picture, value))
+    """Any text as HTML text or attribute: escaped, with a visible symbol for each unprintable character."""
+    return escape(_UNPRINTABLE.sub(_symbol, value))
 
 
 def _breakable(name: str) -> str:
-    """A name that may go on in the next line after an underscore."""
+    """A name in which lines may break after an underscore."""
     return _text(name).replace("_", "_<wbr>")
 
 
-def _picture(match: re.Match[str]) -> str:
+def _symbol(match: re.Match[str]) -> str:
     code = ord(match[0])
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
@@ -95,7 +91,7 @@ def _mode(compat: Compat | None) -> str:
 
 
 def _failures(result: BenchPageResult, with_output: bool = False) -> int:
-    """Failed tests of all candidates, or of those that have an output."""
+    """Failed tests of all candidates, or only of those that have an output."""
     return sum(
         not outcome.passed and (not with_output or bool(outcome.verdicts))
         for outcomes in result.outcomes.values()
@@ -114,7 +110,7 @@ def _number(score: float, between: Interval) -> str:
 
 
 def _summary(bench: Bench, score: BenchScore) -> str:
-    """Candidates by categories."""
+    """The table of candidates by category."""
     best = {c: max(candidate.categories[c].score for candidate in score.candidates) for c in bench.categories}
     heads = "".join(
         f'<th scope="col">{_breakable(c)}<small>{own.tests:,} tests</small></th>'
@@ -165,9 +161,9 @@ def _filters(names: Sequence[str], categories: Sequence[str], kinds: Sequence[st
 
     part = f"The {shown:,} of {pages:,} pages with the most failures. " if shown < pages else ""
     return (
-        f'<section><h2>Pages</h2><p class="note">{part}Choose a test to see its text on the page: '
-        '<mark class="good">as it should be</mark>, '
-        '<mark class="near">the nearest there is</mark>, <mark class="bad">not wanted</mark>.'
+        f'<section><h2>Pages</h2><p class="note">{part}Select a test to see its text on the page: '
+        '<mark class="good">as expected</mark>, '
+        '<mark class="near">the closest match</mark>, <mark class="bad">not wanted</mark>.'
         "</p></section>\n"
         '<form id="filters">\n'
         f"{choice('candidate', 'all', names)}{choice('category', 'all', categories)}{choice('kind', 'all', kinds)}"
@@ -177,7 +173,7 @@ def _filters(names: Sequence[str], categories: Sequence[str], kinds: Sequence[st
 
 
 def _page(bench: Bench, result: BenchPageResult, names: Sequence[str]) -> str:
-    """A page's picture and all candidates' outputs; opened is the first one that is not empty and has a failure."""
+    """A page's image and all candidates' outputs. The first output that exists and fails a test is open."""
     page = result.page
     uri = page_image(bench.folder / "pdfs", page.pdf, page.number)
     figure = f'<figure><img src="{uri}" alt="{_text(page.name)}" loading="lazy"></figure>\n' if uri else ""
@@ -195,7 +191,7 @@ def _page(bench: Bench, result: BenchPageResult, names: Sequence[str]) -> str:
 
 
 def _output(result: BenchPageResult, name: str, opened: bool) -> str:
-    """One candidate's tests and text: the repeat that fails the most tests."""
+    """One candidate's tests, and the text of the repeat that fails the most tests."""
     outcomes = result.outcomes[name]
     paths = result.page.outputs.get(name, ())
     worst = max(range(len(paths)), key=lambda r: (sum(not o.verdicts[r].passed for o in outcomes), -r), default=0)
@@ -238,9 +234,9 @@ def _test_row(number: int, category: str, test: UnitTest, outcome: Outcome, repe
 
 
 def _asks(test: UnitTest) -> str:
-    """The fields of a test that say something."""
+    """The fields of a test that differ from their defaults."""
     own = [field for field in fields(test) if field.name not in _COMMON]
-    own.sort(key=lambda field: field.name == "max_diffs")  # after what it is about
+    own.sort(key=lambda field: field.name == "max_diffs")  # last
     said = [
         f'<dt>{field.name}</dt><dd dir="auto">{_text(str(getattr(test, field.name)))}</dd>'
         for field in own
@@ -250,7 +246,7 @@ def _asks(test: UnitTest) -> str:
 
 
 def _marked_text(text: str, tests: Sequence[tuple[int, UnitTest, bool]]) -> str:
-    """An output with the places that its tests point at."""
+    """An output with the matches of its tests marked."""
     part = text[:LONGEST_TEXT]
     rest = len(text) - len(part)
     more = f'<p class="note">and {rest:,} more characters</p>\n' if rest else ""

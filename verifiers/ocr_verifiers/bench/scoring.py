@@ -1,10 +1,10 @@
-"""olmOCR-bench folders: read, scored, summed up.
+"""Reads and scores olmOCR-bench folders.
 
     DIR/*.jsonl                                       unit tests; each file is a category
     DIR/pdfs/**/*.pdf                                 the documents that the tests' `pdf` fields name
-    DIR/CANDIDATE/**/<stem>_pg<page>_repeat<r>.md     what a system wrote, in the sub-folders of `pdfs`
+    DIR/CANDIDATE/**/<stem>_pg<page>_repeat<r>.md     the outputs of a system, in the same sub-folders as in `pdfs`
 
-A test passes if it holds in more than half of its page's repeats. The score of a candidate is the unweighted mean
+A test passes if it passes on more than half of its page's repeats. The score of a candidate is the unweighted mean
 over the categories of passed / tests. A document without a baseline test gets one, in the category "baseline".
 """
 
@@ -29,17 +29,17 @@ from ocr_verifiers.unit_tests.run import Compat
 from ocr_verifiers.unit_tests.verdict import Verdict
 
 BASELINE = "baseline"
-"""The category of the baseline tests that no file has."""
+"""The category of the baseline tests that are added."""
 NO_OUTPUT = "no output"
-"""Why the tests of a page fail for which a candidate has no file."""
+"""The reason for failure if a candidate has no output for the page."""
 
 _OUTPUT = re.compile(r"(.+)_pg([0-9]{1,9})_repeat([0-9]{1,9})\.md", re.DOTALL)
-_PageKey = tuple[str, int]
-"""A document's path without its suffix, as outputs are named, and the page."""
+_OutputKey = tuple[str, int]
+"""A document's path without its suffix, as in the names of outputs, and the page."""
 
 
 class BenchTest(NamedTuple):
-    """A unit test and the category that it counts in."""
+    """A unit test and its category."""
 
     category: str
     test: UnitTest
@@ -53,11 +53,11 @@ class BenchPage:
     number: int
     tests: tuple[BenchTest, ...]
     outputs: Mapping[str, tuple[Path, ...]]
-    """By candidate, a file per repeat. Candidates without output for the page are not in it."""
+    """By candidate, a file per repeat. Candidates without output for the page are missing."""
 
     @property
     def name(self) -> str:
-        """What a reader calls it."""
+        """A readable name."""
         return f"{self.pdf}, page {self.number}"
 
 
@@ -67,22 +67,22 @@ class Bench:
 
     folder: Path
     categories: tuple[str, ...]
-    """Files by name, then the implicit baseline tests."""
+    """The files by name, then the category of the added baseline tests."""
     candidates: tuple[str, ...]
     pages: tuple[BenchPage, ...]
-    """In the order in which the tests name them."""
+    """In the order in which the tests mention them."""
 
     @property
     def tests(self) -> int:
-        """How many tests there are."""
+        """The number of tests."""
         return sum(len(page.tests) for page in self.pages)
 
 
 class Outcome(NamedTuple):
-    """One test on all repeats of a candidate's page."""
+    """The result of one test on all repeats of a candidate's page."""
 
     verdicts: tuple[Verdict, ...]
-    """One per repeat; none without output."""
+    """One per repeat; empty without output."""
 
     @property
     def average(self) -> float:
@@ -91,18 +91,18 @@ class Outcome(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """A strict majority of repeats passes: one of two is not enough."""
+        """True if a strict majority of repeats passes; one of two is not enough."""
         return self.average > 0.5
 
     @property
     def why(self) -> str:
-        """The reason of the first repeat that fails, empty if none does."""
+        """The reason of the first repeat that fails; empty if none does."""
         return next((v.why for v in self.verdicts if not v.passed), "") if self.verdicts else NO_OUTPUT
 
 
 @dataclass(frozen=True)
 class BenchPageResult:
-    """What every candidate made of a page."""
+    """The results of every candidate on a page."""
 
     page: BenchPage
     outcomes: Mapping[str, tuple[Outcome, ...]]
@@ -110,7 +110,7 @@ class BenchPageResult:
 
 
 class CategoryScore(NamedTuple):
-    """How a candidate did in a category."""
+    """A candidate's score in a category."""
 
     passed: int
     tests: int
@@ -124,7 +124,7 @@ class CategoryScore(NamedTuple):
 
 @dataclass(frozen=True)
 class CandidateScore:
-    """How a candidate did."""
+    """A candidate's scores."""
 
     name: str
     score: float
@@ -137,54 +137,46 @@ class CandidateScore:
     """Pages without output."""
 
 
-class Comparison(NamedTuple):
-    """The best candidate against another one."""
+class CandidateComparison(NamedTuple):
+    """The best candidate compared with another one."""
 
     name: str
     difference: float
-    """The best one's score less this one's."""
+    """The best one's score minus this one's."""
     p: float
     """Of the paired permutation test over pages; not corrected for the number of comparisons."""
 
 
 @dataclass(frozen=True)
 class BenchScore:
-    """All candidates, best first, and the best against each of the others."""
+    """All candidates, best first, and the comparisons of the best with each of the others."""
 
     candidates: tuple[CandidateScore, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[CandidateComparison, ...]
 
 
 def read_bench(
     folder: Path, candidates: Sequence[str] = (), compat: Compat | None = None, skip_baseline: bool = False
 ) -> Bench:
-    """The tests of a folder and the outputs of its candidates (all of them if none is named).
+    """The tests of a folder and the outputs of its candidates (all candidates if none is named).
 
-    A folder without tests or candidates, or a name that is none of them, is a RecordError. A test that stands in
-    several files counts in each. Rejected tests are left out, except for olmOCR's own verdicts, which count them.
-    The implicit baseline test of a document is about its first page that has tests, or else about page 1.
+    Raises RecordError for a folder without tests or candidates, and for an unknown candidate. A test that is in several
+    files counts in each. Rejected tests are left out, except with olmOCR's own verdicts, which include them. A document
+    without a baseline test gets one on its first page that has tests, or else on page 1.
     """
-    files = sorted(file for file in folder.glob("*.jsonl") if file.is_file())
-    if not files:
-        raise RecordError(f"{folder}: has no *.jsonl; a benchmark folder has a file of unit tests per category")
-    tests = [BenchTest(file.stem, test) for file in files for _, test in read_tests(file, bool(compat), compat)]
-    if not skip_baseline:
-        category = BASELINE if BASELINE not in {file.stem for file in files} else f"{BASELINE} (implicit)"
-        tests += [BenchTest(category, test) for test in _implicit_baselines(folder, [test for _, test in tests])]
-    if not tests:
-        raise RecordError(f"{folder}: its *.jsonl have no tests")
+    tests = _read_tests(folder, compat, skip_baseline)
     found = _find_outputs(folder)
     if not found:
         raise RecordError(
-            f"{folder}: has no candidate; a system's outputs are in a folder of its own, as <stem>_pg1_repeat1.md"
+            f"{folder}: has no candidate; write each system's outputs to its own folder, as <stem>_pg1_repeat1.md"
         )
     for name in candidates:
         if name not in found:
             raise RecordError(f'{folder}: has no outputs of candidate "{name}"; {suggestion(name, found)}')
     names = tuple(dict.fromkeys(candidates)) or tuple(found)
-    by_page: dict[_PageKey, list[BenchTest]] = {}
+    by_page: dict[_OutputKey, list[BenchTest]] = {}
     for test in tests:
-        by_page.setdefault(_page_key(test.test.pdf, test.test.page), []).append(test)
+        by_page.setdefault(_output_key(test.test.pdf, test.test.page), []).append(test)
     stems = Counter(posixpath.basename(document) for document in {document for document, _ in by_page})
     pages = tuple(
         BenchPage(
@@ -199,10 +191,10 @@ def read_bench(
 
 
 def score_page(page: BenchPage, candidates: Sequence[str], compat: Compat | None = None) -> BenchPageResult:
-    """Every test of a page on every repeat of every candidate.
+    """Runs every test of a page on every repeat of every candidate.
 
-    Strict verdicts are those of a rubric: an `absent` test passes only on a page that passes its baseline.
-    Bytes that are not UTF-8 are read as U+FFFD, and equal outputs are scored once.
+    In strict mode, as in a rubric, an `absent` test passes only on a page that passes its baseline. Bytes that are not
+    UTF-8 are read as U+FFFD, and equal outputs are scored once.
     """
     rubric = Rubric({"pass_rate": 1.0}, gates={}, compat=compat)
     prepared = rubric.prepare(tests=[test for _, test in page.tests])
@@ -218,7 +210,7 @@ def score_page(page: BenchPage, candidates: Sequence[str], compat: Compat | None
 
 
 def read_output(path: Path) -> str:
-    """A candidate's page; line ends are \\n."""
+    """A candidate's output; line ends become \\n."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -226,7 +218,7 @@ def read_output(path: Path) -> str:
 
 
 def sum_up(bench: Bench, results: Sequence[BenchPageResult], samples: int = 1000, seed: int = 0) -> BenchScore:
-    """Scores, their intervals, and the best candidate against each of the others; ties in the order of the folder."""
+    """Scores, intervals, and comparisons of the best candidate with the others; ties in the order of the folder."""
     tests = _count(bench, results, bench.candidates[0], passed_only=False)
     passed = {name: _count(bench, results, name, passed_only=True) for name in bench.candidates}
     scored = [_score_candidate(bench, results, name, passed[name], tests, samples, seed) for name in bench.candidates]
@@ -235,7 +227,7 @@ def sum_up(bench: Bench, results: Sequence[BenchPageResult], samples: int = 1000
     for other in others:
         differences = score_difference(passed[best.name], passed[other.name], tests)
         p = permutation_p(differences, samples, seed)
-        comparisons.append(Comparison(other.name, best.score - other.score, p))
+        comparisons.append(CandidateComparison(other.name, best.score - other.score, p))
     return BenchScore((best, *others), tuple(comparisons))
 
 
@@ -263,7 +255,7 @@ def _score_candidate(
 
 
 def _count(bench: Bench, results: Sequence[BenchPageResult], name: str, passed_only: bool) -> Counts:
-    """Tests of each category on each page, shape (C, P): all, or those that the candidate passes."""
+    """The number of tests of each category on each page, shape (C, P): all, or those that the candidate passes."""
     counts = np.zeros((len(bench.categories), len(results)), dtype=np.int64)
     index = {category: c for c, category in enumerate(bench.categories)}
     for p, result in enumerate(results):
@@ -272,8 +264,22 @@ def _count(bench: Bench, results: Sequence[BenchPageResult], name: str, passed_o
     return counts
 
 
+def _read_tests(folder: Path, compat: Compat | None, skip_baseline: bool) -> list[BenchTest]:
+    """The tests of all files, then the added baseline tests."""
+    files = sorted(file for file in folder.glob("*.jsonl") if file.is_file())
+    if not files:
+        raise RecordError(f"{folder}: has no *.jsonl; a benchmark folder has a file of unit tests per category")
+    tests = [BenchTest(file.stem, test) for file in files for _, test in read_tests(file, bool(compat), compat)]
+    if not skip_baseline:
+        category = BASELINE if BASELINE not in {file.stem for file in files} else f"{BASELINE} (implicit)"
+        tests += [BenchTest(category, test) for test in _implicit_baselines(folder, [test for _, test in tests])]
+    if not tests:
+        raise RecordError(f"{folder}: its *.jsonl have no tests")
+    return tests
+
+
 def _implicit_baselines(folder: Path, tests: Sequence[UnitTest]) -> list[BaselineTest]:
-    """A baseline test for each document in `pdfs`, or named by a test, that has none."""
+    """A baseline test for each document, in `pdfs` or named by a test, that has none."""
     first_page: dict[str, int] = {}
     has_baseline = set()
     for test in tests:
@@ -291,11 +297,11 @@ def _implicit_baselines(folder: Path, tests: Sequence[UnitTest]) -> list[Baselin
     ]
 
 
-def _find_outputs(folder: Path) -> dict[str, dict[_PageKey, tuple[Path, ...]]]:
-    """The output files by candidate and page, in the order of their repeats; candidates by name."""
+def _find_outputs(folder: Path) -> dict[str, dict[_OutputKey, tuple[Path, ...]]]:
+    """The output files by candidate and page, in the order of repeats; candidates are sorted by name."""
     found = {}
     for candidate in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "pdfs"):
-        repeats: dict[_PageKey, list[tuple[int, Path]]] = defaultdict(list)
+        repeats: dict[_OutputKey, list[tuple[int, Path]]] = defaultdict(list)
         for file in candidate.rglob("*.md"):
             match = _OUTPUT.fullmatch(file.relative_to(candidate).as_posix())
             if match:
@@ -306,13 +312,13 @@ def _find_outputs(folder: Path) -> dict[str, dict[_PageKey, tuple[Path, ...]]]:
 
 
 def _outputs_of(
-    key: _PageKey, found: Mapping[_PageKey, tuple[Path, ...]], stems: Mapping[str, int]
+    key: _OutputKey, found: Mapping[_OutputKey, tuple[Path, ...]], stems: Mapping[str, int]
 ) -> tuple[Path, ...]:
-    """A page's outputs: in the document's sub-folder, or else flat, unless two documents have the same file name."""
+    """A page's outputs: in the document's sub-folder, or else flat if no other document has the same file name."""
     document, page = key
     stem = posixpath.basename(document)
     return found.get(key) or (found.get((stem, page), ()) if stems[stem] == 1 else ())
 
 
-def _page_key(pdf: str, page: int) -> _PageKey:
+def _output_key(pdf: str, page: int) -> _OutputKey:
     return posixpath.splitext(posixpath.normpath(pdf))[0], page

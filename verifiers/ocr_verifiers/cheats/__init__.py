@@ -1,1 +1,1 @@
-"""What cheats a reward: degenerate policies, invented pages to try them on, and a table of what they earn."""
+"""How rewards can be cheated: degenerate policies, invented pages to try them on, and a table of what they earn."""

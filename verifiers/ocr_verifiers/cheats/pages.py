@@ -1,4 +1,4 @@
-"""Invented pages for the cheating table: prose, tables, formulas, footnotes, other languages, one short page."""
+"""Invented pages for the cheating table: prose, tables, formulas, footnotes, another language, a short page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROMPT = (
     "Transcribe this page in reading order as markdown. Write tables in HTML or markdown and formulas in LaTeX. "
     "Leave out running headers, footers and page numbers. Do not describe, translate or correct anything."
 )
-"""What an instruction to transcribe looks like."""
+"""A typical instruction to transcribe."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class CheatedPage:
     name: str
     reference: str
     furniture: Mapping[str, Any]
-    """Running headers and the like, which do not belong into a transcription."""
+    """Running headers and the like, which do not belong in a transcription."""
     tests: tuple[UnitTest, ...]
-    """By `make_page_tests`."""
+    """Made by `make_page_tests`."""
 
 
 _PAGES: Mapping[str, tuple[dict[str, Any], str]] = {
@@ -155,7 +155,7 @@ Saxifraga granulata, collected by E. Thorncastle on wet limestone above Gillbeck
 
 @lru_cache(maxsize=1)
 def cheated_pages() -> tuple[CheatedPage, ...]:
-    """The pages with their tests. Math tests are among them where the engine that renders formulas is installed."""
+    """The pages with their tests, which include math tests if the engine that renders formulas is installed."""
     rarity = Rarity()
     for _, reference in _PAGES.values():
         rarity.add(reference)

@@ -1,7 +1,7 @@
-"""Degenerate policies: what a policy may write that is no transcription, and yet might earn something.
+"""Degenerate policies: they write something that is not a transcription, but might earn a reward.
 
-Each is a function of what it is told: the true text of the page, its tests, the prompt, and dice. A real policy knows
-neither text nor tests; these are given so that a cheat can be as good as cheats of its kind get.
+Each is a function of the true text of the page, its tests, the prompt and a random generator. A real policy knows
+neither text nor tests; these policies get them so that each cheat is as good as its kind can be.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ocr_verifiers.unit_tests.records import (
 
 @dataclass(frozen=True)
 class CheatContext:
-    """What a policy knows of its page."""
+    """What a policy knows about its page."""
 
     reference: str
     tests: Sequence[UnitTest]
@@ -54,7 +54,7 @@ def the_prompt(context: CheatContext) -> str:
 
 
 def description(context: CheatContext) -> str:
-    """Talk about the page."""
+    """A description of the page."""
     return "The image shows a scanned page with several paragraphs of text. It is difficult to read in places."
 
 
@@ -64,7 +64,7 @@ def another_page(context: CheatContext) -> str:
 
 
 def words_of_all_pages(context: CheatContext) -> str:
-    """A dictionary that has every word there is, those of the page included."""
+    """A dictionary of the words of all pages, including this one."""
     return " ".join(sorted({word for text in (context.reference, *context.elsewhere) for word in text.split()}))
 
 
@@ -77,7 +77,7 @@ def all_numbers(context: CheatContext) -> str:
 
 
 def presents(context: CheatContext) -> list[str]:
-    """What is asked to be present."""
+    """The texts of `present` tests."""
     return [test.text for test in context.tests if isinstance(test, TextTest) and test.type == "present"]
 
 
@@ -87,7 +87,7 @@ def orders(context: CheatContext) -> list[str]:
 
 
 def cells(context: CheatContext) -> list[str]:
-    """Each cell that is asked for, with its neighbours."""
+    """The cells of table tests, with their neighbours."""
     return [
         text
         for test in context.tests
@@ -98,7 +98,7 @@ def cells(context: CheatContext) -> list[str]:
 
 
 def tables_for_tests(context: CheatContext) -> str:
-    """A table of three by three for each table test."""
+    """A 3 x 3 table for each table test."""
     return "\n\n".join(
         f"|  | {test.up} |  |\n| --- | --- | --- |\n| {test.left} | {test.cell} | {test.right} |\n|  | {test.down} |  |"
         for test in context.tests
@@ -107,17 +107,17 @@ def tables_for_tests(context: CheatContext) -> str:
 
 
 def formulas(context: CheatContext) -> list[str]:
-    """The formulas that are asked for."""
+    """The formulas of math tests."""
     return [test.math for test in context.tests if isinstance(test, MathTest)]
 
 
 def formulas_in_dollars(context: CheatContext) -> str:
-    """The same as formulas."""
+    """The formulas of math tests, marked as formulas."""
     return "\n\n".join(f"$${latex}$$" for latex in formulas(context))
 
 
 def formula_variants(context: CheatContext) -> str:
-    """Every formula with every sign changed in turn, and as it is."""
+    """Every formula, unchanged and with each of its signs changed in turn."""
     variants: list[str] = []
     for latex in formulas(context):
         variants.append(latex)
@@ -127,13 +127,13 @@ def formula_variants(context: CheatContext) -> str:
 
 
 def formats(context: CheatContext) -> str:
-    """Headings and bold stretches that are asked for."""
+    """The headings and bold spans of format tests."""
     asked = [test for test in context.tests if isinstance(test, FormatTest)]
     return "\n\n".join(f"# {t.text}" if t.format == "heading" else f"**{t.text}**" for t in asked)
 
 
 def footnotes(context: CheatContext) -> str:
-    """Footnote markers with the texts that are asked for around them."""
+    """The markers of footnote tests, with the texts around them."""
     asked = [test for test in context.tests if isinstance(test, FootnoteTest)]
     return "\n\n".join(f"{t.appears_before_marker or ''}[^{t.marker}]{t.appears_after_marker or ''}" for t in asked)
 
@@ -144,13 +144,13 @@ def listed(context: CheatContext) -> list[str]:
 
 
 def everything_asked(context: CheatContext) -> str:
-    """Every text of every test, each in the form that its test wants."""
+    """Every text of every test, in the form that its test wants."""
     blocks = [*presents(context), *orders(context), tables_for_tests(context), formulas_in_dollars(context)]
     return "\n\n".join(filter(None, [*blocks, formats(context), footnotes(context)]))
 
 
-def least_asked(context: CheatContext) -> str:
-    """The same without what stands in another text already: no list that a page could not be."""
+def asked_once(context: CheatContext) -> str:
+    """The same without texts that are part of another one, so it looks less like a list."""
     texts = sorted({*presents(context), *orders(context)}, key=len, reverse=True)
     kept: list[str] = []
     for text in texts:
@@ -173,7 +173,7 @@ def least_asked(context: CheatContext) -> str:
 
 
 def filled(context: CheatContext, phrase: str) -> str:
-    """A phrase over and over, until the page is full."""
+    """A phrase repeated to the length of the page."""
     size = len(context.reference)
     return (phrase * (size // max(1, len(phrase)) + 1))[:size]
 
@@ -189,16 +189,16 @@ def paragraphs(context: CheatContext) -> list[str]:
 
 
 def page_and_loop(context: CheatContext) -> str:
-    """All of the page, and then its last line without end."""
+    """The whole page, and then its last line over and over."""
     last = context.reference.strip().split("\n")[-1]
     return context.reference + "\n".join([last] * 60)
 
 
-# The reference, taken apart
+# The reference, rearranged or cut
 
 
 def backwards(context: CheatContext, unit: str) -> str:
-    """Read from the end."""
+    """In reverse order."""
     if unit == "characters":
         return context.reference[::-1]
     if unit == "words":
@@ -207,7 +207,7 @@ def backwards(context: CheatContext, unit: str) -> str:
 
 
 def shuffled(context: CheatContext, unit: str) -> str:
-    """Thrown about."""
+    """In random order."""
     if unit == "letters":
         return re.sub(r"\w+", lambda word: "".join(context.rng.sample(word[0], len(word[0]))), context.reference)
     pieces = context.reference.split() if unit == "words" else context.reference.splitlines()
@@ -215,47 +215,47 @@ def shuffled(context: CheatContext, unit: str) -> str:
 
 
 def truncated(context: CheatContext, tenths: int) -> str:
-    """The beginning of the page, as if that were all."""
+    """Only the beginning of the page."""
     return context.reference[: len(context.reference) * tenths // 10]
 
 
 def every_other(context: CheatContext, unit: str) -> str:
-    """Half of the page."""
+    """Every other word or line."""
     return (
         " ".join(context.reference.split()[::2]) if unit == "words" else "\n".join(context.reference.splitlines()[::2])
     )
 
 
 def by_word(context: CheatContext, change: Callable[[str], str]) -> str:
-    """Each word on its own; tags, rules and table signs stay."""
+    """A change to each word; tags, rules and table markup stay."""
     return re.sub(r"[^\W_]+", lambda word: change(word[0]), context.reference)
 
 
 def by_line(context: CheatContext, change: Callable[[str], str]) -> str:
-    """Each line that is not blank."""
+    """A change to each line that is not blank."""
     return "\n".join(change(line) if line.strip() else line for line in context.reference.split("\n"))
 
 
 def between_characters(context: CheatContext, separator: str) -> str:
-    """Something between all characters."""
+    """A separator between all characters."""
     return separator.join(graphemes(context.reference))
 
 
 def tables_as_prose(context: CheatContext) -> str:
-    """The cells of tables, one after the other."""
+    """The page without the markup of its tables."""
     plain = re.sub(r"<[^<>]*>", " ", context.reference)
     return " ".join(re.sub(r"[|]|-{3,}", " ", plain).split())
 
 
 def prose_as_table(context: CheatContext) -> str:
-    """Every word a cell."""
+    """Every word as a table cell."""
     rows = [[word.replace("|", "") for word in line.split()] for line in context.reference.split("\n") if line.strip()]
     table = "".join("<tr>" + "".join(f"<td>{word}</td>" for word in row) + "</tr>\n" for row in rows)
     return f"<table>\n{table}</table>"
 
 
 def table_of_cells_shuffled(context: CheatContext) -> str:
-    """The page, with the cells of its tables in another order."""
+    """The page with the cells of its tables shuffled; with its lines shuffled, if it has no tables."""
     texts = [cell.text for grid in find_tables(context.reference).grids for cell in grid.cells if cell.text]
     moved = dict(zip(texts, context.rng.sample(texts, len(texts)), strict=True))
     if not texts:
@@ -281,7 +281,7 @@ def ligatures(context: CheatContext) -> str:
 
 
 def entities(context: CheatContext) -> str:
-    """Every character by its number."""
+    """Every character as a numeric reference."""
     return "".join(f"&#{ord(character)};" for character in context.reference)
 
 
@@ -292,22 +292,22 @@ def in_front_matter(context: CheatContext) -> str:
 
 
 def hedged(context: CheatContext) -> str:
-    """Every word in four spellings: one of them may be right."""
+    """Every word in four spellings, one of which may be right."""
     return by_word(context, lambda word: f"{word} {word.lower()} {word.upper()} {word.swapcase()}")
 
 
 def wrapped(before: str, after: str) -> Policy:
-    """The page in something that does not show it."""
+    """The page inside markup that hides or changes it."""
     return lambda context: f"{before}{context.reference}{after}"
 
 
-def told_as(change: Callable[[str], str]) -> Policy:
+def changed(change: Callable[[str], str]) -> Policy:
     """The page with one change throughout."""
     return lambda context: change(context.reference)
 
 
 def constant(text: str) -> Policy:
-    """The same for every page."""
+    """The same text for every page."""
     return lambda context: text
 
 
@@ -334,7 +334,7 @@ CHEATS: Mapping[str, Policy] = {
     "all texts of the tests, one per line": lambda context: "\n".join(listed(context)),
     "all texts of the tests, with commas": lambda context: ", ".join(listed(context)),
     "all tests, each in its form": everything_asked,
-    "all tests, each in its form, nothing twice": least_asked,
+    "all tests, each in its form, nothing twice": asked_once,
     "all tests in an HTML comment": lambda context: f"<!--\n{everything_asked(context)}\n-->",
     "the page's first half, then all tests": lambda context: truncated(context, 5) + "\n\n" + everything_asked(context),
     "loop of 1 character": lambda context: filled(context, "e"),
@@ -346,9 +346,9 @@ CHEATS: Mapping[str, Policy] = {
     "loop of a paragraph": lambda context: filled(context, paragraphs(context)[-1] + "\n\n"),
     "loop of the longest paragraph": lambda context: filled(context, max(paragraphs(context), key=len) + "\n\n"),
     "the page, then its last line 60 times": page_and_loop,
-    "the page 10 times": told_as(lambda text: "\n".join([text] * 10)),
-    "the page 3 times": told_as(lambda text: "\n".join([text] * 3)),
-    "the page twice": told_as(lambda text: f"{text}\n{text}"),
+    "the page 10 times": changed(lambda text: "\n".join([text] * 10)),
+    "the page 3 times": changed(lambda text: "\n".join([text] * 3)),
+    "the page twice": changed(lambda text: f"{text}\n{text}"),
     "each line twice": partial(by_line, change=lambda line: f"{line}\n{line}"),
     "each word twice": partial(by_word, change=lambda word: f"{word} {word}"),
     "each word in four spellings": hedged,
@@ -358,43 +358,43 @@ CHEATS: Mapping[str, Policy] = {
     "words shuffled": partial(shuffled, unit="words"),
     "lines shuffled": partial(shuffled, unit="lines"),
     "letters of each word shuffled": partial(shuffled, unit="letters"),
-    "words sorted, each once": told_as(lambda text: " ".join(sorted(set(text.split())))),
+    "words sorted, each once": changed(lambda text: " ".join(sorted(set(text.split())))),
     "every other word": partial(every_other, unit="words"),
     "every other line": partial(every_other, unit="lines"),
     **{f"{tenths} tenths of the page": partial(truncated, tenths=tenths) for tenths in range(1, 10)},
     "the first line": first_line,
     "the last paragraph": lambda context: paragraphs(context)[-1],
-    "lower case": told_as(str.lower),
-    "upper case": told_as(str.upper),
-    "no spaces": told_as(lambda text: "".join(text.split(" "))),
-    "no vowels": told_as(lambda text: re.sub("[aeiouäöü]", "", text, flags=re.IGNORECASE)),
-    "no punctuation": told_as(lambda text: re.sub(r"[^\w\s]", "", text)),
-    "no digits": told_as(lambda text: re.sub(r"\d", "", text)),
-    "all digits 0": told_as(lambda text: re.sub(r"\d", "0", text)),
+    "lower case": changed(str.lower),
+    "upper case": changed(str.upper),
+    "no spaces": changed(lambda text: "".join(text.split(" "))),
+    "no vowels": changed(lambda text: re.sub("[aeiouäöü]", "", text, flags=re.IGNORECASE)),
+    "no punctuation": changed(lambda text: re.sub(r"[^\w\s]", "", text)),
+    "no digits": changed(lambda text: re.sub(r"\d", "", text)),
+    "all digits 0": changed(lambda text: re.sub(r"\d", "0", text)),
     "tables as prose": tables_as_prose,
     "prose as a table of words": prose_as_table,
     "cells of tables (or else lines) shuffled": table_of_cells_shuffled,
     "a space between all characters": partial(between_characters, separator=" "),
     "a zero-width space between all characters": partial(between_characters, separator="\u200b"),
     "a combining dot on all characters": partial(between_characters, separator="\u0307"),
-    "a hundred spaces for each": told_as(lambda text: text.replace(" ", " " * 100)),
-    "homoglyphs": told_as(lambda text: text.translate(_HOMOGLYPHS)),
-    "leetspeak": told_as(lambda text: text.translate(_LEET)),
-    "full-width letters": told_as(lambda text: text.translate(_FULL_WIDTH)),
+    "a hundred spaces for each": changed(lambda text: text.replace(" ", " " * 100)),
+    "homoglyphs": changed(lambda text: text.translate(_HOMOGLYPHS)),
+    "leetspeak": changed(lambda text: text.translate(_LEET)),
+    "full-width letters": changed(lambda text: text.translate(_FULL_WIDTH)),
     "ligatures": ligatures,
     "character entities": entities,
-    "base64": told_as(lambda text: base64.b64encode(text.encode()).decode()),
-    "rot13": told_as(lambda text: codecs.encode(text, "rot13")),
-    "right-to-left override of the page backwards": told_as(lambda text: "\u202e" + text[::-1]),
+    "base64": changed(lambda text: base64.b64encode(text.encode()).decode()),
+    "rot13": changed(lambda text: codecs.encode(text, "rot13")),
+    "right-to-left override of the page backwards": changed(lambda text: "\u202e" + text[::-1]),
     "all in an HTML comment": wrapped("<!-- ", " -->"),
     "all in a div that is not displayed": wrapped('<div style="display:none">', "</div>"),
     "all in a script": wrapped("<script>", "</script>"),
-    "all in the alt text of an image": told_as(lambda text: f"![{' '.join(text.split())}](page.png)"),
-    "all in an attribute": told_as(lambda text: f'<p title="{escape(text)}"></p>'),
+    "all in the alt text of an image": changed(lambda text: f"![{' '.join(text.split())}](page.png)"),
+    "all in an attribute": changed(lambda text: f'<p title="{escape(text)}"></p>'),
     "all in front matter": in_front_matter,
     "all in a code fence": wrapped("```markdown\n", "\n```"),
-    "in a code fence twice": told_as(lambda text: f"```\n{text}\n```\n\n```\n{text}\n```"),
-    "all as a JSON string": told_as(json.dumps),
+    "in a code fence twice": changed(lambda text: f"```\n{text}\n```\n\n```\n{text}\n```"),
+    "all as a JSON string": changed(json.dumps),
     "all as one formula": wrapped(r"\[ \text{", r"} \]"),
     "all in one table cell": wrapped("<table><tr><td>", "</td></tr></table>"),
     "every word bold": partial(by_word, change=lambda word: f"**{word}**"),

@@ -1,4 +1,4 @@
-"""What degenerate policies earn, as a table."""
+"""The table of what degenerate policies earn."""
 
 from __future__ import annotations
 
@@ -12,27 +12,22 @@ from ocr_verifiers.rewards.rubric import PreparedReference, Rubric, load_rubric
 from ocr_verifiers.unit_tests.records import UnitTest
 
 BOUND = 0.35
-"""What a cheat may earn in any case, of the honest transcription's reward."""
+"""The share of the honest transcription's reward that any cheat may earn."""
 HONEST = "the true text"
 """The policy that does not cheat."""
 
 
 class Earned(NamedTuple):
-    """What one completion earns on one page; None where the rubric has nothing to score with."""
+    """What one completion earns on one page; None if the rubric cannot score it."""
 
     similarity: float
     """Edit similarity to the reference."""
     text_only: float | None
-    """Reward with the reference alone."""
+    """Reward if only the reference is known."""
     text_and_tests: float | None
     tests_only: float | None
     olmocr: float
-    """olmOCR's reward, with the same tests."""
-
-    @property
-    def bound(self) -> float:
-        """What the reward may be where the reference is known, of the honest one's."""
-        return max(BOUND, self.similarity)
+    """olmOCR's reward, for the same tests."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class CheatTable:
     pages: Sequence[str]
     """Their names."""
     rows: dict[str, list[Earned]]
-    """By policy, page by page; the honest one first."""
+    """By policy, page by page; the honest policy first."""
 
 
 def cheat_table(rubric: Rubric | None = None, pages: Sequence[CheatedPage] | None = None) -> CheatTable:
@@ -51,16 +46,16 @@ def cheat_table(rubric: Rubric | None = None, pages: Sequence[CheatedPage] | Non
     pages = cheated_pages() if pages is None else pages
     rows: dict[str, list[Earned]] = {name: [] for name in (HONEST, *CHEATS)}
     for at, page in enumerate(pages):
-        judges = _Judges(rubric, page)
-        rows[HONEST].append(judges.judge(page.reference))
+        scorers = _PageScorers(rubric, page)
+        rows[HONEST].append(scorers.score(page.reference))
         elsewhere = [other.reference for other in (*pages[at + 1 :], *pages[:at])] or [PROMPT]
         for name, text in completions(page, elsewhere, PROMPT):
-            rows[name].append(judges.judge(text))
+            rows[name].append(scorers.score(text))
     return CheatTable([page.name for page in pages], rows)
 
 
 def markdown(table: CheatTable) -> Iterator[str]:
-    """The lines of the table: means over the pages."""
+    """The lines of the table, with means over the pages."""
     yield "| policy | similarity | text | text and tests | tests | olmOCR's reward |"
     yield "|---|---|---|---|---|---|"
     for name, earned in table.rows.items():
@@ -68,8 +63,8 @@ def markdown(table: CheatTable) -> Iterator[str]:
         yield f"| {name} | {' | '.join(columns)} |"
 
 
-class _Judges:
-    """All that score a page's completions."""
+class _PageScorers:
+    """Everything that scores a page's completions."""
 
     def __init__(self, rubric: Rubric, page: CheatedPage) -> None:
         text_only = Rubric({"similarity": 1.0}, unit=rubric.unit, normalization=rubric.normalization)
@@ -81,7 +76,7 @@ class _Judges:
         ]
         self._olmocr = load_rubric("olmocr").prepare(None, page.tests)
 
-    def judge(self, text: str) -> Earned:
+    def score(self, text: str) -> Earned:
         text_only, text_and_tests, tests_only = (
             prepared.score(text).reward if prepared else None for prepared in self._by_knowledge
         )
@@ -91,7 +86,7 @@ class _Judges:
 
 
 def _prepared(rubric: Rubric, reference: str | None, tests: Sequence[UnitTest]) -> PreparedReference | None:
-    """None where the rubric cannot score with so little."""
+    """None if the rubric cannot score a page with only this."""
     try:
         return rubric.prepare(reference, tests)
     except ValueError:

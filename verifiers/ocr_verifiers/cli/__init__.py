@@ -1,1 +1,1 @@
-"""The commands of `ocr-verify`, one file each. A ValueError that they raise is one line on stderr, exit code 2."""
+"""The commands of `ocr-verify`, one file each. A ValueError becomes one line on stderr and exit code 2."""

@@ -1,4 +1,4 @@
-"""`ocr-verify cheats`: what degenerate policies earn under a rubric."""
+"""`ocr-verify cheats`: shows what degenerate policies earn under a rubric."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def cheats(rubric: Rubric | None) -> None:
 
     \b
     similarity       edit similarity to the true text
-    text             reward where the true text is known
-    text and tests   where unit tests are known too
-    tests            where unit tests alone are known
+    text             reward if only the true text is known
+    text and tests   reward if unit tests are known too
+    tests            reward if only unit tests are known
     olmOCR's reward  the share of the same tests that pass by olmOCR's verdicts
 
     Policies are given the true text and the tests, so that each cheat is as good as its kind can be. Pages with
-    formulas get math tests where the extra ocr-rl[math] is installed.
+    formulas get math tests if the extra ocr-rl[math] is installed.
 
     \b
     Examples:

@@ -17,13 +17,13 @@ from ocr_verifiers.cli.score import score
 
 
 class UserError(click.ClickException):
-    """What a user can mend: one line on stderr."""
+    """A mistake that the user can fix: one line on stderr."""
 
     exit_code = 2
 
 
 class Commands(click.Group):
-    """What a user can mend becomes one line on stderr and exit code 2; a bug keeps its traceback."""
+    """A ValueError becomes one line on stderr and exit code 2; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where somebody looks at it."""
+"""A progress bar on stderr, if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], label: str, length: int | None = None) -> Iterator[Item]:
-    """The items, one by one; a terminal on stderr is shown how many of `length` there were."""
+    """The items, one by one; a terminal on stderr shows how many of `length` have been processed."""
     if not sys.stderr.isatty():
         yield from items
         return

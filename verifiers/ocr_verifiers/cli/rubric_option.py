@@ -15,13 +15,13 @@ class RubricName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     name = "NAME_OR_FILE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Rubric:
-        """A name that means nothing is the ValueError of `load_rubric`."""
+        """Raises the ValueError of `load_rubric` for an unknown name."""
         return value if isinstance(value, Rubric) else load_rubric(value)
 
 
 rubric_option = click.option(
     "--rubric",
     type=RubricName(),
-    help=f"How a reward is made: a TOML file, or one of {', '.join(rubric_names())}.",
+    help=f"How rewards are computed: a TOML file, or one of {', '.join(rubric_names())}.",
 )
-"""The command gets None where nothing is said."""
+"""The command gets None if the option is not given."""

@@ -1,1 +1,1 @@
-"""JSON and JSON Lines files, in and out."""
+"""Reading and writing JSON and JSON Lines files."""

@@ -1,20 +1,21 @@
-"""JSON Lines with errors that name file and line, and files that are written whole or not at all."""
+"""Reads JSON Lines with errors that name file and line; writes files completely or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class RecordError(ValueError):
-    """Something in a file that its author can mend: file, line, field and remedy."""
+    """A mistake in a file that its author can fix; the message names file, line and field and says what to write."""
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """`parse_jsonl` on a file, read line by line. One that cannot be read is a RecordError."""
+    """`parse_jsonl` on a file, read line by line. Raises RecordError if it cannot be read."""
     try:
         with open(path, "rb") as lines:
             yield from parse_jsonl(lines, str(path))
@@ -23,9 +24,10 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def parse_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of JSON Lines with their line numbers, from 1; `name` opens error messages. Blank lines are skipped.
+    """The objects of a JSON Lines file with their line numbers, from 1. Error messages start with `name`.
 
-    A RecordError for a line that is not UTF-8, not JSON, not an object, or that gives a field twice.
+    Blank lines are skipped. Raises RecordError for a line that is not UTF-8, not JSON or not an object, or that gives
+    a field twice.
     """
     for number, line in enumerate(lines, 1):
         if number == 1:
@@ -39,30 +41,45 @@ def parse_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[s
             raise RecordError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
         except json.JSONDecodeError as error:
             raise RecordError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
-        except (ValueError, RecursionError) as error:  # an integer of 5,000 digits is a ValueError
+        except (ValueError, RecursionError) as error:  # an integer of 5,000 digits raises ValueError
             raise RecordError(f"{where}: {error}") from error
         if not isinstance(record, dict):
-            raise RecordError(f"{where}: {_json(record)} is not an object; write one {{...}} per line")
+            raise RecordError(f"{where}: {short_json(record)} is not an object; write one {{...}} per line")
         yield number, record
 
 
 def write_json_atomic(path: str | Path, data: object) -> None:
-    """Writes JSON with `write_text_atomic`. A lone surrogate becomes the JSON escape that it came from."""
+    """Writes JSON with `write_text_atomic`. Lone surrogates become JSON escapes again."""
     write_text_atomic(path, json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """Writes text beside `path` and renames it: a reader sees the old file or the new one, never a half."""
+    """Writes text with `atomic_file`. UTF-8 cannot hold lone surrogates; they are written as \\udc80."""
+    with atomic_file(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+
+
+@contextmanager
+def atomic_file(path: str | Path, keep_partial: bool = False) -> Iterator[BinaryIO]:
+    """A file to write that replaces `path` at the end of the block: readers see the old file or the complete new one.
+
+    It is written beside `path`, synced to disk and renamed. If the block raises, it is deleted; with `keep_partial`,
+    what was written stays in `<path>.part`. An OSError becomes a RecordError.
+    """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.part" if keep_partial else f".{path.name}.{os.getpid()}.part")
     try:
-        # UTF-8 cannot hold a lone surrogate, which is written as \udc80.
-        partial.write_bytes(text.encode("utf-8", "backslashreplace"))
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
         raise RecordError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # after the rename there is nothing to delete
+            if not keep_partial or not partial.stat().st_size:
+                partial.unlink()
 
 
 def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -74,7 +91,7 @@ def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _json(value: object) -> str:
-    """A value as its file spells it, cut short."""
+def short_json(value: object) -> str:
+    """A value as JSON, cut to 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 60 else text[:59] + "…"

@@ -1,1 +1,1 @@
-"""What documents are marked up with: formulas, tables, formatting, footnotes, front matter."""
+"""Parsers of markup: formulas, tables, formatting, footnotes, front matter."""

@@ -1,7 +1,7 @@
-"""Footnote markers of a page, and the letters that they stand between.
+"""The footnote markers of a page, and the letters around them.
 
 A marker is `[^1]`, <sup>1</sup>, ¹, `^1^` (pandoc), $^{1}$, $^1$, \\(^{1}\\) or \\textsuperscript{1}; <sup>1, 2</sup>
-is two. What opens a line as `[^1]:` is the note itself, and $x^{1}$ is an exponent.
+is two markers. `[^1]:` at the start of a line is the note itself, and $x^{1}$ is an exponent.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import regex
 
 from ocr_verifiers.text.normalize import invisible, nfc, quotes
 
-# What a script sets above the line is in Unicode as <super> plus the plain character: ¹ ᵃ ⁺. The signs ™ and ℠ are
-# of this kind too, and mark no footnote.
+# Unicode decomposes superscript characters (¹ ᵃ ⁺) into <super> and the plain character. ™ and ℠ decompose in the same
+# way, but do not mark footnotes; they are outside these ranges.
 _SUPERSCRIPTS = {
     chr(code): unicodedata.normalize("NFKC", chr(code))
     for code in (*range(0xAA, 0xBB), *range(0x2B0, 0x2C0), *range(0x1D2C, 0x1DC0), *range(0x2070, 0x2080))
@@ -34,7 +34,7 @@ _MARKER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
-_NOT_LETTERS = regex.compile(r"[\W_]+")  # of `regex`, whose \w has the vowel signs of Kannada; that of `re` has not
+_NOT_LETTERS = regex.compile(r"[\W_]+")  # the \w of `regex` includes the vowel signs of Kannada; that of `re` does not
 _LATEX_NAMES = {"dagger": "†", "dag": "†", "ddagger": "‡", "ddag": "‡", "ast": "*", "star": "*", "s": "§", "p": "¶"}
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _SEPARATORS = re.compile(r"[,;\s]+")
@@ -42,12 +42,12 @@ _LIKE_A_NOTE = re.compile(r"[0-9]{1,3}|[^\W\d_]|\W+")
 
 
 class Markers(NamedTuple):
-    """Where the markers of a page stand."""
+    """The markers of a page and where they are."""
 
     letters: str
     """The page's letters and digits, in lower case, without tags, spaces and the markers themselves."""
     places: dict[str, list[int]]
-    """Of each marker, how many letters come before it: ascending, each place once."""
+    """For each marker, the numbers of letters before its occurrences; ascending, without duplicates."""
 
 
 def find_markers(page: str) -> Markers:
@@ -67,7 +67,7 @@ def find_markers(page: str) -> Markers:
                 known.append(length)
         done = found.end()
         if not all(map(_LIKE_A_NOTE.fullmatch, names)) and kind != "reference":
-            # 19<sup>th</sup> is a word of the page, whatever else it may be.
+            # 19<sup>th</sup> is also a word of the page.
             pieces.append(_letters(found[kind]))
             length += len(pieces[-1])
     pieces.append(_letters(page[done:]))
@@ -75,17 +75,17 @@ def find_markers(page: str) -> Markers:
 
 
 def letters_of(text: str) -> str:
-    """The letters and digits of a test's text, read as the page is."""
+    """The letters and digits of a test's text, extracted as from a page."""
     return find_markers(text).letters
 
 
 def plain_marker(text: str) -> str:
-    """A marker as `Markers.places` names it: ¹² is 12."""
+    """A marker as a key of `Markers.places`: ¹² is 12."""
     return nfc(invisible(text)).translate(_TO_PLAIN).strip()
 
 
 def _names(content: str) -> list[str]:
-    """The markers that one superscript holds, without the brackets some prints put around them."""
+    """The markers in one superscript, without any brackets around them."""
     plain = _COMMAND.sub(lambda command: _LATEX_NAMES.get(command[1].lower(), ""), _TAG.sub("", content))
     plain = plain_marker(plain.replace("{", "").replace("}", ""))
     names = (name.strip("[]().") or name for name in _SEPARATORS.split(plain))

@@ -1,4 +1,4 @@
-"""A text taken apart by format: its prose, its formulas and its tables."""
+"""Splits a text by format: prose, formulas and tables."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _TABLE_TAG = re.compile(r"<(/?)table(?=[\s/>])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Formats:
-    """What a text says in each format."""
+    """The parts of a text by format."""
 
     prose: str
-    """What is left without the others."""
+    """The rest, without formulas and tables."""
     formulas: tuple[str, ...]
-    """In LaTeX, in reading order; those in tables belong to the tables."""
+    """In LaTeX, in reading order. Formulas in tables belong to the tables."""
     tables: Sequence[Grid]
 
     @property
     def characters(self) -> dict[str, int]:
-        """How many characters, white space and the markup of tables and formulas aside, are in each format."""
+        """The number of characters in each format, without white space and the markup of tables and formulas."""
         return {
             "prose": _length(self.prose),
             "formulas": sum(map(_length, self.formulas)),
@@ -35,7 +35,7 @@ class Formats:
 
 
 def take_apart(text: str) -> Formats:
-    """The formats of a text; a table's formulas, and everything else between its tags, are the table's."""
+    """Splits a text. Everything between a table's tags, formulas included, belongs to the table."""
     tables = find_tables(text)
     if tables.grids:
         text = "\n".join(_without_markdown_tables("\n".join(_without_html_tables(text))))
@@ -48,7 +48,7 @@ def take_apart(text: str) -> Formats:
 
 
 def _without_html_tables(text: str) -> Iterator[str]:
-    """What stands outside of tables; one that is not closed runs to the end."""
+    """The text outside tables; an unclosed table extends to the end."""
     depth = position = 0
     for tag in _TABLE_TAG.finditer(text):
         if tag[1]:
@@ -65,7 +65,7 @@ def _without_html_tables(text: str) -> Iterator[str]:
 
 
 def _without_markdown_tables(text: str) -> Iterator[str]:
-    """The lines but those of tables: from the one above a rule of dashes to the last with a pipe."""
+    """The lines outside tables. A table extends from the line above a row of dashes to the last line with a pipe."""
     for has_pipe, group in groupby(text.splitlines(), lambda line: "|" in line):
         lines = list(group)
         rule = next((i for i, line in enumerate(lines) if i > 0 and is_rule(line)), None) if has_pipe else None

@@ -1,12 +1,13 @@
-"""Headings, bold and italic stretches of a page, from markdown and HTML, in linear time.
+"""Headings, bold and italic spans of a page, in markdown and HTML, in linear time.
 
     heading   `# Title` to `###### Title`, a line underlined with `==` or `--`, <h1> to <h6>
     bold      **text**, __text__, <b>, <strong>
     italic    *text*, _text_, <i>, <em>           ***text*** is both
 
-Each has to close in its own paragraph: an opening marker or tag that is left alone formats nothing. Markers follow
-the rules by which `normalize.markdown` drops them: no space inside, none within a word (`snake_case`, `2*3*4`),
-though doubled asterisks may touch a word on one side. A backslash makes a marker text. Code is not treated apart.
+Each span must close in its own paragraph: an opening marker or tag without a closing one formats nothing. Markers
+follow the rules by which `normalize.markdown` drops them: no space just inside, none within a word (`snake_case`,
+`2*3*4`), though doubled asterisks may touch a word on one side. A backslash makes a marker text. Code is not treated
+specially.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ _MARKERS = re.compile(r"\\[*_\\]|\*+|_+")
 _FORMAT_OF_TAG = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic"}
 
 _DROPPED = "\u2060"
-"""A character that `normalize.strict` drops: it stands for the markers of `***one** two*` inside its stretches."""
+"""A character that `normalize.strict` drops. It replaces markers inside spans, as in `***one** two*`."""
 
 Span = tuple[int, int]
 
 
 def formatted_texts(page: str) -> Mapping[str, list[str]]:
-    """The stretches of each format, outermost and in order, as unit tests compare texts; equal ones come once."""
+    """The outermost spans of each format in order, normalised as unit tests compare texts; equal ones only once."""
     spans: dict[str, list[Span]] = {name: [] for name in FORMATS}
     pairs = list(_emphases(page))
-    stretches = [(name, (opening[1], closing[0])) for name, opening, closing in pairs]
-    for name, span in (*_headings(page), *_tags(page), *stretches):
+    emphasized = [(name, (opening[1], closing[0])) for name, opening, closing in pairs]
+    for name, span in (*_headings(page), *_tags(page), *emphasized):
         spans[name].append(span)
     characters = list(page)
     for start, stop in {marker for _, *both in pairs for marker in both}:
@@ -50,7 +51,7 @@ def formatted_texts(page: str) -> Mapping[str, list[str]]:
 
 
 def _headings(page: str) -> Iterator[tuple[str, Span]]:
-    """Markdown headings. A closing row of # is no part of one; only the line above an underline is its heading."""
+    """Markdown headings, without a closing row of #. Only the one line above an underline is its heading."""
     for heading in _ATX.finditer(page):
         written = heading[1].rstrip()
         closed = written.rstrip("#")
@@ -68,12 +69,12 @@ def _headings(page: str) -> Iterator[tuple[str, Span]]:
 
 
 def _is_block(line: str) -> bool:
-    """True for a line that is something else than prose to be underlined: a table row, a heading, a list item."""
+    """True for a line that an underline does not make a heading: a table row, a heading, a list item."""
     return "|" in line or line.lstrip().startswith(("#", "- ", "* ", "+ ", ">", "<", "---", "==="))
 
 
 def _tags(page: str) -> Iterator[tuple[str, Span]]:
-    """Elements; a closing tag closes the last open one of its name, `<body>` and `<image>` are other names."""
+    """HTML elements. A closing tag closes the last open tag with its name; `<body>` and `<image>` do not count."""
     opened: dict[str, list[int]] = {}
     for at, found in _by_paragraph(page, _TAG):
         if found is None:
@@ -87,7 +88,7 @@ def _tags(page: str) -> Iterator[tuple[str, Span]]:
 
 
 def _emphases(page: str) -> Iterator[tuple[str, Span, Span]]:
-    """Opening and closing markers. Single and doubled ones of each character pair up on their own, innermost first."""
+    """Pairs of opening and closing markers. Single and doubled ones pair up separately, innermost first."""
     opened: dict[str, list[tuple[Span, bool]]] = {}
     for at, found in _by_paragraph(page, _MARKERS):
         if found is None:
@@ -102,7 +103,7 @@ def _emphases(page: str) -> Iterator[tuple[str, Span, Span]]:
             if len(run) not in (width, 3):
                 continue
             stack = opened.setdefault(run[0] * width, [])
-            # `a**b**c`: doubled asterisks that touch a word outside on both ends are text.
+            # `a**b**c`: doubled asterisks that touch words on the outside at both ends are text.
             touching = run == "**" or run == "***"
             if before.strip() and stack and not (word_after and (not touching or stack[-1][1])):
                 yield name, stack.pop()[0], found.span()
@@ -121,7 +122,7 @@ def _by_paragraph(page: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, re
 
 
 def _union(spans: list[Span]) -> list[Span]:
-    """The outermost stretches; ones that overlap are one, so that all of them are no longer than the page."""
+    """The outermost spans. Overlapping ones are merged, so that together they are no longer than the page."""
     merged: list[Span] = []
     for start, stop in sorted(spans):
         if merged and start < merged[-1][1]:

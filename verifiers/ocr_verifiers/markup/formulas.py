@@ -1,9 +1,9 @@
 r"""The formulas of a page.
 
-Strict mode reads from left to right: `\(..\)`, `\[..\]`, `$$..$$`, `$..$` and bare environments (`equation`, `align`,
-...); what lies inside one is not looked at again. `\$` is a dollar sign and `\\` a line break, also before `[`.
-A single dollar sign opens a formula only if the next one closes it: no blank line between, white space inside both
-signs or inside neither, and no digit after the second, so that `$5 and $10` are prices. `$\(..\)$` is `\(..\)`.
+Strict mode scans from left to right for `\(..\)`, `\[..\]`, `$$..$$`, `$..$` and bare environments (`equation`,
+`align`, ...), without nesting. `\$` is a dollar sign and `\\` a line break, also before `[`. A single dollar sign opens
+a formula only if the next one closes it: no blank line in between, white space inside both signs or inside neither, and
+no digit after the second, so that `$5 and $10` are prices. `$\(..\)$` is `\(..\)`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ENVIRONMENTS = {
     "gather": "gathered",
     "multline": "gathered",
 }
-"""Environments that stand for themselves in LaTeX, and those by which KaTeX sets them within a formula."""
+"""Environments that are displays of their own in LaTeX, and what KaTeX accepts instead inside a formula."""
 _NAMES = "|".join(_ENVIRONMENTS)
 _OPENER = re.compile(rf"\\\\|\\\$|\\\(|\\\[|\$\$|\$|\\begin\{{((?:{_NAMES})\*?)\}}")
 _ENVIRONMENT = re.compile(rf"\\(begin|end)\{{({_NAMES})\*?\}}")
@@ -36,17 +36,17 @@ class Formula(NamedTuple):
     """A formula on a page."""
 
     latex: str
-    """Between its delimiters; an environment with them."""
+    """Without its delimiters; an environment with them."""
     in_dollars: bool
 
 
 def find_formulas(text: str) -> tuple[Formula, ...]:
-    """The formulas of `text` in reading order, blank ones left out; in linear time."""
+    """The formulas of `text` in reading order, without blank ones; in linear time."""
     return tuple(formula for _, _, formula in locate_formulas(text))
 
 
 def locate_formulas(text: str) -> Iterator[tuple[int, int, Formula]]:
-    """The same with where each starts and ends, delimiters included."""
+    """The same with start and end of each, delimiters included."""
     unclosed: set[str] = set()
     position = 0
     while opener := _OPENER.search(text, position):
@@ -73,7 +73,7 @@ def locate_formulas(text: str) -> Iterator[tuple[int, int, Formula]]:
 
 
 def _closing_dollar(text: str, start: int) -> int:
-    """Where the dollar sign is that closes a formula opened before `start`; -1 if that one opened none."""
+    """The index of the dollar sign that closes the formula opened before `start`; -1 if there is no formula."""
     end = text.find("$", start)
     while end > start and text[end - 1] == "\\":
         end = text.find("$", end + 1)
@@ -86,7 +86,7 @@ def _closing_dollar(text: str, start: int) -> int:
 
 
 def plain(latex: str) -> str:
-    r"""Without labels, and in environments that KaTeX sets anywhere: `align*` is `aligned`, `equation` its content."""
+    r"""Drops labels and makes environments valid in formulas: `align*` becomes `aligned`, `equation` its content."""
 
     def inner(found: re.Match[str]) -> str:
         name = _ENVIRONMENTS[found[2]]

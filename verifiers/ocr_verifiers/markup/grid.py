@@ -1,7 +1,7 @@
-"""Tables of a page: cells on a grid, however they were written.
+"""The tables of a page as cells on a grid, whatever their markup.
 
-A grid is kept as the stretches of columns that its cells hold in each row, so that a cell that spans a million
-columns costs what one column does. Neighbours are looked up when a test first asks for them, and kept.
+A grid stores, for each row, the ranges of columns that its cells occupy, so a cell that spans a million columns costs
+as much as a cell of one column. Neighbours are computed when a test first needs them, and cached.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ Direction = Literal["up", "down", "left", "right"]
 
 
 class TableTooLargeError(ValueError):
-    """The tables of a page need more work than its length allows; no page that somebody could read does."""
+    """The tables of a page need more work than its length allows. Readable pages never do."""
 
 
 class Budget:
-    """Work that all tables of a page may take together: steps of constant time, in proportion to its length."""
+    """How many steps of constant time all tables of a page may take together; proportional to its length."""
 
     def __init__(self, length: int) -> None:
         self._left = 50_000 + 2 * length
 
     def spend(self, steps: int) -> None:
-        """A TableTooLargeError when the budget is used up."""
+        """Raises TableTooLargeError once the budget is used up."""
         self._left -= steps
         if self._left < 0:
             raise TableTooLargeError("the tables of the page are too large, or too deeply nested, for its length")
@@ -34,24 +34,24 @@ class Budget:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a page, in the order in which they are looked at."""
+    """The tables of a page, in the order in which they are searched."""
 
     grids: list[Grid]
     trouble: str = ""
-    """Why the tables cannot be read; every test of a table fails then."""
+    """Why the tables cannot be read; then every table test fails."""
 
 
 class Cell(NamedTuple):
-    """A cell as its row gives it."""
+    """A cell as given by its row."""
 
     text: str
-    """As it is compared: normalised."""
+    """Normalised for comparison."""
     heading: bool = False
     rowspan: int = 1
     colspan: int = 1
 
 
-class _Stretch(NamedTuple):
+class _ColumnRange(NamedTuple):
     """Columns start to end - 1 of a row belong to a cell."""
 
     start: int
@@ -60,10 +60,10 @@ class _Stretch(NamedTuple):
 
 
 class Grid:
-    """A table: cells, counted in reading order, and the columns that they hold in each row.
+    """A table: cells, numbered in reading order, and the columns that they occupy in each row.
 
     Rows are filled from the left, around cells that hang down from above. A cell that is wider than the gap it
-    starts in takes the place of what hangs there. Cells that hang over the last row add rows.
+    starts in replaces what hangs there. Cells that hang below the last row add rows.
     """
 
     def __init__(self, rows: Sequence[Sequence[Cell]], budget: Budget) -> None:
@@ -71,15 +71,15 @@ class Grid:
         self.cells = [cell for row in rows for cell in row]
         self._row = [number for number, row in enumerate(rows) for _ in row]
         self._column: list[int] = []
-        self._rows: list[list[_Stretch]] = []
-        self._first: list[int] = []  # the row that each kept row is; those that follow it unkept are its copies
+        self._rows: list[list[_ColumnRange]] = []
+        self._first: list[int] = []  # the row number of each stored row; rows up to the next one are copies of it
         self._budget = budget
         self._neighbours: dict[tuple[Direction, int], tuple[int, ...]] = {}
         self._place(rows)
 
     @cached_property
     def by_text(self) -> dict[str, list[int]]:
-        """The cells that read so, by text."""
+        """The cells with each text."""
         cells: dict[str, list[int]] = {}
         for number, cell in enumerate(self.cells):
             cells.setdefault(cell.text, []).append(number)
@@ -87,7 +87,7 @@ class Grid:
 
     @cached_property
     def overrun(self) -> bool:
-        """True if a cell spans rows that are not there, because another cell has taken its place before they came."""
+        """True if a cell spans rows that do not exist, because another cell replaced it before they were added."""
         width = max((row[-1].end for row in self._rows if row), default=0)
         for cell, (_, _, rowspan, colspan) in enumerate(self.cells):
             if rowspan > 1 and self._row[cell] + rowspan > self._height:
@@ -97,7 +97,7 @@ class Grid:
         return False
 
     def neighbours(self, cell: int, direction: Direction) -> tuple[int, ...]:
-        """The cells next to a cell: one for each row (column) that it spans, the nearest; gaps are skipped."""
+        """The cells next to a cell: the nearest one for each row (column) that it spans; gaps are skipped."""
         key = (direction, cell)
         found = self._neighbours.get(key)
         if found is None:
@@ -107,12 +107,12 @@ class Grid:
         return found
 
     def heading_search(self, direction: Direction, matches: Callable[[str], bool]) -> Callable[[int], bool]:
-        """A function that says if a heading of a cell matches.
+        """A function that says whether a heading of a cell matches.
 
-        Headings are found by going up (left) from neighbour to neighbour. If heading cells are met, these are the
-        headings; otherwise the cells where the ways end are.
+        Headings are found by going up (left) from neighbour to neighbour. If there are heading cells on these paths,
+        they are the headings; otherwise the cells at the ends of the paths are.
         """
-        # For each cell: is there a heading cell on the ways, does one match, does an end of the ways match?
+        # For each cell: is there a heading cell on its paths, does one match, does an end of a path match?
         known: dict[int, tuple[bool, bool, bool]] = {}
         order = None if direction == "up" else self._column.__getitem__
 
@@ -141,10 +141,10 @@ class Grid:
 
     def _place(self, rows: Sequence[Sequence[Cell]]) -> None:
         self._budget.spend(len(rows) + len(self.cells))
-        hanging: list[tuple[int, int, int, int]] = []  # start, end, cell, first row that is free of it
+        hanging: list[tuple[int, int, int, int]] = []  # start, end, cell, first row below it
         number = 0
         for row, cells in enumerate(rows):
-            placed: list[_Stretch] = []
+            placed: list[_ColumnRange] = []
             still: list[tuple[int, int, int, int]] = []
             column = at = 0
             for cell in cells:
@@ -152,20 +152,20 @@ class Grid:
                     _, end, owner, free = hanging[at]
                     at += 1
                     if end > column:
-                        placed.append(_Stretch(column, end, owner))
+                        placed.append(_ColumnRange(column, end, owner))
                         if free > row + 1:
                             still.append((column, end, owner, free))
                         column = end
                 self._column.append(column)
                 end = column + cell.colspan
-                placed.append(_Stretch(column, end, number))
+                placed.append(_ColumnRange(column, end, number))
                 if cell.rowspan > 1:
                     still.append((column, end, number, row + cell.rowspan))
                 column = end
                 number += 1
             for start, end, owner, free in hanging[at:]:
                 if end > column:
-                    placed.append(_Stretch(max(start, column), end, owner))
+                    placed.append(_ColumnRange(max(start, column), end, owner))
                     if free > row + 1:
                         still.append((max(start, column), end, owner, free))
             hanging = still
@@ -174,38 +174,38 @@ class Grid:
         self._height = len(rows)
         self._first = list(range(len(rows)))
         while hanging:
-            # Rows with nothing but hanging cells are the same until one of these ends: one stands for all.
-            self._rows.append([_Stretch(start, end, owner) for start, end, owner, _ in hanging])
+            # Rows with only hanging cells are equal until one of these ends, so one row is stored for all of them.
+            self._rows.append([_ColumnRange(start, end, owner) for start, end, owner, _ in hanging])
             self._first.append(self._height)
             self._budget.spend(len(hanging))
             self._height = min(free for _, _, _, free in hanging)
             hanging = [each for each in hanging if each[3] > self._height]
 
-    def _kept(self, row: int) -> int:
-        """Where a row is kept; past the last one if it is below the table."""
+    def _stored(self, row: int) -> int:
+        """The index at which a row is stored; past the last one if the row is below the table."""
         return len(self._rows) if row >= self._height else bisect_right(self._first, row) - 1
 
     @cached_property
     def _starts(self) -> list[list[int]]:
-        return [[stretch.start for stretch in row] for row in self._rows]
+        return [[columns.start for columns in row] for row in self._rows]
 
     def _beside(self, cell: int, direction: Direction) -> tuple[int, ...]:
         found: dict[int, None] = {}
         first, left = self._row[cell], self._column[cell]
         right = left + self.cells[cell].colspan
-        last = self._kept(first + self.cells[cell].rowspan - 1)
+        last = self._stored(first + self.cells[cell].rowspan - 1)
         self._budget.spend(1 + last - first)
         for row in range(first, min(last + 1, len(self._rows))):
-            stretches = self._rows[row]
-            # What begins left of the cell is its left neighbour, even where it has grown into the cell.
+            ranges = self._rows[row]
+            # What begins left of the cell is its left neighbour, even if it extends into the cell.
             at = bisect_right(self._starts[row], (left if direction == "left" else right) - 1) - 1
             if direction == "left":
                 if at >= 0:
-                    found[stretches[at].cell] = None
-            elif at >= 0 and stretches[at].end > right:
-                found[stretches[at].cell] = None
-            elif at + 1 < len(stretches):
-                found[stretches[at + 1].cell] = None
+                    found[ranges[at].cell] = None
+            elif at >= 0 and ranges[at].end > right:
+                found[ranges[at].cell] = None
+            elif at + 1 < len(ranges):
+                found[ranges[at + 1].cell] = None
         return tuple(found)
 
     def _above_or_below(self, cell: int, direction: Direction) -> tuple[int, ...]:
@@ -214,23 +214,23 @@ class Grid:
         rows = (
             range(first - 1, -1, -1)
             if direction == "up"
-            else range(self._kept(first + self.cells[cell].rowspan), len(self._rows))
+            else range(self._stored(first + self.cells[cell].rowspan), len(self._rows))
         )
         open_columns = [(left, left + self.cells[cell].colspan)]
         for row in rows:
-            stretches, starts = self._rows[row], self._starts[row]
+            ranges, starts = self._rows[row], self._starts[row]
             remaining: list[tuple[int, int]] = []
             for start, end in open_columns:
                 at = max(0, bisect_right(starts, start) - 1)
-                while at < len(stretches) and stretches[at].start < end:
-                    stretch = stretches[at]
+                while at < len(ranges) and ranges[at].start < end:
+                    columns = ranges[at]
                     at += 1
-                    if stretch.end <= start:
+                    if columns.end <= start:
                         continue
-                    found[stretch.cell] = None
-                    if stretch.start > start:
-                        remaining.append((start, stretch.start))
-                    start = stretch.end
+                    found[columns.cell] = None
+                    if columns.start > start:
+                        remaining.append((start, columns.start))
+                    start = columns.end
                     self._budget.spend(1)
                 if start < end:
                     remaining.append((start, end))

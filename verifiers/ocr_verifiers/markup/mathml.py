@@ -1,10 +1,9 @@
 r"""Formulas as they print: KaTeX's MathML, reduced to rows of tokens, compared for equality and containment.
 
-A row is what stands side by side. Its tokens are characters, whole numbers, and structures, which hold rows again:
-scripts, fractions, roots, accents, tables. What does not print, or prints alike, is gone: braces, spaces, phantoms,
-colours, the size of delimiters, equation numbers, the alignment of equations, italic against upright letters (so
-that `\sin`, `\mathrm{sin}` and `sin` are one). Bold, double-struck, script and Fraktur letters are
-letters of their own.
+A row is what is printed side by side. Its tokens are characters, whole numbers, and structures that contain rows:
+scripts, fractions, roots, accents, tables. Differences that do not print, or hardly, are dropped: braces, spaces,
+phantoms, colours, the size of delimiters, equation numbers, the alignment of equations, and italic or upright letters
+(so `\sin`, `\mathrm{sin}` and `sin` are equal). Bold, double-struck, script and Fraktur letters are distinct letters.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _ALIKE = str.maketrans(
 )
 _WITH_LIMITS = frozenset("∑∏∐⋃⋂⋁⋀⨀⨁⨂⨄⨆∫∬∭∮∯∰")
 _NARROW = {"‾": "ˉ", "→": "⃗"}
-"""Stretched accents and their narrow forms, which over one letter print alike."""
+"""Stretched accents and their narrow forms, which print alike over a single letter."""
 _LETTERS = dict(zip(map(ord, "ℂℍℕℙℚℝℤ"), "CHNPQRZ", strict=True))
 _DOUBLE_STRUCK = re.compile("[ℂℍℕℙℚℝℤ]")
 """KaTeX sets these as plain letters."""
@@ -60,8 +59,8 @@ _LINE = ("newline",)
 
 
 @dataclass(frozen=True)
-class Row:
-    """What stands side by side, and where in it a shorter formula may neither begin nor end."""
+class TokenRow:
+    """Tokens side by side, and the positions where a contained formula may neither begin nor end."""
 
     tokens: tuple[Token, ...]
     glued: frozenset[int]
@@ -69,46 +68,46 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Formula:
+class PrintedFormula:
     """A formula as it prints."""
 
     whole: tuple[Token, ...] = ()
-    rows: tuple[Row, ...] = ()
+    rows: tuple[TokenRow, ...] = ()
     """The formula itself and every row inside its structures."""
     error: str | None = None
     """Why it cannot be rendered."""
 
 
 def spelt(latex: str) -> str:
-    """What KaTeX is given first for a formula of a page or a test."""
+    """The LaTeX that is rendered first for a formula of a page or a test."""
     latex = plain(latex)
     return _DOUBLE_STRUCK.sub(r"{\\mathbb \g<0>}", latex).translate(_LETTERS)
 
 
 @lru_cache(maxsize=CACHED_FORMULAS)
-def printed(latex: str) -> Formula:
+def printed(latex: str) -> PrintedFormula:
     """The rows of a formula in LaTeX."""
     rendered = render(spelt(latex))
     if rendered.error is not None:
-        rendered = render(plain(latex))  # within \text, \mathbb is an error
+        rendered = render(plain(latex))  # \mathbb is an error within \text
     if rendered.error is not None:
-        return Formula(error=rendered.error)
+        return PrintedFormula(error=rendered.error)
     try:
         root = ET.fromstring(f"<math>{rendered.mathml}</math>")
     except (ET.ParseError, UnicodeEncodeError):
-        return Formula(error="it holds characters that XML cannot hold")
-    reader = _Reader()
+        return PrintedFormula(error="it contains characters that XML cannot represent")
+    reader = _MathmlReader()
     whole = reader.row(root)
     if not whole:
-        return Formula(error="nothing of it prints")
-    return Formula(whole, tuple(reader.rows))
+        return PrintedFormula(error="nothing of it prints")
+    return PrintedFormula(whole, tuple(reader.rows))
 
 
 @lru_cache(maxsize=CACHED_COMPARISONS)
 def contains(formula: str, reference: str) -> bool:
     """True if `reference` prints like `formula` or like side-by-side parts of it; False if either does not render.
 
-    A part is contiguous and whole: `x` is not in `x^2`, `1` not in `12`, `s` not in `\\sin`, `b+c` in `\\frac{a}{b+c}`.
+    Parts are contiguous and whole: `x` is not in `x^2`, nor `1` in `12`, nor `s` in `\\sin`; `b` is in `\\frac{a}{b}`.
     """
     sought, given = printed(reference), printed(formula)
     if sought.error is not None or given.error is not None:
@@ -121,11 +120,11 @@ def contains(formula: str, reference: str) -> bool:
 
 
 def _coded(tokens: tuple[Token, ...], codes: dict[Token, str]) -> str:
-    """One character per token, equal for equal tokens: rows are searched as strings."""
+    """One character per token, equal for equal tokens, so that rows can be searched as strings."""
     return "".join([codes.setdefault(token, chr(len(codes) + 0xE000)) for token in tokens])
 
 
-def _found(needle: str, row: Row, haystack: str) -> bool:
+def _found(needle: str, row: TokenRow, haystack: str) -> bool:
     start = haystack.find(needle)
     while start >= 0:
         if start not in row.glued and start + len(needle) not in row.glued:
@@ -134,21 +133,21 @@ def _found(needle: str, row: Row, haystack: str) -> bool:
     return False
 
 
-class _Reader:
-    """Reads MathML elements into rows and keeps every row that it closes."""
+class _MathmlReader:
+    """Reads MathML elements into rows and collects every completed row."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[TokenRow] = []
 
     def row(self, *elements: ET.Element) -> tuple[Token, ...]:
-        """The tokens of the elements side by side, as a row of their own."""
+        """The tokens of the elements side by side, as a separate row."""
         tokens: list[Token] = []
         glued: set[int] = set()
         for element in elements:
             self._read(element, tokens, glued)
         if _LINE in tokens:
             return self._lines(tokens, glued)
-        row = Row(tuple(tokens), frozenset(glued))
+        row = TokenRow(tuple(tokens), frozenset(glued))
         self.rows.append(row)
         return row.tokens
 
@@ -156,7 +155,7 @@ class _Reader:
         lines = []
         breaks = [-1, *(i for i, token in enumerate(tokens) if token == _LINE), len(tokens)]
         for start, end in pairwise(breaks):
-            line = Row(tuple(tokens[start + 1 : end]), frozenset(i - start - 1 for i in glued if start < i < end))
+            line = TokenRow(tuple(tokens[start + 1 : end]), frozenset(i - start - 1 for i in glued if start < i < end))
             if line.tokens:
                 lines.append(line)
         self.rows += lines
@@ -189,13 +188,13 @@ class _Reader:
             tokens.append((tag, *(self.row(child) for child in children)))
 
     def _characters(self, element: ET.Element, tokens: list[Token], glued: set[int]) -> None:
-        text = nfc("".join(element.itertext()))  # = and a long solidus are ≠
+        text = nfc("".join(element.itertext()))  # = and a long solidus become ≠
         style = _STYLES.get(element.get("mathvariant", ""), "")
         upright = element.tag == "mtext" or element.get("mathvariant") == "normal" or len(text) > 1
         start = len(tokens)
         if element.tag == "mn":
             if start and _is_number(tokens[-1]):
-                tokens[-1] += text  # 12 in two groups prints like 12 in one
+                tokens[-1] += text  # {1}{2} prints like 12
             else:
                 tokens.append(text)
             return
@@ -243,7 +242,7 @@ class _Reader:
         return (f"{element.tag} {'wide ' if wide else ''}{sign}", content)
 
     def _table(self, table: ET.Element, tokens: list[Token], glued: set[int]) -> None:
-        if table.get("width") == "100%":  # an equation with its number, which is not part of it
+        if table.get("width") == "100%":  # an equation and its number, which is not part of it
             cells = table.findall("./mtr/mtd")
             for cell in cells[1:2]:
                 self._read(cell, tokens, glued)

@@ -1,4 +1,4 @@
-"""The tables of a page, as a reader would see them: GitHub's markdown tables, and HTML tables by HTML's rules."""
+"""The tables of a page as a reader would see them: GitHub's markdown tables, and HTML tables by HTML's rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ocr_verifiers.markup.grid import Budget, Cell, Grid, Tables, TableTooLargeE
 from ocr_verifiers.text.normalize import references, strict
 
 MAX_COLSPAN = 1000
-"""HTML's own bound."""
+"""HTML's own limit."""
 
 _PIPE = re.compile(r"(?<!\\)\|")
 _RULE = re.compile(r"\s*+\|?\s*+:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+")
@@ -21,9 +21,9 @@ _SPAN = re.compile(
 )
 
 _PLAIN = re.compile(r"(?:[A-Za-z0-9.,:;%()/+'\"-]+ ?)*+(?<! )", re.ASCII)
-"""Most cells read like this: nothing in them has another spelling."""
+"""Most cells match this and need no normalisation."""
 
-# A whole cell that is one formula is that formula; and plain characters stand for the commands that mean them.
+# If the whole cell is one formula, its delimiters are dropped, and commands for characters become these characters.
 _DELIMITED = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+)\\\)|\\\[(.+)\\\]", re.DOTALL)
 _SYMBOLS = dict(
     pair.split("=")
@@ -40,7 +40,7 @@ _SCRIPT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆
 
 
 def find_tables(text: str) -> Tables:
-    """The markdown and HTML tables of a text, those in code fences too: many models fence all that they write."""
+    """The markdown and HTML tables of a text, including those in code fences: many models fence everything."""
     budget = Budget(len(text))
     try:
         return Tables([*_markdown_grids(text, budget), *_html_grids(text, budget)])
@@ -49,7 +49,7 @@ def find_tables(text: str) -> Tables:
 
 
 def find_html_tables(text: str) -> Tables:
-    """The HTML tables alone."""
+    """Only the HTML tables."""
     try:
         return Tables(list(_html_grids(text, Budget(len(text)))))
     except TableTooLargeError as error:
@@ -57,7 +57,7 @@ def find_html_tables(text: str) -> Tables:
 
 
 def cell_text(text: str) -> str:
-    """A cell's text as it is compared: `strict`, without `\\` escapes, and without the ways to write a small formula.
+    """A cell's text, normalised for comparison: `strict`, without `\\` escapes, and with small formulas as plain text.
 
     `$\\pm 5$`, `\\(\\pm5\\)` and `±5` are equal, and so are `x²`, `x^2` in a formula and `x<sup>2</sup>`.
     """
@@ -73,9 +73,9 @@ def cell_text(text: str) -> str:
 
 
 def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
-    """Lines with pipes whose second one is a rule of dashes: a heading row, the rule, and rows of any length.
+    """Lines with pipes that include a rule of dashes: a heading row, the rule, and rows of any length.
 
-    Lines above the heading row are no part of it; a further line of dashes is a row of dashes.
+    Lines above the heading row do not belong to the table; another line of dashes is a row of dashes.
     """
     if "|" not in text or "-" not in text:
         return
@@ -93,12 +93,12 @@ def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
 
 
 def is_rule(line: str) -> bool:
-    """True for the line of dashes that makes a table of the line above it."""
+    """True for a line of dashes, which makes the line above it the heading row of a table."""
     return _RULE.fullmatch(line) is not None
 
 
 def _markdown_cells(line: str) -> list[str]:
-    """The cells of a line: between pipes, but not `\\|`. As on GitHub, a pipe in `code` separates cells too."""
+    """The cells of a line, separated by pipes but not by `\\|`. As on GitHub, a pipe in `code` separates cells too."""
     texts = _PIPE.split(line.strip())
     if len(texts) > 1 and not texts[0].strip():
         del texts[0]
@@ -108,19 +108,48 @@ def _markdown_cells(line: str) -> list[str]:
 
 
 @dataclass
+class _OpenCell:
+    heading: bool
+    rowspan: int | None
+    colspan: int
+    parts: list[str] = field(default_factory=list)
+
+
+@dataclass
 class _OpenTable:
     rows: list[list[_OpenCell]] = field(default_factory=list)
     row: list[_OpenCell] | None = None
     cell: _OpenCell | None = None
     in_head: bool = False
 
+    def read_tag(self, name: str, closing: bool, attributes: str) -> None:
+        """Any tag but `<table>`."""
+        if name in ("td", "th"):
+            self.cell = None
+            if not closing:
+                self._start_cell(name == "th" or self.in_head, attributes)
+        elif name == "tr":
+            self.cell = self.row = None
+            if not closing:
+                self._start_row()
+        elif name in ("thead", "tbody", "tfoot"):
+            self.cell = self.row = None
+            self.in_head = name == "thead" and not closing
+        elif name == "caption":
+            self.cell = None
+        elif self.cell and name in ("br", "p", "div", "li"):
+            self.cell.parts.append(" ")
 
-@dataclass
-class _OpenCell:
-    heading: bool
-    rowspan: int | None
-    colspan: int
-    parts: list[str] = field(default_factory=list)
+    def _start_row(self) -> list[_OpenCell]:
+        self.row = []
+        self.rows.append(self.row)
+        return self.row
+
+    def _start_cell(self, heading: bool, attributes: str) -> None:
+        row = self._start_row() if self.row is None else self.row
+        spans = {key.lower(): int(value) for key, value in _SPAN.findall(attributes)} if attributes else {}
+        self.cell = _OpenCell(heading, spans.get("rowspan"), min(MAX_COLSPAN, max(1, spans.get("colspan", 1))))
+        row.append(self.cell)
 
 
 def _html_grids(text: str, budget: Budget) -> Iterator[Grid]:
@@ -143,58 +172,32 @@ def _html_grids(text: str, budget: Budget) -> Iterator[Grid]:
 
 
 def _html_tables(text: str) -> list[_OpenTable]:
-    """The tables in the order of their tags. A cell has its own text; that of a table within it is that table's.
+    """The tables in the order of their tags. The text of a nested table belongs to that table, not to the outer cell.
 
-    As in HTML, a cell ends where the next cell, row or table end begins, and a row likewise; cells without a row
-    are in one. A comment or a script is no text, and one that does not end hides the rest. A tag with `<` among
-    its attributes is text.
+    As in HTML, the next cell, row or table end closes a cell, and the same holds for rows; cells without a row form a
+    row. Comments and scripts are ignored; an unclosed one hides the rest. A tag with `<` in its attributes is text.
     """
     found: list[_OpenTable] = []
     if "<table" not in text.lower():
         return found
-    text = visible(text)
+    text = without_hidden(text)
     stack: list[_OpenTable] = []
     position = 0
     for match in _TAG.finditer(text):
-        table = stack[-1] if stack else None
-        if table and table.cell and match.start() > position:
-            table.cell.parts.append(references(text[position : match.start()]))
+        cell = stack[-1].cell if stack else None
+        if cell and match.start() > position:
+            cell.parts.append(references(text[position : match.start()]))
         position = match.end()
         closing, name, attributes = match.groups()
         name = name.lower()
-        if name == "table":
-            if not closing:
-                stack.append(_OpenTable())
-                found.append(stack[-1])
-            elif stack:
-                stack.pop()
-        elif table is None:
-            continue
-        elif name in ("td", "th"):
-            table.cell = None
-            if not closing:
-                if table.row is None:
-                    table.row = []
-                    table.rows.append(table.row)
-                spans = {key.lower(): int(value) for key, value in _SPAN.findall(attributes)} if attributes else {}
-                table.cell = _OpenCell(
-                    name == "th" or table.in_head,
-                    spans.get("rowspan"),
-                    min(MAX_COLSPAN, max(1, spans.get("colspan", 1))),
-                )
-                table.row.append(table.cell)
-        elif name == "tr":
-            table.cell = table.row = None
-            if not closing:
-                table.row = []
-                table.rows.append(table.row)
-        elif name in ("thead", "tbody", "tfoot"):
-            table.cell = table.row = None
-            table.in_head = name == "thead" and not closing
-        elif name == "caption":
-            table.cell = None
-        elif table.cell and name in ("br", "p", "div", "li"):
-            table.cell.parts.append(" ")
+        if name != "table":
+            if stack:
+                stack[-1].read_tag(name, bool(closing), attributes)
+        elif not closing:
+            stack.append(_OpenTable())
+            found.append(stack[-1])
+        elif stack:
+            stack.pop()
     if stack and stack[-1].cell:
         stack[-1].cell.parts.append(references(text[position:]))
     return found
@@ -203,8 +206,8 @@ def _html_tables(text: str) -> list[_OpenTable]:
 _HIDDEN = re.compile(r"<!--|<(script|style|template)(?=[\s/>])", re.ASCII | re.IGNORECASE)
 
 
-def visible(text: str) -> str:
-    """The text without comments and scripts; one that is not closed hides all that follows."""
+def without_hidden(text: str) -> str:
+    """The text without comments, scripts, styles and templates; an unclosed one hides everything after it."""
     kept = []
     position = 0
     lower = ""

@@ -1,4 +1,4 @@
-"""Scores of a page beyond olmOCR-bench's tests: pure functions of a reference and a completion."""
+"""Metrics beyond olmOCR-bench's tests: pure functions of a reference and a completion."""
 
 from ocr_verifiers.metrics.bleu import bleu, corpus_bleu
 from ocr_verifiers.metrics.diff_ratio import diff_ratio

@@ -1,4 +1,4 @@
-"""BLEU, by sacrebleu: comparable with what papers report, where its signature is given too."""
+"""BLEU, computed by sacrebleu; comparable with papers that report its signature."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TOKENIZERS = ("13a", "intl", "char", "zh", "none")
 def bleu(reference: str, completion: str, tokenize: str = "13a") -> float:
     """Sentence BLEU of one page in [0, 1], with sacrebleu's exponential smoothing and effective order.
 
-    `tokenize` is sacrebleu's; `char` suits pages in Chinese, Japanese or Kannada. An empty reference is met by an
-    empty completion only.
+    `tokenize` is sacrebleu's; `char` suits pages in Chinese, Japanese or Kannada. Against an empty reference, an empty
+    completion scores 1 and any other 0.
     """
     if not reference.split() or not completion.split():
         return float(reference.split() == completion.split())
@@ -22,7 +22,7 @@ def bleu(reference: str, completion: str, tokenize: str = "13a") -> float:
 
 
 def corpus_bleu(references: Sequence[str], completions: Sequence[str], tokenize: str = "13a") -> float:
-    """Corpus BLEU in [0, 1]: n-gram counts pooled over the pages, not a mean of pages."""
+    """Corpus BLEU in [0, 1]: n-gram counts pooled over all pages, not a mean over pages."""
     if len(references) != len(completions):
         raise ValueError(f"{len(references)} references and {len(completions)} completions; give one for each")
     if not references:
@@ -34,7 +34,7 @@ def corpus_bleu(references: Sequence[str], completions: Sequence[str], tokenize:
 
 
 def _clean(text: str) -> str:
-    """Line ends are spaces: BLEU's segments are lines, and a page is one segment."""
+    """Line ends become spaces: BLEU's segments are lines, and a page is one segment."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""The diff ratio: how much of two texts is common to both, in order."""
+"""The diff ratio: how much two texts have in common, in order."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ocr_verifiers.text.edit_distance import Unit, check_unit
 from ocr_verifiers.text.normalize import graphemes
 
 LONGEST = 100_000
-"""Characters. Where both texts are longer, their words are compared instead."""
+"""Characters. If both texts are longer, their words are compared instead."""
 
 
 def diff_ratio(reference: str, completion: str, unit: Unit = "codepoint") -> float:
-    """2 M / (length of both texts), M the length of their longest common subsequence; two empty texts are 1.
+    """2 M / (length of both texts), with M the length of their longest common subsequence; 1 for two empty texts.
 
-    It is the ratio of difflib's SequenceMatcher for the best alignment instead of difflib's greedy one, so it is
-    never below that. Symmetric. Nothing is normalised here.
+    This is the ratio of difflib's SequenceMatcher, but for the best alignment instead of difflib's greedy one, so it
+    is never lower. Symmetric. The texts are not normalised here.
     """
     check_unit(unit)
     source: Sequence[str] = reference

@@ -1,4 +1,4 @@
-"""Fields of a form or an invoice: each key with its value."""
+"""The fields of a form or an invoice: keys with values."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ _DEEPEST = 20
 
 @dataclass(frozen=True)
 class KeyValueScore:
-    """Which expected fields the page has."""
+    """Which of the expected fields the page has."""
 
     right: tuple[str, ...]
     wrong: Mapping[str, str | None]
-    """The other keys, with what the page says instead; None where the key is not on the page."""
+    """The other keys, each with the value on the page; None if the key is not on the page."""
 
     @property
     def accuracy(self) -> float:
-        """right / (right + wrong); 1 where nothing is expected."""
+        """right / (right + wrong); 1 if nothing is expected."""
         total = len(self.right) + len(self.wrong)
         return len(self.right) / total if total else 1.0
 
 
 def key_values(expected: Mapping[str, str], completion: str) -> KeyValueScore:
-    """Compares the expected fields with those that the completion writes (`written_fields`).
+    """Compares the expected fields with those of the completion (`written_fields`).
 
-    Keys are equal in any case, with or without a colon; values are equal after the `strict` normalisation.
+    Keys are compared ignoring case and a colon at the end; values are compared after the `strict` normalisation.
     """
     written = written_fields(completion)
     right, wrong = [], {}
     for key, value in expected.items():
-        said = written.get(_key(key))
-        if said is not None and said == strict(value):
+        found = written.get(_key(key))
+        if found is not None and found == strict(value):
             right.append(key)
         else:
-            wrong[key] = said
+            wrong[key] = found
     return KeyValueScore(tuple(right), wrong)
 
 
 def written_fields(text: str) -> dict[str, str]:
-    """The fields of a text by key, in lower case; where a key comes twice, its first value counts.
+    """The fields of a text by lower-case key. If a key occurs twice, its first value counts.
 
-    A field is a member of a JSON object, where the whole text is one (fenced or not; nested ones are looked into),
-    a line `Key: value`, or two neighbouring cells in a row of a markdown or HTML table.
+    If the whole text is a JSON object (fenced or not), its members are the fields, including those of nested objects.
+    Otherwise a field is a line `Key: value` or two neighbouring cells in a row of a markdown or HTML table.
     """
     members = _json_members(text)
     fields: dict[str, str] = {}
@@ -64,7 +64,7 @@ def written_fields(text: str) -> dict[str, str]:
 
 
 def _in_text(text: str) -> Iterator[tuple[str, str]]:
-    """The fields of lines and tables, in the order in which they stand on the page."""
+    """The fields of lines and tables, in page order."""
     found: list[tuple[int, str, str]] = []
     start = 0
     for line in text.split("\n"):
@@ -85,7 +85,7 @@ def _neighbours(start: int, cells: list[str]) -> list[tuple[int, str, str]]:
 
 
 def _json_members(text: str) -> list[tuple[str, str]] | None:
-    """Every member of the JSON object that the text is; None if it is none."""
+    """All members of the text as a JSON object; None if it is not a JSON object."""
     fenced = _FENCE.match(text)
     written = fenced[1] if fenced else text
     if not written.lstrip().startswith("{"):
@@ -98,7 +98,7 @@ def _json_members(text: str) -> list[tuple[str, str]] | None:
 
 
 class _Members(list[tuple[str, object]]):
-    """A JSON object as it is written: a key may come twice."""
+    """A JSON object as written: a key may occur twice."""
 
 
 def _flattened(value: object, depth: int) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Numbers of a page: what invoices, ledgers and tables are read for."""
+"""The numbers of a page, which matter most in invoices, ledgers and tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DecimalMark = Literal[".", ","]
 
 @dataclass(frozen=True)
 class NumberScore:
-    """How many numbers were found again, as a multiset."""
+    """How many numbers of the reference were found, as multisets."""
 
     found: int
     expected: int
@@ -29,42 +29,42 @@ class NumberScore:
 
     @property
     def recall(self) -> float:
-        """found / expected; 1 where none is expected."""
+        """found / expected; 1 if none is expected."""
         return self.found / self.expected if self.expected else 1.0
 
     @property
     def precision(self) -> float:
-        """found / written; 1 where none is written."""
+        """found / written; 1 if none is written."""
         return self.found / self.written if self.written else 1.0
 
     @property
     def f1(self) -> float:
-        """2 found / (expected + written): pouring out numbers does not pay. 1 where there are none at all."""
+        """2 found / (expected + written), so extra numbers cost something; 1 if there are none at all."""
         total = self.expected + self.written
         return 2 * self.found / total if total else 1.0
 
     @property
     def exact(self) -> bool:
-        """True if every number of the reference is there, as often as in the reference."""
+        """True if every number of the reference was found, at least as often as in the reference."""
         return self.found == self.expected
 
 
 def numbers_exact(reference: str, completion: str, decimal_mark: DecimalMark = ".") -> NumberScore:
-    """The reference's numbers against the completion's, each as a multiset of values in the sense of `numbers`."""
+    """Compares the numbers of both texts, as multisets of the values that `numbers` gives."""
     expected, written = numbers(reference, decimal_mark), numbers(completion, decimal_mark)
     return NumberScore((expected & written).total(), expected.total(), written.total())
 
 
 def numbers(text: str, decimal_mark: DecimalMark = ".") -> Counter[str]:
-    """The numbers of a text, in one spelling: `1,234.50`, `1 234,50` (no-break space) and `1’234.50` are 1234.50.
+    """The numbers of a text in a uniform spelling: `1,234.50`, `1 234,50` (no-break space) and `1’234.50` are 1234.50.
 
-    - Where both `.` and `,` stand, the last is the decimal mark if it stands once and the other parts in threes.
-    - One kind of mark: in threes throughout it groups, if it stands more than once or is not `decimal_mark`
-      (so `1,234` is 1234 and `1.234` is not; with `decimal_mark=","` the other way round). Else, if it stands
-      once, it is a decimal mark. Anything more (`12.03.2024`, `1.2.3`) is kept as written.
-    - No-break spaces, thin spaces and apostrophes group; an ordinary space ends a number.
-    - Zeros count: 007 is not 7, and 12.50 is not 12.5. A minus sign counts, where nothing touches it from the left
-      (`2020-21` has none). Digits of other scripts stay what they are; digits inside words (`A4`) count.
+    - With both `.` and `,`, the last mark is the decimal mark if it occurs once and the other one separates threes.
+    - With one kind of mark that separates threes throughout, it is a thousands separator if it occurs more than once
+      or is not `decimal_mark` (so `1,234` is 1234 and `1.234` is not; with `decimal_mark=","` the other way round).
+      Otherwise, if it occurs once, it is the decimal mark. Anything else (`12.03.2024`, `1.2.3`) is kept as written.
+    - No-break spaces, thin spaces and apostrophes separate thousands; an ordinary space ends a number.
+    - Zeros count: 007 is not 7, and 12.50 is not 12.5. A minus sign counts if nothing touches it on the left
+      (`2020-21` has none). Digits of other scripts are kept; digits inside words (`A4`) count.
     """
     values: Counter[str] = Counter()
     sign = ""
@@ -79,7 +79,7 @@ def numbers(text: str, decimal_mark: DecimalMark = ".") -> Counter[str]:
 
 
 def _parts(written: str) -> list[str]:
-    """A number whose spaces and apostrophes group by three, without them; or what they separate."""
+    """The number without spaces and apostrophes if they separate threes; otherwise the parts that they separate."""
     grouped = _GROUPED.match(written)
     if grouped and not _GROUPING_MARKS.search(written, grouped.end()):
         return [_GROUPING_MARKS.sub("", written)]

@@ -1,4 +1,4 @@
-"""Paragraphs of a page, and whether there are as many as there should be."""
+"""The paragraphs of a page, and whether their number is right."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _HASHES = re.compile(r"^#{1,6} ")
 
 
 def paragraphs(text: str) -> list[str]:
-    """The paragraphs, as unit tests compare texts: what blank lines and closing block tags separate.
+    """The paragraphs, normalised as unit tests compare texts. Blank lines and closing block tags separate them.
 
-    A markdown heading is a paragraph of its own, and is compared without its #.
+    A markdown heading is a separate paragraph, and is compared without its #.
     """
     pieces = _END.split(_HEADING.sub(r"\n\n\1\n\n", text))
     stripped = (_HASHES.sub("", strict(_MARKUP.sub(" ", piece))) for piece in pieces if piece.strip())
@@ -25,7 +25,7 @@ def paragraphs(text: str) -> list[str]:
 def paragraph_count(reference: str, completion: str) -> float:
     """max(0, 1 - |completion's paragraphs - reference's| / reference's): R_count of arXiv 2506.03197.
 
-    A reference without a paragraph is met by a completion without one, and by nothing else.
+    Against a reference without paragraphs, a completion without paragraphs scores 1 and any other 0.
     """
     expected, written = len(paragraphs(reference)), len(paragraphs(completion))
     if not expected:

@@ -1,4 +1,4 @@
-"""Reading order over all paragraphs of a page."""
+"""The reading order of a page's paragraphs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.metrics.paragraphs import paragraphs
 
-LEAST_SIMILARITY = 0.5
-"""1 - edits / length of the longer one. Paragraphs with less in common are not the same paragraph."""
+MIN_SIMILARITY = 0.5
+"""1 - edits / length of the longer one. Less similar paragraphs are not matched."""
 COMPARED = 300
-"""Characters of a paragraph by which inexact ones are compared: enough to tell two paragraphs of a page apart."""
-MOST_INEXACT = 500
-"""Paragraphs of each side that are compared inexactly; any beyond them are matched only where they are equal."""
+"""Characters of a paragraph used in inexact comparison: enough to distinguish the paragraphs of a page."""
+MAX_INEXACT = 500
+"""Paragraphs per side that are compared inexactly; all others are matched only if they are equal."""
 
 
 def reading_order(reference: str, completion: str) -> float:
-    """The share of pairs of reference paragraphs that the completion has, both of them, in the reference's order.
+    """The share of pairs of reference paragraphs that the completion has in the reference's order.
 
-        1 - (inversions + pairs of which a paragraph is missing) / (N (N - 1) / 2),    N reference paragraphs
+        1 - (inversions + pairs with a missing paragraph) / (N (N - 1) / 2),    N reference paragraphs
 
-    R_order of arXiv 2506.03197 counts the inversions only, among matched paragraphs; there a page that says nothing
-    is in perfect order. Of one paragraph it is whether it is there; a reference without any is always in order.
+    R_order of arXiv 2506.03197 counts only the inversions, among matched paragraphs, so that an empty page is in
+    perfect order. For one reference paragraph, this is 1 if it was found and else 0; for none, it is 1.
     """
     expected, written = paragraphs(reference), paragraphs(completion)
     if not expected:
@@ -39,10 +39,10 @@ def reading_order(reference: str, completion: str) -> float:
 
 
 def match_paragraphs(expected: Sequence[str], written: Sequence[str]) -> list[int | None]:
-    """For each expected paragraph the index of the written one that renders it, each used once; None if none does.
+    """For each expected paragraph the index of its match among the written ones, each used once; None without a match.
 
-    Equal paragraphs are matched first, the k-th to the k-th. Of the others the most similar pair is matched,
-    then the most similar of those that are left, and so on; among equals the earliest.
+    Equal paragraphs are matched first, the k-th to the k-th. Then the most similar pair is matched, then the most
+    similar of the rest, and so on; on ties, the earliest.
     """
     matches: list[int | None] = [None] * len(expected)
     equal: defaultdict[str, deque[int]] = defaultdict(deque)
@@ -52,8 +52,8 @@ def match_paragraphs(expected: Sequence[str], written: Sequence[str]) -> list[in
         if equal[paragraph]:
             matches[i] = equal[paragraph].popleft()
     taken = set(matches)
-    left = [i for i, match in enumerate(matches) if match is None][:MOST_INEXACT]
-    free = [j for j in range(len(written)) if j not in taken][:MOST_INEXACT]
+    left = [i for i, match in enumerate(matches) if match is None][:MAX_INEXACT]
+    free = [j for j in range(len(written)) if j not in taken][:MAX_INEXACT]
     for i, j in _most_similar_first([expected[i] for i in left], [written[j] for j in free]):
         if matches[left[i]] is None and free[j] not in taken:
             matches[left[i]] = free[j]
@@ -62,14 +62,14 @@ def match_paragraphs(expected: Sequence[str], written: Sequence[str]) -> list[in
 
 
 def _most_similar_first(expected: Sequence[str], written: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """The pairs that are similar enough, the most similar first."""
+    """All pairs that are similar enough, the most similar first."""
     if not expected or not written:
         return
     similarities = process.cdist(
         [paragraph[:COMPARED] for paragraph in expected],
         [paragraph[:COMPARED] for paragraph in written],
         scorer=Levenshtein.normalized_similarity,
-        score_cutoff=LEAST_SIMILARITY,
+        score_cutoff=MIN_SIMILARITY,
         dtype=np.float32,
     )
     rows, columns = np.nonzero(similarities)
@@ -78,7 +78,7 @@ def _most_similar_first(expected: Sequence[str], written: Sequence[str]) -> Iter
 
 
 def _inversions(positions: Sequence[int]) -> int:
-    """Pairs that stand in the wrong order, by a Fenwick tree in O(n log n)."""
+    """The number of pairs in the wrong order, by a Fenwick tree in O(n log n)."""
     size = max(positions, default=-1) + 1
     tree = [0] * (size + 1)
     inversions = 0

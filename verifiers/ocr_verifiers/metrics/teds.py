@@ -1,15 +1,15 @@
-"""How alike two tables are, and two pages' tables: TEDS.
+"""TEDS: the similarity of two tables, or of the tables of two pages.
 
     TEDS(A, B) = 1 - distance(A, B) / max(|A|, |B|)
 
 X. Zhong et al., "Image-based table recognition: data, model, and evaluation", 2020 (arXiv 1911.10683). The distance
-is the tree edit distance: table -> rows -> cells. Inserting or deleting a node costs 1; a cell becomes another at the
-cost of their texts' Levenshtein distance over the longer one's length, or 1 where their spans differ; a row becomes
-a row for nothing, and anything else costs 1. TEDS-struct leaves the texts out.
+is the tree edit distance: table -> rows -> cells. Inserting or deleting a node costs 1. Renaming a cell costs the
+Levenshtein distance of the texts divided by the longer length, or 1 if their spans differ; renaming a row to a row
+costs nothing, and anything else costs 1. TEDS-struct ignores the texts.
 
-What it is not: `<thead>`, `<tbody>` and the difference of `<th>` and `<td>` are left out, since markdown cannot say
-them; |A| counts rows and cells, not the table itself, as the paper's code does. Texts are compared as table tests
-compare them.
+What it is not: `<thead>`, `<tbody>` and the difference between `<th>` and `<td>` are ignored, since markdown cannot
+express them; |A| counts rows and cells but not the table itself, like the paper's code. Texts are compared as in table
+tests.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from ocr_verifiers.markup.grid import Cell, Grid
 from ocr_verifiers.markup.table_parsing import find_tables
 
 MAX_CELLS = 400
-"""Above this many cells in a table TEDS takes more than a second, and cells are compared as one sequence instead."""
+"""For larger tables, TEDS takes more than a second; their cells are compared as one sequence instead."""
 MAX_SEQUENCE = 20_000
-"""Cells of a table that are compared at all; those beyond it count as missed."""
+"""Cells of a table that are compared at all; the rest counts as missing."""
 MAX_TABLES = 300
-"""Tables of a page that are compared at all; those beyond it count as missed. Every pair of them is looked at."""
+"""Tables of a page that are compared at all, each with each; the rest counts as missing."""
 
 Floats = npt.NDArray[np.float64]
 
 
 def teds(reference: Grid | str, completion: Grid | str, structure_only: bool = False) -> float:
-    """The similarity of two tables, in [0, 1]; of a text its first table is taken.
+    """The similarity of two tables, in [0, 1]. Of a text, the first table is used.
 
-    No table is like no table (1) and unlike any other (0). If a table has more than MAX_CELLS cells, the two are
-    compared as sequences of cells and row ends: 1 - edits / length of the longer one, where a cell matches or not.
+    It is 1 if neither side has a table and 0 if only one does. If a table has more than MAX_CELLS cells, the two are
+    compared as sequences of cells and row ends: 1 - edits / length of the longer one, with cells equal or not.
     """
     a, b = _rows(reference), _rows(completion)
     if not a or not b:
@@ -56,10 +56,10 @@ def teds(reference: Grid | str, completion: Grid | str, structure_only: bool = F
 def tables_similarity(
     reference: Sequence[Grid] | str, completion: Sequence[Grid] | str, structure_only: bool = False
 ) -> float:
-    """The similarity of the tables of two pages, in [0, 1]: TEDS of the tables that belong together, by their cells.
+    """The similarity of the tables of two pages, in [0, 1]: TEDS of matching tables, weighted by their cells.
 
-    Tables keep their order; which ones belong together is decided by the cells that they share. The cells of
-    both sides weigh alike: a table that is missing, or too many, costs its share of all cells.
+    Tables are matched in order, by the cells that they share. The cells of both sides have equal weight: a missing or
+    extra table costs its share of all cells.
     """
     left, right = _grids(reference), _grids(completion)
     if not left or not right:
@@ -94,9 +94,9 @@ def _cells(rows: Rows) -> int:
 def _tree_distance(a: Rows, b: Rows, structure_only: bool) -> float:
     """The edit distance of two ordered trees: K. Zhang and D. Shasha, SIAM J. Comput. 18(6), 1989.
 
-    Nodes are counted in post-order, the cells of a row before the row, the table last. distance[i, j] is that of
-    the subtrees of i and j; first[i] the first node below i. A cell's subtree is the cell: its distance from any
-    subtree is the number of other nodes there plus the cheapest renaming, which needs no recursion.
+    Nodes are numbered in post-order: the cells of a row before the row, the table last. distance[i, j] is the distance
+    of the subtrees of i and j; first[i] is the first node below i. A cell's subtree is the cell itself: its distance
+    from any subtree is the number of other nodes there plus the cheapest renaming, which needs no recursion.
     """
     rename = _rename_costs(a, b, structure_only)
     first_a, first_b = _first_nodes(a), _first_nodes(b)
@@ -120,10 +120,10 @@ def _tree_distance(a: Rows, b: Rows, structure_only: bool) -> float:
 def _forest_distances(
     distance: Floats, rename: Floats, first_a: list[int], first_b: npt.NDArray[np.intp], i: int, j: int
 ) -> None:
-    """Fills in distance[i, j], and those of the subtrees that begin where those of i and j begin.
+    """Fills in distance[i, j], and the distances of subtrees that begin where those of i and j begin.
 
-    forest[x, y] is the distance of the first x nodes below i from the first y below j. The nodes of a row of it
-    are done at once: what depends on the left neighbour is a running minimum.
+    forest[x, y] is the distance between the first x nodes below i and the first y below j. A whole row is computed at
+    once: the dependence on the left neighbour is a running minimum.
     """
     start_a, start_b = first_a[i], int(first_b[j])
     width = j - start_b + 1
@@ -148,7 +148,7 @@ def _forest_distances(
 
 
 def _rename_costs(a: Rows, b: Rows, structure_only: bool) -> Floats:
-    """The cost of node i becoming node j; nodes in post-order."""
+    """The cost of renaming node i to node j; nodes in post-order."""
     m, n = len(a) + _cells(a) + 1, len(b) + _cells(b) + 1
     costs = np.ones((m, n))
     rows_a, rows_b = _row_nodes(a), _row_nodes(b)
@@ -210,12 +210,12 @@ def _sequence_similarity(a: Rows, b: Rows, structure_only: bool = False) -> floa
 
 
 def _matching(left: Sequence[Grid], right: Sequence[Grid]) -> list[tuple[int, int]]:
-    """The pairs, in order, that share the most cells (longest common subsequence, weighted).
+    """The pairs, in order, that share the most cells (weighted longest common subsequence).
 
-    One table on each side is a pair whatever the cells are; pairs that share nothing fill what is left between.
+    A single table on each side is always a pair; pairs that share no cell fill the gaps between other pairs.
     """
     texts = [[Counter(cell.text for cell in grid.cells) for grid in grids] for grids in (left, right)]
-    # A hundredth of a cell for a pair that shares none, so that tables at the same place are paired.
+    # A hundredth of a cell for pairs that share none, so that tables in the same place are paired.
     best = np.zeros((len(left) + 1, len(right) + 1))
     gain = np.array([[0.01 + sum((a & b).values()) for b in texts[1]] for a in texts[0]])
     for x in range(len(left)):

@@ -1,1 +1,1 @@
-"""Transcriptions to rewards: rubrics and their parts."""
+"""Rewards for transcriptions: rubrics and their parts."""

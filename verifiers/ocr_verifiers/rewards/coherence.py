@@ -1,7 +1,7 @@
-"""How far a page without a reference can be believed when it passes its tests.
+"""How much the passed tests of a page without a reference are worth.
 
-Tests look for what is on the page, and hardly for what should not be there: a page that says everything twice, or
-nothing but what the tests ask for, passes them all. Where there is a reference, edit similarity sees that.
+Tests check what is on the page, and hardly what should not be: a page that says everything twice, or only what its
+tests ask for, passes them all. With a reference, edit similarity detects this.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ocr_verifiers.markup.table_parsing import visible
+from ocr_verifiers.markup.table_parsing import without_hidden
 from ocr_verifiers.text.normalize import invisible, strict
 from ocr_verifiers.text.repetition import MAX_REPEATS
 from ocr_verifiers.unit_tests.loops import judge_loops
@@ -26,41 +26,41 @@ from ocr_verifiers.unit_tests.records import (
 )
 
 PHRASE = 8
-"""Words in a row that a page hardly says twice by chance."""
-MOST_REPEATED = 0.4
-"""The share of a page's words that may have been said before: refrains and forms do repeat themselves."""
+"""Consecutive words that hardly occur twice on a page by chance."""
+MAX_REPEATED = 0.4
+"""The share of a page's words that may be repetitions: refrains and forms repeat themselves."""
 SHORTEST = 3 * PHRASE
-"""Words below which a page may repeat itself."""
-MOST_UNSEEN = 0.2
-"""The share of a page's characters that may print nothing: joiners in Persian and Kannada, comments."""
-LEAST_OWN = 0.1
-"""The share of letters and digits that the tests do not ask for, below which a page may be a list of their texts."""
-FEWEST_ALONE = 3
-"""Texts of tests that stand alone on a list, as they do not on a page."""
+"""Pages with fewer words may repeat themselves."""
+MAX_HIDDEN = 0.2
+"""The share of a page's characters that may be invisible: joiners in Persian and Kannada, comments."""
+MIN_OWN = 0.1
+"""If less than this share of letters and digits is not in the tests, the page may be a list of their texts."""
+MIN_ALONE = 3
+"""A list has at least this many texts of tests apart from the longer texts that contain them."""
 
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 class Coherence(NamedTuple):
-    """What a page's passed tests are worth."""
+    """How much a page's passed tests are worth."""
 
     value: float
-    """In [0, 1]; 1 for a page that nothing speaks against."""
+    """In [0, 1]; 1 if there is no objection to the page."""
     why: str = ""
 
 
 class Asked(NamedTuple):
-    """The texts that a page's tests want on it, each once, as unit tests compare texts."""
+    """The texts that the tests want on a page, each once, normalised as unit tests compare texts."""
 
     texts: tuple[str, ...]
-    """The longest first."""
+    """Longest first."""
     within: frozenset[str]
-    """Those that another one holds: a word, and the sentence it is from."""
+    """Texts that are part of another one, such as a word of a sentence."""
 
 
 def asked_for(tests: Sequence[UnitTest]) -> Asked:
-    """What the tests want on the page."""
+    """The texts that the tests want on the page."""
     texts: set[str] = set()
     for test in tests:
         if isinstance(test, OrderTest):
@@ -74,7 +74,7 @@ def asked_for(tests: Sequence[UnitTest]) -> Asked:
         elif isinstance(test, MathTest):
             texts.add(strict(test.math))
     longest_first = sorted((text for text in texts if text.strip()), key=lambda text: (-len(text), text))
-    joined = "\0".join(longest_first)  # a text that is found before its own place is within a longer one
+    joined = "\0".join(longest_first)  # a text found before its own position is part of a longer one
     starts = 0
     within = set()
     for text in longest_first:
@@ -85,32 +85,32 @@ def asked_for(tests: Sequence[UnitTest]) -> Asked:
 
 
 def coherence(page: PreparedPage, asked: Asked, max_repeats: int) -> Coherence:
-    """The first of these that speaks against a page.
+    """The first objection to a page, of these:
 
     - It loops: 0.
-    - It is a list of what its tests ask for: 0. Less than a tenth of it is anything else, and of the texts that
-      others hold at least three, and half, stand on their own too. A short page that its tests ask for as a whole
-      says each of them once, and is no list.
-    - More than a fifth of it prints nothing, in comments, scripts and zero-width characters: the share that does.
-    - More than 40 % of its words were said before, in phrases of eight or right before themselves, on a page of 24
-      words or more: the share that was not. So may a page whose own baseline test allows it more than MAX_REPEATS.
+    - It is a list of what its tests ask for: 0. Less than a tenth of it is anything else, and of the texts that are
+      part of others, at least three and at least half also occur on their own. A short page whose tests cover it
+      completely contains each of them once, so it is not a list.
+    - More than a fifth of it is invisible, in comments, scripts and zero-width characters: the visible share.
+    - More than 40 % of its words are repetitions, in phrases of eight or directly after themselves, on a page of 24
+      words or more: the share that is not. A page whose own baseline test allows more than MAX_REPEATS is exempt.
     """
     loops = judge_loops(page.loops, max_repeats)
     if not loops.passed:
         return Coherence(0.0, f"the page loops: {loops.why}")
     if _is_list(page.strict, asked):
         return Coherence(0.0, "the page is a list of what its tests ask for")
-    unseen = 1 - len(invisible(visible(page.body))) / len(page.body) if page.body else 0.0
-    if unseen > MOST_UNSEEN:
-        return Coherence(1 - unseen, f"{unseen:.0%} of the page prints nothing")
+    hidden = 1 - len(invisible(without_hidden(page.body))) / len(page.body) if page.body else 0.0
+    if hidden > MAX_HIDDEN:
+        return Coherence(1 - hidden, f"{hidden:.0%} of the page is invisible")
     repeated = _repeated(page.strict) if max_repeats <= MAX_REPEATS else 0.0
-    if repeated > MOST_REPEATED:
-        return Coherence(1 - repeated, f"{repeated:.0%} of the page was said on it before")
+    if repeated > MAX_REPEATED:
+        return Coherence(1 - repeated, f"{repeated:.0%} of the page repeats what is on it before")
     return Coherence(1.0)
 
 
 def _is_list(text: str, asked: Asked) -> bool:
-    if len(asked.within) < FEWEST_ALONE:
+    if len(asked.within) < MIN_ALONE:
         return False
     own, alone = text, 0
     for each in asked.texts:
@@ -118,11 +118,11 @@ def _is_list(text: str, asked: Asked) -> bool:
         alone += each in asked.within and cut != own
         own = cut
     left, letters = sum(map(str.isalnum, own)), sum(map(str.isalnum, text))
-    return left < LEAST_OWN * letters and alone >= max(FEWEST_ALONE, len(asked.within) / 2)
+    return left < MIN_OWN * letters and alone >= max(MIN_ALONE, len(asked.within) / 2)
 
 
 def _repeated(text: str) -> float:
-    """The share of the words that were said before; numbers, tags and signs are no words."""
+    """The share of words that are repetitions; numbers, tags and signs do not count as words."""
     words = _WORD.findall(_TAG.sub(" ", text).casefold())
     if len(words) < SHORTEST:
         return 0.0

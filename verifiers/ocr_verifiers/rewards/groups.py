@@ -1,4 +1,4 @@
-"""Groups: the completions of one page, scored with what is known of it. JSON Lines in and out."""
+"""Groups: the completions of one page, scored with its reference and tests. JSON Lines in and out."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 
 from ocr_verifiers.files.jsonl import RecordError
 from ocr_verifiers.rewards.rubric import Rubric, Score
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest, parse_test
 from ocr_verifiers.unit_tests.run import Compat
 
 FIELDS = ("id", "reference", "tests", "completions", "finished")
 
 OLMOCR = Rubric(weights={"pass_rate": 1.0}, gates={}, compat="olmocr")
-"""olmOCR's own reward: the share of tests that pass, by its own verdicts."""
+"""olmOCR's own reward: the share of tests that pass by its own verdicts."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """One page: what is known of it, and its completions."""
+    """One page: its reference, its tests and its completions."""
 
     where: str
-    """Opens error messages: `rollout.jsonl:17`."""
+    """File and line, for error messages: `rollout.jsonl:17`."""
     id: str | int
     reference: str | None
-    """The true transcription; None where there is none."""
+    """The true transcription, or None."""
     tests: tuple[UnitTest, ...]
     completions: tuple[str, ...]
     finished: tuple[bool, ...]
@@ -36,17 +36,17 @@ class Group:
 
     @cached_property
     def distinct(self) -> tuple[tuple[str, bool], ...]:
-        """Each different completion once, with whether it was finished, in order of first appearance."""
+        """Each distinct completion once, with whether it was finished, in order of first appearance."""
         return tuple(dict.fromkeys(zip(self.completions, self.finished, strict=True)))
 
     def spread(self, scores: Sequence[Score]) -> list[Score]:
-        """The scores of `distinct`, handed to every completion."""
+        """Assigns the scores of `distinct` to all completions."""
         known = dict(zip(self.distinct, scores, strict=True))
         return [known[key] for key in zip(self.completions, self.finished, strict=True)]
 
 
 def score_groups(rubric: Rubric, groups: Iterable[Group]) -> Iterator[tuple[Group, list[Score]]]:
-    """Each group with the scores of its completions, in order; identical completions are scored once."""
+    """Each group with the scores of its completions, in order. Identical completions are scored once."""
     for group in groups:
         try:
             prepared = rubric.prepare(group.reference, group.tests)
@@ -57,9 +57,9 @@ def score_groups(rubric: Rubric, groups: Iterable[Group]) -> Iterator[tuple[Grou
 
 
 def read_groups(rows: Iterable[tuple[int, dict[str, Any]]], name: str, compat: Compat | None = None) -> Iterator[Group]:
-    """Groups from numbered objects (`read_jsonl`); `name` opens error messages. Other fields are the writer's own.
+    """Groups from numbered objects (`read_jsonl`). Error messages start with `name`. Other fields are ignored.
 
-    A RecordError for a field of the wrong type, for a misspelt one, and for a group with neither reference nor tests.
+    Raises RecordError for a field of the wrong type, a misspelt field, and a group with neither reference nor tests.
     """
     for number, row in rows:
         yield _group(row, f"{name}:{number}", compat)
@@ -69,7 +69,7 @@ def _group(row: dict[str, Any], where: str, compat: Compat | None) -> Group:
     for given in row.keys() - set(FIELDS):
         near = get_close_matches(given, set(FIELDS) - row.keys(), n=1, cutoff=0.8)
         if near:
-            raise RecordError(f'{where}: unknown field {shown(given)}; did you mean "{near[0]}"?')
+            raise RecordError(f'{where}: unknown field {quoted(given)}; did you mean "{near[0]}"?')
     identity, reference, completions = row.get("id"), row.get("reference"), row.get("completions")
     if not isinstance(identity, str | int) or isinstance(identity, bool):
         raise RecordError(f'{where}: "id" must be a string or an integer')
@@ -88,7 +88,7 @@ def _group(row: dict[str, Any], where: str, compat: Compat | None) -> Group:
 
 
 def parse_tests(records: object, where: str, compat: Compat | None = None) -> tuple[UnitTest, ...]:
-    """A list of unit test records; None is the empty one. Errors name the test's place in it, from 1."""
+    """Parses a list of unit test records; None is an empty list. Errors give the test's position, from 1."""
     if records is None:
         return ()
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
@@ -97,7 +97,7 @@ def parse_tests(records: object, where: str, compat: Compat | None = None) -> tu
 
 
 def group_row(group: Group, scores: Sequence[Score]) -> dict[str, Any]:
-    """What is written of a scored group. Verdicts are in the order of the tests, without those that were not run."""
+    """A scored group as JSON. Verdicts are in the order of the tests, without tests that were not run."""
     return {"id": group.id, "completions": [_score_row(score) for score in scores]}
 
 

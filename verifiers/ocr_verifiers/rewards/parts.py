@@ -1,7 +1,7 @@
-"""The quality parts of a reward: each a pure function with a value in [0, 1], and a reason where that is 0.
+"""The quality parts of a reward: pure functions that give a value in [0, 1], and a reason if it is 0.
 
-Parts of a reference compare it with the completion, both without their front matter; parts of tests sum up verdicts.
-None is for a part that cannot be computed, because the reference has nothing of its kind.
+Reference parts compare the completion with the reference, both without front matter; test parts sum up verdicts. A part
+is None if it cannot be computed because the reference has nothing of that kind.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ocr_verifiers.markup.formats import Formats, take_apart
 from ocr_verifiers.metrics.teds import tables_similarity
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, char_edits, word_edits
 from ocr_verifiers.text.normalize import normalize
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.verdict import Verdict
 
 MAX_FORMULAS = 300
-"""Formulas of a completion that are rendered; of those beyond them, only what the reference spells alike counts."""
+"""How many formulas of a completion are rendered; the others count only if the reference has equal LaTeX."""
 
 Verdicts = Sequence[tuple[UnitTest, Verdict]]
 
 
 class PartValue(NamedTuple):
-    """What a part is worth."""
+    """The value of a part."""
 
     value: float
     """In [0, 1]."""
@@ -39,7 +39,7 @@ class PartValue(NamedTuple):
 
 @dataclass(frozen=True)
 class ComparedText:
-    """A reference or a completion, without front matter; each view of it is made once."""
+    """A reference or a completion, without front matter; each view of it is computed once."""
 
     text: str
     normalization: tuple[str, ...]
@@ -49,7 +49,7 @@ class ComparedText:
 
     @cached_property
     def normalized(self) -> str:
-        """What edits are counted in."""
+        """The text in which edits are counted."""
         return normalize(self.text, self.normalization)
 
     @cached_property
@@ -59,7 +59,7 @@ class ComparedText:
 
     @cached_property
     def prose(self) -> str:
-        """The prose as edits are counted in it."""
+        """The prose, normalised for counting edits."""
         return normalize(self.formats.prose, self.normalization)
 
 
@@ -72,12 +72,12 @@ class Comparison:
 
     @cached_property
     def characters(self) -> EditCounts:
-        """Edits in characters of the reference's unit."""
+        """Character edits, in the unit of the reference."""
         return char_edits(self.reference.normalized, self.completion.normalized, self.reference.unit)
 
     @cached_property
     def words(self) -> EditCounts:
-        """Edits in words."""
+        """Word edits."""
         return word_edits(self.reference.normalized, self.completion.normalized)
 
 
@@ -98,7 +98,7 @@ def exact(texts: Comparison) -> PartValue:
 
 
 def length(texts: Comparison) -> PartValue:
-    """Characters of the shorter text / those of the longer one; 1 for two empty ones."""
+    """Characters of the shorter text / characters of the longer one; 1 for two empty texts."""
     expected, written = texts.characters.reference_length, texts.characters.completion_length
     longer = max(expected, written)
     return _reasoned(
@@ -116,19 +116,19 @@ def numbers(texts: Comparison) -> PartValue | None:
 
 
 def paragraphs(texts: Comparison) -> PartValue:
-    """How near the number of paragraphs is: R_count of arXiv 2506.03197."""
+    """How close the number of paragraphs is: R_count of arXiv 2506.03197."""
     value = metrics.paragraph_count(texts.reference.text, texts.completion.text)
     return _reasoned(value, lambda: f"{len(metrics.paragraphs(texts.completion.text))} paragraphs are far off")
 
 
 def reading_order(texts: Comparison) -> PartValue:
-    """The share of pairs of paragraphs that are there in the reference's order: R_order of arXiv 2506.03197."""
+    """The share of pairs of paragraphs found in the reference's order: R_order of arXiv 2506.03197, adapted."""
     value = metrics.reading_order(texts.reference.text, texts.completion.text)
     return _reasoned(value, lambda: "no two paragraphs of the reference in its order")
 
 
 def prose(texts: Comparison) -> PartValue | None:
-    """1 - edits / length of the longer one, of what is neither formula nor table."""
+    """1 - edits / length of the longer one, without formulas and tables."""
     if not texts.reference.prose:
         return None
     edits = char_edits(texts.reference.prose, texts.completion.prose, texts.reference.unit)
@@ -136,9 +136,9 @@ def prose(texts: Comparison) -> PartValue | None:
 
 
 def formulas(texts: Comparison) -> PartValue | None:
-    """Formulas that print like one of the reference's / those of the side that has more; each counts once.
+    """Formulas that print like one of the reference's / formulas of the side that has more; each counts once.
 
-    One that cannot be rendered equals what is spelt like it. A ValueError without the engine that renders.
+    Formulas that cannot be rendered match only equal LaTeX. Raises ValueError if the rendering engine is missing.
     """
     expected, written = texts.reference.formats.formulas, texts.completion.formats.formulas
     if not expected:
@@ -155,12 +155,12 @@ def formulas(texts: Comparison) -> PartValue | None:
         matched += (_printed(left) & _printed(rendered)).total()
     return _reasoned(
         matched / max(len(expected), len(written)),
-        lambda: f"none of {len(expected)} formulas; the first is {shown(expected[0])}",
+        lambda: f"none of {len(expected)} formulas; the first is {quoted(expected[0])}",
     )
 
 
 def tables(texts: Comparison) -> PartValue | None:
-    """TEDS of the tables that belong together, by their cells; a table too few or too many costs its cells."""
+    """TEDS of matching tables, weighted by their cells; a missing or extra table costs its cells."""
     expected, written = texts.reference.formats.tables, texts.completion.formats.tables
     if not expected:
         return None
@@ -169,10 +169,10 @@ def tables(texts: Comparison) -> PartValue | None:
 
 
 def format_decoupled(texts: Comparison) -> PartValue | None:
-    """Prose, formulas and tables, each by its own measure, weighed by their shares of the reference's characters.
+    """Prose, formulas and tables, each by its own measure, weighted by their shares of the reference's characters.
 
-    In the manner of arXiv 2601.08834. A format that only the completion has is worth nothing, and weighs what the
-    completion says in it. A reference without a character is met by a completion without one.
+    After arXiv 2601.08834. A format that only the completion has is worth 0, weighted by its characters there. If the
+    reference is empty, an empty completion scores 1 and any other 0.
     """
     expected, written = texts.reference.formats.characters, texts.completion.formats.characters
     weights = {name: expected[name] or written[name] for name in FORMATS}
@@ -210,7 +210,7 @@ def pass_rate(verdicts: Verdicts) -> PartValue:
 
 
 def pass_rate_macro(verdicts: Verdicts) -> PartValue:
-    """The mean over the kinds of tests of passed / tests."""
+    """The mean of passed / tests over the kinds of tests."""
     kinds: defaultdict[str, list[bool]] = defaultdict(list)
     for test, verdict in verdicts:
         kinds[test.type].append(verdict.passed)
@@ -241,7 +241,7 @@ def _spelling(latex: str) -> str:
 
 
 def _printed(formulas: Mapping[str, int]) -> Counter[Hashable]:
-    """How many formulas print alike, by what they print."""
+    """The number of formulas by what they print."""
     forms: Counter[Hashable] = Counter()
     for latex, times in formulas.items():
         formula = mathml.printed(latex)

@@ -2,28 +2,28 @@
 
     reward = (sum of weight * part / sum of weight, over the parts that apply) * product of gates
 
-Parts say how good the transcription is, each in [0, 1]. Those that compare it with a reference:
+Parts measure how good the transcription is, each in [0, 1]. Those that compare it with a reference:
     similarity       1 - edit distance / length of the longer text, in characters;  word_similarity: in words
     exact            1 if reference and completion are equal after normalisation, else 0
-    length           characters of the shorter text / those of the longer one
-    numbers          F1 of the numbers;  applies where the reference has any
-    paragraphs       1 - difference in their number / the reference's;  0 from twice as many on
-    reading_order    share of the pairs of paragraphs that are there, in order
-    prose, formulas, tables      each format by its own measure;  apply where the reference has it
-    format_decoupled these three, weighed by their shares of the reference's characters
-Those of tests apply where a test exists:
-    pass_rate        tests passed / tests;  pass_rate_macro: the mean of that over the kinds of tests
-And one of form:
-    front_matter     0 if it is missing or wrong in form, else 0.5 + 0.5 * share of the fields that the reference has
-                     too;  applies where the reference has front matter, or the rubric weighs this part
-Front matter is taken off completion and reference before anything else is scored.
+    length           characters of the shorter text / characters of the longer one
+    numbers          F1 of the numbers;  applies if the reference has any
+    paragraphs       1 - difference in their number / the reference's number;  at least 0
+    reading_order    share of the pairs of paragraphs that are there and in order
+    prose, formulas, tables      each format by its own measure;  apply if the reference has it
+    format_decoupled these three, weighted by their shares of the reference's characters
+Those that sum up tests apply if there are tests:
+    pass_rate        tests passed / tests;  pass_rate_macro: the mean of this over the kinds of tests
+And one about form:
+    front_matter     0 if it is missing or malformed, else 0.5 + 0.5 * share of the fields that agree with the
+                     reference;  applies if the reference has front matter, or the rubric weights this part
+Front matter is removed from completion and reference before anything else is scored.
 
-Tests find what is on the page and miss what should not be there, so that passing them pays at most
-    max(0.35, similarity)    where there is a reference
-    max(0.35, coherence)     where there is none: see `coherence`
-The reward takes the lesser value; the part is reported as it is.
+Tests check what is on the page and hardly what should not be, so passing them pays at most
+    max(0.35, similarity)    with a reference
+    max(0.35, coherence)     without one: see `coherence`
+The reward uses the smaller value; the reported part is unchanged.
 
-Gates say what is wrong with its form; each multiplies by 1, or by its factor in (0, 1] when it closes:
+Gates detect malformed completions. Each multiplies by 1, or by its factor in (0, 1] when it closes:
     end          the completion was cut off
     repetition   the completion loops
 Gates never add: form alone earns nothing.
@@ -54,8 +54,8 @@ from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 PARTS = (*REFERENCE_PARTS, *TEST_PARTS, "front_matter")
 GATES = ("end", "repetition")
-ALWAYS = ("similarity", "exact")
-"""Parts that are reported of every page with a reference, weighed or not; the others only where they are named."""
+ALWAYS_REPORTED = ("similarity", "exact")
+"""Parts that are reported for every page with a reference, weighted or not. Others only if they are named."""
 RUBRICS = Path(__file__).with_name("rubrics")
 
 
@@ -66,25 +66,25 @@ class Score:
     reward: float
     """In [0, 1]."""
     parts: Mapping[str, float]
-    """Each quality part that applies and is named or cheap, and each gate's factor (1 when open), by name."""
+    """Each quality part that applies and is named or always reported, and each gate's factor (1 if open), by name."""
     verdicts: tuple[tuple[UnitTest, Verdict], ...] = ()
     """The tests that were run, in the order given."""
     char_edits: EditCounts | None = None
     """None without a reference."""
     word_edits: EditCounts | None = None
     trouble: str = ""
-    """Why there are no parts (scoring took too long, say): the reward is 0 then, and every test failed."""
+    """Why there are no parts, for example because scoring took too long. Then the reward is 0 and all tests fail."""
     why: Mapping[str, str] = field(default_factory=dict)
-    """The reason of each part that is 0, of each that pays less than it is, and of each closed gate, by name."""
+    """The reason for each part that is 0 or pays less than its value, and for each closed gate, by name."""
 
     @property
     def passed(self) -> int:
-        """How many scored tests passed."""
+        """The number of scored tests that passed."""
         return sum(verdict.passed for _, verdict in self.verdicts)
 
     @property
     def scored_tests(self) -> int:
-        """How many tests were scored."""
+        """The number of scored tests."""
         return len(self.verdicts)
 
 
@@ -93,18 +93,18 @@ class Rubric:
     """How completions are scored. Frozen: one rubric serves all pages."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"similarity": 1.0, "pass_rate": 1.0})
-    """Of the quality parts. A part that does not apply to a page leaves the mean."""
+    """Weights of the quality parts. A part that does not apply to a page is left out of the mean."""
     gates: Mapping[str, float] = field(default_factory=lambda: {"end": 0.5, "repetition": 0.5})
-    """The factor of each closed gate, in (0, 1]; a gate that is not named stays open."""
+    """The factor of each closed gate, in (0, 1]. A gate that is not named stays open."""
     normalization: tuple[str, ...] = ("nfc", "whitespace")
-    """Applied to reference and completion before edits are counted; unit tests have their own."""
+    """Applied to reference and completion before edits are counted. Unit tests have their own."""
     unit: Unit = "codepoint"
     """What a character is, for similarity and CER."""
     compat: Compat | None = None
-    """`olmocr`: its verdicts, holes included. Rejected tests are run, and `absent` pays on any page."""
+    """`olmocr` for its verdicts, holes included: rejected tests are run, and `absent` pays on any page."""
     unsupported: float = 0.35
-    """What passing tests pays at most on a page that is unlike its reference, or incoherent; 1: they pay in full.
-    Not with `compat`, whose tests pay as olmOCR's."""
+    """How much passed tests pay at most on a page that is unlike its reference, or incoherent; 1 means no limit.
+    Not used with `compat`, where tests pay as in olmOCR."""
 
     def __post_init__(self) -> None:
         _check_names("quality part", self.weights, PARTS)
@@ -122,9 +122,9 @@ class Rubric:
         normalize("", self.normalization)
 
     def prepare(self, reference: str | None = None, tests: Sequence[UnitTest] = ()) -> PreparedReference:
-        """What is known of a page, normalised and sorted once for all its completions.
+        """Prepares a page's reference and tests once for all its completions.
 
-        A page to which no weighted part applies cannot be scored: a ValueError. Rejected tests are left out.
+        Raises ValueError if no weighted part applies to the page. Rejected tests are left out.
         """
         scored = tuple(test for test in tests if self.compat or not test.rejected)
         front = None if reference is None else split_front_matter(reference)
@@ -133,10 +133,10 @@ class Rubric:
         applies = {*TEST_PARTS} if scored else set()
         if expected is not None or self.weights.get("front_matter"):
             applies.add("front_matter")
-        if texts is not None:  # a part that the reference has nothing of cannot compare it with itself either
+        if texts is not None:  # a part that the reference has nothing of is None even for the reference itself
             itself = Comparison(texts, texts)
             named = [name for name in REFERENCE_PARTS if name in self.weights]
-            applies |= {*ALWAYS, *(name for name in named if REFERENCE_PARTS[name](itself) is not None)}
+            applies |= {*ALWAYS_REPORTED, *(name for name in named if REFERENCE_PARTS[name](itself) is not None)}
         weights = {name: weight for name, weight in self.weights.items() if name in applies}
         if not any(weights.values()):
             raise ValueError(
@@ -162,28 +162,28 @@ class Rubric:
         tests: Sequence[UnitTest] = (),
         finished: bool = True,
     ) -> Score:
-        """The score of one completion; `prepare` once and score there when a page has several."""
+        """The score of one completion. If a page has several, call `prepare` once and score with the result."""
         return self.prepare(reference, tests).score(completion, finished)
 
 
 @dataclass(frozen=True)
 class PreparedReference:
-    """A page's reference and tests, ready to score its completions; made by `Rubric.prepare`."""
+    """A page's reference and tests, ready to score completions. Made by `Rubric.prepare`."""
 
     rubric: Rubric
     reference: ComparedText | None
     """Without its front matter."""
     front_matter: Mapping[str, Scalar] | None
-    """The fields that the reference has."""
+    """The fields of the reference's front matter."""
     weights: Mapping[str, float]
-    """The rubric's, of the parts that apply."""
+    """The rubric's weights of the parts that apply."""
     scores_front_matter: bool
     tests: tuple[UnitTest, ...]
-    """Those that are run."""
+    """The tests that are run."""
     guards: tuple[BaselineTest, ...]
-    """The baseline tests that a completion has to pass before an `absent` test pays."""
+    """The baseline tests that a completion must pass before an `absent` test pays."""
     asked: Asked
-    """What the tests want on the page."""
+    """The texts that the tests want on the page."""
 
     def score(self, completion: str, finished: bool = True) -> Score:
         """The score of one completion; `finished` is False for one that was cut off."""
@@ -193,21 +193,21 @@ class PreparedReference:
         found = self._parts(page, texts, verdicts)
         parts = {name: part.value for name, part in found.items()}
         why = {name: part.why for name, part in found.items() if part.why}
-        worth = parts
+        paid = parts
         if not self.rubric.compat and any(parts.get(name, 0) > self.rubric.unsupported for name in TEST_PARTS):
-            believed = self._believed(page, texts)
-            limit = max(self.rubric.unsupported, believed.value)
+            support = self._support(page, texts)
+            limit = max(self.rubric.unsupported, support.value)
             over = {name: limit for name in TEST_PARTS if name in parts and parts[name] > limit}
-            worth = parts | over
-            why |= dict.fromkeys(over, f"pays {limit:.3g}: {believed.why}")
-        reward = sum(weight * worth[name] for name, weight in self.weights.items()) / sum(self.weights.values())
+            paid = parts | over
+            why |= dict.fromkeys(over, f"pays {limit:.3g}: {support.why}")
+        reward = sum(weight * paid[name] for name, weight in self.weights.items()) / sum(self.weights.values())
         closed = self._closed_gates(page, finished)
         for name, factor in self.rubric.gates.items():
             parts[name] = factor if name in closed else 1.0
             reward *= parts[name]
         why |= {name: reason for name, reason in closed.items() if name in self.rubric.gates}
         return Score(
-            min(1.0, reward),  # a mean of ones may be more than one in its last digit
+            min(1.0, reward),  # rounding may put a mean of ones above 1
             parts,
             verdicts,
             texts.characters if texts else None,
@@ -227,7 +227,7 @@ class PreparedReference:
         found: dict[str, PartValue] = {}
         if texts is not None:
             for name, compare in REFERENCE_PARTS.items():
-                part = compare(texts) if name in self.weights or name in ALWAYS else None
+                part = compare(texts) if name in self.weights or name in ALWAYS_REPORTED else None
                 if part is not None:
                     found[name] = part
         if verdicts:
@@ -239,20 +239,21 @@ class PreparedReference:
             found["front_matter"] = PartValue(value, "" if value else reason)
         return found
 
-    def _believed(self, page: PreparedPage, texts: Comparison | None) -> Coherence:
+    def _support(self, page: PreparedPage, texts: Comparison | None) -> Coherence:
+        """How far passed tests are supported by anything else: the similarity to the reference, or coherence."""
         if texts is None:
             return coherence(page, self.asked, max(guard.max_repeats for guard in self.guards))
         similarity = texts.characters.similarity
         return Coherence(similarity, f"the similarity to the reference is {similarity:.3g}")
 
     def _closed_gates(self, page: PreparedPage, finished: bool) -> dict[str, str]:
-        """The gates that close, and why."""
+        """The gates that close, with the reason."""
         closed = {} if finished else {"end": "the completion was cut off"}
         loops = judge_loops(page.loops, MAX_REPEATS)
         return closed if loops.passed else closed | {"repetition": loops.why}
 
     def _verdicts(self, page: PreparedPage) -> tuple[tuple[UnitTest, Verdict], ...]:
-        """Each test's verdict, where an `absent` test passes only on a page that passes its baseline."""
+        """Each test's verdict. An `absent` test passes only on a page that passes its baseline."""
         guard = PASS
         if not self.rubric.compat and any(test.type == "absent" for test in self.tests):
             guard = next((v for v in (baseline(test, page) for test in self.guards) if not v.passed), PASS)
@@ -266,16 +267,16 @@ class PreparedReference:
 
 
 def _guards(tests: Sequence[UnitTest]) -> tuple[BaselineTest, ...]:
-    """The page's own baseline tests, or else the default one, which allows every script."""
+    """The page's own baseline tests, or the default one, which allows every script."""
     own = tuple(test for test in tests if isinstance(test, BaselineTest))
     return own or (BaselineTest(pdf="", page=1, id="", type="baseline"),)
 
 
 def load_rubric(name: str | Path) -> Rubric:
-    """A ready-made rubric by its name, or one from a TOML file by its path.
+    """Loads a ready-made rubric by name, or one from a TOML file by path.
 
-    The file has the fields of `Rubric`, weights and gates as tables; what it leaves out is the default. A ValueError
-    with the file for what is not there, no TOML, a key that is unknown, or a value that makes no sense.
+    The file has the fields of `Rubric`, with weights and gates as tables; missing fields have their defaults. Raises
+    ValueError, naming the file, if it does not exist, is not valid TOML, or has an unknown key or an invalid value.
     """
     path = RUBRICS / f"{name}.toml"
     if not path.is_file():

@@ -1,11 +1,11 @@
 """Scoring in several processes, with a time limit for each completion. POSIX only: the limit is a signal.
 
-The processes are fresh interpreters that import `ocr_verifiers` and nothing of the program that started them: no
-fork of a process that holds torch, and no second run of its main module. They get pages and completions through a
-pipe and answer in order, so that scores do not depend on how many there are. A completion that takes longer than the
-limit ends its process by SIGALRM, inside compiled code too; it scores 0, and the process is replaced. A process that
-dies of something else is replaced as well, and the completion that it died of is scored once more. All of them end
-with the program that started them, killed or not.
+The processes are fresh interpreters that import `ocr_verifiers` and nothing of the program that started them: no fork
+of a process with torch, and no second run of its main module. They get pages and completions through a pipe and answer
+in order, so scores do not depend on the number of processes. A completion that takes longer than the limit ends its
+process by SIGALRM, even inside compiled code; it scores 0, and the process is replaced. A process that dies for another
+reason is also replaced, and the completion that it died on is scored once more. All processes end with the program that
+started them, even if it is killed.
 """
 
 from __future__ import annotations
@@ -34,38 +34,38 @@ from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.verdict import fail
 
 CHUNK = 8
-"""Completions that a process takes at a time: enough to be worth sending the page, few enough to share a group."""
+"""Completions that a process gets at once: enough to be worth sending the page, few enough to divide a group."""
 
 PAGES_KEPT = 1024
-"""Pages that a process keeps prepared, those that were used last."""
+"""How many prepared pages a process caches, the most recently used ones."""
 
 PR_SET_PDEATHSIG = 1
-"""Of Linux' prctl: the signal that a process gets when the thread that started it ends."""
+"""Option of Linux' prctl: the signal that a process gets when the thread that started it ends."""
 
 Completions = Sequence[tuple[str, bool]]
-"""Texts, and whether they are finished."""
+"""Texts, each with whether it is finished."""
 
 
 @dataclass(frozen=True, eq=False)
 class KnownPage:
-    """What is known of a page. A process prepares each of these objects once and keeps it."""
+    """A page's reference and tests. A process prepares each of these objects once and caches it."""
 
     where: str
-    """Opens error messages."""
+    """The start of error messages."""
     reference: str | None
     tests: tuple[UnitTest, ...]
 
 
 class ScoringPool:
-    """Processes that score with one rubric. They start when they are needed and stay until `close`."""
+    """Processes that score with one rubric. They start when needed and run until `close`."""
 
     def __init__(self, rubric: Rubric, processes: int, timeout: float | None = None) -> None:
-        """`timeout` is in seconds of wall time for each completion; None is no limit."""
+        """`timeout` is the wall time in seconds for each completion; None means no limit."""
         if processes < 1:
             raise ValueError(f"processes is {processes}; write at least 1")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout is {timeout}; write a number of seconds above 0, or none for no limit")
-        # One process answers each group before the next is read; several are kept busy.
+        # With one process, each group is answered before the next is read; several processes are kept busy.
         self._ahead = 2 * processes - 1
         self._workers = [_Worker(rubric, timeout) for _ in range(processes)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
@@ -74,9 +74,9 @@ class ScoringPool:
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="scoring")
 
     def score_groups(self, groups: Iterable[Group]) -> Iterator[tuple[Group, list[Score]]]:
-        """What `ocr_verifiers.rewards.groups.score_groups` gives, in the same order; reads a few groups ahead.
+        """Like `ocr_verifiers.rewards.groups.score_groups`, in the same order, but reads a few groups ahead.
 
-        An error in reading or scoring a group comes after the scores of the groups before it.
+        An error in reading or scoring a group is raised after the scores of the groups before it.
         """
         source = _with_error_last(groups)
         waiting: deque[tuple[Group | Exception, list[Future[list[Score]]]]] = deque()
@@ -99,20 +99,20 @@ class ScoringPool:
                     chunk.cancel()
 
     def submit(self, page: KnownPage, completions: Completions) -> Future[list[Score]]:
-        """One score for each completion, all of them by one process.
+        """One score for each completion, all from one process.
 
-        The future raises ValueError for a page that cannot be scored, RuntimeError for a bug in a verifier, or for a
-        completion that ended a process twice.
+        The future raises ValueError for a page that cannot be scored, and RuntimeError for a bug in a verifier or for
+        a completion on which a process died twice.
         """
         return self._threads.submit(self._score, page, completions)
 
     def close(self) -> None:
-        """Ends the processes, busy or not."""
+        """Ends the processes, even busy ones."""
         for worker in self._workers:
             worker.kill()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
-            worker.bury()
+            worker.reap()
 
     def __enter__(self) -> ScoringPool:
         return self
@@ -123,7 +123,7 @@ class ScoringPool:
         self.close()
 
     def _submit(self, group: Group | Exception) -> list[Future[list[Score]]]:
-        """The group in chunks, at least one: a group without completions still has its tests looked at."""
+        """The group in chunks, at least one, because even without completions its tests are checked."""
         if isinstance(group, Exception):
             return []
         page = KnownPage(group.where, group.reference, group.tests)
@@ -139,23 +139,23 @@ class ScoringPool:
 
 
 class _Worker:
-    """One process, as the thread that uses it sees it."""
+    """One process, from the point of view of the thread that uses it."""
 
     def __init__(self, rubric: Rubric, timeout: float | None) -> None:
         self._setup = rubric, timeout
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._pages: OrderedDict[KnownPage, _Prepared] = OrderedDict()
-        """What the process keeps, the page used last at the end."""
+        """The pages that the process caches, least recently used first."""
         self._numbers = count()
         self._killed = False
         self._lock = Lock()
 
     def score(self, page: KnownPage, completions: Completions) -> list[Score]:
-        """One score for each completion; those that take too long have a `trouble`."""
+        """One score for each completion. Completions that take too long have a `trouble`."""
         scores: list[Score] = []
         died: tuple[bool, int] | None = None
-        """Where a process did last: while it prepared the page, and after how many scores."""
+        """Where a process last died: whether it was preparing the page, and after how many scores."""
         while True:
             prepared: _Prepared | None = None
             try:
@@ -166,7 +166,7 @@ class _Worker:
                     scores.append(self._receive(page.tests))
                 return scores
             except (EOFError, OSError, pickle.UnpicklingError) as error:
-                code = self.bury()
+                code = self.reap()
                 if code == -signal.SIGALRM:
                     late = f"took longer than {self._timeout:g} s"
                     if prepared is None:
@@ -180,24 +180,24 @@ class _Worker:
                 died = place
 
     def kill(self) -> None:
-        """Ends the process, for good; safe from any thread."""
+        """Ends the process for good; can be called from any thread."""
         with self._lock:
             self._killed = True
             if self._process is not None:
                 self._process.kill()
 
-    def bury(self) -> int | None:
-        """Waits for the end of the process, if there is one, forgets it, and returns its exit code."""
+    def reap(self) -> int | None:
+        """Waits for the process to end, if there is one, discards it, and returns its exit code."""
         process, self._process = self._process, None
         self._pages.clear()
         if process is None:
             return None
-        with suppress(BrokenPipeError), process:  # there may be a message that it did not read
+        with suppress(BrokenPipeError), process:  # it may not have read the last message
             pass
         return process.returncode
 
     def _prepare(self, page: KnownPage) -> _Prepared:
-        """Starts the process if there is none, and gives it the page unless it has it."""
+        """Starts the process if there is none, and sends it the page unless it has it."""
         if self._process is None:
             self._start()
         if page in self._pages:
@@ -211,7 +211,7 @@ class _Worker:
 
     def _start(self) -> None:
         code = "from ocr_verifiers.rewards.scoring_pool import work; work()"
-        # -P: nothing is imported from the current folder unless this program imports from there.
+        # -P: do not import from the current folder unless this program does.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
         with self._lock:
             if self._killed:
@@ -239,33 +239,33 @@ class _Worker:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A page that a process keeps."""
+    """A page that a process has cached."""
 
     number: int
-    """By which the process knows it."""
+    """The process refers to the page by this number."""
     tests: tuple[UnitTest, ...]
     """Those that are run."""
 
 
 def work() -> None:
-    """The life of a process: a rubric, then pages and completions of a page, until there is nothing to read.
+    """The main function of a process: reads a rubric, then pages and completions, until the input ends.
 
-    It answers a rubric by None, a page by its scored tests, and completions by one Score each; or by an exception.
+    It answers None to a rubric, the scored tests to a page, and one Score to each completion; or an exception.
     """
-    if sys.platform == "linux":  # elsewhere a process ends when it reads the next message, or by its time limit
+    if sys.platform == "linux":  # elsewhere a process ends when it next reads, or by its time limit
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started this process
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     messages = sys.stdin.buffer
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what is printed goes elsewhere
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # print() must not disturb the answers
     try:
         for answer, tests in _answers(messages):
             _Pickler(answers, tests).dump(answer)
             answers.flush()
     except BrokenPipeError:
-        pass  # nobody listens
+        pass  # the program that started this process has ended
 
 
 def _answers(messages: IO[bytes]) -> Iterator[tuple[object, Sequence[UnitTest]]]:
@@ -280,26 +280,26 @@ def _answers(messages: IO[bytes]) -> Iterator[tuple[object, Sequence[UnitTest]]]
                     yield None, ()
                 case "page", number, reference, tests, forgotten:
                     pages.pop(forgotten, None)
-                    with _at_most(timeout):
+                    with _time_limit(timeout):
                         page = rubric.prepare(reference, tests)
                     pages[number] = page, tests
                     yield page.tests, tests
                 case "completions", number, completions:
                     page, tests = pages[number]
                     for text, finished in completions:
-                        with _at_most(timeout):
+                        with _time_limit(timeout):
                             score = page.score(text, finished)
                         yield score, tests
         except EOFError:
             return
         except ValueError as error:
             yield ValueError(str(error)), ()
-        except Exception:  # a bug, hidden from nobody: it is raised again, traceback and all, where the pool is
+        except Exception:  # a bug: it is raised again, with its traceback, in the process of the pool
             yield RuntimeError(f"in a scoring process:\n{traceback.format_exc()}"), ()
 
 
 @contextmanager
-def _at_most(seconds: float | None) -> Iterator[None]:
+def _time_limit(seconds: float | None) -> Iterator[None]:
     """Ends this process, by SIGALRM, if the block takes longer."""
     signal.setitimer(signal.ITIMER_REAL, seconds or 0.0)
     try:
@@ -309,14 +309,14 @@ def _at_most(seconds: float | None) -> Iterator[None]:
 
 
 class _Pickler(pickle.Pickler):
-    """Names the tests of the page by their places, for they do not change on the way back."""
+    """Sends the tests of the page as their positions, since the pool has the same tests."""
 
     def __init__(self, file: IO[bytes], tests: Sequence[UnitTest]) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
-        self._places = {id(test): place for place, test in enumerate(tests)}
+        self._positions = {id(test): position for position, test in enumerate(tests)}
 
     def persistent_id(self, obj: object) -> int | None:
-        return self._places.get(id(obj))
+        return self._positions.get(id(obj))
 
 
 class _Unpickler(pickle.Unpickler):
@@ -324,12 +324,12 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(file)
         self._tests = tests
 
-    def persistent_load(self, place: int) -> UnitTest:
-        return self._tests[place]
+    def persistent_load(self, position: int) -> UnitTest:
+        return self._tests[position]
 
 
 def _with_error_last(groups: Iterable[Group]) -> Iterator[Group | Exception]:
-    """The groups; an error in reading them becomes the last item."""
+    """The groups; an error in reading them is the last item."""
     try:
         yield from groups
     except Exception as error:

@@ -1,1 +1,1 @@
-"""Text alone: normalisation, edit distance, search, repetition, differences."""
+"""Plain text: normalisation, edit distance, search, repetition, differences."""

@@ -1,4 +1,4 @@
-"""The differences of two texts, for a terminal or a log."""
+"""The differences between two texts, for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rapidfuzz.distance import Levenshtein
 from ocr_verifiers.text.edit_distance import Span, Unit, alignment
 
 _WORDS = regex.compile(r"\s|[^\s]+")
-_MOST_CELLS = 10**10
-"""Units of one text times units of the other that are aligned: a second or two."""
-_NOT_SHOWN = regex.compile(r"[\p{C}\p{Zl}\p{Zp}]")
+_MAX_CELLS = 10**10
+"""Limit on units of one text times units of the other: aligning them takes a second or two."""
+_NOT_PRINTED = regex.compile(r"[\p{C}\p{Zl}\p{Zp}]")
 
 
 class Line(NamedTuple):
-    """A line of the diff, as spans; it ends where both texts, or the only one that has it, end a line."""
+    """A line of the diff, as spans. It ends where both texts end a line, or where the only text that has it does."""
 
     spans: tuple[Span, ...]
 
@@ -30,11 +30,11 @@ class Line(NamedTuple):
 
 
 def text_diff(reference: str, completion: str, unit: Unit = "codepoint", words: bool = False) -> list[Span]:
-    """Spans that, joined, spell both texts. Lines are aligned first, then what is in the lines that differ.
+    """Spans that spell both texts when joined. Lines are aligned first, then the contents of lines that differ.
 
-    So an equal line is never torn apart, and long texts take little time; the edits can be a few more than the least
-    possible ones. With `words`, whole words and single spaces are replaced. So they are where more than 100,000
-    characters in a row differ, and beyond as many words nothing is aligned.
+    Equal lines therefore stay whole and long texts take little time, but there can be a few more edits than the
+    minimum. With `words`, whole words and single spaces are replaced instead of characters. This also happens where
+    more than 100,000 characters in a row differ; where more than 100,000 words in a row differ, nothing is aligned.
     """
     source, target = reference.splitlines(keepends=True), completion.splitlines(keepends=True)
     spans: list[Span] = []
@@ -45,7 +45,7 @@ def text_diff(reference: str, completion: str, unit: Unit = "codepoint", words: 
         after = "".join(target[first.dest_start : last.dest_end])
         if equal:
             spans.append(Span("equal", before, after))
-        elif not words and len(before) * len(after) <= _MOST_CELLS:
+        elif not words and len(before) * len(after) <= _MAX_CELLS:
             spans += alignment(before, after, unit)
         else:
             spans += _word_alignment(before, after)
@@ -53,7 +53,7 @@ def text_diff(reference: str, completion: str, unit: Unit = "codepoint", words: 
 
 
 def diff_lines(spans: Iterable[Span]) -> list[Line]:
-    """The spans cut into lines, at the line ends that both texts have and inside what only one has."""
+    """The spans split into lines: at line ends that both texts have, and at line ends inside text that only one has."""
     lines: list[Line] = []
     line: list[Span] = []
     for span in spans:
@@ -75,28 +75,28 @@ def diff_lines(spans: Iterable[Span]) -> list[Line]:
 
 
 def shown_lines(lines: Sequence[Line], context: int, color: bool) -> Iterator[str]:
-    """The lines that differ and `context` equal ones around them, for people; what is passed over is counted."""
+    """The lines that differ with `context` equal lines around them, for people; skipped lines are counted."""
     near = [False] * len(lines)
     for at, line in enumerate(lines):
         if line.differs:
             start, stop = max(0, at - context), at + context + 1
             near[start:stop] = [True] * (min(stop, len(lines)) - start)
-    passed_over = 0
-    for wanted, line in zip(near, lines, strict=True):
-        if not wanted:
-            passed_over += 1
+    skipped = 0
+    for is_near, line in zip(near, lines, strict=True):
+        if not is_near:
+            skipped += 1
             continue
-        if passed_over:
-            yield _counted(passed_over, color)
-            passed_over = 0
+        if skipped:
+            yield _skipped(skipped, color)
+            skipped = 0
         yield ("! " if line.differs else "  ") + "".join(_shown(line, color))
-    if passed_over:
-        yield _counted(passed_over, color)
+    if skipped:
+        yield _skipped(skipped, color)
 
 
 def _word_alignment(before: str, after: str) -> list[Span]:
     source, target = _WORDS.findall(before), _WORDS.findall(after)
-    if len(source) * len(target) > _MOST_CELLS:
+    if len(source) * len(target) > _MAX_CELLS:
         return [Span("replace", before, after)]
     return [
         Span(code.tag, "".join(source[code.src_start : code.src_end]), "".join(target[code.dest_start : code.dest_end]))
@@ -104,13 +104,13 @@ def _word_alignment(before: str, after: str) -> list[Span]:
     ]
 
 
-def _counted(lines: int, color: bool) -> str:
+def _skipped(lines: int, color: bool) -> str:
     text = f"  … {lines:,} equal line{'s' * (lines > 1)}"
     return click.style(text, dim=True) if color else text
 
 
 def _shown(line: Line, color: bool) -> Iterator[str]:
-    """Equal text as it is; the reference's in red or [-so-], then the completion's in green or {+so+}."""
+    """Equal text unchanged; then the reference's in red or [-so-], then the completion's in green or {+so+}."""
     for equal, spans in groupby(line.spans, lambda span: span.op == "equal"):
         pieces = list(spans)
         lost = "".join(span.reference for span in pieces)
@@ -127,11 +127,11 @@ def _shown(line: Line, color: bool) -> Iterator[str]:
 
 
 def _marked(text: str) -> str:
-    """Line ends that one text has and the other has not are seen."""
+    """Text that only one side has, with its line ends and tabs made visible."""
     return visible(text.replace("\r\n", "\n").replace("\n", "⏎").replace("\t", "→"))
 
 
 def visible(text: str) -> str:
-    """Text for a terminal: what it would obey (controls), cannot write or does not show (zero widths) is named."""
-    shown: str = _NOT_SHOWN.sub(lambda c: c[0] if c[0] == "\t" else f"<U+{ord(c[0]):04X}>", text)
-    return shown
+    """Text that is safe for a terminal: control, unencodable and zero-width characters are replaced by their names."""
+    printable: str = _NOT_PRINTED.sub(lambda c: c[0] if c[0] == "\t" else f"<U+{ord(c[0]):04X}>", text)
+    return printable

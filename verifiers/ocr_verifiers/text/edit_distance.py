@@ -1,4 +1,4 @@
-"""Edit counts between a reference and a completion. CER, WER and similarity are views of the same counts."""
+"""Edit counts between a reference and a completion. CER, WER and similarity are computed from the same counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNITS: tuple[str, ...] = get_args(Unit)
 
 @dataclass(frozen=True)
 class EditCounts:
-    """Counts of a least-edit alignment; add them to pool pages into a corpus."""
+    """Counts of an alignment with the fewest edits. Add them up to pool pages into a corpus."""
 
     hits: int = 0
     substitutions: int = 0
@@ -46,13 +46,13 @@ class EditCounts:
     def error_rate(self) -> float:
         """(S + D + I) / (H + S + D): CER of characters, WER of words. It can exceed 1.
 
-        An empty reference scores 0 only against an empty completion; otherwise its insertions are the rate.
+        With an empty reference it is the number of insertions, so 0 only for an empty completion.
         """
         return self.distance / max(1, self.reference_length)
 
     @property
     def similarity(self) -> float:
-        """1 - distance / max(reference_length, completion_length), in [0, 1]; two empty texts are 1."""
+        """1 - distance / max(reference_length, completion_length), in [0, 1]; 1 for two empty texts."""
         longest = max(self.reference_length, self.completion_length)
         return (longest - self.distance) / longest if longest else 1.0
 
@@ -66,7 +66,7 @@ class EditCounts:
 
 
 class Span(NamedTuple):
-    """One stretch of an alignment: what the reference says there, and what the completion says."""
+    """One stretch of an alignment: the text of the reference there, and that of the completion."""
 
     op: str
     """equal, replace, delete or insert."""
@@ -75,22 +75,22 @@ class Span(NamedTuple):
 
 
 def char_edits(reference: str, completion: str, unit: Unit = "codepoint") -> EditCounts:
-    """Character edits, in code points or grapheme clusters. Nothing is normalised here."""
+    """Character edits, in code points or grapheme clusters. The texts are not normalised here."""
     return _edits(_units(reference, unit), _units(completion, unit))
 
 
 def word_edits(reference: str, completion: str) -> EditCounts:
-    """Edits between words: what white space separates."""
+    """Word edits. Words are separated by white space."""
     return _edits(reference.split(), completion.split())
 
 
 def pool(counts: Iterable[EditCounts]) -> EditCounts:
-    """The sum of the counts. Its rates are corpus rates: edits over lengths, not a mean of pages."""
+    """The sum of the counts. Its rates are corpus rates: total edits over total length, not a mean over pages."""
     return sum(counts, EditCounts())
 
 
 def alignment(reference: str, completion: str, unit: Unit = "codepoint") -> list[Span]:
-    """The least-edit alignment as spans that, joined, spell both texts; for coloured diffs."""
+    """The alignment with the fewest edits, as spans that spell both texts when joined; for coloured diffs."""
     source, target = _units(reference, unit), _units(completion, unit)
     return [
         Span(
@@ -103,7 +103,7 @@ def alignment(reference: str, completion: str, unit: Unit = "codepoint") -> list
 
 
 def check_unit(unit: str) -> None:
-    """A ValueError unless `unit` is one of UNITS."""
+    """Raises ValueError unless `unit` is one of UNITS."""
     if unit not in UNITS:
         raise ValueError(f'unknown unit "{unit}"; {suggestion(unit, UNITS)}')
 

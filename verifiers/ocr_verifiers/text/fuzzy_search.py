@@ -1,10 +1,10 @@
 """Approximate substring search: exact answers in bounded time.
 
-D[e] is the least Levenshtein distance between the pattern and any substring of the text that ends at e
-(semi-global alignment). It is read off bit vectors held in Python integers, one step per character of text:
+D[e] is the smallest Levenshtein distance between the pattern and any substring of the text that ends at e
+(semi-global alignment). It is computed with bit vectors in Python integers, one step per character of text:
 G. Myers, "A fast bit-vector algorithm for approximate string matching based on dynamic programming", J. ACM
 46(3), 1999, in H. Hyyro's form (2003). That is O(len(text)) big-integer steps whatever the number of edits.
-Few characters need it: a match holds a seed, a piece of the pattern, without an edit (`_regions`).
+Few characters need it: every match contains a seed, a piece of the pattern without edits (`_regions`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import NamedTuple
 from rapidfuzz.distance import Levenshtein
 
 _SHORTEST_SEED = 4
-"""Seeds shorter than this are found nearly everywhere: reading the whole text is then as fast."""
-_MOST_HITS = 32
-"""A text with more hits of seeds than this, and than one in 32 characters, is read whole: it repeats itself."""
+"""Shorter seeds are found nearly everywhere; searching the whole text is then just as fast."""
+_MAX_HITS = 32
+"""A text with more seed hits than this plus one per 32 characters repeats itself and is searched whole."""
 
 
 class Match(NamedTuple):
@@ -29,7 +29,7 @@ class Match(NamedTuple):
 
 
 def allowed_edits(pattern: str, max_diffs: int) -> int:
-    """`max_diffs`, but never more than half of the pattern: what shares less with it is no match."""
+    """`max_diffs`, but never more than half of the pattern: a text that shares less with it is not a match."""
     return min(max_diffs, len(pattern) // 2)
 
 
@@ -44,11 +44,11 @@ def contains(pattern: str, text: str, max_edits: int) -> bool:
 
 
 def surely_precedes(first: str, second: str, text: str, first_edits: int, second_edits: int) -> bool:
-    """True if it is plain that the first match of one pattern starts before the last match of the other.
+    """True if a quick look shows that the first match of `first` starts before the last match of `second`.
 
-    That is so if both stand in the text as they are, in this order (no exact occurrence of `first` starts before its
-    first match, none of `second` after its last), or if all that is near the first match comes before all that is
-    near the last. False leaves it open.
+    This is certain if both occur exactly and in this order (no exact occurrence of `first` starts before its first
+    match, and none of `second` after its last), or if the region of the first match ends before that of the last one
+    begins. False means undecided.
     """
     if 0 <= text.find(first) < text.rfind(second):
         return True
@@ -60,9 +60,9 @@ def surely_precedes(first: str, second: str, text: str, first_edits: int, second
 
 
 def first_match(pattern: str, text: str, max_edits: int) -> Match | None:
-    """The first match: an end with D <= max_edits that no end within max_edits of it beats (ties: first).
+    """The first match: an end with D <= max_edits that no other end within max_edits of it beats (ties: first).
 
-    The ends around a match are near too, one edit worse per character; they are the same match.
+    Ends next to a match are also near, one edit worse per character; they belong to the same match.
     """
     best: tuple[int, int] | None = None
     for end, distance in near_ends(pattern, text, max_edits):
@@ -74,7 +74,7 @@ def first_match(pattern: str, text: str, max_edits: int) -> Match | None:
 
 
 def last_match(pattern: str, text: str, max_edits: int) -> Match | None:
-    """The last match, by the definition of `first_match`."""
+    """The last match; a match is defined as in `first_match`."""
     ends = list(near_ends(pattern, text, max_edits, last_region=True))
     if not ends:
         return None
@@ -90,7 +90,7 @@ def last_match(pattern: str, text: str, max_edits: int) -> Match | None:
 def near_ends(pattern: str, text: str, max_edits: int, *, last_region: bool = False) -> Iterator[tuple[int, int]]:
     """Every (e, D[e]) with D[e] <= max_edits, ascending in e; for 0 <= max_edits < len(pattern).
 
-    `last_region`: only those around the last match; others are further than max_edits from them.
+    `last_region`: only the ends around the last match; all others are more than max_edits away from them.
     """
     assert 0 <= max_edits < len(pattern), "an empty substring would match"
     if max_edits == 0:
@@ -109,7 +109,7 @@ def near_ends(pattern: str, text: str, max_edits: int, *, last_region: bool = Fa
 
 
 def _spanned(pattern: str, text: str, end: int, distance: int, max_edits: int) -> Match:
-    """The match that ends at `end`, with the earliest start that attains its distance."""
+    """The match that ends at `end`, with the earliest start that gives its distance."""
     window = text[max(0, end - len(pattern) - max_edits) : end]
     backwards = _distances(pattern[::-1], window[::-1], anchored=True)
     length = max(n for n, d in enumerate(backwards, 1) if d == distance)
@@ -117,16 +117,16 @@ def _spanned(pattern: str, text: str, end: int, distance: int, max_edits: int) -
 
 
 def extension(pattern: str, text: str, max_edits: int) -> tuple[int, int] | None:
-    """(d, n): the least edits d that turn the pattern into a prefix of the text, and the longest such prefix's length.
+    """(d, n): the fewest edits d that turn the pattern into a prefix of the text, and the longest such prefix's length.
 
-    None if d is above `max_edits`. An extension of an exact hit costs that much on its side of the hit.
+    None if d is above `max_edits`. This is the cost of extending an exact hit to one side.
     """
     size = len(pattern)
     if text.startswith(pattern):
         return 0, size
     if not max_edits:
         return None
-    # The best prefix is at most d characters longer or shorter than the pattern, so this one is within 2d.
+    # The best prefix differs in length from the pattern by at most d, so this prefix is within 2d edits.
     distance = Levenshtein.distance(pattern, text[:size], score_cutoff=2 * max_edits)
     if distance > 2 * max_edits:
         return None
@@ -139,12 +139,12 @@ def extension(pattern: str, text: str, max_edits: int) -> tuple[int, int] | None
 
 
 def _regions(pattern: str, text: str, max_edits: int, enough: int | None = None) -> list[tuple[int, int]] | None:
-    """Stretches of the text, ascending and disjoint, that hold every match whole, and one at least each.
+    """Regions of the text, ascending and disjoint, that contain every match completely, and at least one each.
 
-    Cut the pattern into max_edits + 1 seeds: an alignment with max_edits edits leaves one seed untouched
-    (pigeonhole), so each match surrounds an exact hit of a seed. Hits whose surroundings are further away than
-    max_edits are passed over. `enough`: the search ends at so many hits that hold a match.
-    None if seeds are so short, or hits so many, that the text had better be read whole.
+    The pattern is cut into max_edits + 1 seeds: an alignment with max_edits edits leaves at least one seed untouched
+    (pigeonhole), so every match contains an exact hit of a seed. Hits that do not extend to a match within max_edits
+    are skipped. `enough`: stop after this many hits that extend to a match.
+    None if the seeds are so short, or the hits so many, that searching the whole text is better.
     """
     size = len(pattern) // (max_edits + 1)
     if size < _SHORTEST_SEED:
@@ -160,7 +160,7 @@ def _regions(pattern: str, text: str, max_edits: int, enough: int | None = None)
             start = at - offset - max_edits
             if start not in verified:
                 hits += 1
-                if hits > _MOST_HITS + len(text) // 32:
+                if hits > _MAX_HITS + len(text) // 32:
                     return None
                 ahead = extension(rest, text[at + size : at - offset + reach], max_edits)
                 if ahead is not None:
@@ -183,13 +183,13 @@ def _regions(pattern: str, text: str, max_edits: int, enough: int | None = None)
 
 
 def _distances(pattern: str, text: Iterable[str], anchored: bool = False) -> Iterator[int]:
-    """D after each character; anchored: the distance to the whole text so far, not to its best suffix."""
+    """D after each character. `anchored`: the distance to the whole text so far, not to its best suffix."""
     full = (1 << len(pattern)) - 1
     last = 1 << (len(pattern) - 1)
     occurs: dict[str, int] = {}
     for i, character in enumerate(pattern):
         occurs[character] = occurs.get(character, 0) | 1 << i
-    # Bit i of `up` (`down`): the score grows (shrinks) by one from row i to row i + 1 of the current column.
+    # Bit i of `up` (`down`): the score increases (decreases) by one from row i to row i + 1 of the current column.
     up, down, distance = full, 0, len(pattern)
     for character in text:
         equal = occurs.get(character, 0)

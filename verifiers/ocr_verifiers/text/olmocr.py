@@ -1,4 +1,4 @@
-"""The text that olmOCR-bench compares, quirks included."""
+"""olmOCR-bench's normalisation, including its quirks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from ocr_verifiers.text.normalize import nfc
 
-# A span is the shortest on its line, wherever its markers stand. Doubled markers are peeled twice: `****x****`.
+# A span is the shortest match on its line, wherever its markers are. Doubled markers are removed twice: `****x****`.
 _STARS = re.compile(r"\*\*(.*?)\*\*")
 _UNDERLINES = re.compile(r"__(.*?)__")
 _DOUBLED = re.compile(r"(\*\*|__)(.*?)\1")
@@ -26,9 +26,9 @@ _FOLDED = {
 def normalize(text: str) -> str:
     """Applied to pages and to the strings of tests, in this order:
 
-    `<br>` and `<br/>` (spelled so) become a space; emphasis markers go, within a line and inside words too
-    (`snake_case_name` is `snakecasename`, `2*3*4` is `234`), and the tags `<b>` and `<i>`; every run of white
-    space is a space, at the ends too; NFC; quotes and dashes are ASCII.
+    `<br>` and `<br/>` (exactly these spellings) become a space; emphasis markers within a line are dropped, also
+    inside words (`snake_case_name` becomes `snakecasename`, `2*3*4` becomes `234`), and so are the tags `<b>` and
+    `<i>`; every run of white space becomes a space, also at the ends; NFC; quotes and dashes become ASCII.
     """
     text = text.replace("<br>", " ").replace("<br/>", " ")
     if "*" in text or "_" in text:
@@ -48,12 +48,12 @@ def normalize(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def query(text: str) -> str:
-    """A test's string, normalised once: every completion of its page asks for it."""
+    """A test's string, normalised once: it is needed for every completion of its page."""
     return normalize(text)
 
 
 def single_spaces(text: str) -> str:
-    """Every run of white space is one space, at the ends too."""
+    """Every run of white space becomes one space, also at the ends."""
     words = " ".join(text.split())
     if not words:
         return " " if text else ""

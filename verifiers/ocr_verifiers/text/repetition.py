@@ -11,31 +11,31 @@ import numpy.typing as npt
 MAX_REPEATS = 30
 """olmOCR's limit for short phrases, and the default of a baseline test."""
 SHORT_PHRASE = 20
-"""Characters. A longer phrase may repeat fewer times: it fills as much of the page."""
-FEWEST_REPEATS = 5
-"""Any phrase may come this many times in a row: refrains and equal table rows do."""
+"""Characters. A longer phrase may repeat fewer times, because it fills more of the page."""
+MIN_REPEAT_LIMIT = 5
+"""Any phrase may repeat this many times in a row, as refrains and equal table rows do."""
 LONGEST_LEADER = 1000
-"""Characters. Dot leaders, rules and blank table cells, which say nothing, may be this long."""
+"""Characters. Dot leaders, rules and blank table cells, which have no letters or digits, may be this long."""
 
 _TABLE_TAG = re.compile(r"</?(?:table|thead|tbody|tr|th|td)\b[^<>]*>", re.IGNORECASE)
 
 
 class Loop(NamedTuple):
-    """A phrase, which is not itself a repetition, and how many times in a row it is complete."""
+    """A phrase that is not itself a repetition, and how many complete times it occurs in a row."""
 
     phrase: str
     times: int
     length: int
-    """Characters from the first to the last that follow the pattern, an incomplete last phrase included."""
+    """Characters that follow the pattern, including an incomplete last phrase."""
 
 
 def find_loops(text: str) -> list[Loop]:
     """Every maximal repetition of at least three in a row, shortest phrases first, in O(n log^2 n).
 
     For each power of two w, positions where the same w characters start get the same rank (prefix doubling).
-    Where a phrase of n characters repeats, w/2 < n <= w, each position's w characters were last seen n
-    positions before: a run of equal distances n is a repetition. Ordinary text has no w characters twice
-    from about w = 64 on, and the search ends there.
+    Where a phrase of n characters repeats, w/2 < n <= w, the w characters at each position last occurred n
+    positions earlier: a run of equal distances n is a repetition. In ordinary text no w characters occur twice
+    once w is about 64, and the search ends there.
     """
     text = " ".join(_TABLE_TAG.sub("|", text).split())
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

@@ -1,1 +1,1 @@
-"""Unit tests of transcriptions: records, the prepared page, checks and verdicts."""
+"""Unit tests of transcriptions: records, prepared pages, checks and verdicts."""

@@ -1,4 +1,4 @@
-"""A completion, prepared once for all the tests of its page."""
+"""A completion, prepared once for all tests of its page."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from ocr_verifiers.text.repetition import Loop, find_loops
 
 @dataclass(frozen=True)
 class PreparedPage:
-    """One completion; each view of it is made when a test first asks for it, and kept."""
+    """One completion. Each view of it is computed when a test first needs it, and cached."""
 
     text: str
     """As the policy wrote it."""
 
     @cached_property
     def front_matter(self) -> FrontMatter:
-        """What the page says about itself before its text, or why that is nothing."""
+        """The front matter, or why there is none."""
         return split_front_matter(self.text)
 
     @property
     def body(self) -> str:
-        """The text without its front matter: what strict tests and edit distance look at."""
+        """The text without its front matter; strict tests and edit distance use this."""
         return self.front_matter.body
 
     @cached_property
     def strict(self) -> str:
-        """The body as unit tests compare it."""
+        """The body, normalised as unit tests compare it."""
         return normalize.strict(self.body)
 
     @cached_property
@@ -49,7 +49,7 @@ class PreparedPage:
 
     @cached_property
     def formatted(self) -> Mapping[str, list[str]]:
-        """The headings, bold and italic stretches of the body."""
+        """The headings, bold and italic spans of the body."""
         return formatted_texts(self.body)
 
     @cached_property
@@ -59,7 +59,7 @@ class PreparedPage:
 
     @cached_property
     def formulas(self) -> Mapping[str, bool]:
-        """The formulas of the body, in order, and whether each stands between dollar signs only."""
+        """The formulas of the body in order, each with whether it occurs only between dollar signs."""
         found: dict[str, bool] = {}
         for formula in find_formulas(self.body):
             found[formula.latex] = found.get(formula.latex, True) and formula.in_dollars
@@ -67,12 +67,12 @@ class PreparedPage:
 
     @cached_property
     def olmocr_formulas(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What olmOCR takes for formulas: all, and those not between dollar signs."""
+        """The formulas that olmOCR finds: all of them, and those not between dollar signs."""
         return olmocr_formulas(self.text), olmocr_formulas(self.text, ignore_dollar_delimited=True)
 
     @cached_property
     def olmocr(self) -> str:
-        """The text, front matter included, as `compat="olmocr"` compares it."""
+        """The text including front matter, normalised as `compat="olmocr"` compares it."""
         return olmocr_normalize(self.text)
 
     @cached_property
@@ -82,12 +82,12 @@ class PreparedPage:
 
     @cached_property
     def olmocr_spans(self) -> Mapping[str, tuple[str, ...]]:
-        """What is a heading, bold or in italics for `compat="olmocr"`, by format."""
+        """The headings, bold and italic spans for `compat="olmocr"`, by format."""
         return formatted_spans(self.text)
 
     @cached_property
     def loops(self) -> list[Loop]:
-        """The repetitions of the body, for baseline tests and the repetition gate; zero-width characters hide none."""
+        """The loops of the body without zero-width characters; for baseline tests and the repetition gate."""
         return find_loops(normalize.invisible(self.body))
 
     @cached_property
@@ -97,12 +97,12 @@ class PreparedPage:
 
     @cached_property
     def html_tables(self) -> Tables:
-        """The HTML tables of the body alone."""
+        """Only the HTML tables of the body."""
         return find_html_tables(self.body)
 
     @cached_property
     def olmocr_markdown_tables(self) -> Tables:
-        """The tables of lines with pipes that olmOCR finds."""
+        """The markdown tables that olmOCR finds."""
         return olmocr_tables.markdown_tables(self.text)
 
     @cached_property

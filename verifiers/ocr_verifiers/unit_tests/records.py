@@ -1,4 +1,4 @@
-"""Records in and out: JSON Lines and unit tests in the schema of olmOCR-bench. Every error has an address."""
+"""Unit tests in the schema of olmOCR-bench, read from JSON Lines. Every error names its file and line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ocr_verifiers.files.jsonl import RecordError, _json, read_jsonl
-from ocr_verifiers.files.page_rows import page_of
+from ocr_verifiers.files.jsonl import RecordError, read_jsonl, short_json
+from ocr_verifiers.files.page_rows import PageKey, page_of
 from ocr_verifiers.markup import katex, mathml
 from ocr_verifiers.markup.table_parsing import cell_text
 from ocr_verifiers.text.normalize import strict
@@ -20,19 +20,19 @@ from ocr_verifiers.text.suggestions import suggestion
 
 @dataclass(frozen=True, kw_only=True)
 class UnitTest:
-    """What every unit test says; fields and defaults are olmOCR-bench's."""
+    """The fields of every unit test; fields and defaults are olmOCR-bench's."""
 
     pdf: str
-    """The file whose page is tested; any path will do, an image's too."""
+    """The file whose page is tested; any path, also of an image."""
     page: int
-    """Counted from 1."""
+    """From 1."""
     id: str
     """Unique within a file of tests."""
     type: str
     max_diffs: int = 0
-    """Edits that a match may have."""
+    """The number of edits that a match may have."""
     checked: str | None = None
-    """`verified` or `rejected` by a person; rejected tests are not run."""
+    """`verified` or `rejected` by a person. Rejected tests are not run."""
     url: str | None = None
 
     @property
@@ -48,7 +48,7 @@ class TextTest(UnitTest):
     text: str
     case_sensitive: bool = True
     first_n: int | None = None
-    """Look only at the first n characters of the page; with `last_n`, at both ends. 0 is the same as null."""
+    """Search only the first n characters of the page; with `last_n`, both ends. 0 is the same as null."""
     last_n: int | None = None
 
     @cached_property
@@ -72,14 +72,14 @@ class OrderTest(UnitTest):
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineTest(UnitTest):
-    """`baseline`: the page is a transcription at all."""
+    """`baseline`: the page looks like a transcription at all."""
 
     max_length: int | None = None
-    """Letters and digits that a (nearly) blank page may have; a page without any is right then."""
+    """For a blank or nearly blank page: the number of letters and digits that it may have. None at all is correct."""
     max_length_skips_image_alt_tags: bool = False
     max_repeats: int = MAX_REPEATS
     check_disallowed_characters: bool | None = None
-    """Whether Chinese, kana and emoji fail the page. None, not said, is false; `compat="olmocr"` takes it for true."""
+    """Whether Chinese, kana and emoji fail the page. None (not given) is false, and true for `compat="olmocr"`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class MathTest(UnitTest):
 
 @dataclass(frozen=True, kw_only=True)
 class FormatTest(UnitTest):
-    """`format`: a text is set as a heading, in bold or in italics."""
+    """`format`: a text is a heading, bold or italic."""
 
     text: str
     format: str
@@ -126,7 +126,7 @@ class FormatTest(UnitTest):
 
 @dataclass(frozen=True, kw_only=True)
 class FootnoteTest(UnitTest):
-    """`footnote`: a marker and what stands around it."""
+    """`footnote`: a marker and the text around it."""
 
     marker: str
     appears_before_marker: str | None = None
@@ -150,9 +150,9 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "an integer"),
     "int | None": ((int, type(None)), "an integer or null"),
     "bool": ((bool,), "true or false"),
-    "bool | None": ((bool,), "true or false"),  # None is for a field that is not there; null is no answer
+    "bool | None": ((bool,), "true or false"),  # None means that the field is absent; null is not allowed
 }
-_LEAST = {"page": 1, "max_diffs": 0, "first_n": 0, "last_n": 0, "max_length": 0, "max_repeats": 0}
+_MINIMUM = {"page": 1, "max_diffs": 0, "first_n": 0, "last_n": 0, "max_length": 0, "max_repeats": 0}
 _NOT_BLANK = {"pdf", "id", "math", "marker"}
 _SEARCHED = {"text", "before", "after"}
 _CHOICES: dict[str, tuple[str | None, ...]] = {
@@ -162,20 +162,20 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
 
 
 def parse_test(record: Mapping[str, Any], where: str, compat: str | None = None) -> UnitTest:
-    """A unit test of any kind from its record; `where` opens the error message (`tests.jsonl:17`).
+    """A unit test of any kind from its record. Error messages start with `where` (`tests.jsonl:17`).
 
-    What is left of a text, and half of its length, are taken after the normalisation of the mode that will run it.
-    A formula that cannot be rendered is an error, except with compat="olmocr", which passes it on any formula.
+    Whether a text is empty, and half of its length, are judged after the normalisation of the mode that will run it.
+    A formula that cannot be rendered is an error, except with compat="olmocr", where any formula passes such a test.
     """
     if "type" not in record:
         raise RecordError(f'{where}: "type" is missing; write one of {", ".join(KINDS)}')
     kind = record["type"]
     if not isinstance(kind, str) or kind not in KINDS:
-        raise RecordError(f'{where}: "type" is {_json(kind)}; {suggestion(str(kind), KINDS)}')
+        raise RecordError(f'{where}: "type" is {short_json(kind)}; {suggestion(str(kind), KINDS)}')
     known = {field.name: field for field in fields(KINDS[kind])}
     for name in record:
         if name not in known:
-            raise RecordError(f"{where}: unknown field {_json(name)}; {suggestion(str(name), known)}")
+            raise RecordError(f"{where}: unknown field {short_json(name)}; {suggestion(str(name), known)}")
     for name, field in known.items():
         if name in record:
             _check_field(field, record[name], where, compat)
@@ -183,10 +183,10 @@ def parse_test(record: Mapping[str, Any], where: str, compat: str | None = None)
             raise RecordError(f'{where}: "{name}" is missing; a test of type "{kind}" needs it')
     test = KINDS[kind](**record)
     if isinstance(test, OrderTest):
-        most = min(len(_searched(test.before, compat)), len(_searched(test.after, compat))) // 2
-        if test.max_diffs > most:
+        limit = min(len(_searched(test.before, compat)), len(_searched(test.after, compat))) // 2
+        if test.max_diffs > limit:
             raise RecordError(
-                f'{where}: "max_diffs" is {test.max_diffs}; write at most {most}, '
+                f'{where}: "max_diffs" is {test.max_diffs}; write at most {limit}, '
                 'half of the shorter of "before" and "after"'
             )
     if isinstance(test, MathTest) and not test.rejected:
@@ -195,20 +195,20 @@ def parse_test(record: Mapping[str, Any], where: str, compat: str | None = None)
 
 
 def load_tests(path: str | Path, compat: str | None = None) -> list[UnitTest]:
-    """The unit tests of a file, without the rejected ones. An id that comes twice is a RecordError."""
+    """The unit tests of a file, without the rejected ones. Raises RecordError for an id that occurs twice."""
     return [test for _, test in read_tests(path, compat=compat)]
 
 
 def read_tests(
     path: str | Path, keep_rejected: bool = False, compat: str | None = None
 ) -> Iterator[tuple[int, UnitTest]]:
-    """`load_tests` one by one, with line numbers; with the rejected ones if asked, as olmOCR runs them."""
+    """`load_tests` one by one, with line numbers. `keep_rejected` keeps the rejected ones, which olmOCR runs."""
     lines: dict[str, int] = {}
     for number, record in read_jsonl(path):
         test = parse_test(record, f"{path}:{number}", compat)
         if test.id in lines:
             raise RecordError(
-                f"{path}:{number}: id {_json(test.id)} is already on line {lines[test.id]}; ids are unique"
+                f"{path}:{number}: id {short_json(test.id)} is already on line {lines[test.id]}; ids are unique"
             )
         lines[test.id] = number
         if keep_rejected or not test.rejected:
@@ -216,24 +216,22 @@ def read_tests(
 
 
 def _searched(text: str, compat: str | None) -> str:
-    """What a search of that mode would look for."""
-    if compat is None:
-        return strict(text)
-    return query(text)
+    """The text as that mode searches for it."""
+    return strict(text) if compat is None else query(text)
 
 
 def _check_field(field: Field[Any], value: object, where: str, compat: str | None) -> None:
     name = field.name
     types, wanted = _TYPES[str(field.type)]
-    least = _LEAST.get(name)
-    if least is not None:
-        wanted = wanted.replace("an integer", f"an integer >= {least}")
+    minimum = _MINIMUM.get(name)
+    if minimum is not None:
+        wanted = wanted.replace("an integer", f"an integer >= {minimum}")
     trouble = None
     fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
-    if not fits or (least is not None and isinstance(value, int) and value < least):
+    if not fits or (minimum is not None and isinstance(value, int) and value < minimum):
         trouble = f"write {wanted}"
     elif name in _CHOICES and value not in _CHOICES[name]:
-        trouble = f"write one of {', '.join(_json(choice) for choice in _CHOICES[name])}"
+        trouble = f"write one of {', '.join(short_json(choice) for choice in _CHOICES[name])}"
     elif name in _NOT_BLANK and not str(value).strip():
         trouble = "it must not be empty"
     elif name in _SEARCHED and not _searched(str(value), compat).strip():
@@ -241,7 +239,7 @@ def _check_field(field: Field[Any], value: object, where: str, compat: str | Non
     elif name == "marker" and len(str(value).split()) > 1:
         trouble = "a marker has no spaces"
     if trouble:
-        raise RecordError(f'{where}: "{name}" is {_json(value)}; {trouble}')
+        raise RecordError(f'{where}: "{name}" is {short_json(value)}; {trouble}')
 
 
 def _check_formula(test: MathTest, where: str, compat: str | None) -> None:
@@ -249,9 +247,9 @@ def _check_formula(test: MathTest, where: str, compat: str | None) -> None:
         raise RecordError(f"{where}: {katex.INSTALL}")
     trouble = None if compat == "olmocr" else mathml.printed(test.math).error
     if trouble:
-        raise RecordError(f'{where}: "math" is {_json(test.math)}, which cannot be rendered: {trouble}')
+        raise RecordError(f'{where}: "math" is {short_json(test.math)}, which cannot be rendered: {trouble}')
 
 
-def page_of_test(test: UnitTest) -> tuple[str, int]:
-    """The same for the page of a unit test, whose `pdf` may be a row's whole name."""
+def page_of_test(test: UnitTest) -> PageKey:
+    """The file and page of a unit test. For page 1, `pdf` may be the full name of a row (`a.pdf#2`)."""
     return page_of(test.pdf) if test.page == 1 else (test.pdf, test.page)

@@ -1,4 +1,4 @@
-"""One unit test on one page."""
+"""Runs a unit test on a page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.verdict import Verdict
 
 Compat = Literal["olmocr"]
-"""Whose verdicts to reproduce, holes included. None, the strict mode, closes the holes."""
+"""Whose verdicts to reproduce, holes included. None is the strict mode, which closes the holes."""
 
 
 def run_test(test: UnitTest, page: PreparedPage, compat: Compat | None = None) -> Verdict:
-    """One test's verdict on one page, by itself; the rubric adds that `absent` needs a page worth reading."""
+    """The verdict of one test on one page. The rubric adds the rule that `absent` needs a page that passes baseline."""
     return (OLMOCR_CHECKS if compat else CHECKS)[test.type](test, page)

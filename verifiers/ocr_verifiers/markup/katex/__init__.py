@@ -1,10 +1,10 @@
-"""KaTeX in an embedded JavaScript engine: LaTeX in, MathML and the places of its glyphs out. No browser.
+"""KaTeX in an embedded JavaScript engine: LaTeX in, MathML and glyph positions out. No browser.
 
-The engine is the optional package mini-racer (`pip install 'ocr-rl[math]'`); it is imported and started at the
-first render, once per process, and started again after a fork. Renders are kept, errors too.
+The engine is the optional package mini-racer (`pip install 'ocr-rl[math]'`). It is imported and started at the first
+render, once per process, and started again after a fork. Renders are cached, including errors.
 
-Bounds, each of which makes the formula one that "cannot be rendered": MAX_LENGTH characters, MAX_DEPTH nested
-elements, SECONDS of work, MEMORY bytes, KaTeX's own 1,000 macro expansions, and 5,000 tokens that macros expand to.
+A formula "cannot be rendered" if it exceeds one of these limits: MAX_LENGTH characters, MAX_DEPTH nested elements,
+SECONDS of work, MEMORY bytes, KaTeX's own 1,000 macro expansions, and 5,000 tokens of expanded macros.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 MAX_LENGTH = 5_000
-"""Characters of a formula that is rendered."""
+"""Characters of a formula."""
 MAX_DEPTH = 100
 SECONDS = 2.0
-"""Of wall time, which the engine can limit; a formula that had less CPU time than that is given more."""
-MOST_PATIENCE = 64.0
-"""Seconds of wall time that one formula may take on a machine that has no time for it."""
+"""Wall time, which is what the engine can limit. A formula that got much less CPU time than this gets more."""
+MAX_PATIENCE = 64.0
+"""Seconds of wall time that one formula may take on a busy machine."""
 MEMORY = 256 * 2**20
 MAX_EXPANDED = 50_000
-"""Tokens that the macros of the formulas of a page may expand to in one test: a few seconds of work."""
+"""Tokens of expanded macros in all formulas of a page, per test: a few seconds of work."""
 CACHED_RENDERS = 20_000
 TOGETHER = 32
-"""Formulas that the engine is given at once."""
+"""Formulas sent to the engine at once."""
 
 INSTALL = "math tests need a JavaScript engine: pip install 'ocr-rl[math]'"
 
@@ -44,7 +44,7 @@ class EngineMissingError(ImportError):
 
 
 class Glyph(NamedTuple):
-    """The text of an innermost element of KaTeX's HTML and its place, in pixels at a font size of 24."""
+    """The text of an innermost element of KaTeX's HTML and its position, in pixels at a font size of 24."""
 
     text: str
     x: float
@@ -56,25 +56,25 @@ class Glyph(NamedTuple):
 
 @dataclass(frozen=True)
 class Rendered:
-    """A formula as KaTeX sets it, or its complaint."""
+    """A formula as typeset by KaTeX, or KaTeX's error."""
 
     mathml: str = ""
     """Presentation MathML, without the annotation."""
     glyphs: tuple[Glyph, ...] = ()
     error: str | None = None
-    """Why there is neither."""
+    """Why there is no output."""
     expanded: int = 0
-    """Tokens that its macros were replaced by: work that its length does not show."""
+    """Tokens that its macros expanded to: work that the length does not show."""
 
 
 _engine: Any = None
 _process = 0
-_trouble = ""
+_failure = ""
 _renders: OrderedDict[str, Rendered] = OrderedDict()
-"""The renders that are kept, the least recently asked for first."""
+"""The cache, least recently used first."""
 _lock = threading.Lock()
-_of_parents: list[Any] = []
-"""Engines that a fork left behind: to close or collect one in the child would wait for a thread that is not there."""
+_parent_engines: list[Any] = []
+"""Engines that a forked child inherited. Closing or collecting one would wait for a thread that does not exist."""
 
 
 def installed() -> bool:
@@ -83,21 +83,21 @@ def installed() -> bool:
 
 
 def render(latex: str) -> Rendered:
-    """`latex` in display mode. EngineMissingError without mini-racer; every other trouble is the result's `error`."""
+    """Renders in display mode. Raises EngineMissingError without mini-racer; other failures are in `Rendered.error`."""
     return render_all([latex])[0]
 
 
-def render_all(formulas: Sequence[str], most_expanded: int | None = None) -> list[Rendered]:
-    """`render` of each: those that are not kept go to the engine together, which saves most of a call's cost.
+def render_all(formulas: Sequence[str], max_expanded: int | None = None) -> list[Rendered]:
+    """Renders several formulas. Those not in the cache go to the engine together, which saves most of a call's cost.
 
-    With `most_expanded`, the first ones only, until their macros have expanded to that many tokens together.
+    With `max_expanded`, it stops once the macros of the formulas have expanded to more tokens than that in total.
     """
     with _lock:
         fresh = [latex for latex in dict.fromkeys(formulas) if latex not in _renders]
         made: dict[str, Rendered] = {}
         expanded = 0
         for start in range(0, len(fresh), TOGETHER):
-            if most_expanded is not None and expanded > most_expanded:
+            if max_expanded is not None and expanded > max_expanded:
                 break
             now = _run_together(fresh[start : start + TOGETHER])
             expanded += sum(rendered.expanded for rendered in now.values())
@@ -105,7 +105,7 @@ def render_all(formulas: Sequence[str], most_expanded: int | None = None) -> lis
         answers = []
         expanded = 0
         for latex in formulas:
-            if most_expanded is not None and expanded > most_expanded:
+            if max_expanded is not None and expanded > max_expanded:
                 break
             answers.append(made[latex] if latex in made else _renders[latex])
             expanded += answers[-1].expanded
@@ -117,16 +117,21 @@ def render_all(formulas: Sequence[str], most_expanded: int | None = None) -> lis
     return answers
 
 
+def forget_renders() -> None:
+    """Empties the cache."""
+    _renders.clear()
+
+
 def _run_together(formulas: list[str]) -> dict[str, Rendered]:
     made = {latex: Rendered(error=f"longer than {MAX_LENGTH:,} characters") for latex in formulas}
     short = [latex for latex in formulas if len(latex) <= MAX_LENGTH]
     if short and sum(map(len, short)) <= MAX_LENGTH:
         answers = _run(short)
-        if answers is None and len(short) > 1:  # one of them is too much for the engine: which one?
+        if answers is None and len(short) > 1:  # one of them is too much for the engine; find it
             for latex in short:
                 made |= _run_together([latex])
             return made
-        made |= zip(short, answers or [Rendered(error=_trouble, expanded=MAX_EXPANDED // 4)], strict=True)
+        made |= zip(short, answers or [Rendered(error=_failure, expanded=MAX_EXPANDED // 4)], strict=True)
     else:
         for latex in short:
             made |= _run_together([latex])
@@ -134,21 +139,21 @@ def _run_together(formulas: list[str]) -> dict[str, Rendered]:
 
 
 def _run(formulas: list[str]) -> list[Rendered] | None:
-    """None if the engine gave up, with the reason in `_trouble`."""
-    global _engine, _trouble
+    """None if the engine gave up, with the reason in `_failure`."""
+    global _engine, _failure
     engine = _started()
     from py_mini_racer import JSEvalException, JSOOMException, JSTimeoutException
 
     try:
         answers = json.loads(_eval(engine, f"renderAll({json.dumps(formulas)}, {MAX_DEPTH})"))
     except JSTimeoutException:
-        _trouble = f"takes longer than {SECONDS:g} seconds"
+        _failure = f"takes longer than {SECONDS:g} seconds"
     except JSOOMException:
         engine.close()
         _engine = None
-        _trouble = f"takes more than {MEMORY // 2**20} MB"
+        _failure = f"takes more than {MEMORY // 2**20} MB"
     except JSEvalException as error:
-        _trouble = _one_line(str(error))
+        _failure = _one_line(str(error))
     else:
         return [
             Rendered(error=_one_line(answer["error"]), expanded=answer["expanded"])
@@ -162,7 +167,7 @@ def _run(formulas: list[str]) -> list[Rendered] | None:
 
 
 def _eval(engine: Any, call: str) -> str:
-    """The engine's answer. Where it had to stop, it goes on with the next call."""
+    """The engine's answer. After a timeout the engine still accepts the next call."""
     from py_mini_racer import JSTimeoutException
 
     patience = SECONDS
@@ -171,8 +176,8 @@ def _eval(engine: Any, call: str) -> str:
         try:
             return str(engine.eval(call, timeout_sec=patience, max_memory=MEMORY))
         except JSTimeoutException:
-            # A busy machine is no reason to call a formula slow.
-            if time.process_time() - start >= SECONDS / 2 or patience >= MOST_PATIENCE:
+            # On a busy machine, the formula may not be the slow part.
+            if time.process_time() - start >= SECONDS / 2 or patience >= MAX_PATIENCE:
                 raise
             patience *= 2
 
@@ -183,7 +188,7 @@ def _started() -> Any:
         return _engine
     if not installed():
         raise EngineMissingError(INSTALL)
-    # In a thread of its own: where an asyncio loop runs, mini-racer would tie itself to that loop and then refuse.
+    # In a separate thread: mini-racer would tie itself to a running asyncio loop and then refuse to work.
     with ThreadPoolExecutor(1) as thread:
         _engine, _process = thread.submit(_start).result(), os.getpid()
     return _engine
@@ -199,7 +204,7 @@ def _start() -> Any:
 
 
 def _close() -> None:
-    """Before the interpreter ends: an engine that is collected during its end waits for ever at times."""
+    """Runs before the interpreter exits: collecting an engine during the exit sometimes hangs."""
     global _engine
     if _engine is not None and _process == os.getpid():
         _engine.close()
@@ -212,7 +217,7 @@ atexit.register(_close)
 def _after_fork() -> None:
     global _engine, _lock
     if _engine is not None:
-        _of_parents.append(_engine)
+        _parent_engines.append(_engine)
     _engine, _lock = None, threading.Lock()
 
 
@@ -221,6 +226,6 @@ if hasattr(os, "register_at_fork"):
 
 
 def _one_line(message: str) -> str:
-    """KaTeX's complaint without its underlining (combining characters) and line breaks, cut short."""
+    """KaTeX's message without its underlining (combining characters) and line breaks, cut to 200 characters."""
     text = " ".join(message.replace("\u0332", "").split())
     return text if len(text) <= 200 else text[:199] + "…"

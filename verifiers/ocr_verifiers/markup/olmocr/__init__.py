@@ -1,1 +1,1 @@
-"""Markup as olmOCR reads it."""
+"""Parsers that read markup as olmOCR does."""

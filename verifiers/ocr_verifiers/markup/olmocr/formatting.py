@@ -10,7 +10,7 @@ from ocr_verifiers.text.olmocr import normalize
 _MARKDOWN = {
     "heading": (re.compile(r"^#{1,6}\s+(.+?)$", re.MULTILINE),),
     "bold": (re.compile(r"\*\*(.*?)\*\*", re.DOTALL), re.compile(r"__(.*?)__", re.DOTALL)),
-    # From one marker that stands alone to the next.
+    # From one single marker to the next.
     "italic": (
         re.compile(r"(?<!\*)\*(?!\*)(.*?)(?<!\*)\*(?!\*)", re.DOTALL),
         re.compile(r"(?<!_)_(?!_)(.*?)(?<!_)_(?!_)", re.DOTALL),
@@ -36,7 +36,7 @@ def formatted_spans(text: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def _between_tags(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> Iterator[str]:
-    """What stands between an opening tag and the next closing one, in linear time however many are never closed."""
+    """The text between an opening tag and the next closing one; linear time, however many tags are never closed."""
     position = 0
     while tag := opening.search(text, position):
         start = text.find(">", tag.end()) + 1

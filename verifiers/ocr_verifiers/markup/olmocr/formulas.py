@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-_OLMOCR = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"))
+_DELIMITERS = ((r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"))
 
 
 def olmocr_formulas(text: str, ignore_dollar_delimited: bool = False) -> tuple[str, ...]:
-    r"""As olmOCR-bench finds them: every `\(..\)`, then `\[..\]`, `$$..$$` and `$..$`, each cut out before the next.
+    r"""Every `\(..\)`, then `\[..\]`, `$$..$$` and `$..$`; each kind is cut out of the text before the next.
 
-    A price in dollars shifts the pairs after it, and cutting joins what stood around a formula: its quirks.
+    Quirks, kept: a price in dollars shifts the pairs after it, and cutting joins the text around a formula.
     """
     formulas: list[str] = []
-    for opener, closer in _OLMOCR[: 2 if ignore_dollar_delimited else 4]:
+    for opener, closer in _DELIMITERS[: 2 if ignore_dollar_delimited else 4]:
         kept, position = [], 0
         while (start := text.find(opener, position)) >= 0:
             end = text.find(closer, start + len(opener))

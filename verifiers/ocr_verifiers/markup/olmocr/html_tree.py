@@ -1,8 +1,8 @@
-"""The table markup of a page as BeautifulSoup's tree from Python 3.11's html.parser has it, in linear time.
+"""The table markup of a page as in BeautifulSoup's tree from Python 3.11's html.parser, in linear time.
 
-No HTML rule closes a tag by itself: `<td>a<td>b` is a cell in a cell. What is no tag by that parser's rules is
-text, and two quirks of its treatment of `&#` end a page's markup early. They are kept because verdicts depend on
-them; differential tests on mutated tables hold this reader to that tree.
+Tags are never closed implicitly: `<td>a<td>b` is a cell in a cell. Whatever is not a tag by that parser's rules is
+text, and two quirks of its handling of `&#` end a page's markup early. They are kept because verdicts depend on them;
+differential tests on mutated tables compare this reader with that tree.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from html import unescape
 from html.entities import html5
 
-# Nearly all tags look like this; every other `<` and `&` takes the slow way.
+# Nearly all tags look like this; every other `<` and `&` takes the slow path.
 _PLAIN = re.compile(r'<(/?)([a-zA-Z][a-zA-Z0-9]*)((?: [a-z]+="[^"<>&]*")*)>|[<&]')
 _PLAIN_SPAN = re.compile(r' (rowspan|colspan)="([^"]*)"')
 
@@ -44,7 +44,7 @@ _RAW = {name: re.compile(rf"</\s*{name}\s*>", re.IGNORECASE) for name in ("scrip
 
 @dataclass
 class RawCell:
-    """A `<td>` or `<th>` right below a `<tr>`; its text is a stretch of `Markup.text`."""
+    """A `<td>` or `<th>` directly below a `<tr>`; its text is `Markup.text[start:end]`."""
 
     start: int
     end: int
@@ -56,7 +56,7 @@ class RawCell:
 
 @dataclass
 class RawTable:
-    """A `<table>` and the rows within it, those of nested tables too: `Markup.rows[first:last]`."""
+    """A `<table>` with all rows inside it, including those of nested tables: `Markup.rows[first:last]`."""
 
     first: int
     last: int
@@ -70,12 +70,12 @@ class Markup:
     rows: list[list[RawCell]] = field(default_factory=list)
     text: str = ""
     rejected: str = ""
-    """Why the parser gives the page up; empty if it does not."""
+    """Why the parser rejects the page; empty if it does not."""
 
 
 def read_html(text: str) -> Markup:
     """The tables of a page, in the order of their `<table>` tags."""
-    reader = _Reader(text)
+    reader = _HtmlReader(text)
     try:
         if "<table" in text.lower() or "<![" in text:
             reader.read()
@@ -89,7 +89,7 @@ class _RejectedError(Exception):
 
 
 class _Tree:
-    """The open tags, and what their tables hold."""
+    """The open tags, and the contents of their tables."""
 
     def __init__(self) -> None:
         self._markup = Markup()
@@ -107,7 +107,7 @@ class _Tree:
     def start(self, name: str, rowspan: str = "", colspan: str = "") -> None:
         if name in _VOID:
             if name == "br" and (self._count["td"] or self._count["th"]):
-                self._chunks.append("\n")  # within `<template>` too
+                self._chunks.append("\n")  # also within `<template>`
                 self._length += 1
             return
         item: RawCell | RawTable | list[RawCell] | None = None
@@ -142,7 +142,7 @@ class _Tree:
                 return
 
     def markup(self) -> Markup:
-        """Everything, with what is still open ended."""
+        """The result, with all open tags closed."""
         for _, item in self._open:
             if item is not None:
                 self._finish(item)
@@ -156,13 +156,13 @@ class _Tree:
             item.last = len(self._markup.rows)
 
 
-class _Reader(_Tree):
-    """Tags, text and references, in two rounds: the first stops at what is not complete, the second makes it text."""
+class _HtmlReader(_Tree):
+    """Reads tags, text and references in two rounds: the first stops at incomplete markup, the second makes it text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
-        self._work = 500_000 + 10 * len(text)  # characters read for tags that do not end
+        self._work = 500_000 + 10 * len(text)  # how many characters may be read for tags that do not end
         self._missing: set[re.Pattern[str] | str] = set()
 
     def read(self) -> None:
@@ -175,7 +175,7 @@ class _Reader(_Tree):
                 if not match:
                     return
                 position = match.end()
-                if _END_TAG.fullmatch(match.group()):  # with a long s it is not the same name
+                if _END_TAG.fullmatch(match.group()):  # a name with a long s is a different name
                     self.end(raw)
                     raw = ""
                 continue
@@ -216,7 +216,7 @@ class _Reader(_Tree):
                 position = after if after >= 0 else at
 
     def _reference(self, at: int, second_round: bool) -> tuple[int, bool]:
-        """Where to go on after an `&`, and whether the round ends there."""
+        """Where to continue after an `&`, and whether the round ends there."""
         text = self._text
         if text.startswith("&#", at):
             if match := _NUMBER.match(text, at):
@@ -237,7 +237,7 @@ class _Reader(_Tree):
         return at, True
 
     def _markup_at(self, at: int) -> tuple[int, str]:
-        """Where to go on after a `<`, -1 if what it begins is not complete; and the raw element that it opens."""
+        """Where to continue after a `<`, or -1 if its markup is incomplete; and the raw element that it opens."""
         text = self._text
         following = text[at + 1 : at + 2]
         if following.isascii() and following.isalpha():
@@ -324,7 +324,7 @@ class _Reader(_Tree):
         elif name in ("if", "else", "endif"):
             end = self._search(_OFFICE_SECTION_END, at + 3)
         else:
-            raise _RejectedError(f'"<![{name[:20]}" is no section')
+            raise _RejectedError(f'"<![{name[:20]}" is not a known section')
         content = self._text[at + 3 : end]
         if end >= 0 and content[:6].upper() == "CDATA[":
             closing = _SECTION_END.search(content)
@@ -333,20 +333,20 @@ class _Reader(_Tree):
         return end
 
     def _cdata(self, text: str) -> None:
-        """Text wherever it stands, in `<template>` too."""
+        """Its content is text everywhere, also in `<template>`."""
         hidden, self._not_text = self._not_text, 0
         self.data(text)
         self._not_text = hidden
 
     def _as_text(self, at: int) -> int:
-        """The stretch that is text because the markup it begins with does not end; references in it stay."""
+        """Makes incomplete markup text, up to the next bracket; references in it are kept."""
         end = self._find(">", at + 1) + 1 or self._find("<", at + 1)
         end = end if end > 0 else at + 1
         self.data(self._text[at:end])
         return end
 
     def _find(self, what: str, start: int) -> int:
-        """`find`, in linear time over all calls where it finds nothing."""
+        """`find`; failed searches take linear time over all calls."""
         if what in self._missing:
             return -1
         found = self._text.find(what, start)
@@ -355,7 +355,7 @@ class _Reader(_Tree):
         return found
 
     def _search(self, what: re.Pattern[str], start: int) -> int:
-        """The end of the first match, -1 if there is none; in linear time like `_find`."""
+        """The end of the first match, or -1; failed searches take linear time, as in `_find`."""
         if what in self._missing:
             return -1
         found = what.search(self._text, start)
@@ -377,7 +377,7 @@ def _unescaped(value: str) -> str:
 
 
 def _character(number: str) -> str:
-    """What a numeric reference stands for: Windows-1252 for the C1 controls, U+FFFD for what is no character."""
+    """The character of a numeric reference: Windows-1252 for C1 controls, U+FFFD for invalid ones."""
     try:
         code = int(number[1:], 16) if number[0] in "xX" else int(number)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The tables that olmOCR finds on a page: lines with pipes, and HTML by the rules of html_tree.py."""
+"""The tables that olmOCR finds on a page: lines with pipes, and HTML tables as read by html_tree.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LINE_OF_RULES = frozenset("- :|")
 
 
 def markdown_tables(text: str) -> Tables:
-    """Two or more lines in a row that have a pipe are a table, without a separator line and in code too.
+    """Two or more consecutive lines with pipes are a table, even without a separator line or in code.
 
-    Lines of nothing but dashes, colons and pipes are left out. Every pipe separates cells; one empty cell is
-    dropped at each end of a row. The first row and the first column are headings.
+    Lines of only dashes, colons and pipes are ignored. Every pipe separates cells; one empty cell is dropped at each
+    end of a row. The first row and the first column are headings.
     """
     if "|" not in text:
         return Tables([])
@@ -53,15 +53,15 @@ def _markdown_rows(lines: list[str]) -> Iterator[list[Cell]]:
 
 
 def _is_rule(line: str) -> bool:
-    """The first such line may also have other white space at its ends."""
+    """True for the separator line. The first one may also have other white space at its ends."""
     content = line.replace("|", "").strip()
     return bool(content) and _LINE_OF_RULES.issuperset(content)
 
 
 def html_tables(text: str) -> Tables:
-    """Every `<table>`; the rows of a nested one are rows of the outer one too. Rows hold the cells right below them.
+    """Every `<table>`. Rows of a nested table are also rows of the outer one; only cells directly below a row count.
 
-    A page on which olmOCR's own code raises an error is in trouble.
+    If olmOCR's own code raises an error on the page, the result's `trouble` says so.
     """
     markup = read_html(text)
     if markup.rejected:
@@ -91,7 +91,7 @@ def _html_rows(markup: Markup, table: RawTable, budget: Budget) -> list[list[Cel
 
 
 def _span(value: str) -> int:
-    """A whole number from 1 on; everything else is 1."""
+    """An integer of at least 1; anything else is 1."""
     try:
         return max(1, int(value))
     except ValueError:

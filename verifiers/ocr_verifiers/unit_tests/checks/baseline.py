@@ -1,4 +1,4 @@
-"""baseline: is the page a transcription at all?"""
+"""baseline: does the page look like a transcription at all?"""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _DISALLOWED = re.compile(
 
 
 def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
-    """Passes if the page says something, does not loop, and keeps to the characters that it may have.
+    """Passes if the page has a letter or digit, does not loop, and has no disallowed characters.
 
-    With `max_length` it must say little instead: at most so many letters and digits, and none is right.
-    The names and attributes of HTML tags say nothing. No script is disallowed unless the test itself says
+    With `max_length` the page must have at most that many letters and digits instead, and none is correct. The names
+    and attributes of HTML tags do not count. No script is disallowed unless the test itself says
     `"check_disallowed_characters": true`: a page may be in any language.
     """
-    said = _TAG.sub("", page.body)
+    text = _TAG.sub("", page.body)
     if test.max_length_skips_image_alt_tags:
-        said = without_images(said)
-    length = sum(map(str.isalnum, said))
+        text = without_images(text)
+    length = sum(map(str.isalnum, text))
     if test.max_length is None and length == 0:
         return fail("no letter or digit on the page")
     if test.max_length is not None and length > test.max_length:
@@ -45,7 +45,7 @@ def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
 
 
 def without_images(text: str) -> str:
-    """The text without markdown images: what `!\\[.*?\\]\\(.*?\\)` matches, read in linear time."""
+    """The text without markdown images, the matches of `!\\[.*?\\]\\(.*?\\)`, in linear time."""
     return "\n".join(map(_line_without_images, text.split("\n"))) if "![" in text else text
 
 
@@ -63,6 +63,6 @@ def _line_without_images(line: str) -> str:
 
 
 def disallowed_character(text: str) -> str:
-    """The first character that an English page may not have (Chinese, kana, emoji); '' if there is none."""
+    """The first Chinese, kana or emoji character, which an English page may not have; '' if there is none."""
     found = _DISALLOWED.search(text)
     return found[0] if found else ""

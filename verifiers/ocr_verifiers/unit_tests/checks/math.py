@@ -1,4 +1,4 @@
-"""`math`: a formula is on the page."""
+"""math: is a formula on the page?"""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from rapidfuzz import fuzz
 
 from ocr_verifiers.markup.katex import MAX_EXPANDED, render_all
 from ocr_verifiers.markup.mathml import contains, printed, spelt
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import MathTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 MAX_FORMULAS = 300
-"""Formulas of a page that one test compares, those most like its own first."""
+"""How many formulas of a page one test compares, the most similar ones first."""
 
 
 def math(test: MathTest, page: PreparedPage) -> Verdict:
-    """Passes if a formula of the page prints like the reference, or contains it; the same LaTeX passes unrendered."""
+    """Passes if a formula of the page prints like the reference or contains it. Equal LaTeX passes unrendered."""
     formulas = [latex for latex in page.formulas if not (test.ignore_dollar_delimited and page.formulas[latex])]
     if not formulas:
         return fail("no formula on the page")
@@ -29,4 +29,4 @@ def math(test: MathTest, page: PreparedPage) -> Verdict:
         return PASS
     trouble = printed(nearest[0]).error
     why = f", which cannot be rendered: {trouble}" if trouble else ""
-    return fail(f"{shown(test.math)} not found; nearest is {shown(nearest[0])}{why}")
+    return fail(f"{quoted(test.math)} not found; nearest is {quoted(nearest[0])}{why}")

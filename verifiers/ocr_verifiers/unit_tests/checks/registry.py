@@ -1,4 +1,4 @@
-"""The check of each kind of test."""
+"""The strict check for each kind of test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.verdict import Verdict
 
 Check = Callable[[Any, PreparedPage], Verdict]
-"""The test is of the kind's own class (`records.KINDS`)."""
+"""Takes a test of the kind's class (`records.KINDS`) and a page."""
 
 
 CHECKS: Mapping[str, Check] = {

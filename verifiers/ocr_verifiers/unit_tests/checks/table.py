@@ -1,4 +1,4 @@
-"""table: does a table of the page have a cell, with the neighbours and headings that it should have?"""
+"""table: does a table of the page have a cell with the expected neighbours and headings?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.markup.grid import Direction, Grid, TableTooLargeError
 from ocr_verifiers.text.fuzzy_search import allowed_edits
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import TableTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
@@ -17,13 +17,13 @@ from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 _NEIGHBOURS: tuple[Direction, ...] = ("up", "down", "left", "right")
 _HEADINGS: Mapping[str, Direction] = {"top_heading": "up", "left_heading": "left"}
 RELATIONS = (*_NEIGHBOURS, *_HEADINGS)
-"""What a test may say of its cell, by field."""
+"""The fields of a test that describe what is around its cell."""
 
 
 def table(test: TableTest, page: PreparedPage) -> Verdict:
-    """Passes if some table has the cell, and there every neighbour and heading that the test names.
+    """Passes if some table has the cell and, in the same place, every neighbour and heading that the test names.
 
-    Whole cells are compared, each within `max_diffs` Levenshtein edits and never more than half of its text.
+    Whole cells are compared, within `max_diffs` Levenshtein edits, and never more than half the length of the text.
     """
     tables = page.html_tables if test.ignore_markdown_tables else page.tables
     if tables.trouble:
@@ -40,9 +40,9 @@ def judge_cell(
     anchors: Callable[[Grid], Iterable[int]],
     expected: Mapping[str, Callable[[str], bool]],
 ) -> Verdict:
-    """Passes if one of the anchors, cells that read as the test's, has all that is expected around it.
+    """Passes if one of the anchors, cells with the test's text, has everything expected around it.
 
-    A cell that spans rows or columns has several neighbours in a direction; one of them has to match.
+    A cell that spans rows or columns has several neighbours in a direction; one of them must match.
     """
     if not grids:
         return fail("no table on the page")
@@ -72,13 +72,13 @@ def judge_cell(
     except TableTooLargeError as error:
         return fail(str(error))
     if not anchor_found:
-        return fail(f"no cell reads {shown(test.cell)}")
-    wanted = ", ".join(f"{name} {shown(getattr(test, name), 30)}" for name in RELATIONS if name in missing)
-    return fail(f"{shown(test.cell, 30)} is a cell, but nowhere with {wanted}")
+        return fail(f"no cell reads {quoted(test.cell)}")
+    wanted = ", ".join(f"{name} {quoted(getattr(test, name), 30)}" for name in RELATIONS if name in missing)
+    return fail(f"{quoted(test.cell, 30)} is a cell, but nowhere with {wanted}")
 
 
 def _anchors(grid: Grid, cell: str, max_diffs: int) -> Iterator[int]:
-    """The cells that read as the one that is looked for."""
+    """The cells with the text of the test's cell."""
     edits = allowed_edits(cell, max_diffs)
     if edits == 0:
         yield from grid.by_text.get(cell, ())
@@ -90,7 +90,7 @@ def _anchors(grid: Grid, cell: str, max_diffs: int) -> Iterator[int]:
 
 
 def _nearness(expected: str, max_diffs: int) -> Callable[[str], bool]:
-    """A function that says if a text is near enough to the expected one."""
+    """A function that says whether a text is close enough to the expected one."""
     edits = allowed_edits(expected, max_diffs)
     if edits == 0:
         return expected.__eq__

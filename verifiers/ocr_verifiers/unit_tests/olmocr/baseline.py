@@ -1,11 +1,11 @@
-"""baseline: letters on the page, no short loop at its end, nothing Chinese or Japanese, no emoji."""
+"""baseline: a letter or digit on the page, no short loop at its end, no Chinese, Japanese or emoji."""
 
 from __future__ import annotations
 
 import re
 
 from ocr_verifiers.text.olmocr import single_spaces
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.checks.baseline import without_images
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import BaselineTest
@@ -26,14 +26,14 @@ _DISALLOWED = re.compile(
 def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
     """Passes a page with a letter or digit, unless it ends in a loop or has a disallowed character.
 
-    Quirks, kept: with `max_length` only the number of letters and digits counts, those of HTML tags and of front
-    matter among them; a loop is more than `max_repeats` times the same 1 to 5 characters at the very end of the
-    page, a rule of dashes too. Characters are checked unless the test says no.
+    Quirks, kept: with `max_length`, only the number of letters and digits is checked, including those of HTML tags and
+    front matter; a loop is the same 1 to 5 characters more than `max_repeats` times in a row at the very end of the
+    page, even a rule of dashes. Characters are checked unless the test says otherwise.
     """
-    said = page.text
+    counted = page.text
     if test.max_length is not None and test.max_length_skips_image_alt_tags:
-        said = without_images(said)
-    length = sum(map(str.isalnum, said))
+        counted = without_images(counted)
+    length = sum(map(str.isalnum, counted))
     if test.max_length is not None:
         if length > test.max_length:
             return fail(f"{length} letters and digits on a page that may have {test.max_length}")
@@ -43,12 +43,12 @@ def baseline(test: BaselineTest, page: PreparedPage) -> Verdict:
     text = single_spaces(page.text)
     for size in range(1, min(_LONGEST_PHRASE, len(text)) + 1):
         if _repeated_at_the_end(text, size, test.max_repeats):
-            return fail(f"the page ends in {shown(text[-size:])} more than {test.max_repeats} times in a row")
+            return fail(f"the page ends in {quoted(text[-size:])} more than {test.max_repeats} times in a row")
     if test.check_disallowed_characters is not False and (found := _DISALLOWED.search(page.text)):
         return fail(f"disallowed character {found[0]} (U+{ord(found[0]):04X})")
     return PASS
 
 
 def _repeated_at_the_end(text: str, size: int, times: int) -> bool:
-    """True if the last `size` characters stand there more than `times` times in a row."""
+    """True if the text ends in its last `size` characters more than `times` times in a row."""
     return len(text) // size > times and text.endswith(text[-size:] * (times + 1))

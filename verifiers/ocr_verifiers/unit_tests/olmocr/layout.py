@@ -1,4 +1,4 @@
-"""olmOCR's comparison of two rendered formulas by the places of their characters."""
+"""olmOCR's comparison of two rendered formulas by the positions of their characters."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from math import floor
 from ocr_verifiers.markup.katex import Rendered, render
 
 TOLERANCE = 5.0
-"""Pixels that the middles of two characters of one row or column may be apart."""
+"""Pixels by which the centres of two characters in one row or column may be offset."""
 MAX_OPTIONS = 200_000
-"""Pairs of equal characters, one of each formula. olmOCR has no bound on these; past them, the formulas differ."""
+"""Pairs of equal characters, one from each formula. olmOCR has no limit; beyond this one, the formulas differ."""
 MAX_STEPS = 5_000
-"""Of the search for an assignment; likewise."""
+"""Steps of the search for an assignment; likewise."""
 MAX_WALK = 500
-"""Characters of a band that are looked at for a neighbour; likewise."""
+"""Characters of a band that are searched for a neighbour; likewise."""
 MAX_PASSES = 4
 CACHED_LAYOUTS = 20_000
 _INVISIBLE = re.compile(r"[\s\u200a-\u200d\u2060\ufeff]+")
@@ -28,7 +28,7 @@ Neighbours = tuple[int | None, int | None, int | None, int | None]
 
 @dataclass(frozen=True)
 class Layout:
-    """The characters of a formula and, of each, the index of the nearest one above, below, left and right."""
+    """The characters of a formula and, for each, the index of the nearest one above, below, left and right."""
 
     mathml: str
     """Without white space."""
@@ -39,7 +39,7 @@ class Layout:
 
 @lru_cache(maxsize=CACHED_LAYOUTS)
 def layout(latex: str) -> Layout:
-    """The rendered formula, each element cut into characters of equal width."""
+    """The rendered formula, each element split into characters of equal width."""
     rendered: Rendered = render(latex)
     characters: list[str] = []
     places: list[tuple[float, float]] = []
@@ -53,14 +53,14 @@ def layout(latex: str) -> Layout:
 
 
 def _neighbours(places: list[tuple[float, float]]) -> tuple[Neighbours, ...]:
-    """Nearest along one axis, among those at most TOLERANCE off along the other; the first of equals."""
+    """The nearest along one axis among those within TOLERANCE on the other axis; on ties, the first."""
     beside = _nearest([x for x, _ in places], [y for _, y in places])
     stacked = _nearest([y for _, y in places], [x for x, _ in places])
     return tuple((*vertical, *horizontal) for vertical, horizontal in zip(stacked, beside, strict=True))
 
 
 def _nearest(along: list[float], across: list[float]) -> list[tuple[int | None, int | None]]:
-    """Of each place, the nearest one before it and after it: only the three bands around it are looked at."""
+    """For each place, the nearest one before and after it. Only the three bands around it are searched."""
     bands: dict[int, list[tuple[float, int]]] = defaultdict(list)
     for j, (at, off) in enumerate(zip(along, across, strict=True)):
         bands[floor(off / TOLERANCE)].append((at, j))
@@ -89,10 +89,10 @@ def _nearest(along: list[float], across: list[float]) -> list[tuple[int | None, 
 
 
 def matches(reference: Layout, other: Layout) -> bool:
-    """True if every character of `reference` has its own one in `other`, alike in text and in neighbours.
+    """True if each character of `reference` can be assigned its own one of `other`, with equal text and neighbours.
 
-    A neighbour in the reference must be there in `other`, with the same text; if it is one of the characters before
-    (in the order of the elements), it must be the very one that was chosen for it.
+    Each neighbour in the reference must exist in `other` with the same text. If it precedes the character (in the order
+    of the elements), it must also be the one that was assigned to it.
     """
     places = defaultdict(list)
     for j, character in enumerate(other.characters):
@@ -125,7 +125,7 @@ def matches(reference: Layout, other: Layout) -> bool:
 
 
 def _prune(options: list[set[int]], earlier: list[list[tuple[int, int]]], other: Layout) -> bool:
-    """Drops options without a partner, forwards and backwards; False if a character has none left."""
+    """Removes options without a partner, forwards and backwards; False if a character has none left."""
     order = range(len(earlier))
     for _ in range(MAX_PASSES):
         changed = False
@@ -144,7 +144,7 @@ def _prune(options: list[set[int]], earlier: list[list[tuple[int, int]]], other:
 
 
 def _assign(options: list[set[int]], earlier: list[list[tuple[int, int]]], other: Layout) -> bool:
-    """Chooses one option each, all different, by backtracking without recursion."""
+    """Chooses a different option for each character, by backtracking without recursion; False if that is impossible."""
     ordered = [sorted(choice) for choice in options]
     chosen: list[int] = []
     used: set[int] = set()

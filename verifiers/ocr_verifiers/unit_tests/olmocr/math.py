@@ -1,4 +1,4 @@
-"""`math` as olmOCR-bench decides it."""
+"""math, as olmOCR-bench decides it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from functools import lru_cache
 from rapidfuzz import fuzz
 
 from ocr_verifiers.markup.katex import MAX_EXPANDED, render_all
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.olmocr.layout import Layout, layout, matches
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import MathTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 MAX_FORMULAS = 300
-"""Formulas of a page that one test compares, those most like its own first; olmOCR has no bound."""
+"""How many formulas of a page one test compares, the most similar ones first; olmOCR has no limit."""
 MAX_PAIRS = 4_000_000
-"""Characters of the reference times those of the formulas that one test compares; likewise."""
+"""Limit on characters of the reference times characters of the compared formulas, per test; likewise."""
 CACHED_COMPARISONS = 50_000
 
 
 def math(test: MathTest, page: PreparedPage) -> Verdict:
-    """Passes if a formula of the page is the reference's text, or its MathML or its picture contains the reference's.
+    """Passes if a formula of the page equals the reference's text, or its MathML or layout contains the reference's.
 
-    Quirks kept: a reference that cannot be rendered passes on any page with a formula; the picture has no lines,
-    so that fractions, roots and bars are lost, and no styles.
+    Quirks, kept: a reference that cannot be rendered passes on any page with a formula; the layout has no lines, so
+    fractions, roots and bars are lost, and no styles.
     """
     formulas = page.olmocr_formulas[test.ignore_dollar_delimited]
     if not formulas:
@@ -44,12 +44,12 @@ def math(test: MathTest, page: PreparedPage) -> Verdict:
             break
     trouble = layout(nearest[0]).error
     why = f", which cannot be rendered: {trouble}" if trouble else ""
-    return fail(f"{shown(test.math)} not found; nearest is {shown(nearest[0])}{why}")
+    return fail(f"{quoted(test.math)} not found; nearest is {quoted(nearest[0])}{why}")
 
 
 @lru_cache(maxsize=CACHED_COMPARISONS)
 def contains(formula: str, reference: str) -> bool:
-    """True if olmOCR takes `formula` for one that has `reference` in it."""
+    """True if olmOCR finds `reference` in `formula`."""
     sought = layout(reference)
     if sought.error is not None:
         return True

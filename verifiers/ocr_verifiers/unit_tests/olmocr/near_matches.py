@@ -1,16 +1,16 @@
-"""Where a text stands on a page within some edits, as olmOCR's library (fuzzysearch 0.8.1) finds it.
+"""Where a text occurs on a page within some edits, as olmOCR's library (fuzzysearch 0.8.1) finds it.
 
 With k edits and a pattern of m characters there are three searches:
-    k = 0                  every exact occurrence, overlapping ones too
+    k = 0                  every exact occurrence, including overlapping ones
     m // (k + 1) >= 3      seeds: each exact hit of a piece of the pattern is extended to the right by the prefix of
-                           the page that costs the fewest edits, the longest of those, then likewise to the left
-                           with the edits that are left
-    otherwise              candidates that skip characters greedily: some matches within k edits are not found
-Near matches that overlap, directly or through others, are one place: the one with the fewest edits, then the
-longest. Between several of those olmOCR takes any (the order of a set); the first is taken here.
+                           the page that costs the fewest edits (the longest, if several do), then likewise to the
+                           left with the remaining edits
+    otherwise              candidates that skip characters greedily: some matches within k edits are missed
+Near matches that overlap, directly or through others, count as one: the one with the fewest edits, then the longest. If
+several remain, olmOCR takes an arbitrary one (the order of a set); here it is the first.
 
-What that library answers within seconds is reproduced. Where it would need far longer (a page on which seeds hit
-nearly everywhere, k > 15 in the greedy search) the exact search of strict mode stands in.
+Whatever that library answers within seconds is reproduced. Where it would take far longer (a page on which seeds hit
+nearly everywhere, or k > 15 in the greedy search), strict mode's exact search is used instead.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from rapidfuzz.distance import Levenshtein
 from ocr_verifiers.text.fuzzy_search import Match, allowed_edits, extension, first_match, last_match, near_ends
 
 _SHORTEST_SEED = 3
-_MOST_GREEDY_EDITS = 15
-_MOST_WORK = {True: 6_000_000, False: 300_000}
-"""Pattern characters times edits, summed over hits: what olmOCR takes seconds for. Less for seeds under 6 characters,
-which hit anywhere."""
-_MOST_HITS = 3000
+_MAX_GREEDY_EDITS = 15
+_MAX_WORK = {True: 6_000_000, False: 300_000}
+"""Limit on pattern characters times edits, summed over hits; olmOCR takes seconds for this. By whether seeds have at
+least 6 characters: shorter ones hit anywhere."""
+_MAX_HITS = 3000
 _NONE = 127
-"""Edits of a candidate that is not there."""
+"""Edits of a candidate that does not exist."""
 _STARTS_AT_ONCE = 1 << 15
 
 
 def starts(pattern: str, text: str, max_edits: int) -> tuple[int, int] | None:
-    """Where the first and the last near match start; None if there is none."""
+    """Where the first and the last near match start; None if there are none."""
     edits = allowed_edits(pattern, max_edits)
     if edits == 0:
         first = text.find(pattern) if pattern else -1
@@ -45,7 +45,7 @@ def starts(pattern: str, text: str, max_edits: int) -> tuple[int, int] | None:
         matches = _around_seeds(pattern, text, edits)
     elif next(near_ends(pattern, text, edits), None) is None:
         return None
-    elif edits <= _MOST_GREEDY_EDITS:
+    elif edits <= _MAX_GREEDY_EDITS:
         matches = set(_greedy(pattern, text, edits))
     if matches is None:
         first_found, last_found = first_match(pattern, text, edits), last_match(pattern, text, edits)
@@ -55,7 +55,7 @@ def starts(pattern: str, text: str, max_edits: int) -> tuple[int, int] | None:
 
 
 def consolidated(matches: set[Match]) -> Iterator[Match]:
-    """One match per place: matches that overlap are one place."""
+    """One match per place; matches that overlap are one place."""
     best: Match | None = None
     end = 0
     for match in sorted(matches):
@@ -71,16 +71,16 @@ def consolidated(matches: set[Match]) -> Iterator[Match]:
 
 
 def _around_seeds(pattern: str, text: str, max_edits: int) -> set[Match] | None:
-    """The match around each hit of a seed; None if there are too many different surroundings to look at each."""
+    """The match around each hit of a seed; None if there are too many different contexts to check."""
     size = len(pattern) // (max_edits + 1)
     backwards = pattern[::-1]
     reach = len(pattern) + max_edits
     matches: set[Match] = set()
     exact: set[int] = set()
-    # A page that loops has the same surroundings many times.
+    # A page that loops has the same context many times.
     known: dict[tuple[int, str, str], tuple[int, int, int] | None] = {}
     hits = 0
-    most_different = (_MOST_WORK[size >= 6] + 100 * len(text)) // (len(pattern) * max_edits)
+    max_known = (_MAX_WORK[size >= 6] + 100 * len(text)) // (len(pattern) * max_edits)
     for offset in range(0, len(pattern) - size + 1, size):
         seed, before, after = (
             pattern[offset : offset + size],
@@ -95,7 +95,7 @@ def _around_seeds(pattern: str, text: str, max_edits: int) -> set[Match] | None:
                 hits += 1
                 key = offset, behind, ahead
                 if key not in known:
-                    if len(known) >= most_different or hits > _MOST_HITS + len(text) // 2:
+                    if len(known) >= max_known or hits > _MAX_HITS + len(text) // 2:
                         return None
                     known[key] = _surroundings(before, behind, after, ahead, max_edits)
                 found = known[key]
@@ -109,9 +109,9 @@ def _around_seeds(pattern: str, text: str, max_edits: int) -> set[Match] | None:
 
 
 def _surroundings(before: str, behind: str, after: str, ahead: str, max_edits: int) -> tuple[int, int, int] | None:
-    """The edits, and the characters to the left and to the right, that a seed's match takes in; None if it is none.
+    """The edits of a seed's match, and its characters to the left and right of the seed; None if there is no match.
 
-    `before`, reversed, and `after` are the rest of the pattern; `behind` and `ahead` what stands around the hit.
+    `before` (reversed) and `after` are the rest of the pattern; `behind` and `ahead` are the page around the hit.
     """
     right = _extension(after, ahead, max_edits)
     if right is None:
@@ -122,10 +122,10 @@ def _surroundings(before: str, behind: str, after: str, ahead: str, max_edits: i
 
 
 def _extension(pattern: str, text: str, max_edits: int) -> tuple[int, int] | None:
-    """`search.extension`, except that short patterns are given up earlier: an equally good longer prefix may be missed.
+    """`fuzzy_search.extension`, but it stops earlier on short patterns and may miss an equally good longer prefix.
 
-    fuzzysearch reads a pattern of up to max(10, 2 * max_edits) characters row by row, and stops at the first row
-    that ends worse than the best one and has nothing better in it.
+    For a pattern of up to max(10, 2 * max_edits) characters, fuzzysearch computes row by row, and stops at the first
+    row that ends worse than the best one and contains nothing better.
     """
     found = extension(pattern, text, max_edits)
     if found is None or found[0] == 0 or len(pattern) > max(10, 2 * max_edits):
@@ -151,30 +151,30 @@ def _extension(pattern: str, text: str, max_edits: int) -> tuple[int, int] | Non
 
 
 def _greedy(pattern: str, text: str, max_edits: int) -> Iterator[Match]:
-    """The best and the longest match of each start that the candidate search finds, with their fewest edits.
+    """For each start, the best and the longest match that the candidate search finds, with their fewest edits.
 
-    A candidate is a start on the page, a number i of pattern characters consumed, and the edits spent. It starts
-    at a character that the first k + 1 of the pattern contain, its first occurrence there, having skipped what
-    precedes. Then, for every further character of the page: if it is the one expected, it is consumed, and that is
-    the only way. If not, and an edit is left, the candidate skips the page's character, or both characters, or as
-    many of the pattern's as it takes to come to the page's character (or to the pattern's end).
+    A candidate is a start on the page, a number i of consumed pattern characters, and the edits spent. It starts at a
+    page character that is among the first k + 1 of the pattern, at its first occurrence there, having skipped the
+    pattern characters before it. Then, for every further character of the page: if it is the expected one, it is
+    consumed, with no alternative. If not, and an edit is left, the candidate skips the page's character, or both
+    characters, or as many pattern characters as it takes to reach the page's character (or the pattern's end).
 
-    Of candidates with the same start and i only the cheapest matters, so `spent[i]` holds the edits of all starts
-    at once, _NONE where there is no candidate: bounded work where the library's list of them grows exponentially.
+    Among candidates with the same start and i only the cheapest matters. So `spent[i]` holds the edits for all starts
+    at once, _NONE where there is no candidate: bounded work, where the library's list of them grows exponentially.
     """
-    size, most = len(pattern), max_edits
-    # Characters as small numbers; 0 is what the pattern does not have.
+    size = len(pattern)
+    # Characters as small numbers; 0 is a character that the pattern does not contain.
     numbers = {character: n for n, character in enumerate(dict.fromkeys(pattern), 1)}
     wanted = [numbers[character] for character in pattern]
     codes = np.fromiter((numbers.get(character, 0) for character in text), dtype=np.uint8, count=len(text))
     entries = np.full(len(numbers) + 1, _NONE, dtype=np.uint8)
-    for i, number in reversed(list(enumerate(wanted[: most + 1]))):
+    for i, number in reversed(list(enumerate(wanted[: max_edits + 1]))):
         entries[number] = i
     entry = entries[codes]
-    everywhere = np.flatnonzero(entry <= most)
+    everywhere = np.flatnonzero(entry <= max_edits)
     for chunk in range(0, len(everywhere), _STARTS_AT_ONCE):
         begins = everywhere[chunk : chunk + _STARTS_AT_ONCE]
-        found = _Found(begins, most)
+        found = _Found(begins, max_edits)
         spent = np.full((size + 1, len(begins)), _NONE, dtype=np.uint8)
         spent[entry[begins] + 1, np.arange(len(begins))] = entry[begins]
         which = np.arange(len(begins))
@@ -191,7 +191,7 @@ def _greedy(pattern: str, text: str, max_edits: int) -> Iterator[Match]:
             spent = _step(spent, codes[at], wanted, at + 1 == len(codes))
             length += 1
             found.add(which, spent[size], length)
-            alive = spent[:size].min(axis=0) <= most
+            alive = spent[:size].min(axis=0) <= max_edits
             if np.count_nonzero(alive) < 0.75 * len(alive):
                 which, spent = which[alive], spent[:, alive]
                 if not len(which):
@@ -200,18 +200,18 @@ def _greedy(pattern: str, text: str, max_edits: int) -> Iterator[Match]:
 
 
 class _Found:
-    """Of each start's matches the best one, fewest edits and then longest, and the longest: all that places need."""
+    """For each start, the best match (fewest edits, then longest) and the longest match."""
 
-    def __init__(self, begins: npt.NDArray[np.int64], most: int) -> None:
-        self.begins, self.most = begins, most
+    def __init__(self, begins: npt.NDArray[np.int64], max_edits: int) -> None:
+        self.begins, self.max_edits = begins, max_edits
         self.distance = np.full(len(begins), _NONE, dtype=np.uint8)
         self.length = np.zeros(len(begins), dtype=np.int64)
         self.longest = np.zeros(len(begins), dtype=np.int64)
         self.distance_of_longest = np.full(len(begins), _NONE, dtype=np.uint8)
 
     def add(self, which: npt.NDArray[np.int64], edits: npt.NDArray[np.uint8], length: int) -> None:
-        """Matches of `length` characters from the starts `which`; lengths come in ascending order."""
-        near = edits <= self.most
+        """Adds matches of `length` characters from the starts `which`. Lengths must be in ascending order."""
+        near = edits <= self.max_edits
         which, edits = which[near], edits[near]
         longer = self.longest[which] < length
         edits = np.where(longer, edits, np.minimum(edits, self.distance_of_longest[which]))
@@ -220,7 +220,7 @@ class _Found:
         self.distance[which[better]], self.length[which[better]] = edits[better], length
 
     def matches(self) -> Iterator[Match]:
-        for i in np.flatnonzero(self.distance <= self.most).tolist():
+        for i in np.flatnonzero(self.distance <= self.max_edits).tolist():
             start = int(self.begins[i])
             yield Match(start, start + int(self.length[i]), int(self.distance[i]))
             yield Match(start, start + int(self.longest[i]), int(self.distance_of_longest[i]))
@@ -229,14 +229,14 @@ class _Found:
 def _step(
     spent: npt.NDArray[np.uint8], characters: npt.NDArray[np.uint8], wanted: list[int], last: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.uint8]:
-    """All candidates after one more character of the page each; `last`: it is the page's last.
+    """All candidates after one more character of the page each; `last`: it is the last one of the page.
 
-    Bits stand in for choices, which is faster: x | _NONE is no candidate, x | 0 is x.
+    Conditions are bit operations, which is faster: x | _NONE is no candidate, x | 0 is x.
     """
     size = len(wanted)
     after = np.full_like(spent, _NONE)
     at_end = last.view(np.uint8) * np.uint8(_NONE) if last.any() else None
-    # Candidates that skip pattern characters in search of this one, by the pattern character that they look at.
+    # Candidates that skip pattern characters in search of this one, by the pattern character they are at.
     looking = np.full_like(characters, _NONE)
     for i in range(size):
         equal = (characters == wanted[i]).view(np.uint8) * np.uint8(_NONE)

@@ -1,4 +1,4 @@
-"""olmOCR's check of each kind of test."""
+"""olmOCR's check for each kind of test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""table, as olmOCR decides it: a cell and its neighbours, each near enough, at one place of one table."""
+"""table, as olmOCR decides it: a cell and its neighbours, each similar enough, in one place of one table."""
 
 from __future__ import annotations
 
@@ -13,23 +13,17 @@ from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import TableTest
 from ocr_verifiers.unit_tests.verdict import Verdict, fail
 
-_LEAST = 0.5
+_MIN_RATIO = 0.5
 
 
 def table(test: TableTest, page: PreparedPage) -> Verdict:
-    """Passes if some table has the cell, and there every neighbour and heading that the test names.
+    """Passes if some table has the cell and, in the same place, every neighbour and heading that the test names.
 
-    A text is near enough if its rapidfuzz ratio is at least 1 - max_diffs / length, and at least a half. A page
-    that olmOCR cannot read (its code raises an error) fails, as it does in olmOCR's reward.
+    A text is similar enough if its rapidfuzz ratio is at least 1 - max_diffs / length, and at least one half. A page on
+    which olmOCR's code raises an error fails, as it does in olmOCR's reward.
     """
-    found = (
-        [page.olmocr_html_tables]
-        if test.ignore_markdown_tables
-        else [
-            page.olmocr_markdown_tables,
-            page.olmocr_html_tables,
-        ]
-    )
+    html = page.olmocr_html_tables
+    found = [html] if test.ignore_markdown_tables else [page.olmocr_markdown_tables, html]
     trouble = next((tables.trouble for tables in found if tables.trouble), "")
     if trouble:
         return fail(trouble)
@@ -40,12 +34,12 @@ def table(test: TableTest, page: PreparedPage) -> Verdict:
 
 
 def _anchors(grid: Grid, cell: str, max_diffs: int) -> Iterator[int]:
-    """The cells that are near enough to the one that is looked for."""
+    """The cells that are similar enough to the test's cell."""
     threshold = _threshold(cell, max_diffs)
     if threshold == 1:
         yield from grid.by_text.get(cell, ())
         return
-    # A coarse selection by many-string code, whose cut-off rounds in its own way; then the ratio that decides.
+    # A coarse selection by the batch function, whose cut-off rounds differently; then the ratio that decides.
     cut_off = 100 * threshold - 0.1
     for text, _, _ in process.extract(cell, grid.by_text.keys(), scorer=fuzz.ratio, score_cutoff=cut_off, limit=None):
         if fuzz.ratio(cell, text) / 100 >= threshold:
@@ -53,7 +47,7 @@ def _anchors(grid: Grid, cell: str, max_diffs: int) -> Iterator[int]:
 
 
 def _nearness(expected: str, max_diffs: int) -> Callable[[str], bool]:
-    """A function that says if a text is near enough to the expected one."""
+    """A function that says whether a text is similar enough to the expected one."""
     threshold = _threshold(expected, max_diffs)
     if threshold == 1:
         return expected.__eq__
@@ -69,4 +63,4 @@ def _nearness(expected: str, max_diffs: int) -> Callable[[str], bool]:
 
 
 def _threshold(expected: str, max_diffs: int) -> float:
-    return max(_LEAST, 1 - max_diffs / max(1, len(expected)))
+    return max(_MIN_RATIO, 1 - max_diffs / max(1, len(expected)))

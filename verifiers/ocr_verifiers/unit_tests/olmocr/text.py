@@ -1,9 +1,9 @@
 """present, absent: rapidfuzz's partial ratio between the text and the page, against 1 - max_diffs / len(text).
 
-The partial ratio of a shorter string and a longer one is the best of 1 - indel distance / summed lengths over the
-windows of the longer one that are as long as the shorter one (at its ends: shorter). Quirks, kept: a page that is
-shorter than the text is searched in the text, so that "h" has every text with an h; `max_diffs` of the text's
-length matches any page; the first and last characters of the page are joined, and 0 of them is the same as null.
+The partial ratio of a shorter and a longer string is the maximum of 1 - indel distance / summed lengths, over windows
+of the longer one that are as long as the shorter one (at its ends: shorter). Quirks, kept: a page that is shorter than
+the text is searched in the text, so the page "h" contains every text with an h; `max_diffs` of the text's length
+matches any page; the first and last characters of the page are joined, and 0 of them is the same as null.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from __future__ import annotations
 from rapidfuzz import fuzz
 
 from ocr_verifiers.text.olmocr import query
-from ocr_verifiers.text.quoting import shown
+from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import TextTest
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 _ROUNDING = 1e-6
-"""Of a score out of 100. A score this close to the threshold is computed, and compared as olmOCR compares it."""
+"""Points of 100. Scores this close to the threshold are computed in full and compared as olmOCR does."""
 
 
 def present(test: TextTest, page: PreparedPage) -> Verdict:
-    """Passes if the text is in the test's window of the page, or the window in the text."""
+    """Passes if the text is in the test's window of the page, or the window is in the text."""
     text, window = _text(test), _window(test, page)
     if similar(text, window, threshold(text, test.max_diffs)):
         return PASS
-    return fail(f"no part of the page reaches {threshold(text, test.max_diffs):.3f} for {shown(text)}")
+    return fail(f"no part of the page reaches {threshold(text, test.max_diffs):.3f} for {quoted(text)}")
 
 
 def absent(test: TextTest, page: PreparedPage) -> Verdict:
@@ -33,7 +33,7 @@ def absent(test: TextTest, page: PreparedPage) -> Verdict:
     text, window = _text(test), _window(test, page)
     if not similar(text, window, threshold(text, test.max_diffs)):
         return PASS
-    return fail(f"a part of the page reaches {threshold(text, test.max_diffs):.3f} for {shown(text)}")
+    return fail(f"a part of the page reaches {threshold(text, test.max_diffs):.3f} for {quoted(text)}")
 
 
 def threshold(text: str, max_diffs: int) -> float:
@@ -41,14 +41,14 @@ def threshold(text: str, max_diffs: int) -> float:
     return 1.0 - max_diffs / (len(text) or 1)
 
 
-def similar(text: str, page: str, least: float) -> bool:
-    """True if the partial ratio of the two is at least `least`."""
-    if least <= 0 or (text and text in page):
+def similar(text: str, page: str, min_score: float) -> bool:
+    """True if the partial ratio of the two is at least `min_score`."""
+    if min_score <= 0 or (text and text in page):
         return True
-    if least >= 1:
+    if min_score >= 1:
         return page in text and bool(page or not text)
-    score: float = fuzz.partial_ratio(text, page, score_cutoff=max(0.0, 100 * least - _ROUNDING))
-    return score / 100.0 >= least
+    score: float = fuzz.partial_ratio(text, page, score_cutoff=max(0.0, 100 * min_score - _ROUNDING))
+    return score / 100.0 >= min_score
 
 
 def _text(test: TextTest) -> str:

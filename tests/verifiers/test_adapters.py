@@ -1,4 +1,4 @@
-"""The verifiers as other trainers' reward function: run by TRL's GRPOTrainer and by verl's reward manager."""
+"""The verifiers as a reward function of other trainers: TRL's GRPOTrainer and verl's reward manager call them."""
 
 import inspect
 import json
@@ -55,7 +55,7 @@ def test_conversational_completions_are_their_last_message():
 
 
 def test_tests_may_be_json_and_null_fields_count_as_left_out():
-    """Arrow gives every record the fields of all."""
+    """Arrow gives every record the fields of all records."""
     wide = [ABC | {"before": None, "max_diffs": None}, NO_D | {"before": None}]
     column = [wide, json.dumps([ABC, NO_D]), [ABC, NO_D]]
     rewards = trl_reward()(prompts=["p"] * 3, completions=["abd"] * 3, tests=column)
@@ -63,15 +63,15 @@ def test_tests_may_be_json_and_null_fields_count_as_left_out():
 
 
 @pytest.mark.parametrize(
-    ("tests", "told"),
+    ("tests", "message"),
     [([ABC | {"max_diffs": -1}], 'row 2, test 1: "max_diffs" is -1'), ("{", 'row 2: "tests" is not JSON')],
 )
-def test_a_mistake_in_a_test_is_an_error_and_not_a_missing_reward(tests, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_mistake_in_a_test_is_an_error_and_not_a_missing_reward(tests, message):
+    with pytest.raises(ValueError, match=message):
         trl_reward()(prompts=["p"] * 2, completions=["a"] * 2, reference=["a", "a"], tests=[None, tests])
 
 
-def test_a_completion_without_an_end_token_counts_as_cut_off():
+def test_a_completion_without_an_end_token_counts_as_truncated():
     """The end gate halves it."""
     reward = trl_reward(end_token_ids=[EOS])
     ids = [[*tokens("abc"), EOS], tokens("abc")]
@@ -89,7 +89,7 @@ def test_processes_give_the_same_rewards():
 
 
 def test_trls_trainer_takes_two_steps_with_it(tmp_path):
-    """A text-only model of random weights: every reward that TRL sees is the rubric's, and the parts are in its log."""
+    """A text-only model with random weights: every reward that TRL sees is the rubric's, and its log has the parts."""
     datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(
@@ -159,7 +159,7 @@ def test_trls_trainer_takes_two_steps_with_it(tmp_path):
 
 
 def test_verls_function_takes_what_verl_gives_and_returns_a_number():
-    """verl 0.9.1 calls it with these four names, and others for what is configured."""
+    """verl 0.9.1 calls it with these four names, and others that depend on the configuration."""
     score = compute_score(
         data_source="books",
         solution_str="abd",

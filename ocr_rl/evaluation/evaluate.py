@@ -1,0 +1,133 @@
+"""A model, or a file of transcriptions, on labelled pages: rates with intervals, and differences to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocr_rl.config.loader import check_model_path
+from ocr_rl.config.schema import RewardConfig
+from ocr_rl.evaluation.paired import paired_differences
+from ocr_rl.evaluation.predictions import read_predictions
+from ocr_rl.evaluation.results import score_pages, score_samples
+from ocr_rl.evaluation.summary import evaluation, summarize_samples
+from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
+from ocr_rl.rollouts.console import SILENT, Console
+from ocr_rl.rollouts.loading import EngineOptions
+from ocr_rl.types import Completion, Group, Page
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What is evaluated: either a `model` or a file of `predictions`.
+
+    Raises:
+        ValueError: two options contradict each other, or `model` or `against` does not exist; the message names the
+            options as `ocr-rl eval` does.
+    """
+
+    model: str | None = None
+    """A folder or hub id of a policy, a checkpoint of a run, or "tiny": its greedy transcriptions are scored."""
+    predictions: Path | None = None
+    """A .jsonl file of rows {id or file_name, text}, or a .json file that `ocr-rl eval --json` wrote."""
+    against: str | None = None
+    """What to compare with, page by page: a file as in `predictions`, or a model."""
+    max_tokens: int = 512
+    """Tokens of a transcription."""
+    samples: int | None = None
+    """Transcriptions of each page that are drawn beside the greedy one."""
+    temperature: float | None = None
+    """That of the samples; None: 1."""
+    seed: int = 0
+    """That of samples, intervals and p-values."""
+    max_pixels: int = 0
+    """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository ships."""
+
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.predictions is None):
+            raise ValueError("give either a MODEL or --predictions FILE")
+        if self.samples and self.model is None:
+            raise ValueError("--samples draws from a MODEL; a file of predictions has none")
+        if self.temperature is not None and not self.samples:
+            raise ValueError("--temperature is that of --samples N; without samples decoding is greedy")
+        if self.model is not None:
+            check_model_path(self.model)
+        if self.against is not None:
+            against_file(self.against)
+
+
+def against_file(against: str) -> Path | None:
+    """The file that `against` names; None if it names a model. Raises ValueError if it names neither."""
+    path = Path(against)
+    if path.is_file():
+        return path
+    if path.suffix in (".json", ".jsonl"):
+        raise ValueError(f"--against {against}: no such file")
+    check_model_path(against)
+    return None
+
+
+def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console = SILENT) -> dict[str, Any]:
+    """Score transcriptions of the pages, by a model or from a file; with `against`, compare them with another's.
+
+    Returns:
+        What `ocr-rl eval --json` writes, without its settings: each of `metric_names.RATES` and its 95 % interval
+        `<name>_ci`, `n` and `documents`; the tables `by_kind`, `by_source` and `by_language`; a row of each of the
+        `pages`; with `samples`, `sampled` (see `evaluation.summary.summarize_samples`); with `against`, `against`
+        (see `evaluation.paired.paired_differences`).
+
+    Raises:
+        ValueError: a page has neither a text nor a test, or cannot be read; a file of transcriptions is not valid, or
+            transcribes none of the pages; there is no model to load.
+        EngineError: the engine cannot continue.
+    """
+    completions: Sequence[Completion] = ()
+    groups: Sequence[Group] = ()
+    other = None
+    if options.predictions is not None:
+        pages, completions = read_predictions(options.predictions, pages)
+    if options.against is not None and (file := against_file(options.against)) is not None:
+        other = read_predictions(file, pages, skip_unknown=True)
+    reward_function = RewardFunction(make_rubric(RewardConfig()), pages)
+    if options.model is not None:
+        completions, groups = _generate(options.model, pages, options, options.samples or 0, console)
+    if options.against is not None and other is None:
+        other = list(pages), _generate(options.against, pages, options, 0, console)[0]
+    results = score_pages(pages, completions, reward_function)
+    evaluated = evaluation(results, options.seed)
+    if groups:
+        sampled = score_samples(groups, reward_function)
+        evaluated["sampled"] = summarize_samples(sampled, _temperature(options), options.seed)
+    if options.against is not None and other is not None:
+        others = score_pages(*other, reward_function)
+        evaluated["against"] = paired_differences(results, others, options.against, options.seed)
+    return evaluated
+
+
+def _generate(
+    model: str, pages: Sequence[Page], options: EvaluateOptions, samples: int, console: Console
+) -> tuple[list[Completion], list[Group]]:
+    """Greedy transcriptions, and `samples` others of each page."""
+    from ocr_rl.evaluation.completions import sample_pages, transcribe_pages
+    from ocr_rl.rollouts.engine import Sampling
+
+    engine = EngineOptions(
+        model=model, max_pixels=options.max_pixels, trust_remote_code=options.trust_remote_code
+    ).load(console.say)
+    with closing(engine):  # its memory is for the other model
+        with console.bar(f"transcribing, {model}", len(pages)) as report:
+            completions = transcribe_pages(engine, pages, options.max_tokens, report)
+        if not samples:
+            return completions, []
+        sampling = Sampling(samples, _temperature(options), options.max_tokens)
+        with console.bar(f"sampling, {model}", len(pages)) as report:
+            return completions, sample_pages(engine, pages, sampling, options.seed, report)
+
+
+def _temperature(options: EvaluateOptions) -> float:
+    return options.temperature or 1.0

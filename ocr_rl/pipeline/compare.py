@@ -1,0 +1,36 @@
+"""Several recipes under one budget, from their pages to the report: `ocr-rl compare`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ocr_rl.comparison.experiment import run_experiment, write_json
+from ocr_rl.comparison.plan import Plan, check_plan
+from ocr_rl.pipeline.pages import collect_pages
+from ocr_rl.reporting.comparison_report import comparison_report
+from ocr_rl.runs.atomic import write_atomically
+from ocr_rl.runs.folder import RunFolder
+
+
+def compare(plan: Plan, jobs: int = 1, command: str = "") -> dict[str, Any]:
+    """Run what the plan still lacks, `jobs` runs at a time; then write compare.json and compare.html into its folder.
+
+    Returns:
+        The contents of compare.json. `command`, the command line, is kept in its settings.
+
+    Raises:
+        ValueError: the plan's recipes, pages or model cannot be used, or its folder holds other runs.
+        TrialLostError: a run was killed, or failed on a bug; the same call continues.
+    """
+    check_plan(plan)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    recipe = plan.recipes[plan.reference]
+    with RunFolder(plan.out).locked():
+        pages = collect_pages(recipe.data, recipe.render, plan.out / "pages")
+        compared = run_experiment(plan, pages, jobs)
+    if command:
+        compared["settings"] = {"command": command, **compared["settings"]}
+    write_json(plan.out / "compare.json", compared)
+    report = comparison_report(compared, {page.id: page for page in pages})
+    write_atomically(plan.out / "compare.html", report)
+    return compared

@@ -1,0 +1,118 @@
+"""Training by a recipe, or from where an interrupted run stopped: `ocr-rl train`. Torch is loaded after the checks."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocr_rl import distributed
+from ocr_rl.config.loader import check_model_path, to_toml
+from ocr_rl.config.schema import Recipe
+from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
+from ocr_rl.runs.resume import find_resume_point
+
+if TYPE_CHECKING:
+    from ocr_rl.pipeline.job import Job
+
+Say = Callable[[str], None]
+"""Called with what a user should know; with several processes only in the first one."""
+
+
+def train(recipe: Recipe, out: str | Path, *, overwrite: bool = False, say: Say = print) -> RunFolder:
+    """Train by the recipe into a new run folder `out`; with `overwrite` it may replace a run.
+
+    If something is wrong before the first step, there is no run folder, or the one that was to be replaced is back.
+
+    Raises:
+        ValueError: the recipe, its pages or its model cannot be used, or `out` holds files already.
+        TrainingStoppedError: training cannot continue; what was saved is kept for `resume`.
+    """
+    with distributed.together():
+        check_model_path(recipe.model.path)
+        from ocr_rl.pipeline.run import run  # without torch this fails before anything is written
+
+        say = _of_first(say)
+        created = distributed.of_first(lambda: RunFolder.create(Path(out), to_toml(recipe), overwrite=overwrite))
+        folder = _as_seen_here(created)
+        with folder.locked():
+            try:
+                job = _prepare(recipe, folder.path, say)
+                distributed.wait()
+            except BaseException:
+                folder.rollback()
+                raise
+            folder.commit()
+            run(job, folder, say)
+        return folder
+
+
+def resume(path: str | Path, overrides: Sequence[str] = (), *, say: Say = print) -> RunFolder:
+    """Train the rest of the interrupted run in `path`, by its own recipe, as if it had never stopped.
+
+    `overrides` ("train.steps=100") can make the run longer (`runs.resume.MAY_CHANGE`). A finished run is left alone.
+
+    Raises:
+        ValueError: `path` holds no run, an override changes the steps that are done, or no checkpoint is usable.
+        TrainingStoppedError: training cannot continue; what was saved is kept.
+    """
+    with distributed.together():
+        folder = _as_seen_here(RunFolder.open(Path(path)))
+        say = _of_first(say)
+        with folder.locked():
+            start = distributed.of_first(lambda: find_resume_point(folder, overrides))
+            if start is None:
+                _write_missing_report(folder, say)
+                say(f"{path} is finished; --steps N, or a larger budget, makes it longer")
+                return folder
+            check_model_path(start.recipe.model.path)
+            from ocr_rl.pipeline.run import run
+
+            job = _prepare(start.recipe, folder.path, say)
+            folder.commit()
+            run(job, folder, say, start)
+        return folder
+
+
+def show_costs(recipe: Recipe, say: Say = print) -> None:
+    """Do one page of one step and say what tokens, memory and time a run would take. Nothing is written.
+
+    Raises:
+        ValueError: the recipe, its pages or its model cannot be used, or several processes were started.
+    """
+    check_model_path(recipe.model.path)
+    if distributed.count() > 1:
+        raise ValueError("--dry-run is for one process; leave out the launcher")
+    from ocr_rl.pipeline.dry_run import dry_run
+    from ocr_rl.pipeline.job import prepare
+    from ocr_rl.pipeline.pages import collect_pages
+
+    with tempfile.TemporaryDirectory() as scratch:
+        pages = collect_pages(recipe.data, recipe.render, Path(scratch) / "pages")
+        dry_run(prepare(recipe, pages, say), say)
+
+
+def _prepare(recipe: Recipe, folder: Path, say: Say) -> Job:
+    from ocr_rl.pipeline.job import prepare
+    from ocr_rl.pipeline.pages import collect_pages
+
+    pages = collect_pages(recipe.data, recipe.render, folder / "pages")
+    return prepare(recipe, pages, say, log=folder / "vllm.log")
+
+
+def _write_missing_report(folder: RunFolder, say: Say) -> None:
+    """The run was killed after its last step, before its report was written."""
+    if distributed.first() and not (folder.path / "report.html").exists():
+        from ocr_rl.reporting.run_report import close_with_report
+
+        close_with_report(folder, say)
+
+
+def _as_seen_here(folder: RunFolder) -> RunFolder:
+    """The first process writes, the others read."""
+    return folder if distributed.first() else ReadOnlyRunFolder(folder.path)
+
+
+def _of_first(say: Say) -> Say:
+    return say if distributed.first() else lambda message: None

@@ -1,0 +1,61 @@
+"""An engine from the name of a model. Torch is loaded only when the engine is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ocr_rl.config.loader import check_model_path
+from ocr_rl.config.schema import ModelConfig, RolloutConfig
+
+if TYPE_CHECKING:
+    from ocr_rl.rollouts.engine import Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Which model generates, and with which engine.
+
+    Raises:
+        ValueError: `model` is neither a folder, nor shaped like a hub id, nor "tiny".
+    """
+
+    model: str = "tiny"
+    """A folder or hub id of a policy, a checkpoint of a run, or "tiny", the embedded policy."""
+    engine: Literal["auto", "transformers", "vllm"] = "auto"
+    """`auto` takes vLLM where CUDA and vllm are present, transformers otherwise."""
+    max_pixels: int = 0
+    """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository ships."""
+
+    def __post_init__(self) -> None:
+        check_model_path(self.model)
+
+    def load(self, say: Callable[[str], object]) -> Engine:
+        """The engine, which the caller closes. `say` is called with its name.
+
+        Raises:
+            ValueError: there is no model to load, or vLLM is asked for and not installed.
+            EngineError: the engine does not start.
+        """
+        from ocr_rl.models.policy import Policy
+        from ocr_rl.rollouts.selection import chosen_engine, make_engine
+
+        chosen_engine(self.engine)
+        model = ModelConfig(path=self.model, max_pixels=self.max_pixels, trust_remote_code=self.trust_remote_code)
+        return make_engine(Policy.load(model), RolloutConfig(engine=self.engine), say=say)
+
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for two runs to write the same rows; for a folder, also when its weights were written."""
+        folder = Path(self.model)
+        if self.model == "tiny" or not folder.is_dir():
+            model = {"model": self.model}
+        else:
+            newest = max((file.stat().st_mtime for file in folder.glob("*.safetensors")), default=0.0)
+            written = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(newest))
+            model = {"model": str(folder.resolve()), "weights_written": written}
+        return {**model, "max_pixels": self.max_pixels, "engine": self.engine}

@@ -1,0 +1,153 @@
+"""A file of predictions, scored against references and unit tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ocr_verifiers
+from ocr_verifiers.files.jsonl import RecordError
+from ocr_verifiers.files.page_rows import PageKey, PageRow, page_of, read_page_rows
+from ocr_verifiers.files.progress import Progress, silent
+from ocr_verifiers.rewards.rubric import Rubric, Score
+from ocr_verifiers.text.edit_distance import Unit, pool
+from ocr_verifiers.text.quoting import quoted
+from ocr_verifiers.unit_tests.records import UnitTest, page_of_test, read_tests
+from ocr_verifiers.unit_tests.run import Compat
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """Which files to score, and how."""
+
+    predictions: Path
+    references: Path
+    tests: Path | None = None
+    """If None, tests.jsonl beside the references, if it exists."""
+    unit: Unit = "codepoint"
+    """What CER counts as a character."""
+    compat: Compat | None = None
+
+
+@dataclass(frozen=True)
+class ScoredPage:
+    """A prediction with its reference row; `score` is None if the page has neither a text nor tests."""
+
+    name: str
+    row: Mapping[str, Any]
+    score: Score | None
+
+
+def score_predictions(options: PredictionOptions, progress: Progress = silent) -> dict[str, Any]:
+    """The scores of all pages that have a prediction, page by page, by source, by kind of test and in total."""
+    known = {page_of(row.name): row for row in read_page_rows(options.references)}
+    texts = _read_predictions(options.predictions, known, options.references)
+    beside = options.references.with_name("tests.jsonl")
+    tests = options.tests or (beside if beside.exists() else None)
+    by_page = _tests_by_page(tests, known, options) if tests else {}
+    rubric = Rubric({"similarity": 1.0, "exact": 1.0, "pass_rate": 1.0}, unit=options.unit, compat=options.compat)
+    pages = [
+        _score_page(rubric, name, text, known[page], by_page.get(page, ()))
+        for page, (name, text) in progress(texts.items(), "scoring", len(texts))
+    ]
+    return _report(pages, len(known))
+
+
+def _read_predictions(path: Path, known: Mapping[PageKey, PageRow], references: Path) -> dict[PageKey, tuple[str, str]]:
+    """(name, predicted text) by page, in the order of the file."""
+    texts: dict[PageKey, tuple[str, str]] = {}
+    for row in read_page_rows(path):
+        page = page_of(row.name)
+        if page not in known:
+            raise RecordError(f"{row.where}: {quoted(row.name)} has no reference in {references}")
+        if row.text is None:
+            raise RecordError(f'{row.where}: "text" of {quoted(row.name)} is missing; write "" for an empty page')
+        texts[page] = row.name, row.text
+    return texts
+
+
+def _tests_by_page(
+    path: Path, known: Mapping[PageKey, PageRow], options: PredictionOptions
+) -> dict[PageKey, list[UnitTest]]:
+    by_page: dict[PageKey, list[UnitTest]] = {}
+    for number, test in read_tests(path, keep_rejected=bool(options.compat), compat=options.compat):
+        page = page_of_test(test)
+        if page not in known:
+            raise RecordError(
+                f"{path}:{number}: page {test.page} of {quoted(test.pdf)} has no reference in {options.references}"
+            )
+        by_page.setdefault(page, []).append(test)
+    return by_page
+
+
+def _score_page(rubric: Rubric, name: str, text: str, row: PageRow, tests: Sequence[UnitTest]) -> ScoredPage:
+    scorable = row.text is not None or tests
+    return ScoredPage(name, row.row, rubric.score(text, reference=row.text, tests=tests) if scorable else None)
+
+
+def _report(pages: Sequence[ScoredPage], references: int) -> dict[str, Any]:
+    """All scores, as JSON."""
+    sources = dict.fromkeys(page.row["source"] for page in pages if isinstance(page.row.get("source"), str))
+    return {
+        "version": ocr_verifiers.__version__,
+        "references": references,
+        "predictions": len(pages),
+        "pages_without_scores": [page.name for page in pages if page.score is None],
+        "totals": _totals(pages),
+        "by_source": {s: _totals([page for page in pages if page.row.get("source") == s]) for s in sources},
+        "by_kind": _by_kind(pages),
+        "pages": [_page_row(page) for page in pages],
+    }
+
+
+def _totals(pages: Sequence[ScoredPage]) -> dict[str, Any]:
+    scores = [page.score for page in pages if page.score]
+    characters = pool(s.char_edits for s in scores if s.char_edits)
+    words = pool(s.word_edits for s in scores if s.word_edits)
+    similarity = [s.parts["similarity"] for s in scores if "similarity" in s.parts]
+    tests, passed = sum(s.scored_tests for s in scores), sum(s.passed for s in scores)
+    return {
+        "n": len(pages),
+        "with_reference": len(similarity),
+        "cer": characters.error_rate if similarity else None,
+        "wer": words.error_rate if similarity else None,
+        "char_edits": characters.distance,
+        "reference_chars": characters.reference_length,
+        "word_edits": words.distance,
+        "reference_words": words.reference_length,
+        "similarity": sum(similarity) / len(similarity) if similarity else None,
+        "exact": int(sum(s.parts.get("exact", 0.0) for s in scores)),
+        "tests": tests,
+        "passed": passed,
+        "pass_rate": passed / tests if tests else None,
+    }
+
+
+def _by_kind(pages: Sequence[ScoredPage]) -> dict[str, Any]:
+    verdicts = [pair for page in pages if page.score for pair in page.score.verdicts]
+    total = Counter(test.type for test, _ in verdicts)
+    passed = Counter(test.type for test, verdict in verdicts if verdict.passed)
+    return {
+        kind: {"tests": n, "passed": passed[kind], "pass_rate": passed[kind] / n} for kind, n in sorted(total.items())
+    }
+
+
+def _page_row(page: ScoredPage) -> dict[str, Any]:
+    score = page.score
+    characters, words = (score.char_edits, score.word_edits) if score else (None, None)
+    return {
+        "file_name": page.name,
+        "cer": characters.error_rate if characters else None,
+        "wer": words.error_rate if words else None,
+        "similarity": score.parts.get("similarity") if score else None,
+        "exact": score.parts["exact"] == 1.0 if score and "exact" in score.parts else None,
+        "pass_rate": score.parts.get("pass_rate") if score else None,
+        "loops": score.parts["repetition"] < 1.0 if score else None,
+        "tests": [
+            {"id": test.id, "type": test.type, "passed": verdict.passed, "why": verdict.why}
+            for test, verdict in (score.verdicts if score else ())
+        ],
+    }
