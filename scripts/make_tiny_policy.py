@@ -4,6 +4,15 @@
     python scripts/make_tiny_policy.py --out runs/tiny --minutes 30          # again: resumes
     python scripts/make_tiny_policy.py --out runs/more --start ocr_rl/models/tiny --level 14  # continue
     python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/models/tiny  # bfloat16, ready to ship
+    python scripts/make_tiny_policy.py --out runs/scans --start ocr_rl/models/tiny --scans --mistakes 0.15
+    python scripts/make_tiny_policy.py --out runs/scans --pack scripts/tiny_policy/checkpoint.safetensors
+
+The last one writes what training goes on from in bfloat16: copied to `runs/scans/state.safetensors`, it resumes.
+SIGTERM ends training after the step, with the state saved.
+
+With `--scans` the pages are those of `tiny_policy/scans.py`, mixed with rendered ones, and nothing else changes; which
+word lists and faces that takes is said in `tiny_policy/lexicons.py` and `faces.py`, and how far it got in
+`tiny_policy/README.md`. A policy to start from may be smaller: layers that it lacks begin as the identity.
 
 The only hard part is the plateau before the model looks at the image at all: it learns a character language
 model first and stays there. What shortens it:
@@ -12,6 +21,8 @@ model first and stays there. What shortens it:
   at the centre of each patch, and the tower learns from that alone until it reads.
 - Text then grows with what can be read: a character, a line, lines of 72 characters, pages of six lines.
 - Unguessable strings are mixed in.
+- A part of the characters that the decoder has read so far is replaced by wrong ones (`--mistakes`), so that its own
+  mistakes do not derail it when it reads alone.
 - Weights start at 1 / sqrt(fan in) (transformers' 0.02 leaves narrow layers nearly silent), and matrices are
   trained with Muon: twice the patches named after the same 150 steps as with AdamW at its best rate.
 """
@@ -21,6 +32,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import time
 from multiprocessing import Value
 from pathlib import Path
@@ -31,6 +43,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_policy.muon import Muon
+from tiny_policy.scans import Scans
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -46,7 +60,7 @@ from ocr_rl.data.synthetic.render import Layout, Style, render_page
 from ocr_rl.data.synthetic.typefaces import ALPHABET
 from ocr_rl.models.pixels import PixelBudget
 
-BUDGET = PixelBudget(multiple=16, longest_edge=640)
+BUDGET = PixelBudget(multiple=16, longest_edge=640, line_height=32)
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "<image_break>", "<image_end>"]
 PAD, UNK, BOS, EOS, IMAGE = range(5)
 IGNORED = -100
@@ -119,6 +133,7 @@ def make_processor() -> LightOnOcrProcessor:
         patch_size={"height": 16, "width": 16},
         image_mean=[0.75] * 3,
         image_std=[0.25] * 3,
+        line_height=BUDGET.line_height,
     )
     tokenizer = make_tokenizer()
     return LightOnOcrProcessor(
@@ -170,10 +185,13 @@ def feed_forward(width: int) -> int:
 
 
 class Batches(IterableDataset):
-    """Endless batches of pages of similar size. Batch i depends on `seed`, i and the level only."""
+    """Endless batches of pages of similar size. Batch i depends on `seed`, i and the level only.
 
-    def __init__(self, batch: int, level: Any, seed: str, start: int = 0) -> None:
-        self.batch, self.level, self.seed, self.start = batch, level, seed, start
+    With `scans`, three pages of four are scanned lines, the others scanned and rendered pages.
+    """
+
+    def __init__(self, batch: int, level: Any, seed: str, start: int = 0, scans: Scans | None = None) -> None:
+        self.batch, self.level, self.seed, self.start, self.scans = batch, level, seed, start, scans
         self.codes = {c: i for i, c in enumerate("\n" + ALPHABET, start=len(SPECIAL))}
 
     def __iter__(self):
@@ -191,14 +209,22 @@ class Batches(IterableDataset):
         level = self.level.value
         pages = []
         for j in range(8 * self.batch):
+            seed, kind = f"{self.seed}:{i}:{j}", rng.random()
             # a third of the pages at the frontier while there is one, the rest spread over what came before
             frontier = 0 < level < len(LEVELS) - 1 and rng.random() < 0.35
             k = level if frontier else math.ceil(level * math.sqrt(rng.random()))
-            page = render_page(f"{self.seed}:{i}:{j}", *LEVELS[k])
+            if self.scans is None:
+                page = render_page(seed, *LEVELS[k])
+            elif kind < 0.78:
+                page, k = self.scans.line(seed), level
+            elif kind < 0.84:
+                page, k = self.scans.page(seed), -1
+            else:
+                page, k = render_page(seed, *LEVELS[-1 - rng.choice((0, 0, 1, 2, 3, 4))]), -1
             image = np.asarray(BUDGET.fit(page.image).convert("L"))
             patches = self.patches(page.centers, page.image.size, image.shape)
             pages.append((image.shape, j, image, page.text, k == level, patches))
-        pages.sort(key=lambda page: (page[0][0] // 64, page[0][1], page[1]))
+        pages.sort(key=lambda page: (page[0][0] // (16 if page[0][0] <= 64 else 64), page[0][1], page[1]))
         groups: list[list[tuple]] = [[]]
         for page in pages:
             height, width = (max(p[0][axis] for p in [*groups[-1], page]) for axis in (0, 1))
@@ -261,6 +287,25 @@ def fan_in(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
 
 
+def start_from(model: LightOnOcrForConditionalGeneration, folder: Path) -> None:
+    """The weights of a trained policy of the same widths. Layers that it lacks add nothing to what passes at first."""
+    trained = LightOnOcrForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).state_dict()
+    lacking = model.load_state_dict(trained, strict=False).missing_keys
+    for name in lacking:
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            torch.nn.init.zeros_(model.get_parameter(name))
+    torch.nn.init.zeros_(model.patch_head.weight)
+    print(f"{len(lacking)} tensors are new: {', '.join(lacking)}")
+
+
+def mistaken(ids: torch.Tensor, most: float) -> torch.Tensor:
+    """(B, T) with some characters exchanged for others of the batch: none in a third of the rows, up to `most`."""
+    rate = most * (1.5 * torch.rand(len(ids), 1, device=ids.device) - 0.5).clamp(min=0)
+    others = ids.flatten()[torch.randint(ids.numel(), ids.shape, device=ids.device)]
+    wrong = (torch.rand(ids.shape, device=ids.device) < rate) & (ids > IMAGE) & (others > IMAGE)
+    return torch.where(wrong, others, ids)
+
+
 def make_optimizers(model: torch.nn.Module, args: argparse.Namespace) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for embeddings, heads, norms and the patch convolution."""
     matrices, rest = [], []
@@ -268,7 +313,7 @@ def make_optimizers(model: torch.nn.Module, args: argparse.Namespace) -> list[to
         inner = parameter.ndim == 2 and not any(part in name for part in ("embed_tokens", "lm_head", "patch_head"))
         (matrices if inner else rest).append(parameter)
     return [
-        torch.optim.Muon(matrices, lr=args.muon_lr, weight_decay=0.01, momentum=0.95),
+        Muon(matrices, lr=args.muon_lr),
         torch.optim.AdamW(rest, lr=args.adam_lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
     ]
 
@@ -276,6 +321,7 @@ def make_optimizers(model: torch.nn.Module, args: argparse.Namespace) -> list[to
 def train(args: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(args.seed)
+    args.level = len(LEVELS) - 1 if args.scans else args.level
     model = make_model(args.vision, args.text).to(device)
     model.add_module("patch_head", torch.nn.Linear(args.vision[0], len(make_tokenizer())).to(device))
     if device == "cpu":
@@ -286,30 +332,33 @@ def train(args: argparse.Namespace) -> None:
         step, level.value = resume(args.out, model)
         level.value = max(level.value, args.level)
     elif args.start:
-        shipped = LightOnOcrForConditionalGeneration.from_pretrained(args.start, dtype=torch.float32)
-        model.load_state_dict(shipped.state_dict(), strict=False)  # all but the auxiliary head
+        start_from(model, args.start)
     optimizers = make_optimizers(model, args)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device}, step {step}, level {level.value}")
     stream = iter(
         DataLoader(
-            Batches(args.batch, level, f"train{args.seed}", start=step),
+            Batches(args.batch, level, f"train{args.seed}", step, Scans(*args.fonts) if args.scans else None),
             batch_size=None,
             num_workers=args.workers,
             prefetch_factor=2 if args.workers else None,
             pin_memory=device == "cuda",
         )
     )
+    # without units for it, bfloat16 is emulated at a tenth of the speed
+    half = device == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
     began, first, entered, accuracy = time.time(), step, step, 0.0
     hits: list[torch.Tensor] = []
-    while (done := (time.time() - began) / (60 * args.minutes)) < 1:
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    while (done := (time.time() - began) / (60 * args.minutes)) < 1 and not stopped:
         step += 1
-        rate = min(1, (step - first) / 100) * min(1, (1 - done) / args.cooldown + 0.01)
+        rate = min(1, (step - first) / args.warmup) * min(1, (1 - done) / args.cooldown + 0.01)
         for optimizer, peak in zip(optimizers, rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
         batch = {k: v.to(device, non_blocking=True) for k, v in next(stream).items()}
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             image, patches = embed(model, batch["pixels"])
             at_patch = model.patch_head(patches).float().flatten(0, 1)
         named = batch["patches"].flatten()
@@ -317,8 +366,8 @@ def train(args: argparse.Namespace) -> None:
         loss = patch_loss = (cross_entropy(at_patch, named, reduction="none") * weight).sum() / weight.sum()
         known, right = named != BLANK, at_patch.argmax(-1) == named
         if level.value:  # the tower reads: let the decoder look
-            with torch.autocast(device, torch.bfloat16):
-                text = model.model.language_model.embed_tokens(batch["ids"][:, :-1])
+            with torch.autocast(device, torch.bfloat16, enabled=half):
+                text = model.model.language_model.embed_tokens(mistaken(batch["ids"][:, :-1], args.mistakes))
                 hidden = model.model.language_model(
                     inputs_embeds=torch.cat([image.to(text.dtype), text], dim=1), use_cache=False
                 ).last_hidden_state[:, image.shape[1] :]
@@ -367,6 +416,14 @@ def resume(out: Path, model: torch.nn.Module) -> tuple[int, int]:
     return int(metadata["step"]), int(metadata["level"])
 
 
+def pack(args: argparse.Namespace) -> None:
+    """Write the state of training at half its size."""
+    state = args.out / "state.safetensors"
+    with safe_open(state, "pt") as file:
+        metadata = file.metadata()
+    save_file({name: tensor.bfloat16() for name, tensor in load_file(state).items()}, args.pack, metadata=metadata)
+
+
 def export(args: argparse.Namespace) -> None:
     """Write the policy as a Hugging Face folder: bfloat16 safetensors, config, tokenizer, processor."""
     model = make_model(args.vision, args.text)
@@ -383,10 +440,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/models/tiny")
     parser.add_argument("--export", type=Path, help="write the policy here instead of training")
+    parser.add_argument("--pack", type=Path, help="write the state here in bfloat16 instead of training")
     parser.add_argument("--vision", type=int, nargs=2, default=(128, 3), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=(192, 4), metavar=("WIDTH", "LAYERS"))
+    parser.add_argument("--scans", action="store_true", help="train on scans, with rendered pages among them")
+    parser.add_argument("--fonts", type=Path, nargs="*", default=[], help="further folders of faces for --scans")
+    parser.add_argument("--mistakes", type=float, default=0.0, help="most of the characters read that are made wrong")
     parser.add_argument("--minutes", type=float, default=60, help="train for this long, then save and stop")
     parser.add_argument("--cooldown", type=float, default=0.3, help="last share of the time, in which rates fall to 0")
+    parser.add_argument("--warmup", type=int, default=100, help="steps in which rates rise")
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=2e-3)
@@ -398,6 +460,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.export:
         export(args)
+    elif args.pack:
+        pack(args)
     else:
         train(args)
 

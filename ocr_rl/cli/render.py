@@ -43,7 +43,9 @@ class LayoutOptions:
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--pages", type=click.IntRange(min=1), default=40, show_default=True, help="Number of pages.")
-@click.option("--style", default="print", show_default=True, help="clean, print, scan or carbon.")
+@click.option(
+    "--style", default="print", show_default=True, help="clean, print, scan, carbon, typescript or old-print."
+)
 @click.option(
     "--layout",
     "kinds",

@@ -21,7 +21,8 @@ def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
     patch = patch["height"] if isinstance(patch, Mapping) else getattr(patch, "height", patch)
     merge = getattr(images, "merge_size", None)
     if merge is None:  # Pixtral's image processor already counts merged patches
-        return PixelBudget(patch, longest_edge=size.get("longest_edge"), max_pixels=max_pixels)
+        longest, line = size.get("longest_edge"), getattr(images, "line_height", None)
+        return PixelBudget(patch, longest_edge=longest, max_pixels=max_pixels, line_height=line)
     limits = [getattr(images, "max_pixels", None) or size.get("longest_edge"), max_pixels]
     min_pixels = getattr(images, "min_pixels", None) or size.get("shortest_edge")
     return PixelBudget(patch * merge, max_pixels=min(filter(None, limits), default=None), min_pixels=min_pixels)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+LINE = 6
+"""An image at least this many times as wide as high is taken for a single line of text."""
+
+
 @dataclass(frozen=True)
 class PixelBudget:
     """The sizes, in pixels, that a model accepts."""
@@ -25,6 +29,8 @@ class PixelBudget:
     longest_edge: int | None = None
     max_pixels: int | None = None
     min_pixels: int | None = None
+    line_height: int | None = None
+    """What a single line more than half as high again is brought to; None for models that read any size."""
 
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) after fitting: the same aspect ratio up to rounding, never above the budget."""
@@ -33,6 +39,9 @@ class PixelBudget:
         if self.longest_edge is not None:
             scale, whole = min(scale, self.longest_edge / max(width, height)), _ceil  # like Pixtral
         fitted = self._whole(width * scale, height * scale, whole)
+        if self.line_height is not None and width >= LINE * height and height * scale > 1.5 * self.line_height:
+            scale = self.line_height / height
+            fitted = self._whole(width * scale, self.line_height, whole)
         if self.max_pixels is not None and math.prod(fitted) > self.max_pixels:
             scale = min(scale, math.sqrt(self.max_pixels / (width * height)))
             fitted = self._whole(width * scale, height * scale, math.floor)

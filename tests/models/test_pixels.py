@@ -50,6 +50,30 @@ def test_max_pixels_also_limits_a_budget_with_a_longest_edge():
     assert PixelBudget(16, longest_edge=64, max_pixels=2048).fitted_size(64, 64) == (32, 32)
 
 
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [
+        ((1200, 60), (640, 32)),  # a line of a scan: 20 times as wide as high, so the longest edge binds
+        ((480, 60), (256, 32)),  # halved to a line's height
+        ((480, 48), (480, 48)),  # half as high again at most is left alone
+        ((320, 64), (320, 64)),  # less than six times as wide as high: a page
+        ((1280, 100), (416, 32)),  # 410 x 32
+        ((640, 64), (320, 32)),
+        ((2000, 300), (224, 32)),  # 213 x 32
+    ],
+)
+def test_a_line_is_brought_to_the_height_that_the_model_reads(size, fitted):
+    assert PixelBudget(16, longest_edge=640, line_height=32).fitted_size(*size) == fitted
+
+
+@given(page_sizes)
+def test_a_fitted_line_or_page_is_left_alone_when_fitted_again(size):
+    budget = PixelBudget(16, longest_edge=640, line_height=32)
+    width, height = budget.fitted_size(*size)
+    assert budget.fitted_size(width, height) == (width, height)
+    assert max(width, height) <= 640
+
+
 @given(page_sizes, st.sampled_from([(28, 1540), (16, 640), (14, 1024), (16, 700)]))
 @example((1650, 2200), (28, 1540))
 def test_pixtral_leaves_a_fitted_page_unchanged(size, model):
@@ -128,6 +152,15 @@ def test_the_budget_is_read_from_the_image_processor():
         size={"longest_edge": 1540}, patch_size={"height": 28, "width": 28}
     )
     assert pixel_budget(Processor, None) == PixelBudget(28, longest_edge=1540)
+    Processor.image_processor = PixtralImageProcessorPil(
+        size={"longest_edge": 640}, patch_size={"height": 16, "width": 16}, line_height=32
+    )
+    assert pixel_budget(Processor, None) == PixelBudget(16, longest_edge=640, line_height=32)
+
+
+def test_the_height_of_a_line_is_saved_with_the_image_processor(tmp_path):
+    PixtralImageProcessorPil(line_height=32).save_pretrained(tmp_path)
+    assert PixtralImageProcessorPil.from_pretrained(tmp_path).line_height == 32
 
 
 def test_a_page_that_fits_is_not_resampled():

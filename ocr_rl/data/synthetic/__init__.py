@@ -1,1 +1,1 @@
-"""Invented pages: text, typefaces and rendering."""
+"""Invented pages: text, typefaces, rendering, and what type, paper and scanner make of a page."""

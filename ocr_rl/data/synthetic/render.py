@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ocr_rl.data.synthetic import words
+from ocr_rl.data.synthetic.fields import to_bytes
+from ocr_rl.data.synthetic.scan import PRINT, TYPESCRIPT, Center, Look, scanned
 from ocr_rl.data.synthetic.typefaces import FACES, face_alphabet, load_face
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ class Style:
     """Probability that a character is a pixel above or below its line, as on a typewriter."""
     remnants: float = 0.0
     """Probability that the page shows remnants of the line above, as line crops do."""
+    look: Look | None = None
+    """Effects of typing, paper and scanning. A look has its own paper and ink, and replaces `spread` to `shade`."""
 
 
 STYLES: dict[str, Style] = {
@@ -97,6 +101,16 @@ STYLES: dict[str, Style] = {
         ghost=(0.1, 0.3),
         jitter=0.1,
     ),
+    "typescript": Style(
+        faces=("typewriter", "typewriter-bold", "mono"),
+        font_size=(14, 19),
+        leading=(1.1, 1.9),
+        jitter=0.1,
+        look=TYPESCRIPT,
+    ),
+    "old-print": Style(
+        faces=("serif", "book", "book-bold", "book-italic", "roman", "roman-bold"), font_size=(14, 18), look=PRINT
+    ),
 }
 """The styles that `ocr-rl render --style` knows."""
 
@@ -109,8 +123,8 @@ class RenderedPage:
     """The body, one line for each printed line; a table as Markdown; without headers and page numbers."""
     tests: tuple[dict[str, Any], ...]
     """olmOCR-bench records without `pdf`, `page` and `id`, which the collection adds."""
-    centers: tuple[tuple[str, float, float], ...]
-    """The centre of each character, headers included: (character, x, y) in pixels, before any skew."""
+    centers: tuple[Center, ...]
+    """The centre of each character, headers included, in pixels; before skew, unless the style has a look."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,9 @@ def render_page(seed: int | str, layout: Layout, style: Style) -> RenderedPage:
     alphabet = face_alphabet(face)
     inks, text, tests = _compose(rng, alphabet, layout)
     mask, centers = _draw(rng, inks, face, style)
+    if style.look is not None:
+        image, centers = _scan(rng, mask, centers, style.look, sum(style.font_size) / 2)
+        return RenderedPage(image, text, tuple(tests), centers)
     return RenderedPage(_impress(rng, mask, style), text, tuple(tests), centers)
 
 
@@ -179,9 +196,7 @@ def _has_word(text: str) -> bool:
     return any(c.isalnum() for c in text) and not any(c in "*_<>#|`" for c in text)
 
 
-def _draw(
-    rng: Random, inks: Sequence[_Ink], face: str, style: Style
-) -> tuple[Image, tuple[tuple[str, float, float], ...]]:
+def _draw(rng: Random, inks: Sequence[_Ink], face: str, style: Style) -> tuple[Image, tuple[Center, ...]]:
     """The ink of the page as coverage (0 = paper, 255 = solid), and the centre of each character."""
     from PIL import Image, ImageDraw
 
@@ -193,7 +208,7 @@ def _draw(
     height = top + pitch * (max(ink.line for ink in inks) + 1) + top // 2
     mask = Image.new("L", (_ceil16(width), _ceil16(height)), 0)
     pen = ImageDraw.Draw(mask)
-    centers: list[tuple[str, float, float]] = []
+    centers: list[Center] = []
     for ink in inks:
         x, y = left + ink.column * size, top + ink.line * pitch
         if not style.jitter:
@@ -240,6 +255,17 @@ def _impress(rng: Random, mask: Image, style: Style) -> Image:
     if sd:
         page += sd * grain.standard_normal(page.shape, dtype=np.float32)
     return Image.fromarray(np.clip(page + 0.5, 0, 255).astype(np.uint8))
+
+
+def _scan(
+    rng: Random, mask: Image, centers: Sequence[Center], look: Look, em: float
+) -> tuple[Image, tuple[Center, ...]]:
+    """Ink coverage -> a scanned page, and where its characters stand on it."""
+    from PIL import Image
+
+    ink = np.asarray(mask, dtype=np.float32) / np.float32(255)
+    page, moved = scanned(ink, centers, look, np.random.default_rng(rng.getrandbits(64)), em)
+    return Image.fromarray(to_bytes(page)), tuple(moved)
 
 
 def _wear(grain: np.random.Generator, size: tuple[int, int], worn: float) -> np.ndarray:
