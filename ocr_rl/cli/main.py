@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import click
 
@@ -38,7 +39,7 @@ def main(context: click.Context) -> None:
     ocr-rl pairs groups.jsonl --out pairs.jsonl
     ocr-rl data check scans/
     """
-    if context.invoked_subcommand in COMPUTING and not {"-h", "--help"} & {*sys.argv}:
+    if context.invoked_subcommand in COMPUTING and not {"-h", "--help"} & {*sys.argv} and find_spec("torch"):
         from ocr_rl.threads import choose_threads
 
         if line := choose_threads():
