@@ -159,7 +159,7 @@ def results(
 
 
 def ended_trials(plan: Plan, final: Trials[int]) -> dict[str, list[Trial]]:
-    """By label, the runs that reached their end. Raises ValueError if there is none of the reference."""
+    """By label, the runs that reached their end. Raises ValueError if the reference has none."""
     ended = {
         label: [final[label, seed] for seed in plan.seeds if not final[label, seed].stopped.exists()]
         for label in plan.recipes

@@ -176,7 +176,7 @@ def test_the_models_in_memory_are_counted(name, overrides, held):
 
 
 def test_the_error_of_a_command_is_its_last_message():
-    """It may be the first line, or follow a progress bar, and have lines of its own."""
+    """It may be the first line, or follow a progress bar, and have several lines."""
     assert error_in("Error: no such recipe\n") == "no such recipe"
     assert error_in("12%|# | 3/24\rError: step 4: the gradient norm is nan\nrun folder: a\n") == (
         "step 4: the gradient norm is nan\nrun folder: a"

@@ -56,6 +56,7 @@ def run_with_kills(arguments, out: Path, kills: int, timeout: float | None = 300
     assert run.returncode == 0, run.stderr
     sizes, code = json.loads(run.stdout.splitlines()[-1])
     assert code != 99, run.stderr
+    print(run.stderr, file=sys.stderr)  # pytest shows it beside a test that fails
     return sizes, code
 
 
