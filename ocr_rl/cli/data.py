@@ -57,7 +57,7 @@ def check(
         path,
         where=parse_filters(where),
         columns=parse_columns(columns),
-        split=split or "train",
+        split=split or "",
         validation=validation,
         progress=progress("checking"),
     )

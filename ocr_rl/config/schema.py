@@ -62,8 +62,8 @@ class DataConfig:
     """Keep rows whose metadata have one of these values, e.g. { level = ["line"] }."""
     columns: dict[str, str] = field(default_factory=dict)
     """Names of a Hugging Face dataset's columns, e.g. { image = "page", text = "ground_truth" }."""
-    split: str = "train"
-    """Split of a Hugging Face dataset."""
+    split: str = ""
+    """Pages of this split only; empty takes all, and `train` of a Hugging Face dataset."""
     prompt: str = ""
     """Instruction for pages that have none."""
     validation: OpenShare = 0.2

@@ -56,7 +56,7 @@ def check_dataset(
     *,
     where: Mapping[str, str | Sequence[str]] = {},
     columns: Mapping[str, str] = {},
-    split: str = "train",
+    split: str = "",
     longest_side: int = LONGEST_SIDE,
     validation: float | int = 0.1,
     seed: int = SPLIT_SEED,
