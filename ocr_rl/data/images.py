@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.grey_levels import grey_levels, lab_to_rgb
+from ocr_rl.types import ImageError as ImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,14 +32,6 @@ NEW_SUBFILE_TYPE = 254
 """TIFF tag; bit 0 marks a smaller copy of another frame, bit 2 a mask."""
 PHOTOMETRIC = 262
 """TIFF tag; 0 means that 0 is white."""
-
-
-class ImageError(ValueError):
-    """An image that cannot be opened. `reason` continues a sentence that starts with its name."""
-
-    def __init__(self, name: object, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.reason = reason
 
 
 @dataclass(frozen=True)

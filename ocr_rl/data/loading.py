@@ -20,10 +20,19 @@ if TYPE_CHECKING:
     from ocr_rl.config.schema import DataConfig
 
 
-def recipe_pages(data: DataConfig, rendered: Path) -> list[Page]:
-    """The pages of the dataset that a recipe names; if it names none, of the collection that is rendered."""
-    path = data.path or rendered
-    return load_pages(path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split)
+def recipe_pages(data: DataConfig, rendered: Path, skipped: ReportProblem = lambda problem: None) -> list[Page]:
+    """The pages of the dataset that a recipe names; if it names none, of the collection that is rendered.
+
+    `skipped` is called with each problem that data.on_error skips.
+    """
+    return load_pages(
+        data.path or rendered,
+        where=data.where,
+        prompt=data.prompt,
+        columns=data.columns,
+        split=data.split,
+        skip=skipped if data.on_error == "skip" else None,
+    )
 
 
 def load_pages(
@@ -34,6 +43,7 @@ def load_pages(
     columns: Mapping[str, str] = {},
     split: str = "",
     longest_side: int = LONGEST_SIDE,
+    skip: ReportProblem | None = None,
 ) -> list[Page]:
     """The pages of a dataset. Images are not opened; every page has a text or tests.
 
@@ -52,10 +62,18 @@ def load_pages(
         there is none, that is an error. Empty keeps all, and `train` of a Hugging Face dataset with several.
     longest_side: pixels along the longer side of a rendered PDF page.
 
+    skip: leave pages with a problem out, and call this with each problem. Every image is opened to see if it can be.
+
     Raises ValueError if anything is wrong with the dataset: it shows the first problem and counts the others.
     """
     found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
-    if problems:
+    if skip is not None:
+        found = [one for one in found if not one.is_broken(problems)]
+        problems += [problem for one in found if (problem := one.unreadable())]
+        found = [one for one in found if not one.is_broken(problems)]
+        for problem in problems if found else ():
+            skip(problem)
+    if problems and (skip is None or not found):
         more = f"\nand {len(problems) - 1} more; `ocr-rl data check {path}` lists them" if problems[1:] else ""
         raise ValueError(f"{problems[0]}{more}")
     pages = [one.page if one.page.prompt else replace(one.page, prompt=prompt) for one in found]

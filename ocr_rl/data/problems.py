@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,19 @@ class Found:
     """The file name in the image field, if it holds one."""
     text_location: Location | None = None
     """Where the text is, if it is in a file of its own."""
+
+    def is_broken(self, problems: Iterable[Problem]) -> bool:
+        """Whether one of the problems is at the page's row or text."""
+        place = self.text_location or self.location
+        return any((problem.file, problem.line) == (place.file, place.line) for problem in problems)
+
+    def unreadable(self) -> Problem | None:
+        """Why the image cannot be opened."""
+        try:
+            self.page.open_image()
+        except ImageError as error:
+            return self.image_problem(error)
+        return None
 
     def image_problem(self, error: ImageError) -> Problem:
         which = "" if self.image_name is None else f"names {self.image_name}, which "

@@ -642,6 +642,43 @@ def test_a_file_of_nearly_the_same_name_is_a_hint(tmp_path):
             load_pages(tmp_path)
 
 
+# Pages left out on request
+
+
+def test_pages_with_a_problem_are_left_out_and_listed_on_request(folder):
+    rows = [LETTER, LETTER, {"file_name": "b.png", "text": " "}, {"file_name": "c.png", "text": "x"}]
+    rows.append({"file_name": "gone.png", "text": "x"})
+    for name in "bd":
+        draw(folder / f"{name}.png")
+    (folder / "c.png").write_text("no image")
+    write_lines(folder / "metadata.jsonl", [*rows, {"file_name": "d.png", "text": "x"}])
+    skipped = []
+    assert [page.id for page in load_pages(folder, skip=skipped.append)] == ["a.png", "d.png"]
+    assert [(problem.line, problem.field) for problem in skipped] == [
+        (2, None),
+        (3, "text"),
+        (5, "file_name"),
+        (4, "file_name"),
+    ]
+
+
+def test_a_page_with_an_empty_text_file_is_left_out_on_request(tmp_path):
+    for name, text in (("a", ""), ("b", "x")):
+        draw(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(text)
+    skipped = []
+    assert [page.id for page in load_pages(tmp_path, skip=skipped.append)] == ["b.png"]
+    assert [str(problem) for problem in skipped] == [
+        f"{tmp_path}/a.txt: is empty; for a blank page, add a baseline test with max_length"
+    ]
+
+
+def test_a_dataset_of_problems_alone_is_an_error_on_request_too(folder):
+    (folder / "a.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"names a\.png, which is not an image"):
+        load_pages(folder, skip=print)
+
+
 # What is no dataset
 
 
