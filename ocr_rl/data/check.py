@@ -71,8 +71,8 @@ def check_dataset(
 ) -> DataReport:
     """Reads a dataset as `load_pages` does, opens every image and runs the tests of each page on its own text.
 
-    `validation` and `seed` are those of `split_pages`: anything that both sides of the split contain is a warning. So is
-    what `check_texts` returns, e.g. about a tokenizer.
+    `validation` and `seed` are those of `split_pages`: anything that both sides of the split contain is a warning.
+    So is what `check_texts` returns, e.g. about a tokenizer.
     """
     found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
     warnings: list[Problem] = []
