@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 FinishReason = Literal["end", "length", "repetition"]
 
 
+class ImageError(ValueError):
+    """A page that cannot be read. `reason` continues a sentence that starts with its name."""
+
+    def __init__(self, name: object, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Page:
     """One page image to transcribe, and what is known about the correct transcription.

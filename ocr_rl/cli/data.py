@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ocr_rl.cli.errors import user_errors
 from ocr_rl.cli.options import dataset_options, json_option, parse_columns
 from ocr_rl.cli.progress import progress
+
+if TYPE_CHECKING:
+    from ocr_rl.types import Page
 
 
 @click.group()
@@ -27,6 +32,8 @@ def data() -> None:
     show_default=True,
     help="Share of held-out pages, for the check of shared text.",
 )
+@click.option("--model", metavar="PATH", help="Check what this model's tokenizer can write.")
+@click.option("--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="As rollout.max_tokens.")
 @json_option("Write the summary and problems here.")
 @user_errors
 def check(
@@ -35,6 +42,8 @@ def check(
     columns: tuple[str, ...],
     split: str | None,
     validation: float,
+    model: str | None,
+    max_tokens: int,
     json_path: Path | None,
 ) -> None:
     """Report all problems of the dataset at PATH at once, and a summary. Exit code 2 if there are problems.
@@ -49,6 +58,7 @@ def check(
     \b
     ocr-rl data check scans/
     ocr-rl data check scans/ --where level=line --json report.json
+    ocr-rl data check scans/ --model tiny --max-tokens 300
     """
     from ocr_rl.data.check import check_dataset
     from ocr_rl.data.loading import parse_filters
@@ -57,8 +67,9 @@ def check(
         path,
         where=parse_filters(where),
         columns=parse_columns(columns),
-        split=split or "train",
+        split=split or "",
         validation=validation,
+        check_texts=None if model is None else _tokenizer_check(model, max_tokens),
         progress=progress("checking"),
     )
     click.echo(report.render())
@@ -72,3 +83,17 @@ def check(
         write_json_atomic(json_path, dict(report.summary) | problems)
     if report.problems:
         sys.exit(2)
+
+
+def _tokenizer_check(model: str, max_tokens: int) -> Callable[[Sequence[Page]], list[str]]:
+    from transformers import AutoProcessor
+
+    from ocr_rl.models.policy import TINY
+    from ocr_rl.models.vocabulary import unwritable
+
+    try:
+        processor = AutoProcessor.from_pretrained(TINY if model == "tiny" else model)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"--model {model}: no processor can be loaded from there: {first}") from error
+    return lambda pages: unwritable(processor.tokenizer, pages, max_tokens, "rollout.max_tokens")

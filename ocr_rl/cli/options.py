@@ -41,7 +41,7 @@ class DatasetOptions:
             where=self.filters,
             prompt=self.prompt,
             columns=parse_columns(self.columns),
-            split=self.split or "train",
+            split=self.split or "",
         )
 
     @property
@@ -113,7 +113,7 @@ def dataset_options(command: Command) -> Command:
         metavar="ROLE=NAME",
         help="The column that holds the image, text, id, prompt or tests, e.g. --column text=truth.",
     )
-    split = click.option("--split", help="Split of a Hugging Face dataset.  [default: train]")
+    split = click.option("--split", help="Pages of this split only.  [default: all; train of a Hugging Face dataset]")
     return where(columns(split(command)))
 
 

@@ -62,8 +62,11 @@ class DataConfig:
     """Keep rows whose metadata have one of these values, e.g. { level = ["line"] }."""
     columns: dict[str, str] = field(default_factory=dict)
     """Names of a Hugging Face dataset's columns, e.g. { image = "page", text = "ground_truth" }."""
-    split: str = "train"
-    """Split of a Hugging Face dataset."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """What a page with a problem does (an empty text, the same page twice, an image that cannot be read): stop before
+    training, or be left out and listed in skipped.jsonl."""
+    split: str = ""
+    """Pages of this split only; empty takes all, and `train` of a Hugging Face dataset."""
     prompt: str = ""
     """Instruction for pages that have none."""
     validation: OpenShare = 0.2

@@ -8,15 +8,21 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.images import LONGEST_SIDE, ImageError
 from ocr_rl.data.loading import find_pages, metadata_values, select_pages
 from ocr_rl.data.problems import Found, Problem
 from ocr_rl.data.splits import SPLIT_SEED, document_of, shared_text, split_pages
+from ocr_rl.types import Page
 from ocr_verifiers import Rubric, parse_test
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 SHOWN_WARNINGS = 20
+NEAR = 12
+"""Grey levels on either side of the paper's that do not count as ink."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +62,17 @@ def check_dataset(
     *,
     where: Mapping[str, str | Sequence[str]] = {},
     columns: Mapping[str, str] = {},
-    split: str = "train",
+    split: str = "",
     longest_side: int = LONGEST_SIDE,
     validation: float | int = 0.1,
     seed: int = SPLIT_SEED,
+    check_texts: Callable[[Sequence[Page]], Iterable[str]] | None = None,
     progress: Callable[[Iterable[Found]], Iterable[Found]] = iter,
 ) -> DataReport:
     """Reads a dataset as `load_pages` does, opens every image and runs the tests of each page on its own text.
 
     `validation` and `seed` are those of `split_pages`: anything that both sides of the split contain is a warning.
+    So is what `check_texts` returns, e.g. about a tokenizer.
     """
     found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
     warnings: list[Problem] = []
@@ -83,12 +91,25 @@ def check_dataset(
             problems.append(one.image_problem(error))
             continue
         sizes.append(image.size)
+        if one.page.text and (grey := _only_grey(image)) is not None:
+            warnings.append(one.location.problem(None, f"{one.page.id} is almost one colour (grey {grey} of 255)"))
         twin = same_pixels.setdefault(sha256(repr(image.size).encode() + image.tobytes()).hexdigest(), one)
         if document_of(twin.page) != document_of(one.page):
             same = f"{one.page.id} is the same image as {twin.page.id}, of another document"
             warnings.append(one.location.problem(None, same))
     sides = _check_split(found, validation, seed, warnings)
+    if check_texts is not None:
+        messages = check_texts([one.page for one in found])
+        warnings += [Problem(str(path), None, None, message) for message in messages]
     return DataReport(str(path), problems, warnings, _summary(found, sizes, sides))
+
+
+def _only_grey(image: Image) -> int | None:
+    """The grey level that a page is, but for one pixel in 10,000; None for a page with something on it."""
+    counts = image.convert("L").histogram()
+    level = max(range(256), key=counts.__getitem__)
+    near = sum(counts[max(0, level - NEAR) : level + NEAR + 1])
+    return level if sum(counts) - near <= sum(counts) / 10_000 else None
 
 
 def _failed_tests(found: Found) -> list[Problem]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.data.images import IMAGE_SUFFIXES, ImageError, ImageFile, PdfPage, open_pdf
+from ocr_rl.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, ImageError, ImageFile, PdfPage, open_pdf, tiff_frames
 from ocr_rl.data.problems import Found, Location, ReportProblem, report_text, tests_in, with_newlines
 from ocr_rl.types import Page
 
@@ -43,8 +43,9 @@ def read_bench(folder: Path, longest_side: int, report: ReportProblem) -> Iterat
 def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, report: ReportProblem) -> Iterator[Found]:
     """Images and PDFs, each next to its transcription: `scan.png` and `scan.txt` or `scan.md`.
 
-    The text of page n of `book.pdf` is `book_pg<n>` or `book_page<n>`; if the PDF has one page, `book` is enough.
-    Pages of a PDF without a transcription are left out, if at least one of its pages has one. Other texts are ignored.
+    The text of page n of `book.pdf` is `book_pg<n>` or `book_page<n>`; if the PDF has one page, `book` is enough. The
+    same holds for a TIFF. Pages without a transcription are left out, if another page of the file has one. Other texts
+    are ignored.
     """
     texts: dict[tuple[Path, int | None], list[Path]] = defaultdict(list)
     for file in files:
@@ -54,20 +55,20 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
                 texts[file.with_name(numbered[1]), int(numbered[2])].append(file)
     for file in files:
         name, stem, location = file.relative_to(folder).as_posix(), file.with_suffix(""), Location(str(file))
-        pages: list[tuple[str, ImageFile | PdfPage, list[Path]]] = []
-        if file.suffix.lower() in IMAGE_SUFFIXES:
-            pages = [(name, ImageFile(file), texts[stem, None])]
-            wanted = f"{stem.name}.txt or {stem.name}.md"
-        elif file.suffix.lower() == ".pdf" and (length := _page_count(file, location, None, report)):
+        images = _images(file, longest_side, location, report)
+        if not images:
+            continue
+        pages: list[tuple[str, ImageFile | PdfPage, list[Path]]] = [(name, images[0], texts[stem, None])]
+        wanted, length = f"{stem.name}.txt or {stem.name}.md", len(images)
+        if isinstance(images[0], PdfPage) or length > 1:
             for number in sorted(n for s, n in texts if s == stem and n is not None and not 1 <= n <= length):
                 beyond = Location(str(texts[stem, number][0]))
                 report(beyond.problem(None, f"is page {number} of {name}, which has {length}"))
-            for number in range(1, length + 1):
+            pages = []
+            for number, opener in enumerate(images, 1):
                 beside = texts[stem, number] + (texts[stem, None] if length == 1 else [])
-                pages.append((f"{name}#{number}", PdfPage(file, number - 1, longest_side), beside))
+                pages.append((f"{name}#{number}", opener, beside))
             wanted = f"{stem.name}_pg<number>.txt or .md for each of its {length} pages"
-        else:
-            continue
         if not any(beside for _, _, beside in pages):
             report(location.problem(None, f"has no transcription next to it: {wanted}"))
         for page_id, image, beside in pages:
@@ -75,7 +76,18 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
                 both = " and ".join(text.name for text in beside)
                 report(location.problem(None, f"has two transcriptions of {page_id}: {both}"))
             elif beside:
-                yield Found(Page(page_id, image, text=_read_text(beside[0], report)), location)
+                page = Page(page_id, image, text=_read_text(beside[0], report))
+                yield Found(page, location, text_location=Location(str(beside[0])))
+
+
+def _images(file: Path, longest_side: int, location: Location, report: ReportProblem) -> Sequence[ImageFile | PdfPage]:
+    """The pages of an image or PDF; none of another file."""
+    suffix = file.suffix.lower()
+    if suffix == ".pdf":
+        return [PdfPage(file, index, longest_side) for index in range(_page_count(file, location, None, report) or 0)]
+    if suffix in TIFF_SUFFIXES and len(frames := tiff_frames(file)) > 1:
+        return [ImageFile(file, frame) for frame in frames]
+    return [ImageFile(file)] if suffix in IMAGE_SUFFIXES else []
 
 
 def files_in(folder: Path) -> list[Path]:

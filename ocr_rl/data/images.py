@@ -1,7 +1,7 @@
 """Small picklable callables that open a page image, one for each place where an image can be.
 
 Every image is returned upright (EXIF orientation applied), on white (transparency composited) and with at most 8 bits
-per channel. An image that cannot be decoded raises an `ImageError` that names the file.
+per channel (`grey_levels`). An image that cannot be decoded raises an `ImageError` that names the file.
 """
 
 from __future__ import annotations
@@ -16,32 +16,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ocr_rl.data.grey_levels import grey_levels, lab_to_rgb
+from ocr_rl.types import ImageError as ImageError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".jp2"})
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 LONGEST_SIDE = 1288
 """Pixels along the longer side of a rendered PDF page, as olmOCR renders them."""
 MAX_PIXELS = 178_956_970
 """An image with more pixels is refused as a decompression bomb, as Pillow does by default."""
-
-
-class ImageError(ValueError):
-    """An image that cannot be opened. `reason` continues a sentence that starts with its name."""
-
-    def __init__(self, name: object, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.reason = reason
+NEW_SUBFILE_TYPE = 254
+"""TIFF tag; bit 0 marks a smaller copy of another frame, bit 2 a mask."""
+PHOTOMETRIC = 262
+"""TIFF tag; 0 means that 0 is white."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file; the first frame if it has several."""
+    """An image file. Of a TIFF with several pages one is named; of other files with several frames it is the first."""
 
     path: Path
+    frame: int | None = None
+    """From 0."""
 
     def __call__(self) -> Image:
-        return _decode(self.path, str(self.path))
+        return _decode(self.path, str(self.path), self.frame)
 
 
 @dataclass(frozen=True)
@@ -54,31 +56,6 @@ class EncodedImage:
 
     def __call__(self) -> Image:
         return _decode(io.BytesIO(self.data), self.name)
-
-
-@dataclass(frozen=True)
-class TableImage:
-    """An image in a row of a `datasets.Dataset`, which stays on disk until the image is opened."""
-
-    table: Any = field(repr=False)
-    column: str
-    row: int
-    name: str
-
-    def __call__(self) -> Image:
-        return EncodedImage(self.content(), self.name)()
-
-    def content(self) -> bytes:
-        """The bytes of the image file, from the table or from the path in the table."""
-        image = self.table[self.row][self.column] or {"bytes": None, "path": None}
-        if image["bytes"]:
-            return bytes(image["bytes"])
-        if not image["path"]:
-            raise ImageError(self.name, "holds no image")
-        try:
-            return Path(image["path"]).read_bytes()
-        except OSError as error:
-            raise ImageError(self.name, f"names {image['path']}, which cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -110,25 +87,63 @@ def open_pdf(path: Path) -> Iterator[Any]:
         raise ImageError(path, f"cannot be read as a PDF: {error}") from error
 
 
-def _decode(source: Path | io.BytesIO, name: str) -> Image:
+def tiff_frames(file: Path) -> list[int]:
+    """The frames of a TIFF that are pages, not thumbnails or masks; [0] if it cannot be read, which opening it says."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as opened:
+                return _page_frames(opened)
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError):
+        return [0]
+
+
+def _page_frames(opened: Any) -> list[int]:
+    pages = []
+    for frame in range(getattr(opened, "n_frames", 1)):
+        opened.seek(frame)
+        if not opened.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 0b101:
+            pages.append(frame)
+    return pages or [0]
+
+
+def _decode(source: Path | io.BytesIO, name: str, frame: int | None = None) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(source) as opened:
+                if frame is not None:
+                    opened.seek(frame)
+                elif opened.format == "TIFF":
+                    pages = _page_frames(opened)
+                    if len(pages) > 1:
+                        raise ImageError(name, f"has {len(pages)} pages; write a row or text for each of them")
+                    opened.seek(pages[0])
                 if math.prod(opened.size) > MAX_PIXELS:
                     raise Image.DecompressionBombError
+                zero_is_white = opened.format == "TIFF" and opened.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
                 image = ImageOps.exif_transpose(opened)
                 image.load()
     except Image.DecompressionBombError as error:
         raise ImageError(name, f"is larger than {MAX_PIXELS:,} pixels; scale it down") from error
     except UnidentifiedImageError as error:
         raise ImageError(name, "is not an image in a format that Pillow knows") from error
+    except ImageError:
+        raise
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
         raise ImageError(name, f"cannot be read as an image: {error}") from error
-    if image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
-        image = image.point(lambda level: level / 256).convert("L")
+    if image.mode == "F" or image.mode.startswith("I"):
+        try:
+            image = grey_levels(image)
+        except ValueError as error:
+            raise ImageError(name, str(error)) from error
+        image = ImageOps.invert(image) if zero_is_white else image  # Pillow inverts those of 8 bits itself
+    if image.mode == "LAB":
+        image = lab_to_rgb(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

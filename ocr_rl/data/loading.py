@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING, Any
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
 from ocr_rl.data.problems import Found, Problem, ReportProblem
-from ocr_rl.data.tables import SAVED_TABLE, read_rows, read_table
+from ocr_rl.data.splits import split_of
+from ocr_rl.data.tables import SAVED_TABLE, no_split, read_rows, read_table
 from ocr_rl.types import Page
 
 if TYPE_CHECKING:
     from ocr_rl.config.schema import DataConfig
 
 
-def recipe_pages(data: DataConfig, rendered: Path) -> list[Page]:
-    """The pages of the dataset that a recipe names; if it names none, of the collection that is rendered."""
-    path = data.path or rendered
-    return load_pages(path, where=data.where, prompt=data.prompt, columns=data.columns, split=data.split)
+def recipe_pages(data: DataConfig, rendered: Path, skipped: ReportProblem = lambda problem: None) -> list[Page]:
+    """The pages of the dataset that a recipe names; if it names none, of the collection that is rendered.
+
+    `skipped` is called with each problem that data.on_error skips.
+    """
+    return load_pages(
+        data.path or rendered,
+        where=data.where,
+        prompt=data.prompt,
+        columns=data.columns,
+        split=data.split,
+        skip=skipped if data.on_error == "skip" else None,
+    )
 
 
 def load_pages(
@@ -31,13 +41,15 @@ def load_pages(
     where: Mapping[str, str | Sequence[str]] = {},
     prompt: str = "",
     columns: Mapping[str, str] = {},
-    split: str = "train",
+    split: str = "",
     longest_side: int = LONGEST_SIDE,
+    skip: ReportProblem | None = None,
 ) -> list[Page]:
     """The pages of a dataset. Images are not opened; every page has a text or tests.
 
         a folder with metadata.jsonl      rows {file_name, text, ...}, and tests.jsonl next to it
-        a .jsonl file                     the same
+        a .jsonl file, a .csv file        the same
+        a folder of such folders          their pages, e.g. of train/ and test/
         a folder with pdfs/ and *.jsonl   olmOCR-bench: a page for each (pdf, page) that has tests
         a folder of images and PDFs       scan.png and scan.txt or scan.md; book.pdf and book_pg3.txt
         save_to_disk, parquet, hub id     a Hugging Face dataset; a local path wins over a hub id
@@ -46,13 +58,22 @@ def load_pages(
         page whose value is a list has each of them.
     prompt: the instruction of pages that have none.
     columns: the column that is the image, text, id, prompt or tests, if it does not have one of the usual names.
-    split: of a Hugging Face dataset that has several.
+    split: keep the pages of this split, as a Hugging Face dataset, the column `split` or the name of a folder says. If
+        there is none, that is an error. Empty keeps all, and `train` of a Hugging Face dataset with several.
     longest_side: pixels along the longer side of a rendered PDF page.
+
+    skip: leave pages with a problem out, and call this with each problem. Every image is opened to see if it can be.
 
     Raises ValueError if anything is wrong with the dataset: it shows the first problem and counts the others.
     """
     found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
-    if problems:
+    if skip is not None:
+        found = [one for one in found if not one.is_broken(problems)]
+        problems += [problem for one in found if (problem := one.unreadable())]
+        found = [one for one in found if not one.is_broken(problems)]
+        for problem in problems if found else ():
+            skip(problem)
+    if problems and (skip is None or not found):
         more = f"\nand {len(problems) - 1} more; `ocr-rl data check {path}` lists them" if problems[1:] else ""
         raise ValueError(f"{problems[0]}{more}")
     pages = [one.page if one.page.prompt else replace(one.page, prompt=prompt) for one in found]
@@ -63,7 +84,7 @@ def find_pages(
     path: str | Path,
     *,
     columns: Mapping[str, str] = {},
-    split: str = "train",
+    split: str = "",
     longest_side: int = LONGEST_SIDE,
 ) -> tuple[list[Found], list[Problem]]:
     """The pages at `path` with their locations, and every problem. Raises ValueError if it is not a dataset."""
@@ -86,8 +107,8 @@ def _read(
 ) -> Iterable[Found]:
     if path.is_dir():
         return _read_folder(path, columns, split, longest_side, report)
-    if path.is_file() and path.suffix == ".jsonl":
-        return read_rows(path, columns, report)
+    if path.is_file() and path.suffix in (".jsonl", ".csv"):
+        return _of_split(read_rows(path, columns, report), split, path)
     if path.is_file() and path.suffix == ".parquet":
         return read_table(path, columns, split, report)
     if path.exists():
@@ -100,19 +121,52 @@ def _read(
 def _read_folder(
     path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: ReportProblem
 ) -> Iterable[Found]:
-    if (path / "metadata.jsonl").is_file():
-        return read_rows(path / "metadata.jsonl", columns, report)
+    for file in (path / "metadata.jsonl", path / "metadata.csv"):
+        if file.is_file():
+            return _of_split(read_rows(file, columns, report), split, path)
     if (path / "pdfs").is_dir() and any(path.glob("*.jsonl")):
-        return read_bench(path, longest_side, report)
+        return _of_split(read_bench(path, longest_side, report), split, path)
     files = files_in(path)
     if any(file.name in SAVED_TABLE or file.suffix == ".parquet" for file in files):
         return read_table(path, columns, split, report)
+    if parts := [file for file in files if file.name in ("metadata.jsonl", "metadata.csv")]:
+        return _read_parts(path, parts, columns, split, report)
     if any(file.suffix.lower() in IMAGE_SUFFIXES | {".pdf"} for file in files):
-        return read_side_by_side(path, files, longest_side, report)
+        return _of_split(read_side_by_side(path, files, longest_side, report), split, path)
     raise ValueError(
         f"{path}: no pages here: no metadata.jsonl, no pdfs/ with *.jsonl tests, "
         "no saved Hugging Face dataset, no parquet files, no images or PDFs"
     )
+
+
+def _read_parts(
+    path: Path, parts: Sequence[Path], columns: Mapping[str, str], split: str, report: ReportProblem
+) -> Iterator[Found]:
+    """Folders with metadata of their own, e.g. `train/` and `test/`, which their pages then state as their split."""
+    found = []
+    for file in parts:
+        for one in read_rows(file, columns, report, f"{file.parent.relative_to(path).as_posix()}/"):
+            name = split_of(one.page)
+            stated = {"split": name} if name else {}
+            found.append(replace(one, page=replace(one.page, metadata={**stated, **one.page.metadata})))
+    yield from _of_split(found, split, path)
+
+
+def _of_split(found: Iterable[Found], split: str, path: Path) -> Iterator[Found]:
+    """The pages of a split, or all. Raises ValueError if no page is of it."""
+    others: Counter[str] = Counter()
+    kept = 0
+    for one in found:
+        name = split_of(one.page)
+        if split in ("", name):
+            kept += 1
+            yield one
+        else:
+            others[name] += 1
+    if split and not kept and others:
+        if any(others):
+            raise no_split(path, split, others)
+        raise ValueError(f'{path}: no split "{split}": its pages name none; leave out --split')
 
 
 def select_pages(pages: Sequence[Page], where: Mapping[str, str | Sequence[str]]) -> list[Page]:

@@ -5,9 +5,11 @@ A reader reports each problem and continues: `load_pages` raises the problems as
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,21 @@ class Found:
     image_field: str | None = None
     image_name: str | None = None
     """The file name in the image field, if it holds one."""
+    text_location: Location | None = None
+    """Where the text is, if it is in a file of its own."""
+
+    def is_broken(self, problems: Iterable[Problem]) -> bool:
+        """Whether one of the problems is at the page's row or text."""
+        place = self.text_location or self.location
+        return any((problem.file, problem.line) == (place.file, place.line) for problem in problems)
+
+    def unreadable(self) -> Problem | None:
+        """Why the image cannot be opened."""
+        try:
+            self.page.open_image()
+        except ImageError as error:
+            return self.image_problem(error)
+        return None
 
     def image_problem(self, error: ImageError) -> Problem:
         which = "" if self.image_name is None else f"names {self.image_name}, which "
@@ -81,6 +98,32 @@ def json_lines(file: Path, report: ReportProblem) -> Iterator[tuple[Location, di
                 yield location, row
             else:
                 report(location.problem(None, f"a line must hold one JSON object, not {type(row).__name__}"))
+
+
+def csv_rows(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:
+    """The rows of a CSV file with a header, each with the line where it begins. An empty cell is an absent key."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        report(Problem(str(file), None, None, f"not UTF-8 (byte {error.start + 1})"))
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names: list[str] = []
+    while True:
+        location = Location(str(file), reader.line_num + 1)
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            report(location.problem(None, f"not CSV: {error}"))
+            return
+        if cells is None:
+            return
+        if not names:
+            names = cells
+        elif len(cells) > len(names):
+            report(location.problem(None, f"has {len(cells)} cells, but the header names {len(names)}"))
+        elif any(cells):
+            yield location, {name: cell for name, cell in zip(names, cells, strict=False) if cell}
 
 
 def tests_in(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:

@@ -20,9 +20,15 @@ TRAINED = {"train": True, "validation": False, "val": False, "valid": False, "de
 
 
 def document_of(page: Page) -> str:
-    """The document of a page: its `doc` if the dataset names one, else its PDF, else the page itself (its id)."""
+    """The document of a page: its `doc` if the dataset names one, else its PDF or TIFF, else its own id."""
     doc = page.metadata.get("doc")
-    return re.sub(r"(?<=\.pdf)#\d+$", "", page.id, flags=re.IGNORECASE) if doc in (None, "") else str(doc)
+    return re.sub(r"(\.pdf|\.tiff?)#\d+$", r"\1", page.id, flags=re.IGNORECASE) if doc in (None, "") else str(doc)
+
+
+def split_of(page: Page) -> str:
+    """The split that the page states, else the first of its folders that is named as one; empty if there is none."""
+    folders = page.id.split("/")[:-1]
+    return str(page.metadata.get("split") or next((name for name in folders if name in TRAINED), ""))
 
 
 def split_pages(pages: Sequence[Page], validation: float | int, seed: int) -> tuple[list[Page], list[Page]]:

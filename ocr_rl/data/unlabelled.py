@@ -1,4 +1,4 @@
-"""The pages of a folder of any size, one by one: only PDFs are opened, and no list of pages is made."""
+"""The pages of a folder of any size, one by one: only PDFs and TIFFs are opened, and no list of pages is made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE, ImageError, ImageFile, PdfPage, open_pdf
+from ocr_rl.data.images import (
+    IMAGE_SUFFIXES,
+    LONGEST_SIDE,
+    TIFF_SUFFIXES,
+    ImageError,
+    ImageFile,
+    PdfPage,
+    open_pdf,
+    tiff_frames,
+)
 from ocr_rl.types import Page
 
 
@@ -26,7 +35,12 @@ def walk_pages(source: Path, prompt: str = "", longest_side: int = LONGEST_SIDE)
     found = False
     for file in _files(source) if source.is_dir() else [source]:
         name = file.relative_to(source).as_posix() if source.is_dir() else file.name
-        if file.suffix.lower() in IMAGE_SUFFIXES:
+        frames = tiff_frames(file) if file.suffix.lower() in TIFF_SUFFIXES else [0]
+        if len(frames) > 1:
+            found = True
+            for number, frame in enumerate(frames, 1):
+                yield Page(f"{name}#{number}", ImageFile(file, frame), prompt)
+        elif file.suffix.lower() in IMAGE_SUFFIXES:
             found = True
             yield Page(name, ImageFile(file), prompt)
         elif file.suffix.lower() == ".pdf":

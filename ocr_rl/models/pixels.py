@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 LINE = 6
 """An image at least this many times as wide as high is taken for a single line of text."""
+LONGEST_ASPECT = 200
+"""Longer side over shorter side that image processors accept (Qwen's)."""
+PADDED_ASPECT = 100
+"""Of a longer page after white was added; rounding to whole image tokens stays below the limit."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,32 @@ class PixelBudget:
     """What a single line more than half as high again is brought to; None for models that read any size."""
 
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) after fitting: the same aspect ratio up to rounding, never above the budget."""
+        """(width, height) after fitting: the same aspect ratio up to rounding, never above the budget.
+
+        White is added below or beside a page whose longer side is more than LONGEST_ASPECT times its shorter side.
+        """
+        width, height = self._padded_size(width, height)
+        return self._unpadded_size(width, height)
+
+    def _padded_size(self, width: int, height: int) -> tuple[int, int]:
+        """The size, or that with white added to the shorter side of a page that no image processor accepts."""
+        fitted = self._unpadded_size(width, height)
+        if max(fitted) <= LONGEST_ASPECT * min(fitted):
+            return width, height
+        shortest = -(-max(width, height) // PADDED_ASPECT)
+        return max(width, shortest), max(height, shortest)
+
+    def _padded_image(self, image: Image) -> Image:
+        from PIL import Image as Images
+
+        size = self._padded_size(*image.size)
+        if size == image.size:
+            return image
+        padded = Images.new("RGB", size, "white")
+        padded.paste(image)
+        return padded
+
+    def _unpadded_size(self, width: int, height: int) -> tuple[int, int]:
         scale = 1.0
         whole: Callable[[float], int] = round  # like Qwen
         if self.longest_edge is not None:
@@ -59,7 +88,7 @@ class PixelBudget:
         """The image at its fitted size, RGB, resampled once (bicubic)."""
         from PIL.Image import Resampling
 
-        image = image.convert("RGB")
+        image = self._padded_image(image.convert("RGB"))
         size = self.fitted_size(*image.size)
         return image if size == image.size else image.resize(size, Resampling.BICUBIC)
 

@@ -11,6 +11,7 @@ import copy
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from ocr_rl.models.loading import check_adapter, pixel_budget, token_ids, vision
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.safetensors_io import disk_errors
+from ocr_rl.types import ImageError
 
 if TYPE_CHECKING:
     from ocr_rl.config.schema import ModelConfig
@@ -158,11 +160,21 @@ class Policy:
         return ids
 
     def _chat_text(self, page: Page) -> str:
+        for token in self._special_tokens if page.prompt else ():
+            if token in page.prompt:
+                raise ImageError(page.id, f'its prompt holds "{token}", a special token of the model; leave it out')
         content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
         text: str = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
         return text
+
+    @cached_property
+    def _special_tokens(self) -> list[str]:
+        """The texts that the tokenizer reads as something else than text: ends, images."""
+        tokenizer = self.processor.tokenizer
+        added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        return sorted({*added, *tokenizer.all_special_tokens})
 
     def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
         """Run vision tower and prompt once. With `grad`, call `backward()` of the result after its completions."""

@@ -25,6 +25,7 @@ from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
+from ocr_rl.models.vocabulary import unwritable
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.engine import Engine
@@ -125,6 +126,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     policy = Policy.load(recipe.model)
+    for line in unwritable(policy.processor.tokenizer, pages, recipe.rollout.max_tokens, "rollout.max_tokens"):
+        say(line)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     return Job(recipe, train, held_out, policy, engine, reward_function, load_reward_model(recipe, policy), examples)
 

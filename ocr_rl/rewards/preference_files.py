@@ -58,8 +58,8 @@ def _answer(completion: Completion) -> list[dict[str, str]]:
 
 
 def image_path(page: Page, folder: Path) -> Path:
-    """The page's image file. A page of a PDF or a table has none: its image is written to `folder`."""
-    if isinstance(page.open_image, ImageFile):
+    """The page's image file. A page of a table, a PDF or a long TIFF has none: its image is written to `folder`."""
+    if isinstance(page.open_image, ImageFile) and page.open_image.frame is None:
         return page.open_image.path.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder.resolve() / f"{quote(page.id, safe='')}.png"

@@ -47,3 +47,20 @@ def test_what_is_not_a_dataset_is_an_error(arguments, message):
     Path("notes.txt").write_text("")
     Path("empty").mkdir()
     assert refused("data", "check", *arguments).startswith(message)
+
+
+def test_data_check_names_what_the_model_cannot_write(pages):
+    rows = rows_of(pages / "metadata.jsonl")
+    for row in rows:
+        row["file_name"] = str(pages / row["file_name"])
+    rows[0]["text"] = "\u65e5\u672c"
+    write_rows(Path("metadata.jsonl"), rows)
+    result = run("data", "check", "metadata.jsonl", "--model", "tiny", "--max-tokens", "2")
+    assert result.exit_code == 0
+    warnings = [line for line in result.stdout.splitlines() if line.startswith("warning: metadata.jsonl: ")]
+    assert "the model's tokenizer cannot write 2 characters of the references: '\u65e5' 1 times" in warnings[0]
+    assert f"{len(rows)} references are longer than the 2 tokens of rollout.max_tokens" in warnings[1]
+
+
+def test_a_split_that_does_not_exist_names_those_that_do(pages):
+    assert "its pages name none; leave out --split" in refused("data", "check", pages, "--split", "nosuch")

@@ -233,3 +233,14 @@ def test_the_sample_of_olmocr_bench_has_no_problem(real_data):
     report = check_dataset(real_data / "olmocr_bench")
     assert report.problems == []
     assert report.summary["tests"]["math"] > 0
+
+
+def test_a_page_of_almost_one_colour_is_a_warning(folder):
+    Image.new("L", (200, 200), 12).save(folder / "0.png")
+    [warning] = check_dataset(folder).warnings
+    assert str(warning) == f"{folder}/metadata.jsonl:1: 0.png is almost one colour (grey 12 of 255)"
+
+
+def test_what_a_tokenizer_says_about_the_texts_is_a_warning(folder):
+    [warning] = check_dataset(folder, check_texts=lambda pages: [f"{len(pages)} texts"]).warnings
+    assert str(warning) == f"{folder}: 4 texts"

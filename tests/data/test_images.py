@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from ocr_rl.data import images
-from ocr_rl.data.images import EncodedImage, ImageError, ImageFile, PdfPage, TableImage
+from ocr_rl.data.cells import TableImage
+from ocr_rl.data.images import EncodedImage, ImageError, ImageFile, PdfPage, tiff_frames
 
 
 def png(image):
@@ -36,6 +37,59 @@ def test_sixteen_bits_keep_their_grey_levels():
     """Half of 65,536 is half of 256, not white."""
     level = np.full((4, 4), 128 * 256, dtype=np.uint16)
     assert EncodedImage(png(Image.fromarray(level)))().getpixel((0, 0)) == 128
+
+
+def test_twelve_bits_in_sixteen_are_as_light_as_paper():
+    levels = np.array([[0, 2048, 4095]], dtype=np.uint16)
+    assert list(EncodedImage(png(Image.fromarray(levels)))().tobytes()) == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("levels", "seen"),
+    [
+        (np.array([[0, 32768, 65535]], dtype=np.int32), [0, 128, 255]),
+        (np.array([[0, 100, 255]], dtype=np.int32), [0, 100, 255]),
+        (np.array([[0, 0.5, 1]], dtype=np.float32), [0, 127, 255]),
+        (np.array([[0, 100, 255]], dtype=np.float32), [0, 100, 255]),
+        (np.array([[-1, 0, 1]], dtype=np.float32), [0, 127, 255]),
+    ],
+    ids=["16 bits in 32", "8 bits in 32", "float up to 1", "float up to 255", "negative numbers"],
+)
+def test_numbers_are_scaled_to_what_a_person_sees(tmp_path, levels, seen):
+    Image.fromarray(levels).save(tmp_path / "page.tif")
+    assert list(ImageFile(tmp_path / "page.tif")().tobytes()) == seen
+
+
+def test_sixteen_bits_where_zero_is_white_are_not_shown_as_a_negative(tmp_path):
+    Image.fromarray(np.array([[0, 65535]], dtype=np.uint16)).save(tmp_path / "page.tif", tiffinfo={262: 0})
+    assert list(ImageFile(tmp_path / "page.tif")().tobytes()) == [255, 0]
+
+
+def test_numbers_that_are_not_finite_are_no_image(tmp_path):
+    Image.fromarray(np.array([[0, np.inf]], dtype=np.float32)).save(tmp_path / "page.tif")
+    with pytest.raises(ImageError, match=r"page\.tif: holds numbers that are not finite"):
+        ImageFile(tmp_path / "page.tif")()
+
+
+def test_lab_colours_become_rgb(tmp_path):
+    Image.new("LAB", (2, 2), (255, 128, 128)).save(tmp_path / "page.tif")
+    assert min(ImageFile(tmp_path / "page.tif")().getpixel((0, 0))) >= 254
+
+
+def test_a_frame_of_a_tiff_is_a_page_and_the_whole_file_is_none(tmp_path):
+    first, *rest = [Image.new("L", (4, 4), grey) for grey in (10, 20, 30)]
+    first.save(tmp_path / "book.tif", save_all=True, append_images=rest)
+    assert ImageFile(tmp_path / "book.tif", 2)().getpixel((0, 0)) == 30
+    with pytest.raises(ImageError, match=r"book\.tif: has 3 pages; write a row or text for each of them"):
+        ImageFile(tmp_path / "book.tif")()
+
+
+def test_a_thumbnail_within_a_tiff_is_not_a_page(tmp_path):
+    small = Image.new("L", (2, 2), 10)
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    Image.new("L", (4, 4), 20).save(tmp_path / "page.tif", save_all=True, append_images=[small])
+    assert tiff_frames(tmp_path / "page.tif") == [0]
+    assert ImageFile(tmp_path / "page.tif")().getpixel((0, 0)) == 20
 
 
 @pytest.mark.parametrize("side", [100, 1288, 333])

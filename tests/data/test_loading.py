@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from base64 import b64encode
 
 import datasets
 import huggingface_hub
@@ -349,7 +350,7 @@ def test_a_dataset_saved_to_disk_is_read_by_split(tmp_path):
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "two")
     assert [page.id for page in load_pages(tmp_path / "one")] == ["p1", "p2"]
     assert [page.id for page in load_pages(tmp_path / "two", split="test")] == ["p3", "p4"]
-    with pytest.raises(ValueError, match='no split "dev"; there is train, test'):
+    with pytest.raises(ValueError, match=r'no split "dev"; there is train \(2\), test \(2\)'):
         load_pages(tmp_path / "two", split="dev")
 
 
@@ -433,6 +434,251 @@ def test_a_hub_that_does_not_answer_is_one_clear_error():
         load_pages("owner/name")
 
 
+def test_images_in_a_table_are_base64_paths_or_lists_of_one(tmp_path):
+    draw(tmp_path / "scans/a.png", grey=10)
+    base64 = b64encode(encoded(20)).decode()
+    cells = {
+        "path": ["scans/a.png", "scans\\a.png"],
+        "base64": [base64, f"data:image/png;base64,{base64}"],
+        "bytes": [encoded(10), encoded(20)],
+        "list": [["scans/a.png"], [base64]],
+        "structs": [[{"bytes": None, "path": "scans/a.png"}], [{"bytes": encoded(20), "path": None}]],
+    }
+    greys = {"path": [10, 10], "base64": [20, 20]}
+    for name, images in cells.items():
+        rows = {"images": images, "text": ["one", "two"], "id": ["p", "q"]}
+        datasets.Dataset.from_dict(rows).to_parquet(tmp_path / f"{name}.parquet")
+        pages = load_pages(tmp_path / f"{name}.parquet")
+        assert [page.image.getpixel((0, 0))[0] for page in pages] == greys.get(name, [10, 20]), name
+    files = [[{"bytes": encoded(grey), "path": None}] for grey in (10, 20)]
+    pictures = datasets.Dataset.from_dict({"images": files, "text": ["one", "two"]})
+    pictures.cast_column("images", datasets.List(datasets.Image())).to_parquet(tmp_path / "pictures.parquet")
+    pages = load_pages(tmp_path / "pictures.parquet")
+    assert [page.image.getpixel((0, 0))[0] for page in pages] == [10, 20]
+
+
+def test_an_error_never_shows_an_image(tmp_path):
+    broken = b64encode(encoded(20)).decode()[:-8] + "****" + "x" * 2000
+    rows = {"image": [broken], "text": ["one"]}
+    datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "t.parquet")
+    write_lines(tmp_path / "rows.jsonl", [{"image": broken, "text": "one"}])
+    for file in ("t.parquet", "rows.jsonl"):
+        with pytest.raises(ValueError, match="characters") as error:
+            load_pages(tmp_path / file)
+        assert len(str(error.value)) < 300
+
+
+def test_several_images_in_a_row_are_refused(tmp_path):
+    rows = {"images": [[encoded(10), encoded(20)]], "text": ["one"]}
+    datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r'parquet:1: "images" holds 2 images, but a page is one image; write a row'):
+        load_pages(tmp_path / "t.parquet")
+    write_lines(tmp_path / "rows.jsonl", [{"images": ["a.png", "b.png"], "text": "one"}])
+    with pytest.raises(ValueError, match=r'rows\.jsonl:1: "images" holds 2 images'):
+        load_pages(tmp_path / "rows.jsonl")
+
+
+def test_the_same_image_twice_without_an_id_has_its_row_in_the_id(tmp_path):
+    same = [{"bytes": encoded(10), "path": None}] * 2
+    table(image=same).cast_column("image", datasets.Image()).to_parquet(tmp_path / "t.parquet")
+    first, second = load_pages(tmp_path / "t.parquet")
+    assert second.id == f"{first.id}-2"
+
+
+CHAT = [
+    {"role": "user", "content": "<image>\nRead the page."},
+    {"role": "assistant", "content": "Dear Sir,\r\nthank you."},
+]
+LLAVA = [{"from": "human", "value": "Read the page.\n<image>"}, {"from": "gpt", "value": "Dear Sir,\nthank you."}]
+
+
+@pytest.mark.parametrize(("column", "messages"), [("messages", CHAT), ("conversations", LLAVA)])
+def test_messages_are_a_prompt_and_a_text(tmp_path, column, messages):
+    draw(tmp_path / "a.png")
+    write_lines(tmp_path / "rows.jsonl", [{column: messages, "images": ["a.png"]}])
+    datasets.Dataset.from_dict({column: [messages], "images": [["a.png"]]}).to_parquet(tmp_path / "t.parquet")
+    for file in ("rows.jsonl", "t.parquet"):
+        [page] = load_pages(tmp_path / file)
+        assert (page.prompt, page.text) == ("Read the page.", "Dear Sir,\nthank you.")
+        assert page.image.size == (20, 30)
+
+
+def test_an_image_can_be_within_the_messages(tmp_path):
+    draw(tmp_path / "a.png")
+    parts = [{"type": "image", "image": "a.png"}, {"type": "text", "text": "Read."}]
+    write_lines(tmp_path / "rows.jsonl", [{"messages": [{"role": "user", "content": parts}, CHAT[1]]}])
+    [page] = load_pages(tmp_path / "rows.jsonl")
+    assert (page.id, page.prompt, page.image.size) == ("a.png", "Read.", (20, 30))
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        (CHAT * 2, "continues after the assistant's answer; a page has one answer"),
+        (CHAT[:1], "has no answer of the assistant"),
+        ("Read.", "must be a list of messages {role, content}"),
+        ([{"role": "tool", "content": "x"}], "has a message of 'tool'; write one of system, user, human"),
+    ],
+)
+def test_messages_that_are_not_one_question_and_answer_are_refused(folder, messages, message):
+    write_lines(folder / "rows.jsonl", [{"messages": messages, "images": ["a.png"]}])
+    with pytest.raises(ValueError, match=begins(f'{folder}/rows.jsonl:1: "messages" {message}')):
+        load_pages(folder / "rows.jsonl")
+
+
+def test_the_place_of_the_image_is_not_part_of_a_prompt(folder):
+    write_lines(folder / "metadata.jsonl", [LETTER | {"prompt": "<image>\nRead."}])
+    assert load_pages(folder)[0].prompt == "Read."
+
+
+# Splits
+
+
+@pytest.fixture
+def split_folders(tmp_path):
+    for name in ("train", "test"):
+        draw(tmp_path / name / "a.png")
+    write_lines(tmp_path / "train/metadata.jsonl", [LETTER])
+    (tmp_path / "test/metadata.csv").write_text('file_name,text,doc\na.png,"one\ntwo",\n')
+    return tmp_path
+
+
+def test_folders_named_after_splits_are_splits(split_folders):
+    pages = load_pages(split_folders)
+    assert [(page.id, page.metadata) for page in pages] == [
+        ("test/a.png", {"split": "test"}),
+        ("train/a.png", {"split": "train"}),
+    ]
+    assert pages[0].text == "one\ntwo"
+    assert [page.id for page in load_pages(split_folders, split="test")] == ["test/a.png"]
+    with pytest.raises(ValueError, match=r'no split "nosuch"; there is test \(1\), train \(1\)'):
+        load_pages(split_folders, split="nosuch")
+
+
+def test_a_column_names_the_split_of_each_row(folder):
+    draw(folder / "b.png")
+    rows = [LETTER | {"split": "train"}, {"file_name": "b.png", "text": "x", "split": "test"}]
+    write_lines(folder / "metadata.jsonl", rows)
+    assert [page.id for page in load_pages(folder)] == ["a.png", "b.png"]
+    assert [page.id for page in load_pages(folder, split="test")] == ["b.png"]
+    with pytest.raises(ValueError, match=r'no split "dev"; there is train \(1\), test \(1\)'):
+        load_pages(folder, split="dev")
+
+
+def test_rows_without_a_split_cannot_be_asked_for_one(folder):
+    with pytest.raises(ValueError, match='no split "test": its pages name none; leave out --split'):
+        load_pages(folder, split="test")
+
+
+def test_texts_next_to_images_are_split_by_their_folders(tmp_path):
+    for name in ("train", "val"):
+        draw(tmp_path / name / "a.png")
+        (tmp_path / name / "a.txt").write_text(name)
+    assert [page.text for page in load_pages(tmp_path, split="val")] == ["val"]
+
+
+def test_one_parquet_file_is_split_by_its_column_or_its_name(tmp_path):
+    table(id=["p", "q"], split=["train", "test"]).to_parquet(tmp_path / "all.parquet")
+    table(id=["p", "q"]).to_parquet(tmp_path / "test-00000-of-00001.parquet")
+    assert [page.id for page in load_pages(tmp_path / "all.parquet", split="test")] == ["q"]
+    assert len(load_pages(tmp_path / "test-00000-of-00001.parquet", split="test")) == 2
+    for name, there in (("all", r"train \(1\), test \(1\)"), ("test-00000-of-00001", r"test \(2\)")):
+        with pytest.raises(ValueError, match=f'no split "dev"; there is {there}'):
+            load_pages(tmp_path / f"{name}.parquet", split="dev")
+
+
+# Pages of TIFFs, and names of files
+
+
+def draw_tiff(path, greys=(10, 20, 30)):
+    first, *rest = [Image.new("L", (4, 4), grey) for grey in greys]
+    first.save(path, save_all=True, append_images=rest)
+
+
+def test_a_row_names_a_page_of_a_tiff(tmp_path):
+    draw_tiff(tmp_path / "book.tif")
+    write_lines(tmp_path / "metadata.jsonl", [{"file_name": f"book.tif#{n}", "text": "x"} for n in (1, 3)])
+    pages = load_pages(tmp_path)
+    assert [(page.id, page.image.getpixel((0, 0))[0]) for page in pages] == [("book.tif#1", 10), ("book.tif#3", 30)]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("book.tif", "names book.tif, which has 3 pages; write a row for each, book.tif#1 to book.tif#3"),
+        ("book.tif#4", "names page 4 of book.tif, which has 3"),
+        ("book.tif#0", "names book.tif#0, which does not exist"),
+    ],
+)
+def test_a_tiff_of_several_pages_is_not_a_page(tmp_path, name, message):
+    draw_tiff(tmp_path / "book.tif")
+    write_lines(tmp_path / "metadata.jsonl", [{"file_name": name, "text": "x"}])
+    with pytest.raises(ValueError, match=begins(f'{tmp_path}/metadata.jsonl:1: "file_name" {message}')):
+        load_pages(tmp_path)
+
+
+def test_a_text_lies_next_to_a_tiff_for_each_of_its_pages(tmp_path):
+    draw_tiff(tmp_path / "book.tif")
+    draw_tiff(tmp_path / "letter.tif", [40])
+    (tmp_path / "letter.txt").write_text("letter")
+    (tmp_path / "book.txt").write_text("all pages")
+    with pytest.raises(ValueError, match=r"book\.tif: has no .*: book_pg<number>\.txt or \.md for each of its 3 pages"):
+        load_pages(tmp_path)
+    (tmp_path / "book_pg2.txt").write_text("two")
+    assert [(page.id, page.text) for page in load_pages(tmp_path)] == [("book.tif#2", "two"), ("letter.tif", "letter")]
+
+
+def test_file_names_are_found_however_accents_and_folders_are_written(tmp_path):
+    draw(tmp_path / "scans/caf\u00e9.png")
+    write_lines(tmp_path / "metadata.jsonl", [{"file_name": "scans\\cafe\u0301.png", "text": "x"}])
+    assert [page.id for page in load_pages(tmp_path)] == ["scans/caf\u00e9.png"]
+
+
+def test_a_file_of_nearly_the_same_name_is_a_hint(tmp_path):
+    draw(tmp_path / "P1.PNG")
+    for name in ("p1.png", "p1.jpg"):
+        write_lines(tmp_path / "metadata.jsonl", [{"file_name": name, "text": "x"}])
+        with pytest.raises(ValueError, match=r"does not exist; paths are relative to the JSONL file; there is P1\.PNG"):
+            load_pages(tmp_path)
+
+
+# Pages left out on request
+
+
+def test_pages_with_a_problem_are_left_out_and_listed_on_request(folder):
+    rows = [LETTER, LETTER, {"file_name": "b.png", "text": " "}, {"file_name": "c.png", "text": "x"}]
+    rows.append({"file_name": "gone.png", "text": "x"})
+    for name in "bd":
+        draw(folder / f"{name}.png")
+    (folder / "c.png").write_text("no image")
+    write_lines(folder / "metadata.jsonl", [*rows, {"file_name": "d.png", "text": "x"}])
+    skipped = []
+    assert [page.id for page in load_pages(folder, skip=skipped.append)] == ["a.png", "d.png"]
+    assert [(problem.line, problem.field) for problem in skipped] == [
+        (2, None),
+        (3, "text"),
+        (5, "file_name"),
+        (4, "file_name"),
+    ]
+
+
+def test_a_page_with_an_empty_text_file_is_left_out_on_request(tmp_path):
+    for name, text in (("a", ""), ("b", "x")):
+        draw(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(text)
+    skipped = []
+    assert [page.id for page in load_pages(tmp_path, skip=skipped.append)] == ["b.png"]
+    assert [str(problem) for problem in skipped] == [
+        f"{tmp_path}/a.txt: is empty; for a blank page, add a baseline test with max_length"
+    ]
+
+
+def test_a_dataset_of_problems_alone_is_an_error_on_request_too(folder):
+    (folder / "a.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"names a\.png, which is not an image"):
+        load_pages(folder, skip=print)
+
+
 # What is no dataset
 
 
@@ -441,9 +687,9 @@ def test_what_lies_at_the_path_must_be_a_dataset(tmp_path):
         load_pages("no/such/folder")
     with pytest.raises(ValueError, match=r"no pages here: no metadata\.jsonl, no pdfs/"):
         load_pages(tmp_path)
-    (tmp_path / "metadata.csv").write_text("")
+    (tmp_path / "metadata.tsv").write_text("")
     with pytest.raises(ValueError, match=r"a dataset is a folder, a \.jsonl file or a \.parquet file"):
-        load_pages(tmp_path / "metadata.csv")
+        load_pages(tmp_path / "metadata.tsv")
 
 
 def test_an_empty_dataset_is_an_error(folder):

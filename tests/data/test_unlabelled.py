@@ -56,3 +56,12 @@ def test_folders_are_not_read_before_their_pages_are_needed(tmp_path, monkeypatc
     monkeypatch.setattr(os, "scandir", lambda path: (opened.append(Path(path).name), scandir(path))[1])
     assert next(walk_pages(tmp_path)).id == "00/p.png"
     assert opened == [tmp_path.name, "00"]
+
+
+def test_every_frame_of_a_tiff_is_a_page(tmp_path):
+    first, *rest = [Image.new("L", (4, 4), grey) for grey in (10, 20, 30)]
+    first.save(tmp_path / "book.tif", save_all=True, append_images=rest)
+    first.save(tmp_path / "letter.tif")
+    pages = list(walk_pages(tmp_path))
+    assert [page.id for page in pages] == ["book.tif#1", "book.tif#2", "book.tif#3", "letter.tif"]
+    assert [page.image.getpixel((0, 0))[0] for page in pages] == [10, 20, 30, 10]

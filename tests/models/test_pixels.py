@@ -170,3 +170,21 @@ def test_a_page_that_fits_is_not_resampled():
 
 def test_a_grey_page_becomes_rgb():
     assert PixelBudget(16, longest_edge=64).fit(Image.new("L", (16, 16))).mode == "RGB"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("size", [(1, 1), (1, 9000), (9000, 20), (3, 2)])
+def test_pages_of_one_pixel_and_very_long_ones_are_read(architecture, size):
+    policy = make_policy(architecture)
+    image = policy.budget.fit(Image.new("L", size))
+    assert image.size == policy.budget.fitted_size(*size)
+    assert len(policy.prompt(make_page(0, size))) > 0
+
+
+def test_a_page_longer_than_image_processors_accept_gets_white_beside_it():
+    budget = PixelBudget(28, min_pixels=3136, max_pixels=12845056)
+    image = budget.fit(Image.new("L", (10, 9000), 0))
+    assert image.size == (84, 8988)
+    assert image.getpixel((2, 4000)) == (0, 0, 0)
+    assert image.getpixel((80, 4000)) == (255, 255, 255)
+    assert smart_resize(8988, 84, 28, 3136, 12845056) == (8988, 84)

@@ -312,3 +312,12 @@ def test_a_refused_page_is_named_and_left_out(policy, capsys):
     groups = Reluctant(policy).generate(pages, Sampling(2, 1.0, 4), seed=0)
     assert [group.page.id for group in groups] == ["page0", "page2"]
     assert "page1: left out: too many tokens" in capsys.readouterr().err
+
+
+def test_a_prompt_with_a_special_token_refuses_its_page_and_no_other(policy):
+    pages = [make_page(0), make_page(1, prompt="ab<image>c"), make_page(2, prompt="abc")]
+    events = list(TransformersEngine(policy).stream(pages, Sampling(1, 1.0, 2), seed=0))
+    [refused] = [event for event in events if isinstance(event, Refused)]
+    assert refused.page == 1
+    assert 'its prompt holds "<' in str(refused)
+    assert sorted(event.page for event in events if not isinstance(event, Refused)) == [0, 2]

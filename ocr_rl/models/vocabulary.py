@@ -1,0 +1,48 @@
+"""What a tokenizer cannot write of the references, and how long they are for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ocr_rl.types import Page
+
+EXAMPLES = 5
+"""Characters and pages that a message names."""
+
+
+def lost_characters(tokenizer: Any, text: str) -> Counter[str]:
+    """The characters of a text that its tokens do not give back, with their counts."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return Counter(text) - Counter(tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def unwritable(tokenizer: Any, pages: Iterable[Page], max_tokens: int, limit: str) -> list[str]:
+    """Messages: which characters of the references the tokenizer loses, and which references are too long.
+
+    `limit` is what the user calls `max_tokens`, which a reference and its end token have to fit in.
+    """
+    lost: Counter[str] = Counter()
+    where: dict[str, str] = {}
+    lengths: dict[str, int] = {}
+    for page in pages:
+        text = page.text or ""
+        counts = lost_characters(tokenizer, text)
+        lost += counts
+        for character in counts:
+            where.setdefault(character, page.id)
+        lengths[page.id] = len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
+    messages = []
+    if lost:
+        shown = [f"{c!r} {count:,} times (in {where[c]})" for c, count in lost.most_common(EXAMPLES)]
+        named = f"{', '.join(shown)}{_more(len(lost))}"
+        messages.append(f"the model's tokenizer cannot write {lost.total():,} characters of the references: {named}")
+    if long := [f"{page} ({length:,})" for page, length in lengths.items() if length > max_tokens]:
+        named = f"{', '.join(long[:EXAMPLES])}{_more(len(long))}"
+        messages.append(f"{len(long):,} references are longer than the {max_tokens:,} tokens of {limit}: {named}")
+    return messages
+
+
+def _more(count: int) -> str:
+    return f" and {count - EXAMPLES:,} more" if count > EXAMPLES else ""
