@@ -19,9 +19,9 @@ ROOMS = {
         "pipeline": "reporting algorithms comparison training evaluation rollouts rewards data models runs config "
         "distributed metric_names types errors seeds threads",
         "reporting": "comparison data runs config metric_names types",
-        "algorithms": "training rollouts rewards models objectives config distributed types errors seeds",
+        "algorithms": "training rollouts rewards data models objectives config distributed types errors seeds",
         "comparison": "evaluation rewards data models runs config metric_names types threads",
-        "training": "rollouts rewards models runs config distributed types errors seeds threads",
+        "training": "rollouts rewards data models runs config distributed types errors seeds threads",
         "evaluation": "rollouts rewards data models runs objectives config metric_names types",
         "rollouts": "rewards data models runs config types errors seeds",
         "rewards": "data config runs types",

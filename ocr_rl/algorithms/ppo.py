@@ -51,7 +51,7 @@ class PpoTrainer(Trainer):
         self.rollouts = Rollouts(policy, engine, pages, scorer, recipe)
 
     def start(self, done: int) -> None:
-        self.rollouts.start(done)
+        self.rollouts.start(int(self.state.numbers.get("batches", done)))
 
     def step(self, step: int, rate: float) -> StepResult:
         batch = self.rollouts.take(step)
@@ -60,6 +60,7 @@ class PpoTrainer(Trainer):
         critic_only = step <= self.learner.recipe.ppo.critic_warmup
         metrics = self.learner.update(experience, rate, critic_only=critic_only)
         metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
+        self.state.numbers["batches"] = batch.drawn
         return StepResult(metrics, rollout_rows(batch.groups, mean_advantages(experience)))
 
     def dry_run(self, scored: Sequence[ScoredGroup]) -> None:

@@ -53,12 +53,13 @@ class RewardModelTrainer(Trainer):
         self._held_out_pairs: list[Pair] | None = None
 
     def start(self, done: int) -> None:
-        self.rollouts.start(done)
+        self.rollouts.start(int(self.state.numbers.get("batches", done)))
 
     def step(self, step: int, rate: float) -> StepResult:
         batch = self.rollouts.take(step)
         began = time.monotonic()
         metrics = self.learner.update(self.learner.pairs(batch.groups), rate)
+        self.state.numbers["batches"] = batch.drawn
         return StepResult(metrics | rollout_metrics(batch, learn_s=time.monotonic() - began))
 
     def dry_run(self, scored: Sequence[ScoredGroup]) -> None:

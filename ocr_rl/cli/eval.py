@@ -7,8 +7,16 @@ from typing import Any
 
 import click
 
-from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import DatasetOptions, dataset_options, html_option, json_option, model_options, take
+from ocr_rl.cli.errors import fail_if_unread, user_errors
+from ocr_rl.cli.options import (
+    DatasetOptions,
+    dataset_options,
+    engine_option,
+    html_option,
+    json_option,
+    model_options,
+    take,
+)
 from ocr_rl.cli.progress import console
 
 
@@ -44,6 +52,7 @@ from ocr_rl.cli.progress import console
     help="Compare with another evaluation (.json), file of predictions (.jsonl), or model, page by page.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of samples, intervals and p-values.")
+@engine_option
 @model_options
 @json_option("Write metrics, tables and pages here.")
 @html_option("Write a report with page images and coloured differences here.")
@@ -55,6 +64,8 @@ def evaluate(
 
     FILE is JSONL, or an evaluation that --json wrote. With --against, differences are paired on the pages that both
     have, with 95 % intervals over documents and p-values of a permutation test.
+
+    Pages that cannot be read are left out and named; the exit code is then 1.
 
     \b
     ocr-rl eval tiny --data data/sample --json tiny.json
@@ -92,3 +103,7 @@ def evaluate(
         write_json_atomic(json_path, evaluated)
     if html_path is not None:
         write_atomically(html_path, evaluation_report(evaluated, name, pages))
+    unread = evaluated.get("unread", ())
+    for row in unread:
+        click.echo(f"{row['id']}: left out: {row['error']}", err=True)
+    fail_if_unread(len(unread))

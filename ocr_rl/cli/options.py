@@ -135,6 +135,9 @@ engine_option = click.option(
 )
 
 
+retry_errors_option = click.option("--retry-errors", is_flag=True, help='Try again the pages whose row has an "error".')
+
+
 def folder_exists(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
     """A file that could not be written later is a mistake now."""
     if path is not None and not path.parent.is_dir():

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from ocr_rl.cli.errors import fail_if_unread, stoppable, user_errors
-from ocr_rl.cli.options import DatasetOptions, dataset_options, engine_option, folder_exists, model_options, take
+from ocr_rl.cli.options import (
+    DatasetOptions,
+    dataset_options,
+    engine_option,
+    folder_exists,
+    model_options,
+    retry_errors_option,
+    take,
+)
 from ocr_rl.cli.progress import console
 
 
@@ -31,6 +39,7 @@ from ocr_rl.cli.progress import console
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of sampling.")
 @engine_option
+@retry_errors_option
 @click.option("--no-score", is_flag=True, help="Do not score the completions.")
 @click.option(
     "--processes",

@@ -54,8 +54,11 @@ class TrainOptions(RecipeOptions):
     metavar="RUN",
     help="Continue an interrupted run, by its own recipe, as if it had never stopped.",
 )
+@click.option(
+    "--allow-removed-pages", is_flag=True, help="With --resume: pages may have been removed from the dataset since."
+)
 @user_errors
-def train(resume: Path | None, **options: Any) -> None:
+def train(resume: Path | None, allow_removed_pages: bool, **options: Any) -> None:
     """Train a policy by RECIPE (default: grpo), a shipped name or a TOML file.
 
     \b
@@ -78,8 +81,10 @@ def train(resume: Path | None, **options: Any) -> None:
         try:
             if resume is not None:
                 chosen.refuse_with_resume()
-                training.resume(resume, chosen.overrides())
+                training.resume(resume, chosen.overrides(), allow_removed_pages=allow_removed_pages)
                 return
+            if allow_removed_pages:
+                raise ValueError("--allow-removed-pages is for --resume RUN")
             recipe = load_recipe(name, chosen.overrides())
             if chosen.dry_run:
                 training.show_costs(recipe)

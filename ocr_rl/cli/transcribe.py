@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocr_rl.cli.errors import fail_if_unread, stoppable, user_errors
-from ocr_rl.cli.options import engine_option, model_options
+from ocr_rl.cli.options import engine_option, model_options, retry_errors_option
 from ocr_rl.cli.progress import console
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     help="Maximum tokens of a transcription.",
 )
 @engine_option
+@retry_errors_option
 @model_options
 @user_errors
 def transcribe(source: Path, out: Path | None, **options: Any) -> None:

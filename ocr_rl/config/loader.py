@@ -142,7 +142,12 @@ def _mistake(error: ErrorDetails, table: Mapping[str, Any]) -> str:
 
 
 def check_model_path(path: str) -> None:
-    """Raises ValueError unless it is `tiny`, a folder, or looks like a hub id; the hub is not asked."""
+    """Raises ValueError unless it is `tiny`, a folder, or looks like a hub id; the hub is not asked. A run is none."""
+    run = Path(path)
+    if (run / "resolved.toml").is_file() and not (run / "config.json").is_file():
+        checkpoints = sorted((run / "checkpoints").glob("step_*[0-9]"))
+        advice = f"give its newest checkpoint, {checkpoints[-1]}" if checkpoints else "it has no checkpoint yet"
+        raise ValueError(f'"{path}" is a run, not a model; {advice}')
     if path != "tiny" and not Path(path).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path):
         raise ValueError(f'no folder "{path}"; a model is a folder, a hub id (owner/name), or "tiny"')
 

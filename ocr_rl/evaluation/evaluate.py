@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ocr_rl.config.loader import check_model_path
 from ocr_rl.config.schema import RewardConfig
+from ocr_rl.data.unlabelled import Unread
 from ocr_rl.evaluation.paired import paired_differences
 from ocr_rl.evaluation.predictions import read_predictions
 from ocr_rl.evaluation.results import score_pages, score_samples
@@ -43,6 +44,8 @@ class EvaluateOptions:
     """That of the samples; None: 1."""
     seed: int = 0
     """That of samples, intervals and p-values."""
+    engine: Literal["auto", "transformers", "vllm"] = "auto"
+    """What generates; `auto` takes vLLM where CUDA and vllm are present."""
     max_pixels: int = 0
     """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
     trust_remote_code: bool = False
@@ -78,16 +81,18 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
     Returns:
         What `ocr-rl eval --json` writes, without its settings: each of `metric_names.RATES` and its 95 % interval
         `<name>_ci`, `n` and `documents`; the tables `by_kind`, `by_source` and `by_language`; a row of each of the
-        `pages`; with `samples`, `sampled` (see `evaluation.summary.summarize_samples`); with `against`, `against`
+        `pages`; if pages cannot be read, an "id" and an "error" of each under `unread`, and the rates are those of the
+        others; with `samples`, `sampled` (see `evaluation.summary.summarize_samples`); with `against`, `against`
         (see `evaluation.paired.paired_differences`).
 
     Raises:
-        ValueError: a page has neither a text nor a test, or cannot be read; a file of transcriptions is not valid, or
+        ValueError: a page has neither a text nor a test; no page can be read; a file of transcriptions is not valid, or
             transcribes none of the pages; there is no model to load.
         EngineError: the engine cannot continue.
     """
     completions: Sequence[Completion] = ()
     groups: Sequence[Group] = ()
+    unread: Sequence[Unread] = ()
     other = None
     if options.predictions is not None:
         pages, completions = read_predictions(options.predictions, pages)
@@ -95,11 +100,13 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
         other = read_predictions(file, pages, skip_unknown=True)
     reward_function = RewardFunction(make_rubric(RewardConfig()), pages)
     if options.model is not None:
-        completions, groups = _generate(options.model, pages, options, options.samples or 0, console)
+        pages, completions, groups, unread = _generate(options.model, pages, options, options.samples or 0, console)
     if options.against is not None and other is None:
-        other = list(pages), _generate(options.against, pages, options, 0, console)[0]
+        other = _generate(options.against, pages, options, 0, console)[:2]
     results = score_pages(pages, completions, reward_function)
     evaluated = evaluation(results, options.seed)
+    if unread:
+        evaluated["unread"] = [{"id": page.id, "error": page.why} for page in unread]
     if groups:
         sampled = score_samples(groups, reward_function)
         evaluated["sampled"] = summarize_samples(sampled, _temperature(options), options.seed)
@@ -111,22 +118,25 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
 
 def _generate(
     model: str, pages: Sequence[Page], options: EvaluateOptions, samples: int, console: Console
-) -> tuple[list[Completion], list[Group]]:
-    """Greedy transcriptions, and `samples` others of each page."""
-    from ocr_rl.evaluation.completions import sample_pages, transcribe_pages
+) -> tuple[list[Page], list[Completion], list[Group], list[Unread]]:
+    """The pages that can be read, their greedy transcriptions, `samples` others of each, and the other pages."""
+    from ocr_rl.evaluation.completions import readable, sample_pages, transcribe_pages
     from ocr_rl.rollouts.engine import Sampling
 
     engine = EngineOptions(
-        model=model, max_pixels=options.max_pixels, trust_remote_code=options.trust_remote_code
+        model=model, engine=options.engine, max_pixels=options.max_pixels, trust_remote_code=options.trust_remote_code
     ).load(console.say)
     with closing(engine):  # its memory is for the other model
         with console.bar(f"transcribing, {model}", len(pages)) as report:
-            completions = transcribe_pages(engine, pages, options.max_tokens, report)
+            results = transcribe_pages(engine, pages, options.max_tokens, report)
+        pages, completions, unread = readable(pages, results)
         if not samples:
-            return completions, []
+            return pages, completions, [], unread
         sampling = Sampling(samples, _temperature(options), options.max_tokens)
         with console.bar(f"sampling, {model}", len(pages)) as report:
-            return completions, sample_pages(engine, pages, sampling, options.seed, report)
+            drawn = sample_pages(engine, pages, sampling, options.seed, report)
+        _, groups, _ = readable(pages, drawn)
+        return pages, completions, groups, unread
 
 
 def _temperature(options: EvaluateOptions) -> float:

@@ -27,6 +27,8 @@ class TranscribeOptions(EngineOptions):
     """Tokens of a transcription; longer ones are cut off."""
     prompt: str = ""
     """The instruction that goes with each page; empty for models that need none."""
+    retry_errors: bool = False
+    """Try pages whose row has an "error" again."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,14 @@ def write_transcriptions(
     def results(engine: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
         return _results(engine, rest, options)
 
-    job = RowJob(walk_pages(Path(source), options.prompt), lambda: options.load(console.say), results, row)
+    job = RowJob(
+        walk_pages(Path(source), options.prompt),
+        lambda: options.load(console.say),
+        results,
+        row,
+        None,
+        options.retry_errors,
+    )
     try:
         return append_rows(out if as_text else out / "pages.jsonl", settings, job, console)
     finally:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -11,6 +14,8 @@ from ocr_rl.models.pixels import PixelBudget
 
 if TYPE_CHECKING:
     from ocr_rl.config.schema import ModelConfig
+
+ADAPTER = "adapter_config.json"
 
 
 def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
@@ -66,6 +71,38 @@ def check_adapter(config: ModelConfig, saved: Mapping[str, Any]) -> None:
                 f'model.{key} is {value}, but the adapter "{config.path}" has {own}, which stays; write {own}, or '
                 "model.lora_rank = 0 to take both from the adapter"
             )
+
+
+def base_of(adapter: Path, saved: Mapping[str, Any]) -> str:
+    """The base model of an adapter: "tiny", a folder, perhaps relative to the folder `adapter`, or a hub id.
+
+    Raises:
+        ValueError: it is a folder that is not there.
+    """
+    base = str(saved["base_model_name_or_path"])
+    if base != "tiny" and (adapter / base).is_dir():
+        return str(adapter / base)
+    path_like = base.startswith(("/", ".")) or base.count("/") > 1
+    if path_like and not Path(base).is_dir():
+        raise ValueError(
+            f'model.path "{adapter}" is an adapter, and its base model "{base}" is not there; put it there, or correct '
+            f"base_model_name_or_path in {adapter / ADAPTER}"
+        )
+    return base
+
+
+def store_base(adapter: Path, tiny: Path) -> None:
+    """Name the base in a saved adapter so that it is found elsewhere: "tiny", or a path relative to the adapter."""
+    file = adapter / ADAPTER
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    base = Path(saved["base_model_name_or_path"])
+    if base == tiny:
+        saved["base_model_name_or_path"] = "tiny"
+    elif base.is_dir() and not base.is_absolute():
+        saved["base_model_name_or_path"] = os.path.relpath(base.resolve(), adapter.resolve())
+    else:
+        return
+    file.write_text(json.dumps(saved, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def token_ids(value: Any) -> list[int]:

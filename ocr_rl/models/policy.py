@@ -24,7 +24,16 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.utils import logging as transformers_logging
 
 from ocr_rl.models.kv_cache import cache_of
-from ocr_rl.models.loading import check_adapter, pixel_budget, token_ids, vision_tower, with_lora
+from ocr_rl.models.loading import (
+    ADAPTER,
+    base_of,
+    check_adapter,
+    pixel_budget,
+    store_base,
+    token_ids,
+    vision_tower,
+    with_lora,
+)
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.safetensors_io import disk_errors
@@ -99,12 +108,13 @@ class Policy:
         auto = torch.bfloat16 if device.type == "cuda" else torch.float32
         compute = auto if config.compute_dtype == "auto" else wanted[config.compute_dtype]
         path = str(TINY) if config.path == "tiny" else config.path
-        adapter = Path(path) / "adapter_config.json"
+        adapter = Path(path) / ADAPTER
         base = path
         if adapter.is_file():
             saved = json.loads(adapter.read_text())
             check_adapter(config, saved)
-            base = saved["base_model_name_or_path"]
+            base = base_of(Path(path), saved)
+            base = str(TINY) if base == "tiny" else base
         frozen_base = bool(config.lora_rank) or adapter.is_file()
         try:
             model = AutoModelForImageTextToText.from_pretrained(
@@ -320,6 +330,8 @@ class Policy:
         transformers_logging.disable_progress_bar()  # it would disturb the trainer's
         with disk_errors(folder):
             self.model.save_pretrained(folder)
+        if self.base is not self.model:
+            store_base(folder, TINY)
         self.processor.save_pretrained(folder)
         if shown:
             transformers_logging.enable_progress_bar()

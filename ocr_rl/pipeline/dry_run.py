@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import torch
 
-from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
+from ocr_rl.pipeline.job import ALGORITHMS, Job, describe, make_scorer, make_trainer
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.training.checkpoint import environment
 from ocr_rl.training.resources import peak_memory
+from ocr_rl.types import Group
 
 
 def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
@@ -29,9 +30,12 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     if policy.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     began = time.monotonic()
+    samples = ALGORITHMS[recipe.algorithm].samples
     with closing(job.engine):
-        groups = job.engine.generate([longest], sampling, seed=0)
+        groups = job.engine.generate([longest], sampling, seed=0) if samples else []
     scored = [_apart(group) for group in job.reward_function.score_groups(groups)]
+    if not samples:
+        scored = [ScoredGroup(Group(longest, ()), (), ())]
     fresh = replace(job, examples=None)  # a precomputed reference would be computed for all of pairs.path
     with make_scorer(fresh) as scorer, closing(make_trainer(fresh, scorer)) as trainer:
         trainer.dry_run(scored)
@@ -46,7 +50,8 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
                 f"policy      {describe(policy)}",
                 f"prompt      {_spread(prompts)} tokens, image included",
                 f"reference   {_spread(texts)} tokens; rollout.max_tokens is {rollout.max_tokens}",
-                f"step        {rollout.pages_per_step} pages x {rollout.group_size} completions",
+                f"step        {rollout.pages_per_step} pages"
+                + (f" x {rollout.group_size} completions" if samples else ", each with its text"),
                 f"memory      {(peak + 8 * trained) / 2**30:.1f} GiB, optimiser state included",
                 f"time        about {per_page * rollout.pages_per_step * steps / 60:.0f} minutes at most for {steps} "
                 "steps, from the longest prompt of a sample",

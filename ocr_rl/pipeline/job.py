@@ -61,6 +61,8 @@ class Algorithm(NamedTuple):
     """Raises ValueError if it cannot train on these pages."""
     read_examples: Callable[[Path, Sequence[Page], Sequence[Page]], Sequence[Any]] | None = None
     """Reads pairs.path, if it learns from preferences: the examples of the first pages; those of others are skipped."""
+    samples: bool = True
+    """Whether it samples completions to learn from."""
 
 
 def _grpo(job: Job, scorer: GroupScorer) -> Trainer:
@@ -89,7 +91,7 @@ def _preference(learner_type: type[PreferenceLearner[Any]], job: Job, scorer: Gr
 ALGORITHMS: dict[str, Algorithm] = {
     "grpo": Algorithm(_grpo),
     "ppo": Algorithm(_ppo),
-    "sft": Algorithm(_sft, check_pages=require_texts),
+    "sft": Algorithm(_sft, check_pages=require_texts, samples=False),
     "reward-model": Algorithm(_reward_model),
     **{name: Algorithm(partial(_preference, kind), read_examples=kind.read) for name, kind in LEARNERS.items()},
 }

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ocr_rl import distributed
 from ocr_rl.errors import EngineError, TrainingStoppedError
-from ocr_rl.evaluation.completions import transcribe_pages
+from ocr_rl.evaluation.completions import readable, transcribe_pages
 from ocr_rl.evaluation.results import score_pages
 from ocr_rl.evaluation.summary import evaluation
 from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
@@ -49,11 +49,13 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
     if before is None:
         before = evaluate(job)
         folder.write_eval("before", before)
-    elif [page["id"] for page in before["pages"]] != [page.id for page in job.held_out]:
+    elif not _same_held_out(before, job, start is not None and start.allow_removed_pages):
         raise ValueError(
-            f"the {len(job.held_out)} held-out pages are not those of {folder.path}/eval/before.json. "
-            "Restore the old pages, or start another run"
+            f"the {len(job.held_out)} held-out pages are not those of {folder.path}/eval/before.json, or in another "
+            "order. Restore the old pages, or start another run"
         )
+    for row in before.get("unread", ()):
+        say(f"{row['id']}: left out: {row['error']}")
     say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
     if start is not None:
         _say_where(start, say)
@@ -84,6 +86,16 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
     say(f"run folder: {folder.path}")
 
 
+def _same_held_out(before: Mapping[str, Any], job: Job, allow_removed: bool) -> bool:
+    """Whether the held-out pages are those of the evaluation before, or with `allow_removed` some of them."""
+    then = [row["id"] for row in before["pages"]]
+    unread = [row["id"] for row in before.get("unread", ())]
+    now = [page.id for page in job.held_out]
+    if allow_removed:
+        return set(now) <= {*then, *unread}
+    return then == [id for id in now if id not in unread] and set(unread) <= set(now)
+
+
 def _say_where(start: ResumePoint, say: Callable[[str], None]) -> None:
     for trouble in start.passed_over:
         say(f"skipped: {trouble}")
@@ -99,19 +111,25 @@ def _say_where(start: ResumePoint, say: Callable[[str], None]) -> None:
 def evaluate(job: Job) -> dict[str, Any]:
     """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and eval/after.json.
 
-    Each process transcribes its share of the pages and scores all of them.
+    Each process transcribes its share of the pages and scores all of them. Pages that cannot be read are left out,
+    and are under `unread`.
     """
     own = distributed.mine(job.held_out)
     with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not distributed.first()) as bar:
         completions = transcribe_pages(
             job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n)
         )
-    return evaluation(score_pages(job.held_out, distributed.gather(completions), job.reward_function))
+    pages, transcribed, unread = readable(job.held_out, distributed.gather(completions))
+    evaluated = evaluation(score_pages(pages, transcribed, job.reward_function))
+    if unread:
+        evaluated["unread"] = [{"id": page.id, "error": page.why} for page in unread]
+    return evaluated
 
 
 def curve_point(evaluated: Mapping[str, Any]) -> dict[str, Any]:
     """An evaluation in a line of metrics.jsonl: the totals, and `pass_rate/<kind>` of each kind of test."""
-    totals = {name: value for name, value in evaluated.items() if not isinstance(value, dict) and name != "pages"}
+    rows = ("pages", "unread")
+    totals = {name: value for name, value in evaluated.items() if not isinstance(value, dict) and name not in rows}
     return totals | {f"pass_rate/{kind}": row["pass_rate"] for kind, row in evaluated["by_kind"].items()}
 
 

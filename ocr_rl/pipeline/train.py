@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,13 @@ def train(recipe: Recipe, out: str | Path, *, overwrite: bool = False, say: Say 
         return folder
 
 
-def resume(path: str | Path, overrides: Sequence[str] = (), *, say: Say = print) -> RunFolder:
+def resume(
+    path: str | Path, overrides: Sequence[str] = (), *, allow_removed_pages: bool = False, say: Say = print
+) -> RunFolder:
     """Train the rest of the interrupted run in `path`, by its own recipe, as if it had never stopped.
 
     `overrides` ("train.steps=100") can make the run longer (`runs.resume.MAY_CHANGE`). A finished run is left alone.
+    With `allow_removed_pages`, pages may have been removed from the dataset since; the log says how many.
 
     Raises:
         ValueError: `path` holds no run, an override changes the steps that are done, or no checkpoint is usable.
@@ -66,6 +70,7 @@ def resume(path: str | Path, overrides: Sequence[str] = (), *, say: Say = print)
                 _write_missing_report(folder, say)
                 say(f"{path} is finished; --steps N, or a larger budget, makes it longer")
                 return folder
+            start = replace(start, allow_removed_pages=allow_removed_pages)
             check_model_path(start.recipe.model.path)
             from ocr_rl.pipeline.run import run
 

@@ -28,6 +28,7 @@ from ocr_rl.reporting.html import (
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.environment import environment
 from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.idle_steps import lasting
 from ocr_rl.types import Page
 
 SHOWN = 4
@@ -75,6 +76,7 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     by_id = {page.id: page for page in pages}
     evaluations = {name: found for name, found in (("before", before), ("after", after)) if found is not None}
     sections = [
+        *_warnings(metrics),
         _summary(evaluations),
         *_curves(metrics, before, after),
         _time(metrics),
@@ -97,6 +99,12 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     if (best := run.best()) is not None:
         about.append(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f})")
     return document(name, "; ".join(about), sections)
+
+
+def _warnings(metrics: Metrics) -> Iterator[str]:
+    """A box for each stretch of steps that taught nothing."""
+    for stretch in lasting(metrics):
+        yield f'<p class="warning" role="alert">{text(str(stretch))}</p>\n'
 
 
 def dataset(run: RunFolder, recipe: Recipe) -> tuple[Sequence[Page], str]:

@@ -37,6 +37,8 @@ class RolloutOptions(EngineOptions):
     """Score the completions as `ocr-rl train` does by default."""
     processes: int = 1
     """That score beside generation; 0 scores between completions."""
+    retry_errors: bool = False
+    """Try pages whose row has an "error" again."""
 
 
 def write_groups(
@@ -71,7 +73,7 @@ def write_groups(
             return page_row(by_id[result.id]) | {"completions": [], "error": result.why}
         return group_row(result)
 
-    job = RowJob(pages, lambda: options.load(console.say), results, row, len(pages))
+    job = RowJob(pages, lambda: options.load(console.say), results, row, len(pages), options.retry_errors)
     return append_rows(out, _settings(options, dataset), job, console)
 
 

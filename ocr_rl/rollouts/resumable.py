@@ -33,6 +33,8 @@ class RowJob:
     row: Callable[[Result], Mapping[str, Any]]
     total: int | None = None
     """The number of pages, if it is known."""
+    retry_errors: bool = False
+    """Whether pages whose row in the file has an "error" are tried again."""
 
 
 def append_rows(path: Path, settings: Mapping[str, Any], job: RowJob, console: Console = SILENT) -> int:
@@ -53,7 +55,24 @@ def append_rows(path: Path, settings: Mapping[str, Any], job: RowJob, console: C
         if (first := next(rest, None)) is not None:
             with _interruptions(file):
                 _generate(file, chain([first], rest), job, console)
+        if job.retry_errors and file.failed:
+            _retry(file, job, console)
         return file.errors
+
+
+def _retry(file: RowFile, job: RowJob, console: Console) -> None:
+    """New rows in the place of those with an error, also of the pages done when something stops the engine."""
+    failed = [page for page in file.failed if isinstance(page, (Page, Unread))]
+    rows: dict[str, Mapping[str, Any]] = {}
+    try:
+        with closing(job.load_engine()) as engine, closing(job.results(engine, failed, 0)) as results:
+            for result in results:
+                row = job.row(result)
+                rows[row["id"]] = row
+    finally:
+        file.replace(rows)
+    repaired = sum("error" not in row for row in rows.values())
+    console.say(f"{repaired} of {len(failed)} pages with an error can be read now")
 
 
 def _generate(file: RowFile, pages: Pages, job: RowJob, console: Console) -> None:

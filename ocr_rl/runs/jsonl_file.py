@@ -40,6 +40,8 @@ class RowFile:
         """Rows in the file, as far as it was read or written."""
         self.errors = 0
         """Those with an error."""
+        self.failed: list[Named] = []
+        """The pages of the rows with an error that were there already."""
         self._file = open(path, "ab")  # noqa: SIM115 - closed by close
         try:
             self._lock()
@@ -72,6 +74,8 @@ class RowFile:
                     )
                 end += len(line)
                 self._count(row)
+                if "error" in row:
+                    self.failed.append(page)
         os.truncate(self.path, end)
         return waiting
 
@@ -81,6 +85,18 @@ class RowFile:
             self._file.write(json.dumps(row, allow_nan=False).encode("ascii") + b"\n")
             self._file.flush()
         self._count(row)
+
+    def replace(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put these rows in the place of those with the same ids, all at once; nothing is appended afterwards."""
+        self._file.flush()
+        self.errors = 0
+        lines = []
+        for line in self.path.read_text(encoding="ascii").splitlines():
+            row = json.loads(line)
+            row = rows.get(row["id"], row)
+            self.errors += "error" in row
+            lines.append(json.dumps(row, allow_nan=False) + "\n")
+        write_atomically(self.path, "".join(lines))
 
     def close(self) -> None:
         with addressed(self.path):

@@ -45,6 +45,8 @@ class ResumePoint:
     checkpoint: Path | None
     passed_over: Sequence[str]
     """What is wrong with the newer checkpoints, which are not used."""
+    allow_removed_pages: bool = False
+    """Whether pages may have been removed from the dataset since."""
 
 
 def find_resume_point(run: RunFolder, overrides: Sequence[str] = ()) -> ResumePoint | None:

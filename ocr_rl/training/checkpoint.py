@@ -3,7 +3,7 @@
 optimizer.safetensors   the optimiser's float32 state, by weight name
 modules.safetensors     trained weights besides the policy's, e.g. a critic's, and a reference that is renewed
 recipe.toml             the recipe of the run
-state.json              the step, a fingerprint of the pages, the environment, numbers that the algorithm adapts
+state.json              the step, fingerprints of the pages, the environment, numbers that the algorithm adapts
 files.json              the files of the checkpoint and their sizes (runs/folder.py)
 
 No random generator is saved, because each is seeded by train.seed and the step or epoch that uses it; the step is also
@@ -62,6 +62,7 @@ def save_checkpoint(
     state_json = {
         "step": step,
         "pages": fingerprint(pages),
+        "page_hashes": page_hashes(pages),
         "environment": environment(),
         "numbers": trainer_state.numbers,
     }
@@ -75,19 +76,19 @@ def load_checkpoint(
     pages: Sequence[Page],
     step: int,
     trainer_state: TrainerState = NO_STATE,
-) -> None:
+    allow_removed: bool = False,
+) -> int:
     """Restore weights, optimiser and trainer state in place.
+
+    Returns:
+        How many pages have been removed since; with `allow_removed` that is no error.
 
     Raises:
         ValueError: the checkpoint was trained on other pages or another model.
     """
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     assert state["step"] == step
-    if state["pages"] != fingerprint(pages):
-        raise ValueError(
-            f"the {len(pages)} pages to train on are not those that {folder} was trained on: ids, texts or tests have "
-            "changed. Restore the old pages, or start another run"
-        )
+    removed = 0 if state["pages"] == fingerprint(pages) else _removed(folder, state, pages, allow_removed)
     modules = trainer_state.trained()
     names = {parameter: name for name, parameter in (dict(policy.model.named_parameters()) | modules).items()}
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -107,6 +108,22 @@ def load_checkpoint(
             for name, tensor in current.items():
                 tensor.copy_(saved[name])
     trainer_state.numbers.update(state.get("numbers", {}))
+    return removed
+
+
+def _removed(folder: Path, state: Mapping[str, Any], pages: Sequence[Page], allow_removed: bool) -> int:
+    """How many pages have been removed since. Raises ValueError if that is not allowed, or not all that has changed."""
+    before, now = state.get("page_hashes", []), page_hashes(pages)
+    left = set(now)
+    what, advice = "ids, texts or tests have changed", "Restore the old pages, or start another run"
+    if sorted(before) == sorted(now):
+        what = "they are the same in another order"
+    elif [digest for digest in before if digest in left] == now:
+        if allow_removed:
+            return len(before) - len(now)
+        what = f"{len(before) - len(now)} of {len(before)} have been removed"
+        advice = "--allow-removed-pages continues without them; or restore them, or start another run"
+    raise ValueError(f"the {len(pages)} pages to train on are not those that {folder} was trained on: {what}. {advice}")
 
 
 def _write_tensors(folder: Path, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -119,9 +136,18 @@ def fingerprint(pages: Sequence[Page]) -> str:
     """A hash of the pages' ids, prompts, texts and tests, in order; images are not read."""
     digest = hashlib.sha256()
     for page in pages:
-        row = [page.id, page.prompt, page.text, [dict(test) for test in page.tests]]
-        digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+        digest.update(_row(page) + b"\n")
     return digest.hexdigest()
+
+
+def page_hashes(pages: Sequence[Page]) -> list[str]:
+    """One for each page, to say what has changed."""
+    return [hashlib.blake2b(_row(page), digest_size=8).hexdigest() for page in pages]
+
+
+def _row(page: Page) -> bytes:
+    row = [page.id, page.prompt, page.text, [dict(test) for test in page.tests]]
+    return json.dumps(row, sort_keys=True, default=str).encode()
 
 
 def environment() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.budget import Budget
 from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.idle_steps import LASTING, IdleSteps
 from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.seeds import derive
 from ocr_rl.threads import ThreadWatch
@@ -55,6 +56,8 @@ class TrainingLoop:
         """The step in progress, or the last one."""
         self.updated = self.saved = self.step
         """The last step that changed the weights, and the last one with a checkpoint."""
+        self.notes: dict[str, float] = {}
+        """For the next line of the log."""
         self.on_gpu = policy.device.type == "cuda"
         self.threads = ThreadWatch(torch.get_num_threads, torch.set_num_threads)
 
@@ -72,8 +75,14 @@ class TrainingLoop:
         self.best = BestStep(self.folder, train.keep_best)
         # a run that was killed may have had no time to prune
         self.folder.prune(self.step, train.keep_checkpoints, spare=self.best.step)
-        self.budget = Budget(self.recipe, [logged.metrics for logged in self.folder.logged()])
+        done = [logged.metrics for logged in self.folder.logged()]
+        self.budget = Budget(self.recipe, done)
+        self.idle = IdleSteps()
+        for metrics in done:
+            self.idle.add(metrics)
         with stop_after_step() as stop_requested, Log(self.folder, train, self.step) as log, closing(self.trainer):
+            if "removed_pages" in self.notes:
+                log.say(f"{self.notes['removed_pages']} pages have been removed since step {self.step}: left out")
             try:
                 while not self.budget.used_up:
                     self._step(log)
@@ -82,6 +91,10 @@ class TrainingLoop:
             except (TrainingStoppedError, EngineError, FloatingPointError) as error:
                 distributed.tell(error)
                 raise self._stopped(error) from None
+            except (ValueError, RuntimeError) as error:  # one bad page or a bug: what was trained is kept
+                distributed.tell(error)
+                self._save_step_before()
+                raise
             if self.saved < self.step:
                 self._checkpoint(self.step)
             self.trainer.sync_engine()
@@ -90,7 +103,17 @@ class TrainingLoop:
         """Weights and run folder as they were after the step to continue from."""
         if start.checkpoint is not None:
             trainer = self.trainer
-            load_checkpoint(start.checkpoint, self.policy, trainer.optimizer, self.pages, start.step, trainer.state)
+            removed = load_checkpoint(
+                start.checkpoint,
+                self.policy,
+                trainer.optimizer,
+                self.pages,
+                start.step,
+                trainer.state,
+                start.allow_removed_pages,
+            )
+            if removed:
+                self.notes["removed_pages"] = removed
         distributed.of_first(lambda: self.folder.rewind(start.step, to_toml(self.recipe)))
 
     def _step(self, log: Log) -> None:
@@ -105,7 +128,8 @@ class TrainingLoop:
         torch.manual_seed(derive(train.seed, "step", self.step))
         result = self.trainer.step(self.step, learning_rate(self.step, train))
         self.updated = self.step
-        metrics = dict(result.metrics)
+        metrics = {**result.metrics, **self.notes}
+        self.notes.clear()
         metrics |= resources(max(0.0, compute_clock(self.on_gpu) - began), self.on_gpu)
         evaluation_due = self.budget.spend(metrics)
         if result.rollouts:
@@ -113,6 +137,9 @@ class TrainingLoop:
         if evaluation_due or (train.eval_every and self.step % train.eval_every == 0):
             metrics |= self._evaluate()
         log.step(self.step, metrics)
+        stretch = self.idle.add({"step": self.step, **metrics})
+        if stretch is not None and stretch.last == stretch.first + LASTING - 1:
+            log.say(str(stretch))
         if not self.on_gpu and (line := self.threads.look()):
             log.say(f"step {self.step}: {line}")
         if self.best.offer(self.step, metrics) or (train.checkpoint_every and self.step % train.checkpoint_every == 0):
@@ -146,8 +173,12 @@ class TrainingLoop:
                 f"step {self.step}: {error}: the update of step {self.updated} broke the weights. "
                 "Use a checkpoint from before it, if there is one, and try a lower train.learning_rate"
             )
+        self._save_step_before()
+        engine = "the engine failed in " if isinstance(error, EngineError) else ""
+        return TrainingStoppedError(f"{engine}step {self.step}: {error}")
+
+    def _save_step_before(self) -> None:
+        """If the weights are still those of the step before, and that is not saved yet."""
         before = self.step - 1
         if self.saved < before and updates_made(self.trainer.optimizer) == self.updates:
             self._checkpoint(before)
-        engine = "the engine failed in " if isinstance(error, EngineError) else ""
-        return TrainingStoppedError(f"{engine}step {self.step}: {error}")

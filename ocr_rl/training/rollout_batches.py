@@ -5,11 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import count, islice
 
-from tqdm import tqdm
-
-from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
 from ocr_rl.errors import TrainingStoppedError
 from ocr_rl.models.policy import Policy
@@ -18,6 +15,7 @@ from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.scoring import GroupScorer, RolledOut
 from ocr_rl.seeds import derive
 from ocr_rl.training.batching import epochs
+from ocr_rl.training.readable import report_refused
 from ocr_rl.training.rollout_metrics import Batch, Cost
 from ocr_rl.training.schedule import Schedule
 from ocr_rl.training.shared_rollout import roll_out
@@ -44,6 +42,7 @@ class Rollouts:
         self.drawn = 0
         self.sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
         self._pages = epochs(pages, rollout.pages_per_step, recipe.train.seed)
+        self._batches_per_epoch = 1 + len(pages) // rollout.pages_per_step
         self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps or sys.maxsize, rollout.ahead)
 
     def start(self, drawn: int) -> None:
@@ -55,17 +54,16 @@ class Rollouts:
         """The batch of a step, called for one step after another. Refused pages are named on stderr and left out.
 
         Raises:
-            TrainingStoppedError: no page could be read.
+            TrainingStoppedError: no page of a whole epoch could be read.
             EngineError, FloatingPointError: as the engine raises them.
         """
         began = time.monotonic()
         rolled, drawn, cost = self._schedule.take(step)
         wait_s = time.monotonic() - began
         batch = Batch(**vars(rolled), wait_s=wait_s, sync_s=self._schedule.sync_s, drawn=drawn, cost=cost)
-        for page, why in batch.refused if distributed.first() else ():
-            tqdm.write(f"{page.id}: left out: {why}", file=sys.stderr)
+        report_refused(batch.refused)
         if not batch.groups:
-            raise TrainingStoppedError(f"the engine could read none of the batch's {len(batch.refused)} pages")
+            raise TrainingStoppedError(f"the engine could read none of the last {len(batch.refused)} pages")
         return batch
 
     def sync_engine(self) -> None:
@@ -75,17 +73,22 @@ class Rollouts:
         self._schedule.close()
 
     def _sample(self, step: int) -> tuple[RolledOut, int, Cost]:
-        """The groups of a step, how many batches of pages have been drawn so far, and the cost of this step."""
+        """The groups of a step, how many batches of pages have been drawn so far, and the cost of this step.
+
+        If no page of a batch can be read, another one is drawn, up to a whole epoch.
+        """
         wanted = self.recipe.rollout.pages_per_step
         draws: list[RolledOut] = []
         kept: list[ScoredGroup] = []
-        for draw in range(1 + self.refill):
+        for draw in count():
             seed = derive(self.recipe.train.seed, "rollout", step, draw)
             permute = self.recipe.reward.permute
             draws.append(roll_out(self.scorer, self.engine, next(self._pages), self.sampling, seed, permute))
             self.drawn += 1
             kept += [group for group in draws[-1].groups if self.keep is None or self.keep(group)]
-            if self.keep is None or len(kept) >= wanted:
+            if len(draws) > (self.refill if any(one.groups for one in draws) else self._batches_per_epoch - 1):
+                break
+            if kept and (self.keep is None or len(kept) >= wanted):
                 break
         rolled = RolledOut(
             # rejected groups are better than none

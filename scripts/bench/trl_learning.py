@@ -28,7 +28,7 @@ from trl_trainer import make_trl_trainer
 from ocr_rl.algorithms.grpo import GrpoTrainer
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.config.schema import Recipe
-from ocr_rl.evaluation.completions import transcribe_pages
+from ocr_rl.evaluation.completions import readable, transcribe_pages
 from ocr_rl.evaluation.results import score_pages
 from ocr_rl.pipeline.job import Job, prepare
 from ocr_rl.pipeline.pages import collect_pages
@@ -107,8 +107,9 @@ def points(options: argparse.Namespace) -> list[int]:
 
 
 def point(job: Job) -> Point:
-    completions = transcribe_pages(job.engine, job.held_out, job.recipe.rollout.max_tokens)
-    counts = [result.score.char_edits for result in score_pages(job.held_out, completions, job.reward_function)]
+    results = transcribe_pages(job.engine, job.held_out, job.recipe.rollout.max_tokens)
+    pages, completions, _ = readable(job.held_out, results)
+    counts = [result.score.char_edits for result in score_pages(pages, completions, job.reward_function)]
     return Point(np.array([c.distance for c in counts if c]), np.array([c.reference_length for c in counts if c]))
 
 

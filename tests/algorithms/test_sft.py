@@ -159,13 +159,21 @@ def test_the_policy_learns_to_write_the_text(tmp_path):
     assert rows[0]["loss"] > 2
     assert rows[-1]["loss"] < 0.1
     assert rows[0].keys() == {
-        "step", "time_s", "loss", "entropy", "pages", "tokens", "truncated_fraction", "grad_norm", "lr", "tokens_per_s",
-        "time/learn", "time/compute", "peak_memory_mib", "threads",
+        "step", "time_s", "loss", "entropy", "pages", "refused", "tokens", "truncated_fraction", "grad_norm", "lr",
+        "tokens_per_s", "time/learn", "time/compute", "peak_memory_mib", "threads",
     }  # fmt: skip
     written = TransformersEngine(policy).generate([make_page(9)], Sampling(1, 0.0, 5), seed=0)[0].completions[0]
     assert (written.text, written.finished) == ("ab", True)
     again = Policy.load(ModelConfig(path=str(run.checkpoints()[-1])))  # what `ocr-rl train --model` starts from
     assert_all_close(weights(again), weights(policy), 0.0)
+
+
+def test_a_dry_run_counts_what_sft_does(place, fresh, monkeypatch):
+    """It reads texts, and samples nothing."""
+    monkeypatch.setattr(TransformersEngine, "stream", lambda *_: pytest.fail("sampled"))
+    output = done(train(fresh, "--set=algorithm=sft", "--dry-run")).output
+    assert "step        2 pages, each with its text\n" in output
+    assert "minutes at most for 6 steps" in output
 
 
 def test_a_run_killed_and_resumed_equals_one_that_was_not(place, fresh):

@@ -21,6 +21,22 @@ def test_perfect_predictions_have_no_errors_and_pass_every_test(pages):
     assert "pass_rate" in result.stdout
 
 
+def test_eval_of_a_model_leaves_a_broken_page_out_and_exits_with_1(pages, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(pages, damaged)
+    name = rows_of(damaged / "metadata.jsonl")[2]["file_name"]
+    (damaged / name).write_bytes(b"no image")
+    options = ["--max-tokens", "4", "--samples", "2", "--engine", "transformers", "--json", "out.json"]
+    result = run("eval", "tiny", "--data", damaged, *options, "--html", "out.html")
+    assert result.exit_code == 1, result.output
+    assert f"{name}: left out: " in result.stderr
+    assert "Error: 1 page could not be read" in result.stderr
+    scores = json.loads(Path("out.json").read_text())
+    assert scores["n"] == len(scores["pages"]) == len(scores["sampled"]["pages"]) == 5
+    assert [row["id"] for row in scores["unread"]] == [name]
+    assert Path("out.html").exists()
+
+
 def test_half_of_every_page_is_half_of_its_characters(pages):
     """Deleting the second half of each text is a CER of one half, but for odd lengths and the space at the cut."""
     predictions_of(pages, lambda text: text[: len(text) // 2])

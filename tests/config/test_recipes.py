@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from ocr_rl.config.loader import RECIPES, load_recipe, recipe_names, to_toml
+from ocr_rl.config.loader import RECIPES, check_model_path, load_recipe, recipe_names, to_toml
 from ocr_rl.config.schema import ALIASES, DpoConfig, GrpoConfig, Recipe
 
 
@@ -330,3 +330,13 @@ def test_a_file_that_is_not_utf_8_is_no_toml(tmp_path):
     (tmp_path / "my.toml").write_bytes(b"[train]\n# \xff\n")
     with pytest.raises(ValueError, match="not valid TOML"):
         load_recipe(str(tmp_path / "my.toml"))
+
+
+def test_a_run_given_as_a_model_proposes_its_newest_checkpoint(tmp_path):
+    (tmp_path / "resolved.toml").write_text("")
+    with pytest.raises(ValueError, match=r"is a run, not a model; it has no checkpoint yet$"):
+        check_model_path(str(tmp_path))
+    for step in (2, 10):
+        (tmp_path / "checkpoints" / f"step_{step:06}").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"not a model; give its newest checkpoint, .*/checkpoints/step_000010$"):
+        check_model_path(str(tmp_path))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
@@ -389,6 +390,32 @@ def test_an_adapter_names_its_base_and_is_small(saved, tmp_path):
     assert config["base_model_name_or_path"] == str(saved)
     small, full = (tmp_path / "adapter/adapter_model.safetensors").stat(), (saved / "model.safetensors").stat()
     assert small.st_size < full.st_size / 2
+
+
+def test_an_adapter_whose_base_is_missing_says_that(saved, tmp_path):
+    adapter = tmp_path / "adapter"
+    Policy.load(ModelConfig(path=str(saved), lora_rank=2)).save(adapter)
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": "/gone/model"}))
+    with pytest.raises(ValueError, match=r'is an adapter, and its base model "/gone/model" is not there; put it there'):
+        Policy.load(ModelConfig(path=str(adapter)))
+
+
+def test_a_relative_base_is_found_from_another_folder(saved, tmp_path, monkeypatch):
+    shutil.copytree(saved, tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    Policy.load(ModelConfig(path="base", lora_rank=2)).save(tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "../base"
+    monkeypatch.chdir("/")
+    Policy.load(ModelConfig(path=str(tmp_path / "adapter")))
+
+
+def test_an_adapter_of_the_embedded_policy_names_it_tiny(tmp_path):
+    Policy.load(ModelConfig(path="tiny", lora_rank=2)).save(tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny"
+    assert Policy.load(ModelConfig(path=str(tmp_path / "adapter"))).trainable_parameters()
 
 
 @pytest.mark.parametrize("content", [None, {}, {"config.json": "{}"}, {"config.json": '{"model_type": "nonesuch"}'}])

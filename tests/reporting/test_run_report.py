@@ -106,6 +106,16 @@ def test_the_table_has_before_and_after_with_intervals_and_the_change(run):
     assert {"present", "order", "baseline"} <= set(table["words"])
 
 
+def test_steps_that_teach_nothing_are_a_warning_at_the_top(run):
+    assert tree(run).all("p", role="alert") == []
+    for step in (4, 5, 6, 7):
+        run.log(metrics(step) | {"reward_std": 0.0})
+    report = run_report(run)
+    (box,) = Tree(report).all("p", role="alert")
+    assert box["text"].startswith("steps 4 to 7 teach nothing: all completions of each page have the same reward")
+    assert report.index('role="alert"') < report.index("<h2")
+
+
 def test_each_part_of_the_reward_and_each_kind_of_test_has_a_curve_of_its_own(run):
     """So that a falling `absent` cannot hide under a rising mean. `kl` is null at every step and has none."""
     drawn = [e["data-metric"] for e in tree(run).all("figure") if "data-metric" in e]

@@ -32,7 +32,7 @@ class Stopping(Engine):
         self.closed = True
 
 
-def append(path, engine, *pages, said=None):
+def append(path, engine, *pages, said=None, retry_errors=False):
     def results(engine, rest, there):
         return in_order(engine, rest, Sampling(), seed=0)
 
@@ -43,7 +43,7 @@ def append(path, engine, *pages, said=None):
 
     found = [page if isinstance(page, Unread) else Page(page, lambda: None) for page in pages]
     console = Console() if said is None else Console(say=said.append)
-    return append_rows(path, {}, RowJob(found, lambda: engine, results, row), console)
+    return append_rows(path, {}, RowJob(found, lambda: engine, results, row, None, retry_errors), console)
 
 
 @pytest.mark.parametrize("error", [EngineError("the worker was killed"), KeyboardInterrupt()])
@@ -64,6 +64,21 @@ def test_the_same_call_continues_and_counts_the_errors_of_both(tmp_path):
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["a", "b", "c", "d"]
     assert said[1] == f"2 pages are in {path} already"
     assert [line.startswith("2 pages in ") for line in said] == [True, False, True]
+
+
+def test_rows_with_an_error_are_tried_again_on_request_and_keep_their_places(tmp_path):
+    path, said = tmp_path / "rows.jsonl", []
+    assert append(path, Stopping(None), "a", Unread("b", "is torn"), "c", Unread("d", "is torn")) == 2
+    assert append(path, Stopping(None), "a", "b", "c", Unread("d", "is torn")) == 2
+    assert append(path, Stopping(None), "a", "b", "c", Unread("d", "is torn"), "e", said=said, retry_errors=True) == 1
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"id": "a"},
+        {"id": "b"},
+        {"id": "c"},
+        {"id": "d", "error": "is torn"},
+        {"id": "e"},
+    ]
+    assert said[-1] == "1 of 2 pages with an error can be read now"
 
 
 def test_without_a_page_to_do_no_engine_is_loaded(tmp_path):

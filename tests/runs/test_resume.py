@@ -306,6 +306,30 @@ def test_other_pages_are_another_run(cut, metadata):
     assert refused(cut).startswith(f"the 1 held-out pages are not those of {cut}/eval/before.json")
 
 
+def test_a_removed_row_is_named_and_allowed_on_request(cut, metadata):
+    """The page is one of the six to train on."""
+    held_out = {page["id"] for page in json.loads((cut / "eval" / "before.json").read_text())["pages"]}
+    rows = [json.loads(line) for line in metadata.read_text().splitlines()]
+    gone = next(row for row in rows if row["file_name"] not in held_out)
+    metadata.write_text("".join(json.dumps(row) + "\n" for row in rows if row is not gone))
+    advice = "--allow-removed-pages continues without them; or restore them, or start another run"
+    assert f"1 of 6 have been removed. {advice}" in refused(cut)
+    output = done(resume(cut, "--allow-removed-pages")).output
+    assert "1 pages have been removed since step 4: left out" in output
+    assert [row.get("removed_pages") for row in metrics_of(cut)] == [None] * 4 + [1, None]
+
+
+def test_reordered_rows_are_named_as_such(cut, metadata):
+    held_out = {page["id"] for page in json.loads((cut / "eval" / "before.json").read_text())["pages"]}
+    rows = [json.loads(line) for line in metadata.read_text().splitlines()]
+    first = [row for row in rows if row["file_name"] in held_out]
+    rest = [row for row in rows if row["file_name"] not in held_out]
+    metadata.write_text("".join(json.dumps(row) + "\n" for row in [*first, *rest[::-1]]))
+    assert "they are the same in another order" in refused(cut)
+    metadata.write_text("".join(json.dumps(row) + "\n" for row in [*first[::-1], *rest]))
+    assert "held-out pages are not those of" in refused(cut)
+
+
 # --- what may have happened to the folder
 
 

@@ -201,3 +201,11 @@ def test_a_run_of_no_steps_trains_nothing(tmp_path):
     run, policy = run_training(tmp_path, policy=policy, train_steps=0)
     assert_all_close(weights(policy), before, 0.0)
     assert not (run.path / "metrics.jsonl").exists()
+
+
+def test_three_steps_that_teach_nothing_are_a_line_on_the_terminal(tmp_path, capsys):
+    """No completion of a random policy ends within one token, four times; it is said once."""
+    policy = make_policy()
+    policy.suppressed_ids = (*policy.suppressed_ids, *policy.end_ids)
+    run_training(tmp_path, policy=policy, train_steps=4, rollout_max_tokens=2)
+    assert capsys.readouterr().err.count("steps 1 to 3 teach nothing: every completion is cut off") == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from ocr_rl import distributed
 from ocr_rl.algorithms.preference.learner import PairLearner
 from ocr_rl.algorithms.preference.packing import PackedExamples, totals
 from ocr_rl.config.schema import Recipe
+from ocr_rl.data.images import ImageError
 from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
@@ -33,19 +34,26 @@ class Dpo(PairLearner):
         """Log probabilities before training; used without a live reference."""
         self.average = recipe.dpo.length_average
 
-    def begin(self, pages: Sequence[Sequence[Pair]]) -> None:
+    def begin(self, pages: Sequence[Sequence[Pair]]) -> Mapping[str, str]:
+        """Without a live reference, a page that cannot be read now has none later."""
         if self.reference is not None:
-            return
+            return {}
+        unread: list[tuple[str, str]] = []
         found: list[tuple[_Key, float]] = []
         for pairs in tqdm(
             distributed.mine(pages), desc="reference", unit="page", leave=False, disable=not distributed.first()
         ):
-            prompt = self.policy.prompt(pairs[0].page)
+            try:
+                prompt = self.policy.prompt(pairs[0].page)
+            except ImageError as error:
+                unread.append((pairs[0].page.id, error.reason))
+                continue
             batches = self.cut(pairs)
             for batch, values in zip(batches, self._totals(self.policy, prompt, batches), strict=True):
                 for i, own in zip(batch.examples, values.tolist(), strict=True):
                     found += zip(_keys(pairs[i]), own, strict=True)
         self._ref_totals = dict(distributed.gather(found))
+        return dict(distributed.gather(unread))
 
     def reference_totals(
         self, prompt: Prompt, pairs: Sequence[Pair], batches: Sequence[PackedExamples]

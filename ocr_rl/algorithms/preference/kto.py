@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from ocr_rl.objectives.preference_losses import implicit_rewards, kto_loss, kto_
 from ocr_rl.rewards.preference_files import read_labels
 from ocr_rl.rewards.preferences import LabelledCompletion, labels_of_groups
 from ocr_rl.rewards.reward_function import ScoredGroup
+from ocr_rl.training.readable import NO_PROMPTS
 from ocr_rl.types import Completion
 
 
@@ -39,7 +40,9 @@ class Kto(PreferenceLearner[LabelledCompletion]):
     def sides(self, example: LabelledCompletion) -> Iterable[tuple[Completion, float]]:
         return ((example.completion, 1.0 if example.desirable else -1.0),)
 
-    def accumulate(self, pages: Sequence[Sequence[LabelledCompletion]]) -> Metrics:
+    def accumulate(
+        self, pages: Sequence[Sequence[LabelledCompletion]], prompts: Mapping[str, Prompt] = NO_PROMPTS
+    ) -> Metrics:
         beta, max_tokens = self.recipe.kto.beta, self.recipe.train.micro_batch_tokens
         temperature, device = self.recipe.rollout.temperature, self.policy.device
         count = sum(map(len, pages))
@@ -51,11 +54,11 @@ class Kto(PreferenceLearner[LabelledCompletion]):
         ]
         strangers = [*batches[1:], *batches[:1]] if len(batches) > 1 else [[]]
         own_pages, batches = distributed.mine(pages), distributed.mine(batches)
-        prompts = [self.policy.prompt(labels[0].page) for labels in own_pages]
-        refs, z = self._references(prompts, batches, distributed.mine(strangers))
+        own_prompts = [prompts.get(labels[0].page.id) or self.policy.prompt(labels[0].page) for labels in own_pages]
+        refs, z = self._references(own_prompts, batches, distributed.mine(strangers))
         weight, other_weight = self.weights(desirable, count - desirable)
         losses, rewards, goods, logprobs = [], [], [], []
-        for prompt, labels, own_batches, own_refs in zip(prompts, own_pages, batches, refs, strict=True):
+        for prompt, labels, own_batches, own_refs in zip(own_prompts, own_pages, batches, refs, strict=True):
             reading = PageReader(self.policy, prompt, grad=True)
             for batch, ref in zip(own_batches, own_refs, strict=True):
                 own = totals(reading, batch, temperature)[:, 0]

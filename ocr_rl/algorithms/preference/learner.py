@@ -6,7 +6,7 @@ A page is read once for all of its completions in a step.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -24,6 +24,7 @@ from ocr_rl.rewards.preference_files import read_pairs
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair, pairs_of_groups
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
+from ocr_rl.training.readable import NO_PROMPTS
 from ocr_rl.types import Completion, Page
 
 Example = TypeVar("Example", bound=Pair | LabelledCompletion)
@@ -47,20 +48,30 @@ class PreferenceLearner(ABC, Generic[Example]):
     def choose(self, groups: Sequence[ScoredGroup]) -> list[Example]:
         """Examples made of scored groups."""
 
-    def begin(self, pages: Sequence[Sequence[Example]]) -> None:
-        """Called before the first update with the examples of each page, if those of all steps are known by then."""
+    def begin(self, pages: Sequence[Sequence[Example]]) -> Mapping[str, str]:
+        """Called before the first update with the examples of each page, if those of all steps are known by then.
+
+        Returns:
+            Why pages cannot be learned, by page id.
+        """
+        return {}
 
     @abstractmethod
     def sides(self, example: Example) -> Iterable[tuple[Completion, float]]:
         """An example's completions, with 1 if the update makes the completion likelier, -1 if less likely."""
 
     @abstractmethod
-    def accumulate(self, pages: Sequence[Sequence[Example]]) -> Metrics:
-        """Add up the gradient of the mean loss of all examples, given by page; without examples, none."""
+    def accumulate(self, pages: Sequence[Sequence[Example]], prompts: Mapping[str, Prompt] = NO_PROMPTS) -> Metrics:
+        """Add up the gradient of the mean loss of all examples, given by page; without examples, none.
 
-    def update(self, pages: Sequence[Sequence[Example]], rate: float) -> Metrics:
+        `prompts` are those of pages that were read already, by page id.
+        """
+
+    def update(
+        self, pages: Sequence[Sequence[Example]], rate: float, prompts: Mapping[str, Prompt] = NO_PROMPTS
+    ) -> Metrics:
         """One optimiser step."""
-        metrics = self.accumulate(pages)
+        metrics = self.accumulate(pages, prompts)
         norm = clipped_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
         return metrics | {"grad_norm": norm, "lr": rate}
 
@@ -88,12 +99,12 @@ class PairLearner(PreferenceLearner[Pair]):
     def sides(self, example: Pair) -> Iterable[tuple[Completion, float]]:
         return (example.chosen, 1.0), (example.rejected, -1.0)
 
-    def accumulate(self, pages: Sequence[Sequence[Pair]]) -> Metrics:
+    def accumulate(self, pages: Sequence[Sequence[Pair]], prompts: Mapping[str, Prompt] = NO_PROMPTS) -> Metrics:
         temperature = self.recipe.rollout.temperature
         count = sum(map(len, pages))
         losses, rewards, logprobs = [], [], []
         for pairs in distributed.mine(pages):
-            prompt = self.policy.prompt(pairs[0].page)
+            prompt = prompts.get(pairs[0].page.id) or self.policy.prompt(pairs[0].page)
             batches = self.cut(pairs)
             refs = self.reference_totals(prompt, pairs, batches)
             reading = PageReader(self.policy, prompt, grad=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Generic, Protocol
 
 from ocr_rl.algorithms.preference.learner import Example, PreferenceLearner
+from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.text_encoder import TextEncoder
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.training.batching import epochs
+from ocr_rl.training.readable import next_readable
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import Batch
 from ocr_rl.types import Completion
@@ -24,11 +26,17 @@ class ExampleBatch(Generic[Example]):
     examples: list[Example]
     batch: Batch | None
     """The groups that they were chosen from; None: they come from a file."""
+    drawn: int
+    """Batches of pages drawn since the run began."""
+    refused: int = 0
+    """Pages of a file's examples that were left out."""
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    """Of pages that were read already, by page id."""
 
 
 class Source(Protocol[Example]):
-    def start(self, done: int) -> None:
-        """Continue after step `done`."""
+    def start(self, drawn: int) -> None:
+        """Continue after this many batches of pages."""
 
     def take(self, step: int) -> ExampleBatch[Example]:
         """The examples of a step. Called for one step after another."""
@@ -45,12 +53,12 @@ class Fresh(Generic[Example]):
     def __init__(self, learner: PreferenceLearner[Example], rollouts: Rollouts) -> None:
         self._learner, self._rollouts = learner, rollouts
 
-    def start(self, done: int) -> None:
-        self._rollouts.start(done)
+    def start(self, drawn: int) -> None:
+        self._rollouts.start(drawn)
 
     def take(self, step: int) -> ExampleBatch[Example]:
         batch = self._rollouts.take(step)
-        return ExampleBatch(self._learner.choose(batch.groups), batch)
+        return ExampleBatch(self._learner.choose(batch.groups), batch, batch.drawn)
 
     def sync_engine(self) -> None:
         self._rollouts.sync_engine()
@@ -60,7 +68,10 @@ class Fresh(Generic[Example]):
 
 
 class Stored(Generic[Example]):
-    """Examples of a file: all those of rollout.pages_per_step pages at a time, each page once per epoch."""
+    """Examples of a file: all those of rollout.pages_per_step pages at a time, each page once per epoch.
+
+    Those of pages that cannot be read are left out.
+    """
 
     def __init__(self, learner: PreferenceLearner[Example], engine: Engine, examples: Sequence[Example]) -> None:
         self._learner, self._engine = learner, engine
@@ -68,14 +79,22 @@ class Stored(Generic[Example]):
         recipe = learner.recipe
         self._max_tokens = recipe.rollout.max_tokens
         pages = [[self._encoded(example) for example in page] for page in of_pages(examples)]
-        learner.begin(pages)
+        self._unread = learner.begin(pages)
         self._batches: Iterator[list[list[Example]]] = epochs(pages, recipe.rollout.pages_per_step, recipe.train.seed)
+        self._batches_per_epoch = 1 + len(pages) // recipe.rollout.pages_per_step
+        self._drawn = 0
 
-    def start(self, done: int) -> None:
-        self._batches = islice(self._batches, done, None)
+    def start(self, drawn: int) -> None:
+        self._batches = islice(self._batches, drawn, None)
+        self._drawn = drawn
 
     def take(self, step: int) -> ExampleBatch[Example]:
-        return ExampleBatch([example for page in next(self._batches) for example in page], None)
+        batch = next_readable(
+            self._batches, lambda own: own[0].page, self._learner.policy, self._batches_per_epoch, self._unread
+        )
+        self._drawn += batch.drawn
+        examples = [example for own in batch.items for example in own]
+        return ExampleBatch(examples, None, self._drawn, batch.refused, batch.prompts)
 
     def sync_engine(self) -> None:
         self._engine.sync(self._learner.policy)

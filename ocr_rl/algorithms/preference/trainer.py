@@ -57,16 +57,17 @@ class PreferenceTrainer(Trainer, Generic[Example]):
                 f"the preferences in {self.learner.recipe.pairs.path} have changed since the run began. "
                 "Restore the old file, or start another run"
             )
-        self.source.start(done)
+        self.source.start(int(self.state.numbers.get("batches", done)))
 
     def step(self, step: int, rate: float) -> StepResult:
         taken = self.source.take(step)
         began = time.monotonic()
-        metrics = self.learner.update(of_pages(taken.examples), rate)
+        metrics = self.learner.update(of_pages(taken.examples), rate, taken.prompts)
+        self.state.numbers["batches"] = taken.drawn
         seconds = time.monotonic() - began
         if taken.batch is None:
             pages = len(of_pages(taken.examples))
-            return StepResult(metrics | {"pages": pages, "time/learn": round(seconds, 3)})
+            return StepResult(metrics | {"pages": pages, "refused": taken.refused, "time/learn": round(seconds, 3)})
         groups = taken.batch.groups
         used = {example.page.id for example in taken.examples}
         metrics["unused_fraction"] = 1 - sum(group.group.page.id in used for group in groups) / len(groups)
