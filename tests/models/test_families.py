@@ -12,6 +12,7 @@ from helpers.tiny_models import gradients
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
+from ocr_rl.models.processors import matching_torchvision
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Page
@@ -150,3 +151,28 @@ def test_an_adapter_is_the_same_after_a_reload(checkpoint, name, tmp_path):
     with torch.no_grad():
         expected = plain_logprobs(policy, prompt, row)
         torch.testing.assert_close(plain_logprobs(again, again.prompt(page()), row), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_model_that_cannot_be_trained_is_refused_with_the_reason(checkpoint, name):
+    if name == "smolvlm":
+        pytest.skip("its processor cannot be built without num2words")
+    with pytest.raises(ValueError, match=REFUSED[name]):
+        Policy.load(ModelConfig(path=str(checkpoint(name))), device="cpu")
+
+
+@pytest.mark.skipif(is_torchvision_available(), reason="needs an environment without torchvision")
+def test_a_processor_that_needs_torchvision_is_refused_with_its_version(tmp_path):
+    with pytest.raises(ValueError, match=r'needs torchvision: pip install "torchvision==0\.\d+'):
+        Policy.load(ModelConfig(path=str(save("mistral3", tmp_path))), device="cpu")
+
+
+def test_settings_of_the_video_part_are_kept(checkpoint, tmp_path):
+    policy = Policy.load(ModelConfig(path=str(checkpoint("qwen2_5_vl"))), device="cpu")
+    policy.processor.save_pretrained(tmp_path)
+    assert "Qwen2VLVideoProcessor" in (tmp_path / "processor_config.json").read_text()
+
+
+def test_the_torchvision_that_goes_with_a_torch():
+    assert matching_torchvision("2.13.0+cpu") == "0.28.*"
+    assert matching_torchvision("2.1.2") == "0.16.*"
