@@ -29,8 +29,10 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
             module = (error.name or "").split(".")[0]
             if module in ("ocr_rl", "ocr_verifiers"):
                 raise
+            if not module.isidentifier():  # it names no module
+                fail(str(error))
             extras = [f"'ocr-rl[{extra}]'" for extra, modules in EXTRAS.items() if module in modules]
-            fail(f"this command needs {module or error}: pip install {extras[0] if extras else module}")
+            fail(f"this command needs {module}: pip install {extras[0] if extras else module}")
         except BrokenPipeError:  # `ocr-rl ... | head`: click ends quietly
             raise
         except OSError as error:

@@ -47,7 +47,7 @@ class ModelConfig:
     freeze_vision: Flag = False
     """Do not train the vision tower; projector and language model are trained."""
     gradient_checkpointing: Flag = False
-    """Recompute activations in the backward pass: less memory, but each prompt is computed once per completion."""
+    """Recompute activations in the backward pass: less memory, and about twice the time."""
     max_pixels: Count = 0
     """Upper bound on the pixels of a fitted page; 0 keeps the model's own."""
     trust_remote_code: Flag = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,18 +20,51 @@ ADAPTER = "adapter_config.json"
 
 
 def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
-    """The budget of the checkpoint's image processor, lowered to `max_pixels` if that is less."""
+    """The budget of the checkpoint's image processor, lowered to `max_pixels` if that is less.
+
+    A processor that takes any page and scales or cuts it to squares itself has no budget.
+
+    Raises:
+        ValueError: the processor cannot keep to `max_pixels`.
+    """
     images = processor.image_processor
-    size = dict(images.size) if images.size else {}
-    patch = images.patch_size
+    size = dict(getattr(images, "size", None) or {})
+    patch = getattr(images, "patch_size", None)
     patch = patch["height"] if isinstance(patch, Mapping) else getattr(patch, "height", patch)
     merge = getattr(images, "merge_size", None)
-    if merge is None:  # Pixtral's image processor already counts merged patches
-        longest, line = size.get("longest_edge"), getattr(images, "line_height", None)
-        return PixelBudget(patch, longest_edge=longest, max_pixels=max_pixels, line_height=line)
-    limits = [getattr(images, "max_pixels", None) or size.get("longest_edge"), max_pixels]
+    largest = getattr(images, "max_pixels", None) or size.get("longest_edge")
+    if patch is None or largest is None:
+        if max_pixels:
+            raise ValueError(
+                f"model.max_pixels is {max_pixels}, but {type(images).__name__} scales each page to its own size, so "
+                "that fewer pixels would only blur it; write model.max_pixels = 0"
+            )
+        return PixelBudget(1)
+    if merge is None:  # like Pixtral, whose patch may be a merged one already
+        merged = (getattr(processor, "patch_size", None) or patch) * getattr(processor, "spatial_merge_size", 1)
+        multiple = math.lcm(patch, merged)
+        edge = largest if multiple == patch else largest - largest % multiple
+        check_max_pixels(max_pixels, multiple * multiple)
+        line = getattr(images, "line_height", None)
+        return PixelBudget(multiple, longest_edge=edge, max_pixels=max_pixels, line_height=line)
     min_pixels = getattr(images, "min_pixels", None) or size.get("shortest_edge")
-    return PixelBudget(patch * merge, max_pixels=min(filter(None, limits), default=None), min_pixels=min_pixels)
+    check_max_pixels(max_pixels, max(min_pixels or 0, (patch * merge) ** 2))
+    patches = getattr(images, "get_number_of_image_patches", None)
+    return PixelBudget(
+        patch * merge,
+        max_pixels=min(filter(None, [largest, max_pixels]), default=None),
+        min_pixels=min_pixels,
+        pixels_of=None if patches is None else lambda width, height: patches(height, width, {}) * patch * patch,
+    )
+
+
+def check_max_pixels(max_pixels: int | None, minimum: int) -> None:
+    """Raises ValueError if the recipe asks for fewer pixels than a page has at least."""
+    if max_pixels and max_pixels < minimum:
+        raise ValueError(
+            f"model.max_pixels is {max_pixels}, but the model's processor gives a page at least {minimum} pixels; "
+            f"write {minimum} or more"
+        )
 
 
 def vision_tower(model: Any) -> nn.Module:
@@ -110,3 +144,28 @@ def token_ids(value: Any) -> list[int]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def check_model(model: Any, processor: Any, path: str) -> None:
+    """Raises ValueError for a model that cannot be trained here, with the reason."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        reason = "it is an encoder-decoder; give a model whose decoder reads image and text in one sequence"
+    elif not isinstance(getattr(model, "model", None), nn.Module):
+        reason = f"{type(model).__name__} has no `.model` that the output layer follows"
+    elif not getattr(processor, "chat_template", None):
+        reason = "it has no chat template; write the checkpoint's prompt format to chat_template.jinja in its folder"
+    else:
+        return
+    raise ValueError(f'model.path "{path}": {reason}')
+
+
+def load_error(error: Exception, path: str) -> str:
+    """Why a checkpoint cannot be loaded, in one line."""
+    reason = str(error).strip()
+    if "trust_remote_code" in reason:
+        return "it needs code from its own folder; read that code, then write model.trust_remote_code = true"
+    file = Path(path) / "config.json"
+    auto = json.loads(file.read_text()).get("auto_map", {}) if file.is_file() else {}
+    if "AutoModelForCausalLM" in auto and "AutoModelForImageTextToText" not in auto:
+        return "its own code has a causal language model only (AutoModelForCausalLM), which takes no image here"
+    return reason.split("\n")[0]

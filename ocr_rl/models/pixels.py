@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,14 +35,15 @@ class PixelBudget:
     min_pixels: int | None = None
     line_height: int | None = None
     """What a single line more than half as high again is brought to; None for models that read any size."""
+    pixels_of: Callable[[int, int], int] | None = field(default=None, compare=False)
+    """(width, height) -> the pixels that the image processor makes of it; None where it cannot say."""
 
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) after fitting: the same aspect ratio up to rounding, never above the budget.
 
         White is added below or beside a page whose longer side is more than LONGEST_ASPECT times its shorter side.
         """
-        width, height = self._padded_size(width, height)
-        return self._unpadded_size(width, height)
+        return self._unpadded_size(*self._padded_size(width, height))
 
     def _padded_size(self, width: int, height: int) -> tuple[int, int]:
         """The size, or that with white added to the shorter side of a page that no image processor accepts."""
@@ -63,6 +64,19 @@ class PixelBudget:
         return padded
 
     def _unpadded_size(self, width: int, height: int) -> tuple[int, int]:
+        """Fitted again towards the processor's own size until that stays: it may count pixels otherwise."""
+        fitted = self._fitted_size(width, height, self.max_pixels, self.min_pixels)
+        if self.pixels_of is None:
+            return fitted
+        for _ in range(8):
+            pixels, own = math.prod(fitted), self.pixels_of(*fitted)
+            if own == pixels:
+                break
+            limits = (own, self.min_pixels) if own < pixels else (self.max_pixels, own)
+            fitted = self._fitted_size(width, height, *limits)
+        return fitted
+
+    def _fitted_size(self, width: int, height: int, max_pixels: int | None, min_pixels: int | None) -> tuple[int, int]:
         scale = 1.0
         whole: Callable[[float], int] = round  # like Qwen
         if self.longest_edge is not None:
@@ -71,11 +85,11 @@ class PixelBudget:
         if self.line_height is not None and width >= LINE * height and height * scale > 1.5 * self.line_height:
             scale = self.line_height / height
             fitted = self._whole(width * scale, self.line_height, whole)
-        if self.max_pixels is not None and math.prod(fitted) > self.max_pixels:
-            scale = min(scale, math.sqrt(self.max_pixels / (width * height)))
+        if max_pixels is not None and math.prod(fitted) > max_pixels:
+            scale = min(scale, math.sqrt(max_pixels / (width * height)))
             fitted = self._whole(width * scale, height * scale, math.floor)
-        elif self.min_pixels is not None and math.prod(fitted) < self.min_pixels:
-            scale = math.sqrt(self.min_pixels / (width * height))
+        elif min_pixels is not None and math.prod(fitted) < min_pixels:
+            scale = math.sqrt(min_pixels / (width * height))
             fitted = self._whole(width * scale, height * scale, _ceil)
         return fitted
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers.cache_utils import DynamicCache
 from transformers.utils import logging as transformers_logging
 
-from ocr_rl.models.kv_cache import cache_of
+from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, layer_tensors
 from ocr_rl.models.loading import (
     ADAPTER,
     base_of,
     check_adapter,
+    check_model,
+    load_error,
     pixel_budget,
     store_base,
     token_ids,
@@ -35,7 +37,10 @@ from ocr_rl.models.loading import (
     with_lora,
 )
 from ocr_rl.models.logprobs import entropy, token_logprobs
+from ocr_rl.models.output_logits import after_head
+from ocr_rl.models.processors import load_processor
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
+from ocr_rl.models.recompute import RecomputedCache, recompute_layers
 from ocr_rl.models.safetensors_io import disk_errors
 from ocr_rl.types import ImageError
 
@@ -71,7 +76,7 @@ class Policy:
         self.processor = processor
         self.source = source
         self.compute_dtype = compute_dtype
-        self.shares_prompt = not gradient_checkpointing
+        self.recomputes = gradient_checkpointing
         self.base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.backbone: Any = self.base.model
         self.head: Any = self.base.get_output_embeddings()
@@ -89,10 +94,9 @@ class Policy:
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         model.eval()
+        self.after_head = after_head(self)
         if gradient_checkpointing:
-            self.base.gradient_checkpointing_enable({"use_reentrant": False})
-            if self.base is not model:
-                self.base.enable_input_require_grads()
+            recompute_layers(self.base)
 
     @classmethod
     def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> Policy:
@@ -123,13 +127,14 @@ class Policy:
                 trust_remote_code=config.trust_remote_code,
                 use_safetensors=True,
             )
-            processor = AutoProcessor.from_pretrained(path, trust_remote_code=config.trust_remote_code)
-        except (OSError, ValueError, KeyError) as error:
-            first = str(error).strip().split("\n")[0]
+            processor = load_processor(path, trust_remote_code=config.trust_remote_code)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            first = load_error(error, base)
             raise ValueError(
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
                 'a Hugging Face hub id of an image-text-to-text model, or "tiny"'
             ) from None
+        check_model(model, processor, config.path)
         frozen = vision_tower(model) if config.freeze_vision else None
         if adapter.is_file() or config.lora_rank:
             model = with_lora(model, config, path if adapter.is_file() else None)
@@ -160,14 +165,23 @@ class Policy:
 
     def prompt(self, page: Page) -> Prompt:
         """The page image fitted to the pixel budget, and the instruction, in the model's chat format."""
-        inputs = self.processor(text=[self._chat_text(page)], images=[self.budget.fit(page.image)], return_tensors="pt")
+        text = self._chat_text(page)
+        inputs = self.processor(
+            text=[text], images=[self.budget.fit(page.image)], return_tensors="pt", **self._tokenizing(text)
+        )
         inputs.pop("attention_mask", None)
         return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
 
     def unexpanded_ids(self, page: Page) -> list[int]:
         """The prompt's token ids with one token for the image, for engines that process images themselves."""
-        ids: list[int] = self.processor.tokenizer(self._chat_text(page))["input_ids"]
+        text = self._chat_text(page)
+        ids: list[int] = self.processor.tokenizer(text, **self._tokenizing(text))["input_ids"]
         return ids
+
+    def _tokenizing(self, text: str) -> dict[str, bool]:
+        """The tokenizer adds no BOS where the chat template has written it."""
+        bos = self.processor.tokenizer.bos_token
+        return {"add_special_tokens": False} if bos and text.startswith(bos) else {}
 
     def _chat_text(self, page: Page) -> str:
         for token in self._special_tokens if page.prompt else ():
@@ -188,20 +202,33 @@ class Policy:
 
     def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
         """Run vision tower and prompt once. With `grad`, call `backward()` of the result after its completions."""
-        with torch.set_grad_enabled(grad), self._autocast():
-            output = self.backbone(**prompt.inputs, use_cache=True)
-        layers = output.past_key_values.layers
-        assert all(type(layer) is DynamicLayer for layer in layers), "sliding-window caches cannot be shared"
-        attached = [t for layer in layers for t in (layer.keys, layer.values)] + [output.last_hidden_state[:, -1:]]
-        leaves = [t.detach().requires_grad_(grad) for t in attached]
+        layers = empty_layers(self.base.config)
+        with torch.set_grad_enabled(grad), self.autocast():
+            if hasattr(self.backbone, "rope_deltas"):  # the offset of the page before
+                self.backbone.rope_deltas = None
+            output = self.backbone(
+                **prompt.inputs,
+                past_key_values=self._cache(lambda i: copy.deepcopy(layers[i]), len(layers)),
+                use_cache=True,
+            )
+        filled = output.past_key_values.layers
+        attached = [layer_tensors(layer) for layer in filled]
+        last_hidden = output.last_hidden_state[:, -1:]
         delta = getattr(self.backbone, "rope_deltas", None)
         return PromptState(
-            keys_values=list(zip(leaves[:-1:2], leaves[1:-1:2], strict=True)),
-            last_hidden=leaves[-1],
+            layers=[
+                layer_of(layer, [t.detach().requires_grad_(grad) for t in tensors])
+                for layer, tensors in zip(filled, attached, strict=True)
+            ],
+            last_hidden=last_hidden.detach().requires_grad_(grad),
             length=len(prompt),
             next_position=len(prompt) + (int(delta.flatten()[0]) if delta is not None else 0),
-            outputs=tuple(attached) if grad else (),
+            outputs=(*(t for tensors in attached for t in tensors), last_hidden) if grad else (),
         )
+
+    def _cache(self, start: Callable[[int], Layer], length: int) -> DynamicCache:
+        """A cache of `length` layers that start as `start(layer)` does, again when they are recomputed."""
+        return RecomputedCache(start, length) if self.recomputes else cache_of([start(i) for i in range(length)])
 
     def score(self, state: PromptState, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
         """Log probabilities of completions of one page, at the sampling temperature.
@@ -210,41 +237,18 @@ class Policy:
             state: the page, from `read`.
             ids, mask: (B, T) on the CPU, padded on the right.
         """
-        return self._score_hidden(self.hidden(state, ids[:, :-1]), ids, mask, temperature)
+        return self.score_hidden(self.hidden(state, ids[:, :-1]), ids, mask, temperature)
 
     def hidden(self, state: PromptState, ids: Tensor) -> Tensor:
         """Last hidden states before each token and after the last: (B, S) on the CPU -> (B, S + 1, D)."""
         rows, width = ids.shape
         hidden = state.last_hidden.expand(rows, 1, -1)
         if width:
-            keys_values = [(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in state.keys_values]
+            cache = self._cache(lambda i: _expanded(state.layers[i], rows), len(state.layers))
             positions = torch.arange(state.next_position, state.next_position + width).expand(rows, -1)
-            rest = self.decode(ids.to(self.device), positions.to(self.device), cache_of(keys_values))
+            rest = self.decode(ids.to(self.device), positions.to(self.device), cache)
+            cache.layers.clear()  # what was appended is not needed, or is recomputed
             hidden = torch.cat([hidden, rest.to(hidden.dtype)], dim=1)
-        return hidden
-
-    def score_unshared(self, prompt: Prompt, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
-        """`score` with the prompt repeated for each completion, as gradient checkpointing requires."""
-        return self._score_hidden(self.hidden_unshared(prompt, ids[:, :-1]), ids, mask, temperature)
-
-    def hidden_unshared(self, prompt: Prompt, ids: Tensor) -> Tensor:
-        """`hidden` with the prompt repeated for each completion."""
-        rows, width = ids.shape
-        repeated: dict[str, Tensor] = {
-            name: value.repeat(rows, *[1] * (value.ndim - 1)) for name, value in prompt.inputs.items()
-        }
-        completion = ids.to(self.device)
-        repeated["input_ids"] = torch.cat([repeated["input_ids"], completion], dim=1)
-        if "mm_token_type_ids" in repeated:
-            repeated["mm_token_type_ids"] = torch.cat(
-                [repeated["mm_token_type_ids"], torch.zeros_like(completion)], dim=1
-            )
-        repeated["attention_mask"] = torch.ones_like(repeated["input_ids"])
-        self.model.train(not self.shares_prompt)  # transformers checkpoints only in training mode, without a cache
-        with self._autocast():
-            output = self.backbone(**repeated, use_cache=False)
-        self.model.eval()
-        hidden: Tensor = output.last_hidden_state[:, -width - 1 :]
         return hidden
 
     def decode(
@@ -252,9 +256,9 @@ class Policy:
     ) -> Tensor:
         """Continue from a cache: token ids and positions (B, S) -> hidden states (B, S, D).
 
-        `attention_mask` (B, 1, S, N) is True where a token attends to one of the N tokens then cached; None: to all.
+        `attention_mask` (B, N) is True where the tokens attend to one of the N then cached; None: to all.
         """
-        with self._autocast():
+        with self.autocast():
             output = self.backbone(
                 input_ids=ids,
                 position_ids=positions,
@@ -267,15 +271,15 @@ class Policy:
 
     def logits(self, hidden: Tensor, temperature: float) -> Tensor:
         """(..., D) -> (..., V) in float32, divided by the temperature; -inf for suppressed tokens."""
-        with self._autocast():
+        with self.autocast():
             logits: Tensor = self.head(hidden)
-        logits = logits.float() / temperature
+        logits = self.after_head(logits.float()) / temperature
         if self.suppressed_ids:
             suppressed = torch.tensor(self.suppressed_ids, device=logits.device)
             logits = logits.index_fill(-1, suppressed, -torch.inf)
         return logits
 
-    def _score_hidden(self, hidden: Tensor, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
+    def score_hidden(self, hidden: Tensor, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
         """Logits of completion positions only, in chunks; several chunks are recomputed in the backward pass."""
         where = mask.flatten().nonzero().squeeze(1)  # on the CPU, so that the device is not synchronised
         at = where.to(self.device, non_blocking=True)
@@ -349,7 +353,7 @@ class Policy:
         saved = type(self.model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         self.model.load_state_dict(saved.state_dict())
 
-    def _autocast(self) -> Any:
+    def autocast(self) -> Any:
         if self.compute_dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.compute_dtype)
@@ -360,3 +364,8 @@ class Policy:
         names = ("image", "video", "vision_start", "vision_end", "image_break", "image_end")
         ids = {getattr(owner, f"{name}_token_id", None) for owner in (config, processor) for name in names}
         return tuple(sorted({i for i in ids if isinstance(i, int)} - set(self.end_ids)))
+
+
+def _expanded(layer: Layer, rows: int) -> Layer:
+    """A layer of one page for `rows` completions, without a copy."""
+    return layer_of(layer, [t.expand(rows, *t.shape[1:]) for t in layer_tensors(layer)])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from ocr_rl.models.kv_cache import Layer, layer_tensors
 
 
 class TokenScores(NamedTuple):
@@ -38,8 +40,8 @@ class Prompt:
 class PromptState:
     """A prompt after a forward pass, which completions continue from. All tensors have batch size 1."""
 
-    keys_values: list[tuple[Tensor, Tensor]]
-    """Per layer, (1, heads, N, head size)."""
+    layers: Sequence[Layer]
+    """Per layer keys and values (1, heads, N, head size), or the states of a linear attention or a convolution."""
     last_hidden: Tensor
     """(1, 1, D): predicts the first token."""
     length: int
@@ -50,7 +52,7 @@ class PromptState:
     """The tensors above, still attached to the prompt's graph; empty without gradient."""
 
     def tensors(self) -> list[Tensor]:
-        return [t for pair in self.keys_values for t in pair] + [self.last_hidden]
+        return [t for layer in self.layers for t in layer_tensors(layer)] + [self.last_hidden]
 
     def backward(self) -> None:
         """Propagate the gradients that the completions left in the cache to the prompt and the vision tower."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ocr_rl.data.images import ImageError
-from ocr_rl.models.kv_cache import AppendingLayer, cache_of
+from ocr_rl.models.kv_cache import AppendingLayer, Layer, StateLayer, cache_of, layer_of, layer_tensors
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import PromptState
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
@@ -57,14 +57,7 @@ class TransformersEngine(Engine):
         length = max(state.length for state in states)
         blank = torch.tensor([length - s.length for s in states], device=device).repeat_interleave(size)
         first = torch.tensor([s.next_position for s in states], device=device).repeat_interleave(size)
-        layers = zip(*(state.keys_values for state in states), strict=True)
-        cache = cache_of(
-            [
-                (_stack([k for k, _ in pairs], length, size), _stack([v for _, v in pairs], length, size))
-                for pairs in layers
-            ],
-            AppendingLayer,
-        )
+        cache = cache_of([_stack(layers, length, size) for layers in zip(*(s.layers for s in states), strict=True)])
         hidden = torch.cat([state.last_hidden for state in states]).repeat_interleave(size, dim=0)
         ends = torch.tensor(policy.end_ids, device=device)
         ids = torch.full((rows, sampling.max_tokens), -1, device=device)
@@ -91,7 +84,7 @@ class TransformersEngine(Engine):
                 cache.batch_select_indices(keep)
             attend = pad(attend, (0, 1), value=True)
             positions = (first[alive] + t)[:, None]
-            hidden = policy.decode(token[:, None], positions, cache, attend[:, None, None])
+            hidden = policy.decode(token[:, None], positions, cache, attend)
 
     def _completion(self, ids: list[int], logprobs: list[float]) -> Completion:
         """The row up to its first end token."""
@@ -105,9 +98,13 @@ class TransformersEngine(Engine):
         )
 
 
-def _stack(tensors: Sequence[Tensor], length: int, size: int) -> Tensor:
-    """Per page (1, H, N_i, D) -> (P * size, H, length, D), padded on the left."""
-    return torch.cat([pad(t, (0, 0, length - t.shape[2], 0)) for t in tensors]).repeat_interleave(size, dim=0)
+def _stack(layers: Sequence[Layer], length: int, size: int) -> Layer:
+    """One layer of each page's cache -> that of P * size rows: keys and values are padded on the left to `length`."""
+    pages = [layer_tensors(layer) for layer in layers]
+    if not isinstance(layers[0], StateLayer):
+        pages = [tuple(pad(t, (0, 0, length - t.shape[2], 0)) for t in tensors) for tensors in pages]
+    rows = [torch.cat(tensors).repeat_interleave(size, dim=0) for tensors in zip(*pages, strict=True)]
+    return layer_of(layers[0], rows, AppendingLayer)
 
 
 def _draw(logprobs: Tensor, temperature: float, generator: torch.Generator) -> Tensor:

@@ -19,6 +19,7 @@ from helpers.tiny_models import (
     make_page,
     make_policy,
     make_recipe,
+    score_unshared,
     tokens,
     weights,
 )
@@ -46,7 +47,7 @@ def plain_gradient(policy, recipe, scored):
     for group_, row in zip(scored, advantages, strict=True):
         for one, advantage in zip(group_.group.completions, row, strict=True):
             ids, mask = pad_rows([list(one.token_ids)], PAD)
-            scores = policy.score_unshared(policy.prompt(group_.group.page), ids, mask, recipe.rollout.temperature)
+            scores = score_unshared(policy, policy.prompt(group_.group.page), ids, mask, recipe.rollout.temperature)
             old = scores.logprobs.detach()
             grpo_loss(scores.logprobs, old, advantage[None], mask, counts, normalizer=recipe.grpo.normalizer).backward()
     return gradients(policy)

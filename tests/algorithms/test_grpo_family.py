@@ -17,7 +17,16 @@ from helpers.grpo_steps import (
     scored_groups,
     update,
 )
-from helpers.tiny_models import PAD, assert_all_close, gradients, make_page, make_policy, make_recipe, weights
+from helpers.tiny_models import (
+    PAD,
+    assert_all_close,
+    gradients,
+    make_page,
+    make_policy,
+    make_recipe,
+    score_unshared,
+    weights,
+)
 from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer, advantages_of
 from ocr_rl.config.schema import GrpoConfig
 from ocr_rl.config.validation import check
@@ -37,7 +46,7 @@ def plain_logprobs(policy, group):
     prompt, rows = policy.prompt(group.group.page), []
     for completion in group.group.completions:
         ids, mask = pad_rows([list(completion.token_ids)], PAD)
-        rows.append(policy.score_unshared(prompt, ids, mask, 1.0).logprobs[0])
+        rows.append(score_unshared(policy, prompt, ids, mask, 1.0).logprobs[0])
     return rows
 
 

@@ -19,6 +19,7 @@ from helpers.tiny_models import (
     make_policy,
     make_recipe,
     pages_of_different_sizes,
+    score_unshared,
     weights,
 )
 from ocr_rl.algorithms import ppo as ppo_module
@@ -93,16 +94,16 @@ def plainly(learner, page, one):
     recipe, policy = learner.recipe, learner.policy
     ids, mask = pad_rows([list(one.token_ids)], PAD)
     temperature, prompt = recipe.rollout.temperature, policy.prompt(page)
-    scores = policy.score_unshared(prompt, ids, mask, temperature)
+    scores = score_unshared(policy, prompt, ids, mask, temperature)
     hidden = scores.hidden
     if recipe.ppo.critic == "detached":
         hidden = hidden.detach()
     if recipe.ppo.critic == "separate":
-        hidden = learner.critic.own.score_unshared(prompt, ids, mask, temperature).hidden
+        hidden = score_unshared(learner.critic.own, prompt, ids, mask, temperature).hidden
     ref = None
     if learner.reference is not None:
         with learner.reference.policy() as frozen:
-            ref = frozen.score_unshared(prompt, ids, mask, temperature).logprobs[0]
+            ref = score_unshared(frozen, prompt, ids, mask, temperature).logprobs[0]
     return scores.logprobs[0], learner.critic.head(hidden)[0], ref
 
 

@@ -26,6 +26,7 @@ from transformers import (
 
 from ocr_rl.config.schema import GrpoConfig, Recipe, RolloutConfig, TrainConfig
 from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt import Prompt
 from ocr_rl.types import Completion, Group, Page
 
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "<break>", "<end>", "<video>", "<stop>"]
@@ -231,3 +232,15 @@ def plain_loss(policy, page, ids):
     logits = policy.model(**prompt).logits[0, count - 1 : -1]
     logits = logits.index_fill(-1, torch.tensor(policy.suppressed_ids), -torch.inf)
     return torch.nn.functional.cross_entropy(logits, torch.tensor(ids), reduction="sum")
+
+
+def score_unshared(policy: Policy, prompt: Prompt, ids: torch.Tensor, mask: torch.Tensor, temperature: float):
+    """`Policy.score` with the prompt repeated for each completion: one forward pass over whole rows."""
+    rows, width = ids.shape
+    repeated = {name: value.repeat(rows, *[1] * (value.ndim - 1)) for name, value in prompt.inputs.items()}
+    repeated["input_ids"] = torch.cat([repeated["input_ids"], ids[:, :-1]], dim=1)
+    if "mm_token_type_ids" in repeated:
+        repeated["mm_token_type_ids"] = torch.nn.functional.pad(repeated["mm_token_type_ids"], (0, width - 1))
+    repeated["attention_mask"] = torch.ones_like(repeated["input_ids"])
+    hidden = policy.backbone(**repeated, use_cache=False).last_hidden_state[:, -width:]
+    return policy.score_hidden(hidden, ids, mask, temperature)

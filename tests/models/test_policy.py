@@ -28,11 +28,13 @@ from helpers.tiny_models import (
     make_policy,
     make_processor,
     pages_of_different_sizes,
+    score_unshared,
     tokens,
     weights,
 )
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models import policy as policy_module
+from ocr_rl.models.loading import vision_tower
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reference import Reference
@@ -138,7 +140,7 @@ def test_scoring_with_the_prompt_repeated_is_the_same(policy):
     page, rows, coefficients = make_page(3, (40, 64), "ab"), rows_of(TEXTS), torch.randn(4, 8)
     ids, mask = pad_rows(rows, PAD)
     expected = shared(policy, page, rows, coefficients)
-    scores = policy.score_unshared(policy.prompt(page), ids, mask, 1.0)
+    scores = score_unshared(policy, policy.prompt(page), ids, mask, 1.0)
     (coefficients * scores.logprobs).sum().backward()
     found = [row[: len(p)].detach() for row, p in zip(scores.logprobs, rows, strict=True)]
     entropies = [row[: len(p)] for row, p in zip(scores.entropy, rows, strict=True)]
@@ -148,16 +150,15 @@ def test_scoring_with_the_prompt_repeated_is_the_same(policy):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_gradient_checkpointing_changes_memory_and_nothing_else(architecture):
     page, rows, coefficients = make_page(3), rows_of(TEXTS), torch.randn(4, 8)
-    ids, mask = pad_rows(rows, PAD)
     expected = shared(make_policy(architecture), page, rows, coefficients)
     policy = make_policy(architecture, gradient_checkpointing=True)
-    assert not policy.shares_prompt
-    runs = []
+    runs, images = [], []
     policy.backbone.language_model.layers[0].mlp.register_forward_pre_hook(lambda *_: runs.append(1))
-    scores = policy.score_unshared(policy.prompt(page), ids, mask, 1.0)
-    (coefficients * scores.logprobs).sum().backward()
-    assert len(runs) == 2  # once forward, once again in the backward pass
-    assert_all_close(gradients(policy), expected[2], 1e-5)
+    tower = vision_tower(policy.base)
+    tower.register_forward_pre_hook(lambda *_: images.append(1))
+    assert_same(shared(policy, page, rows, coefficients), expected)
+    assert len(runs) == 4  # the prompt and the completions, each once forward and once again in the backward pass
+    assert len(images) == 1
 
 
 def test_masked_tokens_have_neither_a_score_nor_a_gradient(policy):
@@ -331,9 +332,7 @@ def test_gradient_checkpointing_and_lora_go_together(saved):
     for checkpointing in (False, True):
         torch.manual_seed(0)  # for the adapter's weights
         policy = Policy.load(dataclasses.replace(config, gradient_checkpointing=checkpointing))
-        ids, mask = pad_rows(rows_of(TEXTS), PAD)
-        policy.score_unshared(policy.prompt(make_page()), ids, mask, 1.0).logprobs.sum().backward()
-        found.append(gradients(policy))
+        found.append(shared(policy, make_page(), rows_of(TEXTS), torch.ones(4, 8))[2])
         with Reference(policy).policy() as reference:
             assert not scores_of(reference).requires_grad
     assert_all_close(found[1], found[0], 1e-5)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GenerationConfig
+from transformers.cache_utils import DynamicLayer
 
 from helpers.tiny_models import (
     BREAK,
@@ -25,7 +26,7 @@ from helpers.tiny_models import (
     tokens,
 )
 from ocr_rl.config.schema import ModelConfig
-from ocr_rl.models.kv_cache import AppendingLayer, cache_of
+from ocr_rl.models.kv_cache import AppendingLayer, cache_of, layer_of
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Refused, Sampling
@@ -230,7 +231,7 @@ def test_an_appending_cache_equals_one_that_is_copied_for_each_token(actions, se
         return torch.randn(rows, 2, length, 3, generator=generator)
 
     prompt = draw(6, 4), draw(6, 4)
-    appending, copied = cache_of([prompt], AppendingLayer), cache_of([prompt])
+    appending, copied = (cache_of([layer_of(DynamicLayer(), prompt, kind)]) for kind in (AppendingLayer, DynamicLayer))
     for action in actions:
         rows = copied.layers[0].keys.shape[0]
         if action == "drop rows":
@@ -248,7 +249,7 @@ def test_an_appending_cache_equals_one_that_is_copied_for_each_token(actions, se
 def test_sampling_does_not_write_into_the_prompt_state():
     """A state may be used again: what sampling appends must not end up in its keys and values."""
     keys, values = torch.ones(1, 1, 4, 2), torch.ones(1, 1, 4, 2)
-    cache = cache_of([(keys, values)], AppendingLayer)
+    cache = cache_of([layer_of(DynamicLayer(), (keys, values), AppendingLayer)])
     cache.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2), 0)
     assert keys.equal(torch.ones(1, 1, 4, 2))
     assert cache.layers[0].keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 0]

@@ -1,0 +1,91 @@
+"""Loads a checkpoint's processor, without torchvision where only the part for videos needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import AutoProcessor, processing_utils
+from transformers.processing_utils import ProcessorMixin
+from transformers.utils import PushToHubMixin, is_torchvision_available
+from transformers.video_processing_utils import BaseVideoProcessor
+
+
+class VideoStandIn(PushToHubMixin):  # type: ignore[misc]
+    """Stands where a processor keeps its video part, which needs torchvision: keeps the settings, reads no video."""
+
+    model_input_names: tuple[str, ...] = ()
+    _auto_class = None
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = dict(settings)
+
+    @classmethod
+    def from_pretrained(cls, path: str, **options: Any) -> VideoStandIn:
+        try:
+            return cls(BaseVideoProcessor.get_video_processor_dict(path, **options)[0])
+        except OSError:  # the checkpoint says nothing about videos
+            return cls({})
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.settings)
+
+    def save_pretrained(self, *_: Any, **__: Any) -> list[str]:
+        """The settings are saved in the processor's own file."""
+        return []
+
+    def __getattr__(self, name: str) -> Any:
+        settings = self.__dict__.get("settings", {})
+        if name in settings:
+            return settings[name]
+        raise AttributeError(name)
+
+
+@contextmanager
+def without_video_part() -> Iterator[None]:
+    """Within: transformers puts a `VideoStandIn` where a processor's video part needs torchvision."""
+    if is_torchvision_available():
+        yield
+        return
+    mapping, check = processing_utils.MODALITY_TO_AUTOPROCESSOR_MAPPING, ProcessorMixin.check_argument_for_proper_class
+
+    class WithStandIn(type(mapping)):  # type: ignore[misc]
+        def __getitem__(self, modality: str) -> Any:
+            return VideoStandIn if modality == "video_processor" else super().__getitem__(modality)
+
+    def lenient(self: Any, name: str, argument: Any) -> Any:
+        return VideoStandIn if isinstance(argument, VideoStandIn) else check(self, name, argument)
+
+    processing_utils.MODALITY_TO_AUTOPROCESSOR_MAPPING = WithStandIn()
+    ProcessorMixin.check_argument_for_proper_class = lenient
+    try:
+        yield
+    finally:
+        processing_utils.MODALITY_TO_AUTOPROCESSOR_MAPPING = mapping
+        ProcessorMixin.check_argument_for_proper_class = check
+
+
+def load_processor(path: str, *, trust_remote_code: bool = False) -> Any:
+    """The processor of a checkpoint.
+
+    Raises:
+        ValueError: it needs a package that is not installed.
+    """
+    try:
+        with without_video_part():
+            return AutoProcessor.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        if "torchvision" in reason.lower():
+            reason = (
+                f'its processor needs torchvision: pip install "torchvision=={matching_torchvision(torch.__version__)}"'
+            )
+        raise ValueError(f'"{path}": {reason}') from None
+
+
+def matching_torchvision(torch_version: str) -> str:
+    """The torchvision that goes with torch: 2.13.0 -> 0.28.*, both count their minor versions up together."""
+    minor = int(torch_version.split(".")[1])
+    return f"0.{minor + 15}.*"
