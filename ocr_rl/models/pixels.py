@@ -47,7 +47,7 @@ class PixelBudget:
 
     def _padded_size(self, width: int, height: int) -> tuple[int, int]:
         """The size, or that with white added to the shorter side of a page that no image processor accepts."""
-        fitted = self._unpadded_size(width, height)
+        fitted = self._fitted_size(width, height, self.max_pixels, self.min_pixels)
         if max(fitted) <= LONGEST_ASPECT * min(fitted):
             return width, height
         shortest = -(-max(width, height) // PADDED_ASPECT)

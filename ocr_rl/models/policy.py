@@ -37,7 +37,7 @@ from ocr_rl.models.loading import (
     with_lora,
 )
 from ocr_rl.models.logprobs import entropy, token_logprobs
-from ocr_rl.models.output_logits import after_head
+from ocr_rl.models.output_logits import Logits, after_head
 from ocr_rl.models.processors import load_processor
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.recompute import RecomputedCache, recompute_layers
@@ -94,7 +94,7 @@ class Policy:
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         model.eval()
-        self.after_head = after_head(self)
+        self.after_head = self._after_head()
         if gradient_checkpointing:
             recompute_layers(self.base)
 
@@ -171,6 +171,25 @@ class Policy:
         )
         inputs.pop("attention_mask", None)
         return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
+
+    def _after_head(self) -> Logits:
+        """What the model does with its head's output, from one forward pass of one token.
+
+        Raises:
+            ValueError: something else than capping or scaling.
+        """
+        ids = torch.tensor([self.end_ids[:1]], device=self.device)
+        with torch.no_grad(), self.autocast():
+            logits = self.base(input_ids=ids, use_cache=False).logits.float()
+            head = self.head(self.backbone(input_ids=ids, use_cache=False).last_hidden_state).float()
+        tolerance = 1e-4 if self.compute_dtype == torch.float32 else 2e-2
+        found = after_head(self.base.config.get_text_config(), head, logits, tolerance)
+        if found is None:
+            raise ValueError(
+                f"{self.source}: the logits of {type(self.base).__name__} are not its output layer's, nor these capped "
+                "or scaled as its config says; this model cannot be trained here"
+            )
+        return found
 
     def unexpanded_ids(self, page: Page) -> list[int]:
         """The prompt's token ids with one token for the image, for engines that process images themselves."""

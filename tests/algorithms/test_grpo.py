@@ -179,7 +179,7 @@ def test_a_batch_without_a_readable_page_stops_the_run(tmp_path, capsys):
         def stream(self, pages, *_):
             yield from (Refused(i, "too many tokens") for i, _ in enumerate(pages))
 
-    with pytest.raises(TrainingStoppedError, match=r"^step 1: the engine could read none of the batch's 2 pages"):
+    with pytest.raises(TrainingStoppedError, match=r"^step 1: the engine could read none of the last 4 pages"):
         run_training(tmp_path, engine=Unable)
     assert "left out: too many tokens" in capsys.readouterr().err
 
