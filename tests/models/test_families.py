@@ -35,6 +35,7 @@ def checkpoint(tmp_path_factory):
 
     def get(name):
         if name in TORCHVISION and not is_torchvision_available():
+            # their processor classes cannot be imported without it; the refusal has a test below
             pytest.skip("its image processor needs torchvision")
         if name not in folders:
             folders[name] = save(name, tmp_path_factory.mktemp(name))
@@ -157,6 +158,7 @@ def test_an_adapter_is_the_same_after_a_reload(checkpoint, name, tmp_path):
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_model_that_cannot_be_trained_is_refused_with_the_reason(checkpoint, name):
     if name == "smolvlm":
+        # the builder needs what the refused checkpoint needs
         pytest.skip("its processor cannot be built without num2words")
     with pytest.raises(ValueError, match=REFUSED[name]):
         Policy.load(ModelConfig(path=str(checkpoint(name))), device="cpu")
