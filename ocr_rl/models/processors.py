@@ -13,6 +13,10 @@ from transformers.utils import PushToHubMixin, is_torchvision_available
 from transformers.video_processing_utils import BaseVideoProcessor
 
 
+class MissingVideoSettingError(AttributeError):
+    """A processor reads a setting of its video part that the checkpoint does not give; only the real part knows it."""
+
+
 class VideoStandIn(PushToHubMixin):  # type: ignore[misc]
     """Stands where a processor keeps its video part, which needs torchvision: keeps the settings, reads no video."""
 
@@ -40,7 +44,7 @@ class VideoStandIn(PushToHubMixin):  # type: ignore[misc]
         settings = self.__dict__.get("settings", {})
         if name in settings:
             return settings[name]
-        raise AttributeError(name)
+        raise MissingVideoSettingError(name)
 
 
 @contextmanager
@@ -76,9 +80,9 @@ def load_processor(path: str, *, trust_remote_code: bool = False) -> Any:
     try:
         with without_video_part():
             return AutoProcessor.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except ImportError as error:
+    except (ImportError, MissingVideoSettingError) as error:
         reason = " ".join(str(error).split())
-        if "torchvision" in reason.lower():
+        if "torchvision" in reason.lower() or isinstance(error, MissingVideoSettingError):
             reason = (
                 f'its processor needs torchvision: pip install "torchvision=={matching_torchvision(torch.__version__)}"'
             )

@@ -13,14 +13,14 @@ from helpers.tiny_models import gradients
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
-from ocr_rl.models.processors import matching_torchvision
+from ocr_rl.models.processors import MissingVideoSettingError, VideoStandIn, matching_torchvision
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Page
 
 REFUSED = {"florence2": "encoder-decoder", "kosmos2_5": "no `.model`", "smolvlm": "num2words"}
-TORCHVISION = ("lfm2_vl", "mistral3", "hunyuan_vl", "gemma4")
-"""Families whose image processor transformers does not load with Pillow."""
+TORCHVISION = ("lfm2_vl", "mistral3", "hunyuan_vl", "gemma4", "minicpmv4_6")
+"""Families whose processor cannot be built without torchvision."""
 SLOW = ("got_ocr2", "deepseek_ocr2", "gemma4", "minicpmv4_6", "qwen3_vl_moe", "qwen2_vl", "glm4v", "qianfan_ocr")
 TRAINED = [name for name in FAMILIES if name not in REFUSED]
 
@@ -36,7 +36,7 @@ def checkpoint(tmp_path_factory):
     def get(name):
         if name in TORCHVISION and not is_torchvision_available():
             # their processor classes cannot be imported without it; the refusal has a test below
-            pytest.skip("its image processor needs torchvision")
+            pytest.skip("its processor needs torchvision")
         if name not in folders:
             folders[name] = save(name, tmp_path_factory.mktemp(name))
         return folders[name]
@@ -174,6 +174,14 @@ def test_a_processor_that_needs_torchvision_is_refused_with_its_version(checkpoi
             (folder / file).write_text(text)
     with pytest.raises(ValueError, match=r'needs torchvision: pip install "torchvision==0\.\d+'):
         Policy.load(ModelConfig(path=str(folder)), device="cpu")
+
+
+def test_a_stand_in_has_the_checkpoint_s_settings_and_names_others_as_missing():
+    part = VideoStandIn({"fps": 2})
+    assert part.fps == 2
+    assert not hasattr(part, "slice_mode")
+    with pytest.raises(MissingVideoSettingError, match="slice_mode"):
+        part.slice_mode  # noqa: B018  reading it is what is tested
 
 
 def test_settings_of_the_video_part_are_kept(checkpoint, tmp_path):
