@@ -88,8 +88,8 @@ def check(
 def _tokenizer_check(model: str, max_tokens: int) -> Callable[[Sequence[Page]], list[str]]:
     from transformers import AutoProcessor
 
+    from ocr_rl.models.checkpoints.vocabulary import unwritable
     from ocr_rl.models.policy import TINY
-    from ocr_rl.models.vocabulary import unwritable
 
     try:
         processor = AutoProcessor.from_pretrained(TINY if model == "tiny" else model)

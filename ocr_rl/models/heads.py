@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ocr_rl.models.safetensors_io import disk_errors
+from ocr_rl.models.checkpoints.safetensors_io import disk_errors
 
 
 class ScalarHead(nn.Module):

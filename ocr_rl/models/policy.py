@@ -23,8 +23,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.cache_utils import DynamicCache
 from transformers.utils import logging as transformers_logging
 
-from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, layer_tensors
-from ocr_rl.models.loading import (
+from ocr_rl.models.checkpoints.loading import (
     ADAPTER,
     base_of,
     check_adapter,
@@ -36,12 +35,13 @@ from ocr_rl.models.loading import (
     vision_tower,
     with_lora,
 )
+from ocr_rl.models.checkpoints.processors import load_processor
+from ocr_rl.models.checkpoints.safetensors_io import disk_errors
+from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, layer_tensors
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.output_logits import Logits, after_head
-from ocr_rl.models.processors import load_processor
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.recompute import RecomputedCache, recompute_layers
-from ocr_rl.models.safetensors_io import disk_errors
 from ocr_rl.types import ImageError
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from ocr_rl.algorithms.sft import SftTrainer, require_texts
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
+from ocr_rl.models.checkpoints.vocabulary import unwritable
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
-from ocr_rl.models.vocabulary import unwritable
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.engine import Engine

@@ -26,8 +26,8 @@ from safetensors.torch import load_file, save_file
 from ocr_rl import __version__, distributed
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import Recipe
+from ocr_rl.models.checkpoints.safetensors_io import disk_errors
 from ocr_rl.models.policy import Policy
-from ocr_rl.models.safetensors_io import disk_errors
 from ocr_rl.runs.resume import RECIPE
 from ocr_rl.training.base import NO_STATE, TrainerState
 from ocr_rl.types import Page

@@ -15,7 +15,7 @@ import torch
 import transformers as T
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from ocr_rl.models.processors import VideoStandIn, without_video_part
+from ocr_rl.models.checkpoints.processors import VideoStandIn, without_video_part
 
 ALPHABET = "\n" + "".join(chr(i) for i in range(32, 127))
 BASE = ["<pad>", "<unk>", "<s>", "</s>"]

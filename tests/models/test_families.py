@@ -11,9 +11,9 @@ from transformers.utils import is_torchvision_available
 from helpers.families import FAMILIES, save
 from helpers.tiny_models import gradients
 from ocr_rl.config.schema import ModelConfig
+from ocr_rl.models.checkpoints.processors import MissingVideoSettingError, VideoStandIn, matching_torchvision
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
-from ocr_rl.models.processors import MissingVideoSettingError, VideoStandIn, matching_torchvision
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Page

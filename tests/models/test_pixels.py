@@ -10,7 +10,7 @@ from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from helpers.tiny_models import ARCHITECTURES, IMAGE, make_page, make_policy, make_processor
-from ocr_rl.models.loading import pixel_budget
+from ocr_rl.models.checkpoints.loading import pixel_budget
 from ocr_rl.models.pixels import PixelBudget
 
 page_sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000)).filter(lambda s: max(s) <= 40 * min(s))

@@ -34,7 +34,7 @@ from helpers.tiny_models import (
 )
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models import policy as policy_module
-from ocr_rl.models.loading import vision_tower
+from ocr_rl.models.checkpoints.loading import vision_tower
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reference import Reference

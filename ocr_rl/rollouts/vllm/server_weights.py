@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from ocr_rl.models.checkpoints.weight_export import checkpoint_tensors
 from ocr_rl.models.policy import Policy
-from ocr_rl.models.weight_export import checkpoint_tensors
 from ocr_rl.rollouts.vllm.server_client import ServerError, ServerUnreachableError, VllmServer
 
 SHARD_BYTES = 2**30

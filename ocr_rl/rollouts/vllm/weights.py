@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ocr_rl.models.checkpoints.weight_export import checkpoint_tensors
 from ocr_rl.models.policy import Policy
-from ocr_rl.models.weight_export import checkpoint_tensors
 
 BUFFER_BYTES = 2**28
 """Size of the buffer on a GPU, unless one tensor is larger."""

@@ -8,8 +8,8 @@ from helpers.vllm_models import make_policy
 from helpers.vllm_scored import completions, worst_difference
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.errors import EngineError
+from ocr_rl.models.checkpoints.weight_export import checkpoint_tensors
 from ocr_rl.models.policy import Policy
-from ocr_rl.models.weight_export import checkpoint_tensors
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.vllm import supervisor
 from ocr_rl.rollouts.vllm.engine import VllmEngine

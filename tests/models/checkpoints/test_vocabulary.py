@@ -2,8 +2,8 @@
 
 from transformers import AutoTokenizer
 
+from ocr_rl.models.checkpoints.vocabulary import lost_characters, unwritable
 from ocr_rl.models.policy import TINY
-from ocr_rl.models.vocabulary import lost_characters, unwritable
 from ocr_rl.types import Page
 
 

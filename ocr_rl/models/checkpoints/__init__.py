@@ -1,0 +1,1 @@
+"""Checkpoints: reading and checking them, processors, adapters, safetensors files."""
