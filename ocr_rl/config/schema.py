@@ -145,6 +145,9 @@ class VllmConfig:
 class RewardConfig:
     weights: dict[str, Amount] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
     """Quality parts and their weights in the mean: similarity, pass_rate, exact, ... (docs/verifiers/rewards.md)."""
+    agreement: Literal["siblings", "medoid"] = "siblings"
+    """What the part `consensus` compares a completion with: siblings: all others of its group; medoid: the one that
+    agrees most with the others."""
     unsupported: Share = 0.35
     """What tests pay at most on a page unlike its reference, or incoherent without one; 1: always in full."""
     end_gate: Share = 0.5

@@ -41,6 +41,7 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
         (bool(vllm.server), "vllm.memory_share kv_cache_gib sleep", "vllm.server has its own settings"),
         (vllm.transfer != "folder", "vllm.transfer_folder", f"vllm.transfer is {vllm.transfer}"),
         (not recipe.reward.model, "reward.model_weight", "reward.model is empty"),
+        (not recipe.reward.weights.get("consensus"), "reward.agreement", "reward.weights has no consensus"),
         (not samples(recipe), "reward.permute", f"{recipe.algorithm} samples no completions here"),
     ]
 

@@ -36,6 +36,11 @@ def _rollout_rules(recipe: Recipe) -> Rules:
             "at least 2: a group of one has no advantage",
         ),
         (
+            recipe.rollout.group_size >= 2 or needs_labels(recipe),
+            "rollout.group_size",
+            "at least 2: consensus compares the completions of a group",
+        ),
+        (
             not stop or (len(stop) == 2 and stop[1] >= 2),
             "vllm.stop_repetition",
             "a length and a count of at least 2, e.g. [20, 8], or []",
@@ -166,6 +171,11 @@ def _train_rules(recipe: Recipe) -> Rules:
 def trains_policy(recipe: Recipe) -> bool:
     """Whether its result is a policy rather than a reward model."""
     return recipe.algorithm != "reward-model"
+
+
+def needs_labels(recipe: Recipe) -> bool:
+    """Whether each page must have a text or tests; the consensus of a page's completions needs neither."""
+    return not recipe.reward.weights.get("consensus")
 
 
 def samples(recipe: Recipe) -> bool:

@@ -40,12 +40,14 @@ def read_bench(folder: Path, longest_side: int, report: ReportProblem) -> Iterat
         yield Found(page, stated[0][1], "pdf", pdf)
 
 
-def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, report: ReportProblem) -> Iterator[Found]:
+def read_side_by_side(
+    folder: Path, files: Sequence[Path], longest_side: int, labels: bool, report: ReportProblem
+) -> Iterator[Found]:
     """Images and PDFs, each next to its transcription: `scan.png` and `scan.txt` or `scan.md`.
 
     The text of page n of `book.pdf` is `book_pg<n>` or `book_page<n>`; if the PDF has one page, `book` is enough. The
-    same holds for a TIFF. Pages without a transcription are left out, if another page of the file has one. Other texts
-    are ignored.
+    same holds for a TIFF. Other texts are ignored. If pages need `labels`, those without a transcription are left out
+    as long as another page of the file has one.
     """
     texts: dict[tuple[Path, int | None], list[Path]] = defaultdict(list)
     for file in files:
@@ -69,7 +71,7 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
                 beside = texts[stem, number] + (texts[stem, None] if length == 1 else [])
                 pages.append((f"{name}#{number}", opener, beside))
             wanted = f"{stem.name}_pg<number>.txt or .md for each of its {length} pages"
-        if not any(beside for _, _, beside in pages):
+        if labels and not any(beside for _, _, beside in pages):
             report(location.problem(None, f"has no transcription next to it: {wanted}"))
         for page_id, image, beside in pages:
             if len(beside) > 1:
@@ -78,6 +80,8 @@ def read_side_by_side(folder: Path, files: Sequence[Path], longest_side: int, re
             elif beside:
                 page = Page(page_id, image, text=_read_text(beside[0], report))
                 yield Found(page, location, text_location=Location(str(beside[0])))
+            elif not labels:
+                yield Found(Page(page_id, image), location)
 
 
 def _images(file: Path, longest_side: int, location: Location, report: ReportProblem) -> Sequence[ImageFile | PdfPage]:

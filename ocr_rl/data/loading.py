@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ocr_rl.config.validation import needs_labels
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
 from ocr_rl.data.problems import Found, Problem, ReportProblem
@@ -17,20 +18,22 @@ from ocr_rl.data.tables import SAVED_TABLE, no_split, read_rows, read_table
 from ocr_rl.types import Page
 
 if TYPE_CHECKING:
-    from ocr_rl.config.schema import DataConfig
+    from ocr_rl.config.schema import Recipe
 
 
-def recipe_pages(data: DataConfig, rendered: Path, skipped: ReportProblem = lambda problem: None) -> list[Page]:
+def recipe_pages(recipe: Recipe, rendered: Path, skipped: ReportProblem = lambda problem: None) -> list[Page]:
     """The pages of the dataset that a recipe names; if it names none, of the collection that is rendered.
 
     `skipped` is called with each problem that data.on_error skips.
     """
+    data = recipe.data
     return load_pages(
         data.path or rendered,
         where=data.where,
         prompt=data.prompt,
         columns=data.columns,
         split=data.split,
+        labels=needs_labels(recipe),
         skip=skipped if data.on_error == "skip" else None,
     )
 
@@ -43,9 +46,10 @@ def load_pages(
     columns: Mapping[str, str] = {},
     split: str = "",
     longest_side: int = LONGEST_SIDE,
+    labels: bool = True,
     skip: ReportProblem | None = None,
 ) -> list[Page]:
-    """The pages of a dataset. Images are not opened; every page has a text or tests.
+    """The pages of a dataset. Images are not opened; every page has a text or tests, but without `labels`.
 
         a folder with metadata.jsonl      rows {file_name, text, ...}, and tests.jsonl next to it
         a .jsonl file, a .csv file        the same
@@ -61,12 +65,12 @@ def load_pages(
     split: keep the pages of this split, as a Hugging Face dataset, the column `split` or the name of a folder says. If
         there is none, that is an error. Empty keeps all, and `train` of a Hugging Face dataset with several.
     longest_side: pixels along the longer side of a rendered PDF page.
-
+    labels: whether a page must have a text or tests, and an image in a folder of images a text beside it.
     skip: leave pages with a problem out, and call this with each problem. Every image is opened to see if it can be.
 
     Raises ValueError if anything is wrong with the dataset: it shows the first problem and counts the others.
     """
-    found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
+    found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side, labels=labels)
     if skip is not None:
         found = [one for one in found if not one.is_broken(problems)]
         problems += [problem for one in found if (problem := one.unreadable())]
@@ -86,16 +90,21 @@ def find_pages(
     columns: Mapping[str, str] = {},
     split: str = "",
     longest_side: int = LONGEST_SIDE,
+    labels: bool = True,
 ) -> tuple[list[Found], list[Problem]]:
     """The pages at `path` with their locations, and every problem. Raises ValueError if it is not a dataset."""
     problems: list[Problem] = []
     pages: dict[str, Found] = {}
-    for found in _read(Path(path), columns, split, longest_side, problems.append):
+    for found in _read(Path(path), columns, split, longest_side, labels, problems.append):
         page, location = found.page, found.location
         if page.id in pages:
             problems.append(location.problem(None, f"the page {page.id} is already at {pages[page.id].location}"))
-        elif page.text is None and not page.tests:
-            problems.append(location.problem(None, f"the page {page.id} has neither a text nor tests"))
+        elif labels and page.text is None and not page.tests:
+            problems.append(
+                location.problem(
+                    None, f"the page {page.id} has neither a text nor tests; reward.weights.consensus needs neither"
+                )
+            )
         pages.setdefault(page.id, found)
     if not pages and not problems:
         problems.append(Problem(str(path), None, None, "holds no pages"))
@@ -103,10 +112,10 @@ def find_pages(
 
 
 def _read(
-    path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: ReportProblem
+    path: Path, columns: Mapping[str, str], split: str, longest_side: int, labels: bool, report: ReportProblem
 ) -> Iterable[Found]:
     if path.is_dir():
-        return _read_folder(path, columns, split, longest_side, report)
+        return _read_folder(path, columns, split, longest_side, labels, report)
     if path.is_file() and path.suffix in (".jsonl", ".csv"):
         return _of_split(read_rows(path, columns, report), split, path)
     if path.is_file() and path.suffix == ".parquet":
@@ -119,7 +128,7 @@ def _read(
 
 
 def _read_folder(
-    path: Path, columns: Mapping[str, str], split: str, longest_side: int, report: ReportProblem
+    path: Path, columns: Mapping[str, str], split: str, longest_side: int, labels: bool, report: ReportProblem
 ) -> Iterable[Found]:
     for file in (path / "metadata.jsonl", path / "metadata.csv"):
         if file.is_file():
@@ -132,7 +141,7 @@ def _read_folder(
     if parts := [file for file in files if file.name in ("metadata.jsonl", "metadata.csv")]:
         return _read_parts(path, parts, columns, split, report)
     if any(file.suffix.lower() in IMAGE_SUFFIXES | {".pdf"} for file in files):
-        return _of_split(read_side_by_side(path, files, longest_side, report), split, path)
+        return _of_split(read_side_by_side(path, files, longest_side, labels, report), split, path)
     raise ValueError(
         f"{path}: no pages here: no metadata.jsonl, no pdfs/ with *.jsonl tests, "
         "no saved Hugging Face dataset, no parquet files, no images or PDFs"

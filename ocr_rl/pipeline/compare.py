@@ -26,7 +26,7 @@ def compare(plan: Plan, jobs: int = 1, command: str = "") -> dict[str, Any]:
     plan.out.mkdir(parents=True, exist_ok=True)
     recipe = plan.recipes[plan.reference]
     with RunFolder(plan.out).locked():
-        pages = collect_pages(recipe.data, recipe.render, plan.out / "pages")
+        pages = collect_pages(recipe, plan.out / "pages")
         compared = run_experiment(plan, pages, jobs)
     if command:
         compared["settings"] = {"command": command, **compared["settings"]}

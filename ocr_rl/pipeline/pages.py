@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ocr_rl import distributed
-from ocr_rl.config.schema import DataConfig, RenderConfig
+from ocr_rl.config.schema import Recipe, RenderConfig
 from ocr_rl.data.loading import recipe_pages
 from ocr_rl.data.problems import Problem
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
@@ -19,21 +19,20 @@ from ocr_rl.runs.atomic import atomic_folder, write_atomically
 from ocr_rl.types import Page
 
 
-def collect_pages(
-    data: DataConfig, render: RenderConfig, folder: Path, say: Callable[[str], None] = lambda message: None
-) -> list[Page]:
+def collect_pages(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda message: None) -> list[Page]:
     """The recipe's dataset; without one, a collection rendered into `folder`, unless it is there already.
 
     What data.on_error skips is listed in skipped.jsonl beside `folder`.
     """
-    if not data.path:
+    render = recipe.render
+    if not recipe.data.path:
         if render.style not in STYLES:
             raise ValueError(f'render.style is "{render.style}"; write one of {", ".join(STYLES)}')
         lines, characters = render.lines, render.characters
         layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
         distributed.of_first(partial(_render, render, layout, folder))
     skipped: list[Problem] = []
-    pages = recipe_pages(data, folder, skipped.append)
+    pages = recipe_pages(recipe, folder, skipped.append)
     if skipped and distributed.first():
         file = folder.parent / "skipped.jsonl"
         write_atomically(file, "".join(json.dumps(asdict(problem)) + "\n" for problem in skipped))

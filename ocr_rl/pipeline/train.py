@@ -94,7 +94,7 @@ def show_costs(recipe: Recipe, say: Say = print) -> None:
     from ocr_rl.pipeline.pages import collect_pages
 
     with tempfile.TemporaryDirectory() as scratch:
-        pages = collect_pages(recipe.data, recipe.render, Path(scratch) / "pages", say)
+        pages = collect_pages(recipe, Path(scratch) / "pages", say)
         dry_run(prepare(recipe, pages, say), say)
 
 
@@ -102,7 +102,7 @@ def _prepare(recipe: Recipe, folder: Path, say: Say) -> Job:
     from ocr_rl.pipeline.job import prepare
     from ocr_rl.pipeline.pages import collect_pages
 
-    pages = collect_pages(recipe.data, recipe.render, folder / "pages", say)
+    pages = collect_pages(recipe, folder / "pages", say)
     return prepare(recipe, pages, say, log=folder / "vllm.log")
 
 

@@ -111,7 +111,7 @@ def dataset(run: RunFolder, recipe: Recipe) -> tuple[Sequence[Page], str]:
     """The pages of a run, or why they cannot be read: a dataset may have moved, or be on another machine."""
     rendered = run.path / "pages"
     try:
-        return recipe_pages(recipe.data, rendered), ""
+        return recipe_pages(recipe, rendered), ""
     except (ValueError, OSError, ImportError) as error:
         return (), f"{recipe.data.path or rendered} cannot be read here, so there are no images: {error}"
 

@@ -10,7 +10,7 @@ from random import Random
 from ocr_rl.config.schema import RewardConfig
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
-from ocr_verifiers.rewards.rubric import GATES
+from ocr_verifiers.rewards.rubric import CONSENSUS, GATES
 from ocr_verifiers.rewards.scoring_pool import KnownPage
 
 
@@ -24,7 +24,7 @@ class ScoredGroup:
 
 def make_rubric(config: RewardConfig) -> Rubric:
     gates = {"end": config.end_gate, "repetition": config.repetition_gate}
-    return Rubric(weights=config.weights, gates=gates, unsupported=config.unsupported)
+    return Rubric(weights=config.weights, gates=gates, unsupported=config.unsupported, agreement=config.agreement)
 
 
 def scored_group(group: Group, scores: Sequence[Score], permute: Random | None = None) -> ScoredGroup:
@@ -79,6 +79,12 @@ class RewardFunction:
     def score(self, page: Page, completion: Completion) -> Score:
         return self.prepared(page).score(completion.text, finished=completion.finished)
 
+    def compare_siblings(self, group: Group, scores: Sequence[Score]) -> list[Score]:
+        """The scores of all completions of a group, with `consensus` if the rubric weighs it."""
+        if not self.rubric.weights.get(CONSENSUS):
+            return list(scores)
+        return self.prepared(group.page).compare_siblings([c.text for c in group.completions], scores)
+
     def score_groups(self, groups: Sequence[Group], permute: Random | None = None) -> list[ScoredGroup]:
         """Score every completion, identical ones once. `permute` shuffles the rewards within each group."""
         scored = []
@@ -88,5 +94,6 @@ class RewardFunction:
                 key = completion.text, completion.finished
                 if key not in known:
                     known[key] = self.score(group.page, completion)
-            scored.append(scored_group(group, [known[c.text, c.finished] for c in group.completions], permute))
+            scores = [known[c.text, c.finished] for c in group.completions]
+            scored.append(scored_group(group, self.compare_siblings(group, scores), permute))
         return scored

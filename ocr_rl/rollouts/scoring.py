@@ -58,11 +58,12 @@ class GroupScorer:
     def begin(self, page: Page, group_size: int) -> OpenGroup:
         """A group whose completions are still to come. Raises ValueError for a page that cannot be scored."""
         if self._pool is None:
-            return OpenGroup(page, group_size, _InThisProcess(self._reward_function, page))
+            scoring: _InThisProcess | _InPool = _InThisProcess(self._reward_function, page)
+            return OpenGroup(page, group_size, scoring, self._reward_function)
         known = self._known.get(page.id)
         if known is None:
             self._known[page.id] = known = self._reward_function.known(page)
-        return OpenGroup(page, group_size, _InPool(self._pool, known))
+        return OpenGroup(page, group_size, _InPool(self._pool, known), self._reward_function)
 
     def roll_out(
         self, engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int, permute: Random | None = None
@@ -113,9 +114,15 @@ class GroupScorer:
 class OpenGroup:
     """Collects and scores the completions of one page as they come; identical ones are scored once."""
 
-    def __init__(self, page: Page, group_size: int, scoring: _InThisProcess | _InPool | None = None) -> None:
-        """Without `scoring`, completions are not scored."""
-        self.page = page
+    def __init__(
+        self,
+        page: Page,
+        group_size: int,
+        scoring: _InThisProcess | _InPool | None = None,
+        reward_function: RewardFunction | None = None,
+    ) -> None:
+        """Without `scoring` and `reward_function`, completions are not scored."""
+        self.page, self._reward_function = page, reward_function
         self._completions: list[Completion | None] = [None] * group_size
         self._scoring = scoring
         self._scores: dict[tuple[str, bool], Future[list[Score]]] = {}
@@ -143,6 +150,8 @@ class OpenGroup:
         group = self.group()
         try:
             scores = [self._scores[c.text, c.finished].result()[0] for c in group.completions]
+            if self._reward_function is not None:
+                scores = self._reward_function.compare_siblings(group, scores)
         except ValueError as error:
             raise ValueError(f"{self.page.id}: {error}") from error
         return scored_group(group, scores, permute)

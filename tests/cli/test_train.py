@@ -112,7 +112,8 @@ def test_a_page_without_reference_and_tests_is_an_error_with_its_line(pages):
     del rows[2]["text"]
     write_rows(Path("metadata.jsonl"), rows)
     message = refused("train", "--data", "metadata.jsonl", "--out", "run")
-    assert message == f"metadata.jsonl:3: the page {rows[2]['file_name']} has neither a text nor tests"
+    lacks = "has neither a text nor tests; reward.weights.consensus needs neither"
+    assert message == f"metadata.jsonl:3: the page {rows[2]['file_name']} {lacks}"
     assert not Path("run").exists()
 
 

@@ -142,7 +142,7 @@ ROW_MISTAKES = {
     "no image": (LETTER | {"file_name": None}, 'metadata.jsonl:1: "file_name" must name an image file'),
     "neither text nor tests": (
         {"file_name": "a.png"},
-        "metadata.jsonl:1: the page a.png has neither a text nor tests",
+        "metadata.jsonl:1: the page a.png has neither a text nor tests; reward.weights.consensus needs neither",
     ),
     "a text that is none": (LETTER | {"text": 1905}, 'metadata.jsonl:1: "text" is 1905, not a string'),
     "an empty text": (

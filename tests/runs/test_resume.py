@@ -19,7 +19,7 @@ import pytest
 from helpers.runs import SETTINGS, STEPS, before_touching, contents, done, killed, metrics_of, resume, train, untracked
 from helpers.tiny_models import weights
 from ocr_rl.config.loader import load_recipe
-from ocr_rl.config.schema import DataConfig, ModelConfig, RenderConfig
+from ocr_rl.config.schema import ModelConfig, Recipe, RenderConfig
 from ocr_rl.models.policy import Policy
 from ocr_rl.pipeline.pages import collect_pages
 from ocr_rl.runs.folder import RunFolder
@@ -438,10 +438,10 @@ def test_another_environment_is_reported(cut):
 
 def test_rendered_pages_are_drawn_once(tmp_path):
     render = RenderConfig(pages=3)
-    first = collect_pages(DataConfig(), render, tmp_path / "pages")
+    first = collect_pages(Recipe(render=render), tmp_path / "pages")
     image = tmp_path / "pages" / first[0].id
     image.write_bytes(b"the same file")
-    assert [page.text for page in collect_pages(DataConfig(), render, tmp_path / "pages")] == [p.text for p in first]
+    assert [page.text for page in collect_pages(Recipe(render=render), tmp_path / "pages")] == [p.text for p in first]
     assert image.read_bytes() == b"the same file"
 
 
@@ -450,9 +450,9 @@ def test_a_collection_that_was_half_drawn_is_drawn_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("ocr_rl.data.synthetic.render._impress", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            collect_pages(DataConfig(), render, tmp_path / "pages")
+            collect_pages(Recipe(render=render), tmp_path / "pages")
     assert not (tmp_path / "pages").exists()
-    pages = collect_pages(DataConfig(), render, tmp_path / "pages")
-    again = collect_pages(DataConfig(), render, tmp_path / "again")
+    pages = collect_pages(Recipe(render=render), tmp_path / "pages")
+    again = collect_pages(Recipe(render=render), tmp_path / "again")
     assert [page.image.tobytes() for page in pages] == [page.image.tobytes() for page in again]
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []

@@ -11,7 +11,7 @@ from pathlib import Path
 from ocr_verifiers.files.jsonl import parse_jsonl, read_jsonl
 from ocr_verifiers.files.progress import Progress, silent
 from ocr_verifiers.rewards.groups import group_row, read_groups
-from ocr_verifiers.rewards.rubric import Rubric
+from ocr_verifiers.rewards.rubric import CONSENSUS, Rubric
 from ocr_verifiers.rewards.scoring_pool import ScoringPool
 
 
@@ -54,7 +54,7 @@ def score_group_file(
         rows, name = parse_jsonl(sys.stdin.buffer, "<stdin>"), "<stdin>"
     else:
         rows, name = read_jsonl(options.file), str(options.file)
-    groups = read_groups(rows, name, options.rubric.compat)
+    groups = read_groups(rows, name, options.rubric.compat, labelled=not options.rubric.weights.get(CONSENSUS))
     summary = GroupSummary()
     with ScoringPool(options.rubric, options.processes, options.timeout) as pool:
         for group, scores in progress(pool.score_groups(groups), "groups"):

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ocr_verifiers.files.jsonl import RecordError
-from ocr_verifiers.rewards.rubric import Rubric, Score
+from ocr_verifiers.rewards.rubric import CONSENSUS, Rubric, Score
 from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest, parse_test
 from ocr_verifiers.unit_tests.run import Compat
@@ -51,21 +51,32 @@ def score_groups(rubric: Rubric, groups: Iterable[Group]) -> Iterator[tuple[Grou
         try:
             prepared = rubric.prepare(group.reference, group.tests)
             scores = [prepared.score(text, finished) for text, finished in group.distinct]
+            scores = compared(rubric, group, group.spread(scores))
         except ValueError as error:
             raise ValueError(f"{group.where}: {error}") from error
-        yield group, group.spread(scores)
+        yield group, scores
 
 
-def read_groups(rows: Iterable[tuple[int, dict[str, Any]]], name: str, compat: Compat | None = None) -> Iterator[Group]:
+def compared(rubric: Rubric, group: Group, scores: list[Score]) -> list[Score]:
+    """The scores of all completions of a group, with `consensus` if the rubric weighs it."""
+    if not rubric.weights.get(CONSENSUS):
+        return scores
+    return rubric.prepare(group.reference, group.tests).compare_siblings(group.completions, scores)
+
+
+def read_groups(
+    rows: Iterable[tuple[int, dict[str, Any]]], name: str, compat: Compat | None = None, labelled: bool = True
+) -> Iterator[Group]:
     """Groups from numbered objects (`read_jsonl`). Error messages start with `name`. Other fields are ignored.
 
-    Raises RecordError for a field of the wrong type, a misspelt field, and a group with neither reference nor tests.
+    Raises RecordError for a field of the wrong type, a misspelt field, and if they must be `labelled` for a group with
+    neither reference nor tests.
     """
     for number, row in rows:
-        yield _group(row, f"{name}:{number}", compat)
+        yield _group(row, f"{name}:{number}", compat, labelled)
 
 
-def _group(row: dict[str, Any], where: str, compat: Compat | None) -> Group:
+def _group(row: dict[str, Any], where: str, compat: Compat | None, labelled: bool) -> Group:
     for given in row.keys() - set(FIELDS):
         near = get_close_matches(given, set(FIELDS) - row.keys(), n=1, cutoff=0.8)
         if near:
@@ -82,7 +93,7 @@ def _group(row: dict[str, Any], where: str, compat: Compat | None) -> Group:
     if not isinstance(finished, list) or [type(flag) for flag in finished] != [bool] * len(completions):
         raise RecordError(f'{where}: "finished" must be a list of true or false, one for each completion')
     tests = parse_tests(row.get("tests"), where, compat)
-    if reference is None and not tests:
+    if labelled and reference is None and not tests:
         raise RecordError(f'{where}: has neither "reference" nor "tests"; there is nothing to score with')
     return Group(where, identity, reference, tests, tuple(completions), tuple(finished))
 

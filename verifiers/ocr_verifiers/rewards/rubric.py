@@ -13,6 +13,8 @@ Parts measure how good the transcription is, each in [0, 1]. Those that compare 
     format_decoupled these three, weighted by their shares of the reference's characters
 Those that sum up tests apply if there are tests:
     pass_rate        tests passed / tests;  pass_rate_macro: the mean of this over the kinds of tests
+One compares the completions of a page with each other, and applies to every page:
+    consensus        the mean similarity to the other completions: see `consensus`
 And one about form:
     front_matter     0 if it is missing or malformed, else 0.5 + 0.5 * share of the fields that agree with the
                      reference;  applies if the reference has front matter, or the rubric weights this part
@@ -34,13 +36,14 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import get_args
 
 from ocr_verifiers.markup.front_matter import Scalar, front_matter_score, split_front_matter
 from ocr_verifiers.outputs.conversion import OutputFormat, check_output, to_markdown
 from ocr_verifiers.rewards.coherence import Asked, Coherence, asked_for, coherence
+from ocr_verifiers.rewards.consensus import Agreement, consensus
 from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
 from ocr_verifiers.text.normalize import normalize
@@ -53,7 +56,8 @@ from ocr_verifiers.unit_tests.records import BaselineTest, UnitTest
 from ocr_verifiers.unit_tests.run import Compat, run_test
 from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
-PARTS = (*REFERENCE_PARTS, *TEST_PARTS, "front_matter")
+CONSENSUS = "consensus"
+PARTS = (*REFERENCE_PARTS, *TEST_PARTS, CONSENSUS, "front_matter")
 GATES = ("end", "repetition")
 ALWAYS_REPORTED = ("similarity", "exact")
 """Parts that are reported for every page with a reference, weighted or not. Others only if they are named."""
@@ -108,6 +112,8 @@ class Rubric:
     unsupported: float = 0.35
     """How much passed tests pay at most on a page that is unlike its reference, or incoherent; 1 means no limit.
     Not used with `compat`, where tests pay as in olmOCR."""
+    agreement: Agreement = "siblings"
+    """What `consensus` compares a completion with: its siblings, or the one that agrees most with the others."""
     output: OutputFormat = "markdown"
     """The format of completions, which are converted to markdown before they are scored. References are markdown."""
 
@@ -122,6 +128,8 @@ class Rubric:
             raise ValueError(f"unsupported is {self.unsupported}; write a number from 0 to 1")
         check_unit(self.unit)
         check_output(self.output)
+        if self.agreement not in get_args(Agreement):
+            raise ValueError(f'unknown agreement "{self.agreement}"; {suggestion(self.agreement, get_args(Agreement))}')
         if self.compat is not None and self.compat not in get_args(Compat):
             raise ValueError(f'unknown compat "{self.compat}"; {suggestion(str(self.compat), get_args(Compat))}')
         object.__setattr__(self, "normalization", tuple(self.normalization))
@@ -144,7 +152,7 @@ class Rubric:
             named = [name for name in REFERENCE_PARTS if name in self.weights]
             applies |= {*ALWAYS_REPORTED, *(name for name in named if REFERENCE_PARTS[name](itself) is not None)}
         weights = {name: weight for name, weight in self.weights.items() if name in applies}
-        if not any(weights.values()):
+        if not any(weights.values()) and not self.weights.get(CONSENSUS):
             raise ValueError(
                 f"the page cannot be scored: it has {'no' if reference is None else 'a'} reference and "
                 f"{len(scored)} scored tests, and the rubric weighs {', '.join(self.weights)}"
@@ -193,8 +201,7 @@ class PreparedReference:
 
     def score(self, completion: str, finished: bool = True) -> Score:
         """The score of one completion; `finished` is False for one that was cut off."""
-        written = to_markdown(completion, self.rubric.output)
-        page = PreparedPage(written.front_matter + written.text)
+        page, problem = self._page(completion)
         texts = self._compared(page)
         verdicts = self._verdicts(page)
         found = self._parts(page, texts, verdicts)
@@ -207,7 +214,8 @@ class PreparedReference:
             over = {name: limit for name in TEST_PARTS if name in parts and parts[name] > limit}
             paid = parts | over
             why |= dict.fromkeys(over, f"pays {limit:.3g}: {support.why}")
-        reward = sum(weight * paid[name] for name, weight in self.weights.items()) / sum(self.weights.values())
+        total = sum(self.weights.values())
+        reward = sum(weight * paid[name] for name, weight in self.weights.items()) / total if total else 0.0
         closed = self._closed_gates(page, finished)
         for name, factor in self.rubric.gates.items():
             parts[name] = factor if name in closed else 1.0
@@ -220,8 +228,35 @@ class PreparedReference:
             texts.characters if texts else None,
             texts.words if texts else None,
             why=why,
-            malformed=written.problem or "",
+            malformed=problem or "",
         )
+
+    def compare_siblings(self, completions: Sequence[str], scores: Sequence[Score]) -> list[Score]:
+        """The scores of all completions of the page, with `consensus` if the rubric weighs it.
+
+        reward = (W r + w c g) / (W + w): r the reward by the other parts, which the gates g are in, W the sum of their
+        weights, w the weight of the consensus c. A score with a `trouble` stays as it is.
+        """
+        weight = self.rubric.weights.get(CONSENSUS)
+        if not weight:
+            return list(scores)
+        texts = [self._page(completion)[0].body for completion in completions]
+        normalized = [normalize(text, self.rubric.normalization) for text in texts]
+        agreements = consensus(normalized, self.rubric.agreement, self.rubric.unit)
+        others = sum(self.weights.values())
+        compared = []
+        for score, agreement in zip(scores, agreements, strict=True):
+            if not score.trouble:
+                paid = agreement * math.prod(score.parts[gate] for gate in self.rubric.gates)
+                reward = min(1.0, (others * score.reward + weight * paid) / (others + weight))
+                score = replace(score, reward=reward, parts={**score.parts, CONSENSUS: agreement})
+            compared.append(score)
+        return compared
+
+    def _page(self, completion: str) -> tuple[PreparedPage, str | None]:
+        """The completion as a page, and why it is not in the rubric's output format."""
+        written = to_markdown(completion, self.rubric.output)
+        return PreparedPage(written.front_matter + written.text), written.problem
 
     def _compared(self, page: PreparedPage) -> Comparison | None:
         if self.reference is None:
@@ -318,6 +353,7 @@ _WRITTEN = {
     "gates": "a table of numbers",
     "normalization": "a list of names",
     "output": "a name",
+    "agreement": "a name",
     "unit": "a name",
     "compat": "a name",
     "unsupported": "a number from 0 to 1",

@@ -28,7 +28,7 @@ from threading import Lock
 from types import TracebackType
 from typing import IO, Any
 
-from ocr_verifiers.rewards.groups import Group
+from ocr_verifiers.rewards.groups import Group, compared
 from ocr_verifiers.rewards.rubric import PreparedReference, Rubric, Score
 from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.verdict import fail
@@ -67,6 +67,7 @@ class ScoringPool:
             raise ValueError(f"timeout is {timeout}; write a number of seconds above 0, or none for no limit")
         # With one process, each group is answered before the next is read; several processes are kept busy.
         self._ahead = 2 * processes - 1
+        self._rubric = rubric
         self._workers = [_Worker(rubric, timeout) for _ in range(processes)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
@@ -90,9 +91,10 @@ class ScoringPool:
                     raise group
                 try:
                     scores = [score for chunk in chunks for score in chunk.result()]
+                    scores = compared(self._rubric, group, group.spread(scores))
                 except ValueError as error:
                     raise ValueError(f"{group.where}: {error}") from error
-                yield group, group.spread(scores)
+                yield group, scores
         finally:
             for _, chunks in waiting:
                 for chunk in chunks:

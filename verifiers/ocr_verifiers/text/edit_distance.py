@@ -76,7 +76,7 @@ class Span(NamedTuple):
 
 def char_edits(reference: str, completion: str, unit: Unit = "codepoint") -> EditCounts:
     """Character edits, in code points or grapheme clusters. The texts are not normalised here."""
-    return _edits(_units(reference, unit), _units(completion, unit))
+    return _edits(units(reference, unit), units(completion, unit))
 
 
 def word_edits(reference: str, completion: str) -> EditCounts:
@@ -91,7 +91,7 @@ def pool(counts: Iterable[EditCounts]) -> EditCounts:
 
 def alignment(reference: str, completion: str, unit: Unit = "codepoint") -> list[Span]:
     """The alignment with the fewest edits, as spans that spell both texts when joined; for coloured diffs."""
-    source, target = _units(reference, unit), _units(completion, unit)
+    source, target = units(reference, unit), units(completion, unit)
     return [
         Span(
             code.tag,
@@ -108,7 +108,8 @@ def check_unit(unit: str) -> None:
         raise ValueError(f'unknown unit "{unit}"; {suggestion(unit, UNITS)}')
 
 
-def _units(text: str, unit: Unit) -> Sequence[str]:
+def units(text: str, unit: Unit) -> Sequence[str]:
+    """The code points or grapheme clusters of a text."""
     check_unit(unit)
     return graphemes(text) if unit == "grapheme" else text
 
