@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from ocr_rl import distributed
+from ocr_rl.algorithms.alignment_credit import mean_of_tokens, placed_parts, rewards_without, token_advantages
+from ocr_rl.algorithms.references import References
 from ocr_rl.config.schema import GrpoConfig, Recipe
 from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
@@ -35,7 +37,7 @@ from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.objectives.returns import kl_penalised_rewards, token_rewards
-from ocr_rl.rewards.reward_function import ScoredGroup, gated_parts
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_parts
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
@@ -53,8 +55,11 @@ class GrpoTrainer(Trainer):
         self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: GroupScorer, recipe: Recipe
     ) -> None:
         grpo = recipe.grpo
-        self.recipe = recipe
+        self.recipe, self.scorer = recipe, scorer
         self.learner = GrpoLearner(policy, recipe)
+        self.references = None
+        if grpo.reference_in_group:
+            self.references = References(policy, pages, scorer.reward_function, recipe.rollout.max_tokens)
         self.optimizer, self.state = self.learner.optimizer, self.learner.state
         keep = partial(has_spread, min_std=grpo.min_group_std) if grpo.refill else None
         self.rollouts = Rollouts(policy, engine, pages, scorer, recipe, keep, grpo.refill)
@@ -67,18 +72,23 @@ class GrpoTrainer(Trainer):
         batch = self.rollouts.take(step)
         self.state.numbers["batches"] = batch.drawn
         began = time.monotonic()
-        (advantages, spread), by_page = self.learner.advantages(batch.groups)
-        metrics = self.learner.update(batch.groups, by_page, spread, rate)
+        groups = self.with_references(batch.groups)
+        (advantages, spread), by_page = self.learner.advantages(groups, self.scorer.reward_function)
+        metrics = self.learner.update(groups, by_page, spread, rate)
         if grpo.reference_every and step % grpo.reference_every == 0:
             self.learner.renew_reference()
         metrics["zero_advantage_fraction"] = 1 - spread.float().mean().item()
         metrics |= rollout_metrics(batch, learn_s=time.monotonic() - began)
-        return StepResult(metrics, rollout_rows(batch.groups, advantages))
+        return StepResult(metrics, rollout_rows(batch.groups, advantages[:, : self.recipe.rollout.group_size]))
 
     def dry_run(self, scored: Sequence[ScoredGroup]) -> None:
-        _, by_page = self.learner.advantages(scored)
+        _, by_page = self.learner.advantages(scored, self.scorer.reward_function)
         every = torch.ones(len(scored), dtype=torch.bool)
         self.learner.accumulate(scored, self.learner.prepare(scored, by_page, every))
+
+    def with_references(self, scored: Sequence[ScoredGroup]) -> Sequence[ScoredGroup]:
+        """The groups as they are learned from: with grpo.reference_in_group, each has its page's text at the end."""
+        return scored if self.references is None else [self.references.joined(group) for group in scored]
 
     def sync_engine(self) -> None:
         self.rollouts.sync_engine()
@@ -173,9 +183,19 @@ class GrpoLearner:
         self.sums = torch.zeros(5, device=policy.device)
         self.mismatch: list[MismatchSums] = []
 
-    def advantages(self, scored: Sequence[ScoredGroup]) -> tuple[GroupAdvantages, Sequence[Tensor]]:
+    def advantages(
+        self, scored: Sequence[ScoredGroup], reward_function: RewardFunction | None = None
+    ) -> tuple[GroupAdvantages, Sequence[Tensor]]:
         """Those of the completions, and those that each page is trained with: the same, (G,), or by token, (G, T)."""
         grpo, weights = self.recipe.grpo, self.recipe.reward.weights
+        if grpo.credit == "alignment":
+            assert reward_function is not None
+            parts = [placed_parts(self.policy, group, reward_function) for group in scored]
+            rest = [rewards_without(group, own) for group, own in zip(scored, parts, strict=True)]
+            found = advantages_of(scored, grpo, rewards=torch.tensor(rest))
+            by_token = token_advantages(scored, parts, found.advantages, grpo)
+            means = torch.stack([mean_of_tokens(group, own) for group, own in zip(scored, by_token, strict=True)])
+            return GroupAdvantages(means, found.spread | torch.tensor(list(map(bool, parts)))), by_token
         if not (grpo.beta and grpo.kl_in == "reward"):
             found = advantages_of(scored, grpo, weights)
             return found, found.advantages.unbind()

@@ -200,6 +200,19 @@ class GrpoConfig:
     returns: Literal["total", "reward_to_go"] = "total"
     """Which rewards count for a token: total: all of its completion; reward_to_go: without the KL penalties of the
     tokens before it, for kl_in = reward and advantages that are not divided by a deviation."""
+    credit: Literal["sequence", "alignment"] = "sequence"
+    """sequence: every token has its completion's advantage; alignment: the similarity to the reference, and consensus,
+    are divided over tokens by the edits that each of them made unavoidable; the rest of the reward stays as it is."""
+    credit_lambda: Share = 0.0
+    """For credit = alignment: 0: a token answers for its own edits; 1: for all edits after it too."""
+    credit_cap: Amount = 4.0
+    """For credit = alignment: edits that one token answers for at most, e.g. an end token that leaves out a page; 0: no
+    limit."""
+    credit_baseline: Literal["batch", "group", "position"] = "batch"
+    """For credit = alignment: a token is compared with all tokens of the batch, with those of its page, or with those
+    at the same position of the reference."""
+    reference_in_group: Flag = False
+    """The known text of a page is one more completion of its group, with the reward that it has."""
     reference_every: Count = 0
     """Steps after which the policy becomes the reference of the KL; 0: the starting policy stays."""
     mask_truncated: Flag = False

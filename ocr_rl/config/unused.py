@@ -60,6 +60,11 @@ def _of_own_section(recipe: Recipe) -> Unused:
             "grpo.min_group_std",
             f"grpo.advantage is {grpo.advantage}",
         ),
+        (
+            grpo.credit == "sequence",
+            "grpo.credit_lambda credit_cap credit_baseline",
+            "grpo.credit is sequence",
+        ),
         (not ppo.beta, "ppo.kl kl_in", "ppo.beta is 0"),
         (ppo.estimator != "gae", "ppo.lam", f"ppo.estimator is {ppo.estimator}"),
         (bool(pairs.path), "pairs.choose margin most label threshold dead_zone", "pairs.path has the pairs"),

@@ -76,7 +76,41 @@ def _grpo_rules(recipe: Recipe) -> Rules:
             "reward.permute",
             "false: grpo.advantage = decoupled looks at the parts of the reward, which are not shuffled",
         ),
+        (
+            not grpo.reference_in_group or set(recipe.reward.weights) != {"consensus"},
+            "grpo.reference_in_group",
+            "false: a text that is compared with nothing but its siblings has no reward",
+        ),
         *_reward_to_go_rules(recipe),
+        *_credit_rules(recipe),
+    ]
+
+
+def _credit_rules(recipe: Recipe) -> Rules:
+    grpo, weights = recipe.grpo, recipe.reward.weights
+    if grpo.credit == "sequence":
+        return []
+    return [
+        (
+            bool(weights.get("similarity") or weights.get("consensus")),
+            "grpo.credit",
+            "sequence, or weigh similarity or consensus in reward.weights: these alone have a place in the text",
+        ),
+        (
+            grpo.ratio == "token" or grpo.surrogate == "reinforce",
+            "grpo.credit",
+            f"sequence, or grpo.ratio = token: with {grpo.ratio} a completion is one action",
+        ),
+        (
+            grpo.advantage != "decoupled" and (grpo.kl_in == "loss" or not grpo.beta),
+            "grpo.credit",
+            "sequence, or another grpo.advantage than decoupled and grpo.kl_in = loss",
+        ),
+        (
+            not recipe.reward.permute and not recipe.reward.model,
+            "grpo.credit",
+            "sequence, or no reward.permute and no reward.model: neither has a place in the text",
+        ),
     ]
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
+from tokenizers.decoders import DecodeStream
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForImageTextToText, GenerationConfig
@@ -326,6 +327,14 @@ class Policy:
     def text(self, token_ids: Sequence[int]) -> str:
         text: str = self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
         return text
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """What each token adds to the text. A character of several tokens is added by its last one."""
+        backend = getattr(self.processor.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return [self.text([token]) for token in token_ids]
+        stream = DecodeStream(skip_special_tokens=True)
+        return [stream.step(backend, token) or "" for token in token_ids]
 
     def copy(self) -> Policy:
         """A separate policy with the same weights."""

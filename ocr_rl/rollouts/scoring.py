@@ -50,7 +50,7 @@ class GroupScorer:
             raise ValueError(
                 f"processes is {processes}; write 0 to score in the trainer's process, or a number of processes"
             )
-        self._reward_function = reward_function
+        self.reward_function = reward_function
         self._pool = ScoringPool(reward_function.rubric, processes, timeout) if processes else None
         self._known: WeakValueDictionary[str, KnownPage] = WeakValueDictionary()
         """By page id, while a process keeps it: it does not prepare the same object again."""
@@ -58,12 +58,12 @@ class GroupScorer:
     def begin(self, page: Page, group_size: int) -> OpenGroup:
         """A group whose completions are still to come. Raises ValueError for a page that cannot be scored."""
         if self._pool is None:
-            scoring: _InThisProcess | _InPool = _InThisProcess(self._reward_function, page)
-            return OpenGroup(page, group_size, scoring, self._reward_function)
+            scoring: _InThisProcess | _InPool = _InThisProcess(self.reward_function, page)
+            return OpenGroup(page, group_size, scoring, self.reward_function)
         known = self._known.get(page.id)
         if known is None:
-            self._known[page.id] = known = self._reward_function.known(page)
-        return OpenGroup(page, group_size, _InPool(self._pool, known), self._reward_function)
+            self._known[page.id] = known = self.reward_function.known(page)
+        return OpenGroup(page, group_size, _InPool(self._pool, known), self.reward_function)
 
     def roll_out(
         self, engine: Engine, pages: Sequence[Page], sampling: Sampling, seed: int, permute: Random | None = None

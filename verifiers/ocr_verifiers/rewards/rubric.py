@@ -168,6 +168,15 @@ class Rubric:
             asked_for(scored),
         )
 
+    def read(self, completion: str) -> tuple[PreparedPage, str | None]:
+        """The completion as a page, and why it is not in the rubric's output format."""
+        written = to_markdown(completion, self.output)
+        return PreparedPage(written.front_matter + written.text), written.problem
+
+    def normalized(self, completion: str) -> str:
+        """The text of the completion in which edits are counted."""
+        return normalize(self.read(completion)[0].body, self.normalization)
+
     def score(
         self,
         completion: str,
@@ -201,7 +210,7 @@ class PreparedReference:
 
     def score(self, completion: str, finished: bool = True) -> Score:
         """The score of one completion; `finished` is False for one that was cut off."""
-        page, problem = self._page(completion)
+        page, problem = self.rubric.read(completion)
         texts = self._compared(page)
         verdicts = self._verdicts(page)
         found = self._parts(page, texts, verdicts)
@@ -240,9 +249,8 @@ class PreparedReference:
         weight = self.rubric.weights.get(CONSENSUS)
         if not weight:
             return list(scores)
-        texts = [self._page(completion)[0].body for completion in completions]
-        normalized = [normalize(text, self.rubric.normalization) for text in texts]
-        agreements = consensus(normalized, self.rubric.agreement, self.rubric.unit)
+        texts = [self.rubric.normalized(completion) for completion in completions]
+        agreements = consensus(texts, self.rubric.agreement, self.rubric.unit)
         others = sum(self.weights.values())
         compared = []
         for score, agreement in zip(scores, agreements, strict=True):
@@ -252,11 +260,6 @@ class PreparedReference:
                 score = replace(score, reward=reward, parts={**score.parts, CONSENSUS: agreement})
             compared.append(score)
         return compared
-
-    def _page(self, completion: str) -> tuple[PreparedPage, str | None]:
-        """The completion as a page, and why it is not in the rubric's output format."""
-        written = to_markdown(completion, self.rubric.output)
-        return PreparedPage(written.front_matter + written.text), written.problem
 
     def _compared(self, page: PreparedPage) -> Comparison | None:
         if self.reference is None:
