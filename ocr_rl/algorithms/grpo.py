@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from ocr_rl import distributed
-from ocr_rl.algorithms.alignment_credit import mean_of_tokens, placed_parts, rewards_without, token_advantages
-from ocr_rl.algorithms.references import References
 from ocr_rl.config.schema import GrpoConfig, Recipe
+from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
@@ -33,16 +32,19 @@ from ocr_rl.objectives.advantages import (
     leave_one_out_advantages,
     reward_to_go_advantages,
 )
+from ocr_rl.objectives.alignment import alignment_advantages, mixed_advantages
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.objectives.returns import kl_penalised_rewards, token_rewards
+from ocr_rl.rewards.placed_parts import PLACED, placed_parts, rewards_without
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_parts
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
+from ocr_rl.training.references import References
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
@@ -190,12 +192,7 @@ class GrpoLearner:
         grpo, weights = self.recipe.grpo, self.recipe.reward.weights
         if grpo.credit == "alignment":
             assert reward_function is not None
-            parts = [placed_parts(self.policy, group, reward_function) for group in scored]
-            rest = [rewards_without(group, own) for group, own in zip(scored, parts, strict=True)]
-            found = advantages_of(scored, grpo, rewards=torch.tensor(rest))
-            by_token = token_advantages(scored, parts, found.advantages, grpo)
-            means = torch.stack([mean_of_tokens(group, own) for group, own in zip(scored, by_token, strict=True)])
-            return GroupAdvantages(means, found.spread | torch.tensor(list(map(bool, parts)))), by_token
+            return self._credited_advantages(scored, reward_function)
         if not (grpo.beta and grpo.kl_in == "reward"):
             found = advantages_of(scored, grpo, weights)
             return found, found.advantages.unbind()
@@ -205,6 +202,35 @@ class GrpoLearner:
             return found, found.advantages.unbind()
         pages = zip(found.advantages, penalised, strict=True)
         return found, [reward_to_go_advantages(own, page.by_token, page.mask) for own, page in pages]
+
+    def _credited_advantages(
+        self, scored: Sequence[ScoredGroup], reward_function: RewardFunction
+    ) -> tuple[GroupAdvantages, Sequence[Tensor]]:
+        """Edits are paid to their tokens, the rest of the reward to the completion as a whole."""
+        grpo = self.recipe.grpo
+        parts = [placed_parts(group, reward_function, self.policy.pieces) for group in scored]
+        rest = [rewards_without(group, own) for group, own in zip(scored, parts, strict=True)]
+        found = advantages_of(scored, grpo, rewards=torch.tensor(rest))
+        masks = [pad_rows([[0] * len(c.token_ids) for c in group.group.completions], 0)[1] for group in scored]
+        by_token: list[list[tuple[float, Tensor]]] = [[] for _ in scored]
+        for name in PLACED:
+            pages = [(i, part) for i, own in enumerate(parts) for part in own if part.name == name]
+            if not pages:
+                continue
+            credited = alignment_advantages(
+                [pad_rows([credit.deltas for credit in part.credits], 0)[0].float() for _, part in pages],
+                [masks[i] for i, _ in pages],
+                [pad_rows([credit.positions for credit in part.credits], 0)[0] for _, part in pages],
+                lam=grpo.credit_lambda,
+                cap=grpo.credit_cap,
+                baseline=grpo.credit_baseline,
+            )
+            for (i, part), own in zip(pages, credited, strict=True):
+                by_token[i].append((part.share, own))
+        each = zip(found.advantages, by_token, masks, strict=True)
+        mixed = [mixed_advantages(sequence, own, mask) for sequence, own, mask in each]
+        means = torch.stack([own.sum(1) / mask.sum(1) for own, mask in zip(mixed, masks, strict=True)])
+        return GroupAdvantages(means, found.spread | torch.tensor([bool(own) for own in parts])), mixed
 
     def update(
         self, scored: Sequence[ScoredGroup], advantages: Sequence[Tensor] | Tensor, spread: Tensor, rate: float

@@ -364,6 +364,12 @@ class TrainConfig:
     keep_best: Literal["", BestBy] = ""
     """Save the step whose evaluation is the best by this metric, and never delete it; checkpoints/best.json names it.
     Needs eval_every; empty keeps the newest only."""
+    watch: Flag = True
+    """Compare each evaluation with the best one so far, and say so when CER, length, or the difference between pages
+    gets worse: a reward may rise meanwhile."""
+    stop_on_alarm: Flag = False
+    """End training after an evaluation that train.watch finds worse; the last checkpoint is that of this step. Needs
+    eval_every."""
     tensorboard: Flag = True
     """Write TensorBoard events, if tensorboard is installed."""
     wandb: Flag = False

@@ -52,6 +52,21 @@ def alignment_advantages(
     return [torch.where(mask, c / scale, 0.0) for c, mask in zip(centred, masks, strict=True)]
 
 
+@torch.no_grad()
+def mixed_advantages(sequence: Tensor, by_token: Sequence[tuple[float, Tensor]], mask: Tensor) -> Tensor:
+    """sum_k w_k A_k + (1 - sum_k w_k) A: (G,) and pairs of a weight and (G, T) -> (G, T), 0 at pads.
+
+    Args:
+        sequence: A, of what each completion earns as a whole.
+        by_token: w_k, the share of the reward that is paid to tokens, and their advantages A_k.
+    """
+    rest = 1 - sum(weight for weight, _ in by_token)
+    mixed = (rest * sequence)[:, None].expand(mask.shape)
+    for weight, advantages in by_token:
+        mixed = mixed + weight * advantages
+    return torch.where(mask, mixed, 0.0)
+
+
 def _mean_at(credit: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     """(G, T): for each token, the mean over all tokens of the page at its position."""
     found: dict[int, list[float]] = defaultdict(list)

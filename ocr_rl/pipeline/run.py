@@ -13,6 +13,7 @@ from ocr_rl.errors import EngineError, TrainingStoppedError
 from ocr_rl.evaluation.completions import readable, transcribe_pages
 from ocr_rl.evaluation.results import score_pages
 from ocr_rl.evaluation.summary import evaluation
+from ocr_rl.evaluation.watch import Watch
 from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
 from ocr_rl.reporting.run_report import close_with_report
 from ocr_rl.reporting.text_tables import evaluation_table
@@ -61,9 +62,14 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
         _say_where(start, say)
     with make_scorer(job) as scorer:
         trainer = make_trainer(job, scorer)
-        loop = TrainingLoop(
-            trainer, job.policy, job.train, job.recipe, folder, lambda: curve_point(evaluate(job)), start
-        )
+        watch = Watch(before) if job.recipe.train.watch and before["pages"] else None
+
+        def evaluated(step: int) -> dict[str, Any]:
+            found = evaluate(job)
+            point = curve_point(found)
+            return point | {"alarms": watch.look(found, step)} if watch is not None else point
+
+        loop = TrainingLoop(trainer, job.policy, job.train, job.recipe, folder, evaluated, start)
         loop.run()
         measured = trainer.measure()
     try:
@@ -72,6 +78,10 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
         raise TrainingStoppedError(
             f"step {len(folder.logged())}: {error}: its update broke the weights. Try a lower train.learning_rate"
         ) from None
+    if watch is not None and (lines := watch.look(after, loop.step)):
+        after["alarms"] = lines
+        for line in lines:
+            say(f"alarm: {line}")
     folder.write_eval("after", {**after, **measured})
     say(evaluation_table({"before": before, "after": after}))
     if measured:

@@ -76,7 +76,7 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     by_id = {page.id: page for page in pages}
     evaluations = {name: found for name, found in (("before", before), ("after", after)) if found is not None}
     sections = [
-        *_warnings(metrics),
+        *_warnings(metrics, after),
         _summary(evaluations),
         *_curves(metrics, before, after),
         _time(metrics),
@@ -101,8 +101,12 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     return document(name, "; ".join(about), sections)
 
 
-def _warnings(metrics: Metrics) -> Iterator[str]:
-    """A box for each stretch of steps that taught nothing."""
+def _warnings(metrics: Metrics, after: Mapping[str, Any] | None) -> Iterator[str]:
+    """A box for each alarm, and for each stretch of steps that taught nothing."""
+    alarmed = [(f"step {row['step']}", line) for row in metrics for line in row.get("eval/alarms", ())]
+    alarmed += [("after training", line) for line in (after or {}).get("alarms", ())]
+    for when, line in alarmed:
+        yield f'<p class="warning" role="alert">{text(f"{when}: {line}")}</p>\n'
     for stretch in lasting(metrics):
         yield f'<p class="warning" role="alert">{text(str(stretch))}</p>\n'
 

@@ -30,7 +30,8 @@ from ocr_rl.training.optimizer import learning_rate, updates_made
 from ocr_rl.training.resources import compute_clock, resources
 from ocr_rl.types import Page
 
-Evaluate = Callable[[], Mapping[str, Any]]
+Evaluate = Callable[[int], Mapping[str, Any]]
+"""The measures of held-out pages after a step; under `alarms`, lines about what is worse than before."""
 
 
 class TrainingLoop:
@@ -49,13 +50,15 @@ class TrainingLoop:
         evaluate: Evaluate,
         start: ResumePoint | None = None,
     ) -> None:
-        """`evaluate` scores held-out pages. With `start`, the run continues there as if it had never stopped."""
+        """`evaluate` measures held-out pages. With `start`, the run continues there as if it had never stopped."""
         self.trainer, self.policy, self.pages, self.recipe = trainer, policy, pages, recipe
         self.folder, self.evaluate, self.start = folder, evaluate, start
         self.step = 0 if start is None else start.step
         """The step in progress, or the last one."""
         self.updated = self.saved = self.step
         """The last step that changed the weights, and the last one with a checkpoint."""
+        self.alarms: Sequence[str] = []
+        """What an evaluation after this step found worse than before."""
         self.notes: dict[str, float] = {}
         """For the next line of the log."""
         self.on_gpu = policy.device.type == "cuda"
@@ -86,7 +89,7 @@ class TrainingLoop:
             try:
                 while not self.budget.used_up:
                     self._step(log)
-                    if distributed.any_of(bool(stop_requested)):
+                    if distributed.any_of(bool(stop_requested)) or (self.alarms and train.stop_on_alarm):
                         break
             except (TrainingStoppedError, EngineError, FloatingPointError) as error:
                 distributed.tell(error)
@@ -134,9 +137,12 @@ class TrainingLoop:
         evaluation_due = self.budget.spend(metrics)
         if result.rollouts:
             self.folder.write_rollouts(self.step, result.rollouts)
+        self.alarms = []
         if evaluation_due or (train.eval_every and self.step % train.eval_every == 0):
             metrics |= self._evaluate()
         log.step(self.step, metrics)
+        for alarm in self.alarms:
+            log.say(f"alarm at step {self.step}: {alarm}")
         stretch = self.idle.add({"step": self.step, **metrics})
         if stretch is not None and stretch.last == stretch.first + LASTING - 1:
             log.say(str(stretch))
@@ -149,7 +155,8 @@ class TrainingLoop:
         """`eval/<name>` of the held-out pages, and how long that took."""
         began = time.monotonic()
         self.trainer.sync_engine()
-        measured = {**self.evaluate(), **self.trainer.measure()}
+        measured = {**self.evaluate(self.step), **self.trainer.measure()}
+        self.alarms = measured.get("alarms", [])
         metrics = {f"eval/{name}": value for name, value in measured.items()}
         return metrics | {"time/evaluate": round(time.monotonic() - began, 3)}
 

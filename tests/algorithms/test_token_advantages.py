@@ -9,10 +9,10 @@ import torch
 from helpers.grpo_steps import RUBRIC, gradient, run_training
 from helpers.tiny_models import assert_all_close, group, make_page, make_policy, make_recipe
 from ocr_rl.algorithms import grpo as grpo_module
-from ocr_rl.algorithms.alignment_credit import placed_parts, rewards_without
 from ocr_rl.algorithms.grpo import GrpoLearner
-from ocr_rl.algorithms.references import References
+from ocr_rl.rewards.placed_parts import placed_parts, rewards_without
 from ocr_rl.rewards.reward_function import RewardFunction, scored_group
+from ocr_rl.training.references import References
 from ocr_verifiers import Rubric
 
 BASELINE = {"type": "baseline", "pdf": "p", "page": 1, "id": "t"}
@@ -48,7 +48,7 @@ def test_what_has_no_place_stays_with_the_completion():
     """Half of the reward is whether a text is exact: +.7 and -.7 for the group of two."""
     reward_function, one = scored(Rubric(weights={"similarity": 1.0, "exact": 1.0}), "abcd", "abld")
     policy = make_policy()
-    [part] = placed_parts(policy, one, reward_function)
+    [part] = placed_parts(one, reward_function, policy.pieces)
     assert (part.name, part.share) == ("similarity", 0.5)
     assert rewards_without(one, [part]) == pytest.approx([0.5, 0.0])
     _, by_token = advantages(reward_function, one)
@@ -61,7 +61,7 @@ def test_a_closed_gate_stays_with_the_completion():
     page = make_page(0, text="abcd")
     reward_function = RewardFunction(RUBRIC, [page])
     [one] = reward_function.score_groups([group(page, "abcd", "abcd", finished=False)])
-    parts = placed_parts(make_policy(), one, reward_function)
+    parts = placed_parts(one, reward_function, make_policy().pieces)
     assert one.rewards == [0.5, 0.5]
     assert rewards_without(one, parts) == pytest.approx([0, 0])
 
@@ -69,14 +69,14 @@ def test_a_closed_gate_stays_with_the_completion():
 def test_without_a_reference_tokens_are_compared_with_the_siblings():
     """`abcd` agrees most, so the wrong token of `abld` stands out; nothing is known about the page."""
     reward_function, one = scored(Rubric(weights={"consensus": 1.0}), "abcd", "abld", "abcd", text=None)
-    [part] = placed_parts(make_policy(), one, reward_function)
+    [part] = placed_parts(one, reward_function, make_policy().pieces)
     assert [credit.deltas for credit in part.credits] == [[0] * 5, [0, 0, -1, 0, 0], [0] * 5]
 
 
 def test_a_page_without_anything_to_align_keeps_its_sequence_advantages():
     rubric = Rubric(weights={"similarity": 1.0, "pass_rate": 1.0})
     reward_function, one = scored(rubric, "abcd", "", text=None, tests=[BASELINE])
-    assert placed_parts(make_policy(), one, reward_function) == []
+    assert placed_parts(one, reward_function, make_policy().pieces) == []
     _, by_token = advantages(reward_function, one)
     sequence = grpo_module.advantages_of([one], make_recipe().grpo).advantages[0]
     assert by_token[0].tolist() == pytest.approx([sequence[0].item()] * 5)

@@ -53,7 +53,7 @@ def gradient(policy, recipe, scored=None):
 RUBRIC = Rubric(weights={"similarity": 1.0}, gates={"end": 0.5})
 
 
-def run_training(tmp_path, name="run", engine=None, evaluate=dict, pages=None, policy=None, **changes):
+def run_training(tmp_path, name="run", engine=None, evaluate=lambda step: {}, pages=None, policy=None, **changes):
     """A training run on three pages; its folder and policy."""
     policy = policy or make_policy()
     pages = pages or [make_page(i, text="ab") for i in range(3)]

@@ -184,7 +184,7 @@ def test_a_step_that_stops_between_two_updates_is_not_saved(tmp_path, monkeypatc
 def test_evaluations_and_checkpoints_come_at_their_steps(tmp_path):
     run, _ = run_training(
         tmp_path,
-        evaluate=lambda: {"cer": 0.5},
+        evaluate=lambda step: {"cer": 0.5},
         train_steps=5,
         train_eval_every=2,
         train_checkpoint_every=2,
