@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ocr_rl import distributed
 from ocr_rl.config.schema import PpoConfig, Recipe
 from ocr_rl.models.heads import ScalarHead
+from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt, TokenScores
@@ -28,7 +29,8 @@ from ocr_rl.objectives.off_policy import mismatch_metrics, mismatch_sums, sampli
 from ocr_rl.objectives.policy_losses import StepCounts, adapted_kl_coefficient, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.objectives.returns import missing_end_penalty, token_advantages, token_rewards, whiten
 from ocr_rl.objectives.value_losses import explained_variance, value_clip_fraction, value_loss
-from ocr_rl.rewards.reward_function import ScoredGroup
+from ocr_rl.rewards.placed_parts import placed_parts, token_costs
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.seeds import derive
@@ -46,7 +48,7 @@ class PpoTrainer(Trainer):
     def __init__(
         self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: GroupScorer, recipe: Recipe
     ) -> None:
-        self.learner = PpoLearner(policy, recipe)
+        self.learner = PpoLearner(policy, recipe, scorer.reward_function)
         self.optimizer, self.state = self.learner.optimizer, self.learner.state
         self.rollouts = Rollouts(policy, engine, pages, scorer, recipe)
 
@@ -155,8 +157,9 @@ class Critic:
 class PpoLearner:
     """The update: scored groups in, weights of policy and critic changed in place, metrics out."""
 
-    def __init__(self, policy: Policy, recipe: Recipe) -> None:
-        self.policy, self.recipe = policy, recipe
+    def __init__(self, policy: Policy, recipe: Recipe, reward_function: RewardFunction | None = None) -> None:
+        """`reward_function` scored the completions; for ppo.credit = alignment."""
+        self.policy, self.recipe, self.reward_function = policy, recipe, reward_function
         self.critic = Critic(policy, recipe.ppo, derive(recipe.train.seed, "critic"))
         self.state = TrainerState(self.critic.modules, {"kl_coefficient": recipe.ppo.beta})
         own = list(self.state.trained().values())
@@ -181,6 +184,8 @@ class PpoLearner:
         completions = group.group.completions
         finished = torch.tensor([completion.finished for completion in completions])
         rewards = missing_end_penalty(torch.tensor(group.rewards), finished, ppo.missing_end_penalty)
+        costs = self._token_costs(group)
+        rewards -= costs.sum(1)
         prompt = policy.prompt(group.group.page)
         reading = PageReader(policy, prompt)
         critics = self.critic.reading(reading)
@@ -196,6 +201,7 @@ class PpoLearner:
             kl = torch.zeros_like(logprobs) if ref is None else kl_estimate(logprobs, ref, ppo.kl)
             coefficient = self.state.numbers["kl_coefficient"] if ppo.kl_in == "reward" else 0.0
             by_token = token_rewards(rewards[batch.rows], kl, mask, coefficient)
+            by_token += costs[batch.rows, : mask.shape[1]]
             advantages = token_advantages(
                 by_token, values, mask, ppo.estimator, gamma=ppo.gamma, lam=ppo.lam, n=ppo.n_step
             )
@@ -212,6 +218,14 @@ class PpoLearner:
                 )
             )
         return PageTask(prompt, batches)
+
+    def _token_costs(self, group: ScoredGroup) -> Tensor:
+        """(G, T): what is taken from the reward at each token; 0 unless ppo.credit is alignment."""
+        rows = [[0.0] * len(completion.token_ids) for completion in group.group.completions]
+        if self.recipe.ppo.credit == "alignment":
+            assert self.reward_function is not None
+            rows = token_costs(group, placed_parts(group, self.reward_function, self.policy.pieces))
+        return pad_rows(rows, 0.0)[0]
 
     def update(self, experience: Experience, rate: float, *, critic_only: bool = False) -> dict[str, float | None]:
         """ppo.inner_epochs passes over the batch, each divided into ppo.updates_per_batch optimiser steps.

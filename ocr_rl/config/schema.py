@@ -241,6 +241,9 @@ class PpoConfig:
     estimators ignore it."""
     n_step: Count = 0
     """Tokens whose rewards count before the critic's value; for estimator = n_step, else 0."""
+    credit: Literal["sequence", "alignment"] = "sequence"
+    """sequence: the reward comes with the last token; alignment: the edits of each token are taken from the reward at
+    that token, as in grpo.credit. The sum over a completion is the same."""
     whiten: Flag = True
     """Advantages of a rollout batch get mean 0 and variance 1."""
     critic: Literal["shared", "detached", "separate"] = "shared"

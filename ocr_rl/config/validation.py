@@ -87,14 +87,14 @@ def _grpo_rules(recipe: Recipe) -> Rules:
 
 
 def _credit_rules(recipe: Recipe) -> Rules:
-    grpo, weights = recipe.grpo, recipe.reward.weights
+    grpo = recipe.grpo
     if grpo.credit == "sequence":
         return []
     return [
         (
-            bool(weights.get("similarity") or weights.get("consensus")),
+            _has_place(recipe),
             "grpo.credit",
-            "sequence, or weigh similarity or consensus in reward.weights: these alone have a place in the text",
+            NO_PLACE,
         ),
         (
             grpo.ratio == "token" or grpo.surrogate == "reinforce",
@@ -156,6 +156,12 @@ def _ppo_rules(recipe: Recipe) -> Rules:
             "ppo.n_step",
             f"0, or ppo.estimator = n_step: {ppo.estimator} does not use it",
         ),
+        (ppo.credit == "sequence" or _has_place(recipe), "ppo.credit", NO_PLACE),
+        (
+            ppo.credit == "sequence" or not (recipe.reward.permute or recipe.reward.model),
+            "ppo.credit",
+            "sequence, or no reward.permute and no reward.model: neither has a place in the text",
+        ),
         (ppo.beta > 0 or not ppo.kl_target, "ppo.beta", "above 0: ppo.kl_target multiplies it"),
         (
             ppo.kl_in == "reward" or ppo.kl != "k1",
@@ -168,6 +174,14 @@ def _ppo_rules(recipe: Recipe) -> Rules:
             "false, or rollout.group_size 2 or more: a group of one has nothing to shuffle",
         ),
     ]
+
+
+def _has_place(recipe: Recipe) -> bool:
+    """Whether a part of the reward is an edit distance, which can be divided over tokens."""
+    return bool(recipe.reward.weights.get("similarity") or recipe.reward.weights.get("consensus"))
+
+
+NO_PLACE = "sequence, or weigh similarity or consensus in reward.weights: these alone have a place in the text"
 
 
 def _preference_rules(recipe: Recipe) -> Rules:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rewards.token_credit import TokenCredit, token_credits
+from ocr_verifiers import Score
 from ocr_verifiers.rewards.consensus import consensus
 from ocr_verifiers.rewards.rubric import CONSENSUS, GATES
 
@@ -57,10 +58,27 @@ def placed_parts(
     return parts
 
 
+def token_costs(scored: ScoredGroup, parts: Sequence[PlacedPart]) -> list[list[float]]:
+    """What the edits of each token take from its completion's reward: 0 or less, a row of T numbers per completion."""
+    rows = []
+    for i, (completion, score) in enumerate(zip(scored.group.completions, scored.scores, strict=True)):
+        row = [0.0] * len(completion.token_ids)
+        for part in parts:
+            credit = part.credits[i]
+            each = part.share * _gates(score) / max(credit.length, 1)
+            row = [cost + each * delta for cost, delta in zip(row, credit.deltas, strict=True)]
+        rows.append(row)
+    return rows
+
+
 def rewards_without(scored: ScoredGroup, parts: Sequence[PlacedPart]) -> list[float]:
     """The rewards of a group, less what the parts with a place have paid."""
     rest = []
     for reward, score in zip(scored.rewards, scored.scores, strict=True):
-        gates = prod(score.parts.get(gate, 1.0) for gate in GATES)
-        rest.append(reward - gates * sum(part.share * score.parts.get(part.name, 0.0) for part in parts))
+        placed = sum(part.share * score.parts.get(part.name, 0.0) for part in parts)
+        rest.append(reward - _gates(score) * placed)
     return rest
+
+
+def _gates(score: Score) -> float:
+    return prod(score.parts.get(gate, 1.0) for gate in GATES)

@@ -22,6 +22,8 @@ class TokenCredit(NamedTuple):
     continuation of the first t tokens ends with. The end token pays for what it leaves out."""
     positions: list[int]
     """How many characters of the reference the tokens before each token stand for, (T,)."""
+    length: int
+    """Characters of the longer one of reference and completion, by which a similarity divides its edits."""
 
 
 def token_credits(group: Group, pieces: Sequence[Sequence[str]], reference: str, rubric: Rubric) -> list[TokenCredit]:
@@ -44,7 +46,8 @@ def token_credits(group: Group, pieces: Sequence[Sequence[str]], reference: str,
         if completion.finished:
             fewest[-1] = edit.distance
         deltas = [before - after for before, after in pairwise(fewest)]
-        credits.append(TokenCredit(deltas, edit.position[starts[:-1]].tolist()))
+        length = max(len(units(reference, rubric.unit)), len(edit.fewest) - 1)
+        credits.append(TokenCredit(deltas, edit.position[starts[:-1]].tolist(), length))
     return credits
 
 

@@ -48,7 +48,14 @@ ON_THE_SAME_PAGES = [*FAMILY, "sft", "dpo", "ipo", "kto", "orpo", "ppo", "reward
 
 
 def test_the_shipped_recipes_are_all_there():
-    assert set(recipe_names()) == {"grpo", "grpo-lines", "grpo-7b-lora", *ON_THE_SAME_PAGES}
+    assert set(recipe_names()) == {
+        "grpo",
+        "grpo-lines",
+        "grpo-7b-lora",
+        "unlabelled",
+        "tests-consensus",
+        *ON_THE_SAME_PAGES,
+    }
 
 
 @pytest.mark.parametrize("name", FAMILY)
