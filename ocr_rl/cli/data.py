@@ -32,6 +32,9 @@ def data() -> None:
     show_default=True,
     help="Share of held-out pages, for the check of shared text.",
 )
+@click.option(
+    "--no-labels", is_flag=True, help="Pages need neither a text nor tests, as for `ocr-rl train unlabelled`."
+)
 @click.option("--model", metavar="PATH", help="Check what this model's tokenizer can write.")
 @click.option("--max-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="As rollout.max_tokens.")
 @json_option("Write the summary and problems here.")
@@ -42,6 +45,7 @@ def check(
     columns: tuple[str, ...],
     split: str | None,
     validation: float,
+    no_labels: bool,
     model: str | None,
     max_tokens: int,
     json_path: Path | None,
@@ -58,6 +62,7 @@ def check(
     \b
     ocr-rl data check scans/
     ocr-rl data check scans/ --where level=line --json report.json
+    ocr-rl data check images/ --no-labels
     ocr-rl data check scans/ --model tiny --max-tokens 300
     """
     from ocr_rl.data.check import check_dataset
@@ -69,6 +74,7 @@ def check(
         columns=parse_columns(columns),
         split=split or "",
         validation=validation,
+        labels=not no_labels,
         check_texts=None if model is None else _tokenizer_check(model, max_tokens),
         progress=progress("checking"),
     )

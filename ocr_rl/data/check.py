@@ -64,6 +64,7 @@ def check_dataset(
     columns: Mapping[str, str] = {},
     split: str = "",
     longest_side: int = LONGEST_SIDE,
+    labels: bool = True,
     validation: float | int = 0.1,
     seed: int = SPLIT_SEED,
     check_texts: Callable[[Sequence[Page]], Iterable[str]] | None = None,
@@ -71,10 +72,10 @@ def check_dataset(
 ) -> DataReport:
     """Reads a dataset as `load_pages` does, opens every image and runs the tests of each page on its own text.
 
-    `validation` and `seed` are those of `split_pages`: anything that both sides of the split contain is a warning.
-    So is what `check_texts` returns, e.g. about a tokenizer.
+    `labels` is that of `load_pages`, `validation` and `seed` are those of `split_pages`: anything that both sides of
+    the split contain is a warning. So is what `check_texts` returns, e.g. about a tokenizer.
     """
-    found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side)
+    found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side, labels=labels)
     warnings: list[Problem] = []
     if found:
         wanted = {page.id for page in select_pages([one.page for one in found], where)}
