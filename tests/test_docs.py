@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from helpers.markdown import CHECKOUT, PAGES, anchors, blocks, inline_code, links, page_name
 from ocr_rl.cli.main import main as ocr_rl_main
+from ocr_rl.config.chains import find_chain, load_chain
 from ocr_rl.config.loader import load_recipe, recipe_names
 from ocr_verifiers.cli.main import main as ocr_verify_main
 
@@ -75,7 +76,9 @@ def parse(words):
         if parameter.name in given and isinstance(parameter.type, VALUES):
             parameter.type_cast_value(context, given[parameter.name])
     settings = [value for option, value in pairwise(words) if option == "--set"]
-    if settings:
+    if settings and find_chain(rest[0]):
+        load_chain(find_chain(rest[0]), settings)
+    elif settings:
         load_recipe(rest[0] if rest[0] in recipe_names() else "grpo", settings)
 
 

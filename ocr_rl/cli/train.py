@@ -37,6 +37,14 @@ class TrainOptions(RecipeOptions):
         for name in [name for name, value in given.items() if value]:
             raise ValueError(f"--resume RUN continues RUN by its own recipe; leave out {name}")
 
+    def refuse_overrides(self) -> None:
+        """Raises ValueError for a setting beside --resume of a chain."""
+        if overrides := self.overrides():
+            raise ValueError(
+                f"--resume of a chain continues it as it was started; leave out {overrides[0].partition('=')[0]}. "
+                "To make a stage longer, resume its own folder"
+            )
+
 
 @click.command()
 @click.argument("recipe", required=False)
@@ -66,12 +74,15 @@ def train(resume: Path | None, allow_removed_pages: bool, **options: Any) -> Non
     ocr-rl train --data scans/ --model allenai/olmOCR-2-7B-1025 --set model.lora_rank=64 --dry-run
     ocr-rl train grpo-paper --out runs/paper --steps 100 --seed 1
     ocr-rl train my.toml --data lines/ --where level=line --where source=ehri-en
+    ocr-rl train few-labels --data scans/ --set stages.1.train.steps=40
     ocr-rl train --resume runs/paper
     torchrun --nproc-per-node 8 -m ocr_rl.cli train my.toml --out runs/a
     """
     from ocr_rl import distributed
+    from ocr_rl.config.chains import find_chain, load_chain
     from ocr_rl.config.loader import load_recipe
     from ocr_rl.errors import TrainingStoppedError
+    from ocr_rl.pipeline import chain
     from ocr_rl.pipeline import train as training
 
     chosen = TrainOptions(**options)
@@ -81,10 +92,21 @@ def train(resume: Path | None, allow_removed_pages: bool, **options: Any) -> Non
         try:
             if resume is not None:
                 chosen.refuse_with_resume()
+                if chain.is_chain(resume):
+                    chosen.refuse_overrides()
+                    chain.resume_chain(resume)
+                    return
                 training.resume(resume, chosen.overrides(), allow_removed_pages=allow_removed_pages)
                 return
             if allow_removed_pages:
                 raise ValueError("--allow-removed-pages is for --resume RUN")
+            if (file := find_chain(name)) is not None:
+                stages = load_chain(file, chosen.overrides())
+                if chosen.dry_run:
+                    training.show_costs(stages[0].recipe)
+                else:
+                    chain.train_chain(stages, out, overwrite=chosen.overwrite)
+                return
             recipe = load_recipe(name, chosen.overrides())
             if chosen.dry_run:
                 training.show_costs(recipe)

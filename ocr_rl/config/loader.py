@@ -7,7 +7,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -40,10 +40,33 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     path = _find(name, Path())
     if path is None:
         raise ValueError(f'no recipe "{name}"; write one of {", ".join(recipe_names())}, or the path of a TOML file')
-    recipe = _recipe(_read(path), str(path))
-    for override in overrides or []:
+    return apply_overrides(parse_recipe(_read(path), str(path)), overrides or [])
+
+
+def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with each `section.key=value`, in order. Raises ValueError if settings do not go together."""
+    for override in overrides:
         recipe = _override(recipe, override)
     return check(recipe)
+
+
+def read_recipe_file(name: object, folder: Path, where: str) -> dict[str, Any]:
+    """The values of the recipe that `where` is based on: a shipped one, or a file by a path relative to `folder`."""
+    path = _find(name, folder) if isinstance(name, str) else None
+    if path is None:
+        names = ", ".join(recipe_names())
+        raise ValueError(
+            f"{where}: base is {name!r}; write one of {names}, or the path of a TOML file, relative to this one"
+        )
+    return _read(path)
+
+
+def merged(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """`others` over `values`, key by key of each section."""
+    result = dict(values)
+    for key, value in others.items():
+        result[key] = {**result.get(key, {}), **value} if isinstance(value, dict) else value
+    return result
 
 
 def _find(name: str, folder: Path) -> Path | None:
@@ -58,7 +81,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     name = table.pop("base", None)
-    _recipe(table, str(path))  # so that a mistake names the file that it is in
+    parse_recipe(table, str(path))  # so that a mistake names the file that it is in
     if name is None:
         return table
     base = _find(name, path.parent) if isinstance(name, str) else None
@@ -69,10 +92,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         )
     if base.resolve() in (file.resolve() for file in (path, *above)):
         raise ValueError(f'{path}: base is "{name}", which is based on this file; leave base out in one of them')
-    merged = _read(base, (path, *above))
-    for key, value in table.items():
-        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-    return merged
+    return merged(_read(base, (path, *above)), table)
 
 
 def _without_aliases(table: dict[str, Any], where: str) -> dict[str, Any]:
@@ -106,7 +126,7 @@ def _override(recipe: Recipe, override: str) -> Recipe:
             above = ".".join(path[:depth])
             raise ValueError(f"{where}: {above} has no entries; write --set {above}=value")
     owner[last] = _value(text, isinstance(owner.get(last), str))
-    return _recipe(table, where)
+    return parse_recipe(table, where)
 
 
 def _value(text: str, string: bool) -> Any:
@@ -118,7 +138,7 @@ def _value(text: str, string: bool) -> Any:
     return text if string and not isinstance(value, str) else value
 
 
-def _recipe(table: Mapping[str, Any], where: str) -> Recipe:
+def parse_recipe(table: Mapping[str, Any], where: str) -> Recipe:
     """Raises ValueError for the first unknown key, wrong type or value out of bounds, beginning with `where`."""
     try:
         return Recipe(**table)

@@ -69,6 +69,9 @@ class DataConfig:
     """Pages of this split only; empty takes all, and `train` of a Hugging Face dataset."""
     prompt: str = ""
     """Instruction for pages that have none."""
+    train: Literal["all", "labelled", "unlabelled"] = "all"
+    """Which pages are trained on, of those that are not held out: all, those with a text, or those without one. For the
+    latter two, pages without a label may be in the dataset, and those with one are evaluated, if any is held out."""
     validation: OpenShare = 0.2
     """Share of the pages held out, whole documents at a time."""
     evaluate: Literal["all", "tuning", "test"] = "all"

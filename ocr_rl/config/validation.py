@@ -36,7 +36,7 @@ def _rollout_rules(recipe: Recipe) -> Rules:
             "at least 2: a group of one has no advantage",
         ),
         (
-            recipe.rollout.group_size >= 2 or needs_labels(recipe),
+            recipe.rollout.group_size >= 2 or not recipe.reward.weights.get("consensus"),
             "rollout.group_size",
             "at least 2: consensus compares the completions of a group",
         ),
@@ -227,8 +227,11 @@ def trains_policy(recipe: Recipe) -> bool:
 
 
 def needs_labels(recipe: Recipe) -> bool:
-    """Whether each page must have a text or tests; the consensus of a page's completions needs neither."""
-    return not recipe.reward.weights.get("consensus")
+    """Whether each page of the dataset must have a text or tests.
+
+    The consensus of a page's completions needs neither, and pages that are not trained on are left out.
+    """
+    return not recipe.reward.weights.get("consensus") and recipe.data.train == "all"
 
 
 def samples(recipe: Recipe) -> bool:

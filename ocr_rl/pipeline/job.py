@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from transformers.utils.logging import disable_progress_bar
@@ -114,6 +114,9 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
     torch.manual_seed(derive(recipe.train.seed, "start"))
     train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
+    if recipe.data.train != "all":
+        train = chosen_pages(train, recipe.data.train)
+        held_out = [page for page in held_out if page.text is not None or page.tests] or held_out
     if recipe.data.evaluate != "all":
         held_out = dict(zip(("tuning", "test"), tuning_and_test(held_out), strict=True))[recipe.data.evaluate]
     if recipe.train.eval_pages:
@@ -132,6 +135,15 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         say(line)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     return Job(recipe, train, held_out, policy, engine, reward_function, load_reward_model(recipe, policy), examples)
+
+
+def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]) -> list[Page]:
+    """The pages with a text, or those without one. Raises ValueError if there are none."""
+    chosen = [page for page in pages if (page.text is not None) == (which == "labelled")]
+    if not chosen:
+        lacks = "has a text" if which == "labelled" else "lacks a text"
+        raise ValueError(f"data.train is {which}, but none of the {len(pages)} pages to train on {lacks}")
+    return chosen
 
 
 def check_processes(recipe: Recipe) -> None:

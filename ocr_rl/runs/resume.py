@@ -24,6 +24,8 @@ MAY_CHANGE = (
     "train.eval_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.watch",
+    "train.stop_on_alarm",
     "train.tensorboard",
     "train.wandb",
     "budget.pages",

@@ -8,7 +8,7 @@ import pytest
 from helpers.tiny_models import assert_all_close, gradients, group, make_page, make_policy, make_recipe, weights
 from ocr_rl.config.schema import Recipe
 from ocr_rl.pipeline.dry_run import dry_run
-from ocr_rl.pipeline.job import ALGORITHMS, Job, make_scorer, make_trainer
+from ocr_rl.pipeline.job import ALGORITHMS, Job, chosen_pages, make_scorer, make_trainer
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 
@@ -27,6 +27,14 @@ CASES = {
     "ppo, separate critic": {"ppo_critic": "separate", "ppo_beta": 0.1},
     "dpo, precomputed": {"dpo_reference": "precomputed"},
 }
+
+
+def test_data_train_chooses_pages_by_their_text():
+    pages = [make_page(0, text="abc"), replace(make_page(1), text=None)]
+    assert chosen_pages(pages, "labelled") == pages[:1]
+    assert chosen_pages(pages, "unlabelled") == pages[1:]
+    with pytest.raises(ValueError, match="none of the 1 pages to train on lacks a text"):
+        chosen_pages(pages[:1], "unlabelled")
 
 
 def job_of(case, **changes):

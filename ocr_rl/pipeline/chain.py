@@ -1,0 +1,98 @@
+"""A chain of recipes: a folder with a run for each stage, which continues with the policy of the one before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ocr_rl import distributed
+from ocr_rl.config.chains import Stage, chain_to_toml, load_chain
+from ocr_rl.pipeline import train as training
+from ocr_rl.runs.atomic import write_atomically
+from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.resume import find_resume_point
+
+CHAIN = "chain.toml"
+"""In the folder of a chain: its stages with every default, as they were started."""
+
+
+def train_chain(
+    stages: Sequence[Stage], out: str | Path, *, overwrite: bool = False, say: Callable[[str], None] = print
+) -> list[RunFolder]:
+    """Train the stages one after another, each into a run folder of its own within `out`.
+
+    Raises:
+        ValueError: a recipe, its pages or its model cannot be used, or `out` holds files already.
+        TrainingStoppedError: training cannot continue; what was saved is kept for `resume_chain`.
+    """
+    out = Path(out)
+    replaced = out.with_name(f"{out.name}.replaced")
+    with distributed.together():
+        distributed.of_first(lambda: _create(out, replaced, stages, overwrite))
+        try:
+            runs = _run(out, stages, say)
+        except BaseException:
+            if distributed.first() and not (out / stages[0].name / "resolved.toml").is_file():  # nothing was begun
+                shutil.rmtree(out)
+                if replaced.exists():
+                    os.replace(replaced, out)
+            raise
+        if distributed.first():
+            shutil.rmtree(replaced, ignore_errors=True)
+        return runs
+
+
+def resume_chain(out: str | Path, *, say: Callable[[str], None] = print) -> list[RunFolder]:
+    """Train what a chain still lacks, as if it had never been interrupted.
+
+    Raises:
+        ValueError, TrainingStoppedError: as `train_chain` and `ocr_rl.pipeline.train.resume` do.
+    """
+    with distributed.together():
+        return _run(Path(out), load_chain(Path(out) / CHAIN), say)
+
+
+def is_chain(folder: Path) -> bool:
+    """Whether `train_chain` wrote it."""
+    return (folder / CHAIN).is_file()
+
+
+def _create(out: Path, replaced: Path, stages: Sequence[Stage], overwrite: bool) -> None:
+    """A folder with the chain's file; a chain that it replaces is kept beside it until the first stage is trained."""
+    if out.is_dir() and any(out.iterdir()) and not (overwrite and is_chain(out)):
+        what = "a chain" if is_chain(out) else "files"
+        raise ValueError(f"{out} holds {what} already; give another --out, or --overwrite to replace a chain")
+    if is_chain(out):
+        shutil.rmtree(replaced, ignore_errors=True)
+        os.replace(out, replaced)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / CHAIN, chain_to_toml(stages))
+
+
+def _run(out: Path, stages: Sequence[Stage], say: Callable[[str], None]) -> list[RunFolder]:
+    runs: list[RunFolder] = []
+    for stage in stages:
+        path, recipe = out / stage.name, stage.recipe
+        if runs:
+            recipe = replace(recipe, model=replace(recipe.model, path=str(_result(runs[-1]))))
+        if distributed.first():
+            say(f"stage {stage.name} of {len(stages)}")
+        if (path / "resolved.toml").is_file():
+            run = training.resume(path, say=say)
+        else:
+            run = training.train(recipe, path, say=say)
+        if distributed.of_first(lambda run=run: find_resume_point(run) is not None):  # type: ignore[misc]
+            if distributed.first():
+                say(f"stopped in stage {stage.name}; continue with: ocr-rl train --resume {out}")
+            return [*runs, run]
+        runs.append(run)
+    return runs
+
+
+def _result(run: RunFolder) -> Path:
+    """The checkpoint that the next stage continues with: the best one if the recipe keeps it, else the last."""
+    best = run.best()
+    return run.checkpoint(best["step"]) if best is not None else run.checkpoints()[-1]
