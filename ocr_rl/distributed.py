@@ -89,7 +89,7 @@ def together() -> Iterator[None]:
         _leave()
 
 
-def tell(error: BaseException) -> None:
+def announce_failure(error: BaseException) -> None:
     """Raise the error in the other processes at their next exchange, unless they know that one has failed."""
     if _world.count > 1 and not _world.over:
         with suppress(ConnectionError):

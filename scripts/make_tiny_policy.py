@@ -7,7 +7,7 @@
     python scripts/make_tiny_policy.py --out runs/scans --start ocr_rl/models/tiny --scans --mistakes 0.15
     python scripts/make_tiny_policy.py --out runs/scans --pack scripts/tiny_policy/checkpoint.safetensors
 
-The last one writes what training goes on from in bfloat16: copied to `runs/scans/state.safetensors`, it resumes.
+The last command packs the training state in bfloat16: copied to `runs/scans/state.safetensors`, it resumes.
 SIGTERM ends training after the step, with the state saved.
 
 With `--scans` the pages are those of `tiny_policy/scans.py`, mixed with rendered ones, and nothing else changes; which

@@ -113,6 +113,6 @@ def train(resume: Path | None, allow_removed_pages: bool, **options: Any) -> Non
             else:
                 training.train(recipe, out, overwrite=chosen.overwrite)
         except TrainingStoppedError as stop:
-            distributed.tell(stop)
+            distributed.announce_failure(stop)
             if distributed.first():
                 fail(f"{stop}\nrun folder: {out}", code=1)

@@ -147,7 +147,7 @@ class VllmConfig:
 @dataclass(frozen=True, config=STRICT)
 class RewardConfig:
     weights: dict[str, Amount] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
-    """Quality parts and their weights in the mean: similarity, pass_rate, exact, ... (docs/verifiers/rewards.md)."""
+    """Parts of the reward and their weights: similarity, pass_rate, exact, ... (docs/verifiers/rewards.md)."""
     agreement: Literal["siblings", "medoid"] = "siblings"
     """What the part `consensus` compares a completion with: siblings: all others of its group; medoid: the one that
     agrees most with the others."""

@@ -92,10 +92,10 @@ class TrainingLoop:
                     if distributed.any_of(bool(stop_requested)) or (self.alarms and train.stop_on_alarm):
                         break
             except (TrainingStoppedError, EngineError, FloatingPointError) as error:
-                distributed.tell(error)
+                distributed.announce_failure(error)
                 raise self._stopped(error) from None
             except (ValueError, RuntimeError) as error:  # one bad page or a bug: what was trained is kept
-                distributed.tell(error)
+                distributed.announce_failure(error)
                 self._save_step_before()
                 raise
             if self.saved < self.step:

@@ -6,20 +6,11 @@ Minutes each, so `make test-slow` runs them.
 import json
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from ocr_rl.cli.main import main
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def all_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def train(out, *options):
