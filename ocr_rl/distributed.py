@@ -82,7 +82,7 @@ def together() -> Iterator[None]:
         if not _world.over:
             wait()
     except (Exception, SystemExit) as error:
-        tell(error)
+        announce_failure(error)
         if first() or not isinstance(error, USER_ERRORS):
             raise
     finally:

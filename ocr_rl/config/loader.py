@@ -162,7 +162,7 @@ def _mistake(error: ErrorDetails, table: Mapping[str, Any]) -> str:
 
 
 def check_model_path(path: str) -> None:
-    """Raises ValueError unless it is `tiny`, a folder, or looks like a hub id; the hub is not asked. A run folder is refused."""
+    """Raises ValueError unless it is `tiny`, a folder of a model, or looks like a hub id; the hub is not asked."""
     run = Path(path)
     if (run / "resolved.toml").is_file() and not (run / "config.json").is_file():
         checkpoints = sorted((run / "checkpoints").glob("step_*[0-9]"))
