@@ -110,10 +110,10 @@ class RolloutConfig:
     """Tokens of a completion, end token included; longer ones are cut off and count as truncated."""
     rows: Positive = 256
     """Completions that an engine decodes at a time."""
-    correction: Literal["none", "token", "sequence_mask"] = "token"
+    correction: Literal["none", "token", "token_mask", "sequence_mask"] = "token"
     """How the difference between the engine's log probabilities and the trainer's is corrected. token: importance
-    weights, truncated at correction_cap; sequence_mask: completions whose mean ratio is outside [1 / cap, cap] are left
-    out."""
+    weights, truncated at correction_cap; token_mask: the same, and tokens whose ratio is outside [1 / cap, cap] are left
+    out (IcePop); sequence_mask: completions whose mean ratio is outside [1 / cap, cap] are left out."""
     correction_cap: Annotated[float, Strict(), Field(ge=1)] = 2.0
     """Largest importance weight."""
     ahead: Flag = False

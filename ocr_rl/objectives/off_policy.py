@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ocr_rl.objectives.masking import masked_sum
 
-Correction = Literal["none", "token", "sequence_mask"]
+Correction = Literal["none", "token", "token_mask", "sequence_mask"]
 
 
 @torch.no_grad()
@@ -31,6 +31,7 @@ def sampling_weights(logprobs: Tensor, sampling_logprobs: Tensor, mask: Tensor, 
 
     none:           1
     token:          min(rho_t, cap)         truncated importance sampling (Ionides, 2008; Yao et al., 2025, for engines)
+    token_mask:     rho_t if 1 / cap <= rho_t <= cap, else 0: IcePop (Ling Team, "Every step evolves", arXiv 2510.18855)
     sequence_mask:  1 if 1 / cap <= exp(mean_t d_t) <= cap, else 0, for the whole completion: geometric rejection
                     sampling, which filters and does not reweight (Liu, Li et al., "When Speed Kills Stability", 2025,
                     part 3). Unlike a product, the mean does not depend on the length.
@@ -49,6 +50,8 @@ def sampling_weights(logprobs: Tensor, sampling_logprobs: Tensor, mask: Tensor, 
         return torch.ones_like(d)
     if kind == "token":
         return d.exp().clamp(max=cap)
+    if kind == "token_mask":
+        return torch.where((d.exp() >= 1 / cap) & (d.exp() <= cap), d.exp(), 0.0)
     geometric_mean = (d.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)).exp()
     return ((geometric_mean >= 1 / cap) & (geometric_mean <= cap)).to(d.dtype).expand_as(d)
 

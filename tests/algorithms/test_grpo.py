@@ -150,6 +150,8 @@ def sampled_elsewhere(policy, scored, ratio):
         ("token", 3.0, 2.0),
         ("token", 0.25, 0.25),
         ("none", 3.0, 1.0),
+        ("token_mask", 1.5, 1.5),
+        ("token_mask", 3.0, 0.0),
         ("sequence_mask", 1.5, 1.0),
         ("sequence_mask", 3.0, 0.0),
     ],

@@ -15,7 +15,7 @@ from helpers.token_batches import batch, counts_of, rows_of, wider, with_junk
 from ocr_rl.objectives.off_policy import mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import grpo_loss
 
-KINDS = ("none", "token", "sequence_mask")
+KINDS = ("none", "token", "token_mask", "sequence_mask")
 LOG2 = math.log(2)
 
 
@@ -44,6 +44,13 @@ def test_a_token_weight_is_its_ratio_up_to_the_cap():
     d = torch.tensor([[math.log(4), math.log(1.5), math.log(1 / 4)]])
     weights = weights_of(d, torch.ones(1, 3, dtype=torch.bool), "token")
     torch.testing.assert_close(weights, torch.tensor([[2.0, 1.5, 0.25]]))
+
+
+def test_a_masked_token_is_one_whose_ratio_is_too_far_from_1():
+    """Ratios 4, 1.5, 1/4 and 1/2 under a cap of 2: 0, 1.5, 0 and 1/2."""
+    d = torch.tensor([[4, 1.5, 0.25, 0.5]], dtype=torch.float64).log()
+    weights = weights_of(d, torch.ones(1, 4, dtype=torch.bool), "token_mask")
+    torch.testing.assert_close(weights, torch.tensor([[0, 1.5, 0, 0.5]], dtype=torch.float64))
 
 
 def test_a_sequence_is_kept_whole_or_dropped_whole_by_its_geometric_mean():
@@ -215,6 +222,15 @@ def test_token_weights_and_the_loss_with_them_are_those_of_trl(parity, loss_type
         name = {"grpo": "GRPO", "dapo": "DAPO", "cispo": "CISPO", "dr_grpo": "Dr. GRPO"}[loss_type]
         found = (loss.detach(), logprobs.grad)
         parity(f"{name}, loss with importance weights", "TRL 1.16", found, (expected, gradient), atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masked_tokens_are_trl_s(parity, seed):
+    b = sampled(seed, noise=0.7)
+    weights = sampling_weights(b.logprobs, b.sampling, b.mask, "token_mask", 2.0)
+    theirs = trl_ratios(b, "token_mask", 2.0, low=0.5)
+    parity("importance weights of tokens, IcePop's mask", "TRL 1.16", weights[b.mask], theirs[b.mask], atol=1e-12)
+    assert 0 < (weights[b.mask] == 0).sum() < b.mask.sum()
 
 
 def test_for_completions_of_one_token_the_sequence_mask_drops_what_trl_drops():
