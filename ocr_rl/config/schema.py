@@ -112,8 +112,8 @@ class RolloutConfig:
     """Completions that an engine decodes at a time."""
     correction: Literal["none", "token", "token_mask", "sequence_mask"] = "token"
     """How the difference between the engine's log probabilities and the trainer's is corrected. token: importance
-    weights, truncated at correction_cap; token_mask: the same, and tokens whose ratio is outside [1 / cap, cap] are left
-    out (IcePop); sequence_mask: completions whose mean ratio is outside [1 / cap, cap] are left out."""
+    weights, truncated at correction_cap; token_mask: the same, and tokens whose ratio is outside [1 / cap, cap] are
+    left out (IcePop); sequence_mask: completions whose mean ratio is outside [1 / cap, cap] are left out."""
     correction_cap: Annotated[float, Strict(), Field(ge=1)] = 2.0
     """Largest importance weight."""
     ahead: Flag = False

@@ -227,6 +227,8 @@ def test_token_weights_and_the_loss_with_them_are_those_of_trl(parity, loss_type
 @pytest.mark.parametrize("seed", range(3))
 def test_masked_tokens_are_trl_s(parity, seed):
     b = sampled(seed, noise=0.7)
+    b.mask[-1, 0] = True  # TRL's completions have at least one token
+    b.sampling = b.sampling.float().double()  # TRL's are float32
     weights = sampling_weights(b.logprobs, b.sampling, b.mask, "token_mask", 2.0)
     theirs = trl_ratios(b, "token_mask", 2.0, low=0.5)
     parity("importance weights of tokens, IcePop's mask", "TRL 1.16", weights[b.mask], theirs[b.mask], atol=1e-12)
