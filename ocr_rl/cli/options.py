@@ -138,22 +138,33 @@ engine_option = click.option(
 retry_errors_option = click.option("--retry-errors", is_flag=True, help='Try again the pages whose row has an "error".')
 
 
-def folder_exists(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+def writable_file(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
     """A file that could not be written later is a mistake now."""
-    if path is not None and not path.parent.is_dir():
-        raise click.BadParameter(f"the folder {path.parent} does not exist")
+    from ocr_verifiers.files.writable import file_trouble
+
+    if path is not None and (trouble := file_trouble(path)):
+        raise click.BadParameter(trouble)
+    return path
+
+
+def writable_folder(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """So is a folder that could not be made or written to."""
+    from ocr_verifiers.files.writable import folder_trouble
+
+    if path is not None and (trouble := folder_trouble(path)):
+        raise click.BadParameter(trouble)
     return path
 
 
 def json_option(help: str) -> Callable[[Command], Command]:
     return click.option(
-        "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
+        "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), callback=writable_file, help=help
     )
 
 
 def html_option(help: str) -> Callable[[Command], Command]:
     return click.option(
-        "--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
+        "--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), callback=writable_file, help=help
     )
 
 

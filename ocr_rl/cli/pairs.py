@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import DatasetOptions, dataset_options, folder_exists, take
+from ocr_rl.cli.options import DatasetOptions, dataset_options, take, writable_file
 
 if TYPE_CHECKING:
     from ocr_rl.rewards.preference_output import LabelOptions, PairOptions
@@ -51,7 +51,7 @@ class PreferenceOptions:
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=folder_exists,
+    callback=writable_file,
     help="Write a line per pair, or per labelled completion, to this .jsonl file.",
 )
 @click.option(

@@ -12,10 +12,10 @@ from ocr_rl.cli.options import (
     DatasetOptions,
     dataset_options,
     engine_option,
-    folder_exists,
     model_options,
     retry_errors_option,
     take,
+    writable_file,
 )
 from ocr_rl.cli.progress import console
 
@@ -27,7 +27,7 @@ from ocr_rl.cli.progress import console
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=folder_exists,
+    callback=writable_file,
     help="Write a line per page to this .jsonl file.",
 )
 @dataset_options
