@@ -40,8 +40,7 @@ def hub_silence() -> str:
 @cache
 def _is_silent() -> bool:
     """Whether a hub that may be asked gives no answer; then no client in this process or its children asks it."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     if constants.is_offline_mode():
         return False

@@ -31,18 +31,26 @@ class DatasetOptions:
     columns: tuple[str, ...]
     """ROLE=NAME"""
     split: str | None
+    on_error: str
+    """stop or skip, as data.on_error"""
     prompt: str
 
-    def load(self) -> list[Page]:
+    def load(self, out: Path | None = None) -> list[Page]:
+        """The pages. Those that --on-error skips are counted, and listed beside the file `out`."""
         from ocr_rl.data.loading import load_pages
+        from ocr_rl.runs.skipped import list_skipped
 
-        return load_pages(
+        skipped: list[Any] = []
+        pages = load_pages(
             self.data,
             where=self.filters,
             prompt=self.prompt,
             columns=parse_columns(self.columns),
             split=self.split or "",
+            skip=skipped.append if self.on_error == "skip" else None,
         )
+        list_skipped(skipped, out and out.with_suffix(".skipped.jsonl"), lambda line: click.echo(line, err=True))
+        return pages
 
     @property
     def filters(self) -> dict[str, list[str]]:
@@ -58,6 +66,7 @@ class DatasetOptions:
             "columns": parse_columns(self.columns),
             "split": self.split,
             "prompt": self.prompt,
+            **({"on_error": "skip"} if self.on_error == "skip" else {}),
         }
 
 
@@ -124,6 +133,15 @@ def model_options(command: Command) -> Command:
     prompt = click.option("--prompt", default="", help="Instruction for pages that have none.")
     trust = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
     return pixels(prompt(trust(command)))
+
+
+on_error_option = click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="What a page of the dataset with a problem does: an error, or left out and listed in OUT.skipped.jsonl.",
+)
 
 
 engine_option = click.option(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from helpers.commands import refused
 
+from helpers.commands import refused
 from ocr_rl.models.policy import Policy
 from ocr_verifiers.cli.main import main as verify
 
