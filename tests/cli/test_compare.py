@@ -144,9 +144,11 @@ import os, sys, time
 def wait(event, args):
     third = event == "open" and str(args[0]).endswith("rollouts/step_000003.jsonl.partial")
     if third and not os.path.exists({waiting!r}):
-        with open({waiting!r}, "w") as file:
+        with open({waiting!r} + ".partial", "w") as file:
             file.write(str(os.getpid()))
-        time.sleep(600)
+        os.rename({waiting!r} + ".partial", {waiting!r})
+        while not os.path.exists({go!r}):
+            time.sleep(0.01)
 
 sys.addaudithook(wait)
 """
@@ -160,8 +162,8 @@ def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_e
     command = [sys.executable, "-m", "ocr_rl.cli", "compare", *arguments]
     done = run(*arguments, tmp_path / "whole")
     assert done.exit_code == 0, done.output
-    out, waiting = tmp_path / "stopped", tmp_path / "waiting"
-    (tmp_path / "sitecustomize.py").write_text(WAIT_IN_STEP_3.format(waiting=str(waiting)))
+    out, waiting, go = tmp_path / "stopped", tmp_path / "waiting", tmp_path / "go"
+    (tmp_path / "sitecustomize.py").write_text(WAIT_IN_STEP_3.format(waiting=str(waiting), go=str(go)))
     paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [*command, out],
@@ -173,14 +175,14 @@ def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_e
     while not waiting.exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
-    trial = int(waiting.read_text())
+    trial = psutil.Process(int(waiting.read_text()))
     os.killpg(process.pid, stop)
+    go.touch()
     message = process.communicate(timeout=120)[1]
     if stop == signal.SIGINT:
         assert process.returncode == 130
         assert f"Error: stopped; the same command continues from what is in {out}" in message
-    while psutil.pid_exists(trial) and psutil.Process(trial).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)  # a killed process holds its run folder until it is gone
+    psutil.wait_procs([trial], timeout=60)  # a killed process holds its run folder until it is gone
     assert not (out / "compare.json").exists()
     done = run(*arguments, out)
     assert done.exit_code == 0, done.output
