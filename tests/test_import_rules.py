@@ -25,15 +25,16 @@ ROOMS = {
         "evaluation": "rollouts rewards data models runs objectives config metric_names types",
         "rollouts": "rewards data models runs config types errors seeds",
         "rewards": "data config runs types",
-        "data": "config types",
-        "models": "config types",
+        "data": "config types hub",
+        "models": "config types hub",
         "runs": "config metric_names",
         "objectives": "",
-        "config": "metric_names",
+        "config": "metric_names hub",
         "distributed": "errors",
         "types": "",
         "errors": "",
         "seeds": "",
+        "hub": "",
         "threads": "",
         "metric_names": "",
     },
@@ -58,7 +59,7 @@ ROOMS = {
 USES_VERIFIERS = "cli reporting evaluation comparison rollouts rewards data training"
 """The rooms of ocr_rl that import ocr_verifiers."""
 
-NO_TORCH = "cli reporting comparison rewards data runs config distributed types errors metric_names seeds threads"
+NO_TORCH = "cli reporting comparison rewards data runs config distributed types errors metric_names seeds threads hub"
 """The rooms of ocr_rl that load neither torch nor transformers when they are imported."""
 
 MODULES = {

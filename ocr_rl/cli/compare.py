@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocr_rl.cli.errors import fail, user_errors
-from ocr_rl.cli.options import RecipeOptions, recipe_options, set_option
+from ocr_rl.cli.options import RecipeOptions, recipe_options, set_option, writable_folder
 
 if TYPE_CHECKING:
     from ocr_rl.comparison.plan import Plan
@@ -94,7 +94,13 @@ class CompareOptions(RecipeOptions):
 )
 @recipe_options
 @set_option("Override a value of every recipe.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of all runs and of the results.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=writable_folder,
+    required=True,
+    help="Folder of all runs and of the results.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),

@@ -92,6 +92,9 @@ def check(
 
 
 def _tokenizer_check(model: str, max_tokens: int) -> Callable[[Sequence[Page]], list[str]]:
+    from ocr_rl.config.loader import check_model_path
+
+    check_model_path(model)
     from transformers import AutoProcessor
 
     from ocr_rl.models.checkpoints.vocabulary import unwritable

@@ -15,6 +15,7 @@ from ocr_rl.cli.options import (
     html_option,
     json_option,
     model_options,
+    on_error_option,
     take,
 )
 from ocr_rl.cli.progress import console
@@ -29,6 +30,7 @@ from ocr_rl.cli.progress import console
     help="Score these transcriptions instead of running a model: JSONL rows {id or file_name, text}.",
 )
 @dataset_options
+@on_error_option
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -82,7 +84,7 @@ def evaluate(
 
     dataset = take(DatasetOptions, options)
     chosen = evaluation.EvaluateOptions(**options)
-    pages = dataset.load()
+    pages = dataset.load(json_path)
     if held_out is not None:
         _, pages = split_pages(pages, held_out, SPLIT_SEED)
     pages = pages[:limit]
@@ -94,6 +96,7 @@ def evaluate(
         "predictions": None if chosen.predictions is None else str(chosen.predictions),
         "data": dataset.data,
         "where": dataset.filters,
+        "on_error": dataset.on_error,
         "held_out": held_out,
         "limit": limit,
         "max_tokens": chosen.max_tokens,

@@ -31,18 +31,26 @@ class DatasetOptions:
     columns: tuple[str, ...]
     """ROLE=NAME"""
     split: str | None
+    on_error: str
+    """stop or skip, as data.on_error"""
     prompt: str
 
-    def load(self) -> list[Page]:
+    def load(self, out: Path | None = None) -> list[Page]:
+        """The pages. Those that --on-error skips are counted, and listed beside the file `out`."""
         from ocr_rl.data.loading import load_pages
+        from ocr_rl.runs.skipped import list_skipped
 
-        return load_pages(
+        skipped: list[Any] = []
+        pages = load_pages(
             self.data,
             where=self.filters,
             prompt=self.prompt,
             columns=parse_columns(self.columns),
             split=self.split or "",
+            skip=skipped.append if self.on_error == "skip" else None,
         )
+        list_skipped(skipped, out and out.with_suffix(".skipped.jsonl"), lambda line: click.echo(line, err=True))
+        return pages
 
     @property
     def filters(self) -> dict[str, list[str]]:
@@ -58,6 +66,7 @@ class DatasetOptions:
             "columns": parse_columns(self.columns),
             "split": self.split,
             "prompt": self.prompt,
+            **({"on_error": "skip"} if self.on_error == "skip" else {}),
         }
 
 
@@ -126,6 +135,15 @@ def model_options(command: Command) -> Command:
     return pixels(prompt(trust(command)))
 
 
+on_error_option = click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="What a page of the dataset with a problem does: an error, or left out and listed in OUT.skipped.jsonl.",
+)
+
+
 engine_option = click.option(
     "--engine",
     type=click.Choice(["auto", "transformers", "vllm"]),
@@ -138,22 +156,33 @@ engine_option = click.option(
 retry_errors_option = click.option("--retry-errors", is_flag=True, help='Try again the pages whose row has an "error".')
 
 
-def folder_exists(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+def writable_file(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
     """A file that could not be written later is a mistake now."""
-    if path is not None and not path.parent.is_dir():
-        raise click.BadParameter(f"the folder {path.parent} does not exist")
+    from ocr_verifiers.files.writable import file_trouble
+
+    if path is not None and (trouble := file_trouble(path)):
+        raise click.BadParameter(trouble)
+    return path
+
+
+def writable_folder(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """So is a folder that could not be made or written to."""
+    from ocr_verifiers.files.writable import folder_trouble
+
+    if path is not None and (trouble := folder_trouble(path)):
+        raise click.BadParameter(trouble)
     return path
 
 
 def json_option(help: str) -> Callable[[Command], Command]:
     return click.option(
-        "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
+        "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), callback=writable_file, help=help
     )
 
 
 def html_option(help: str) -> Callable[[Command], Command]:
     return click.option(
-        "--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), callback=folder_exists, help=help
+        "--html", "html_path", type=click.Path(dir_okay=False, path_type=Path), callback=writable_file, help=help
     )
 
 

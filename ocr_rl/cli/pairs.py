@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import DatasetOptions, dataset_options, folder_exists, take
+from ocr_rl.cli.options import DatasetOptions, dataset_options, on_error_option, take, writable_file
 
 if TYPE_CHECKING:
     from ocr_rl.rewards.preference_output import LabelOptions, PairOptions
@@ -51,7 +51,7 @@ class PreferenceOptions:
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=folder_exists,
+    callback=writable_file,
     help="Write a line per pair, or per labelled completion, to this .jsonl file.",
 )
 @click.option(
@@ -87,6 +87,7 @@ class PreferenceOptions:
     help="The pages' dataset: lines name their images and prompts, which TRL needs.",
 )
 @dataset_options
+@on_error_option
 @click.option("--prompt", default="", help="Instruction for pages of --data that have none.")
 @user_errors
 def pairs(groups: Path, out: Path, scores: Path | None, **options: Any) -> None:
@@ -114,17 +115,18 @@ def pairs(groups: Path, out: Path, scores: Path | None, **options: Any) -> None:
 
     dataset = take(DatasetOptions, options)
     chosen = PreferenceOptions(**options)
-    counts = write_preferences(groups, out, chosen.kind(), scores, pages_of(dataset))
+    counts = write_preferences(groups, out, chosen.kind(), scores, pages_of(dataset, out))
     what = f"{counts.rows} labels, {counts.desirable} of them desirable," if chosen.labels else f"{counts.rows} pairs"
     click.echo(f"{what} of {counts.pages} pages in {out}; {counts.without} pages give none")
 
 
-def pages_of(dataset: DatasetOptions) -> list[Page] | None:
+def pages_of(dataset: DatasetOptions, out: Path) -> list[Page] | None:
     """None without --data, which the other options are about."""
     if dataset.data:
-        return dataset.load()
+        return dataset.load(out)
     others = {"--where": dataset.where, "--column": dataset.columns, "--split": dataset.split}
-    refuse({**others, "--prompt": dataset.prompt}, "is about a dataset; add --data")
+    skip = "" if dataset.on_error == "stop" else "skip"
+    refuse({**others, "--on-error": skip, "--prompt": dataset.prompt}, "is about a dataset; add --data")
     return None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import take
+from ocr_rl.cli.options import take, writable_folder
 from ocr_rl.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class LayoutOptions:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path), callback=writable_folder)
 @click.option("--pages", type=click.IntRange(min=1), default=40, show_default=True, help="Number of pages.")
 @click.option(
     "--style", default="print", show_default=True, help="clean, print, scan, carbon, typescript or old-print."

@@ -12,10 +12,11 @@ from ocr_rl.cli.options import (
     DatasetOptions,
     dataset_options,
     engine_option,
-    folder_exists,
     model_options,
+    on_error_option,
     retry_errors_option,
     take,
+    writable_file,
 )
 from ocr_rl.cli.progress import console
 
@@ -27,10 +28,11 @@ from ocr_rl.cli.progress import console
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=folder_exists,
+    callback=writable_file,
     help="Write a line per page to this .jsonl file.",
 )
 @dataset_options
+@on_error_option
 @click.option("--limit", type=click.IntRange(min=1), help="Roll out the first N pages.")
 @click.option("--group-size", type=click.IntRange(min=1), default=8, show_default=True, help="Completions per page.")
 @click.option("--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True, help="0 is greedy.")
@@ -70,7 +72,7 @@ def rollout(out: Path, limit: int | None, no_score: bool, **options: Any) -> Non
 
     dataset = take(DatasetOptions, options)
     chosen = RolloutOptions(score=not no_score, **options)
-    pages = dataset.load()[:limit]
+    pages = dataset.load(out)[:limit]
     with stoppable():
         unread = write_groups(out, pages, chosen, dataset.settings(), console())
     fail_if_unread(unread, f"; see the rows with an error in {out}")

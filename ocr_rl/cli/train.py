@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ocr_rl.cli.errors import fail, user_errors
-from ocr_rl.cli.options import RecipeOptions, recipe_options, set_option
+from ocr_rl.cli.options import RecipeOptions, recipe_options, set_option, writable_folder
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class TrainOptions(RecipeOptions):
 
 @click.command()
 @click.argument("recipe", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/RECIPE-TIME.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), callback=writable_folder, help="Run folder. Default: runs/RECIPE-TIME."
+)
 @recipe_options
 @set_option("Override a value of the recipe.")
 @click.option("--steps", type=click.IntRange(min=0), help="Short for --set train.steps=N.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from tqdm import tqdm
+
+from ocr_rl.comparison.children import Children
 from ocr_rl.comparison.plan import Trial
 from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.runs.atomic import write_atomically
@@ -51,39 +51,36 @@ def _difference(before: object, after: object, where: str = "") -> str:
 def run_trials(
     trials: Sequence[Trial], jobs: int, begun: Callable[[Trial], None], ended: Callable[[Trial], None]
 ) -> None:
-    """Train the trials that are not done, `jobs` at a time, in order.
+    """Train the trials that are not done, `jobs` at a time, in order. An error ends those that run beside it.
 
     Raises:
         ValueError: a trial could not begin, with its message.
         TrialLostError: a trial was killed, or failed on a bug.
     """
     left = [trial for trial in trials if not is_done(trial)]
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="trial")
+    pool, children = ThreadPoolExecutor(jobs, thread_name_prefix="trial"), Children()
     try:
-        trained = {pool.submit(_train, trial, share_threads(jobs), begun): trial for trial in left}
+        trained = {pool.submit(_train, trial, share_threads(jobs), begun, children): trial for trial in left}
         for future in as_completed(trained):
             future.result()
             ended(trained[future])
+    except (ValueError, TrialLostError) as error:
+        if beside := children.stop():
+            tqdm.write(f"{error}\nstopping the runs beside it ({beside}), which the same command continues")
+        raise
     finally:
+        children.stop()
         pool.shutdown(cancel_futures=True)
 
 
-def _train(trial: Trial, threads: Mapping[str, str], begun: Callable[[Trial], None]) -> None:
+def _train(trial: Trial, threads: Mapping[str, str], begun: Callable[[Trial], None], children: Children) -> None:
     begun(trial)
     trial.path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(trial.recipe_file, to_toml(trial.recipe))
     begun_before = (trial.path / "resolved.toml").exists()
     arguments = ["--resume", str(trial.path)] if begun_before else [str(trial.recipe_file), "--out", str(trial.path)]
-    with open(trial.log, "ab") as log:
-        before = log.tell()
-        code = subprocess.run(
-            [sys.executable, "-m", "ocr_rl.cli", "train", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **threads},
-            check=False,
-        ).returncode
+    before = trial.log.stat().st_size if trial.log.exists() else 0
+    code = children.run(["train", *arguments], trial.log, threads)
     message = error_in(trial.log.read_bytes()[before:].decode("utf-8", "replace"))
     if code == 1 and message.startswith("step "):
         write_atomically(trial.stopped, message.splitlines()[0] + "\n")

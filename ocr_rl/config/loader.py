@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from ocr_rl.config.schema import ALIASES, Recipe
 from ocr_rl.config.validation import check
 from ocr_rl.config.wording import expected, schema_of
+from ocr_rl.hub import check_hub_model
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -162,14 +163,17 @@ def _mistake(error: ErrorDetails, table: Mapping[str, Any]) -> str:
 
 
 def check_model_path(path: str) -> None:
-    """Raises ValueError unless it is `tiny`, a folder of a model, or looks like a hub id; the hub is not asked."""
+    """Raises ValueError unless it is `tiny`, a folder of a model, or a hub id that can be asked for."""
     run = Path(path)
     if (run / "resolved.toml").is_file() and not (run / "config.json").is_file():
         checkpoints = sorted((run / "checkpoints").glob("step_*[0-9]"))
         advice = f"give its newest checkpoint, {checkpoints[-1]}" if checkpoints else "it has no checkpoint yet"
         raise ValueError(f'"{path}" is a run, not a model; {advice}')
-    if path != "tiny" and not Path(path).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path):
+    if path == "tiny" or Path(path).is_dir():
+        return
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path):
         raise ValueError(f'no folder "{path}"; a model is a folder, a hub id (owner/name), or "tiny"')
+    check_hub_model(path)
 
 
 def to_toml(recipe: Recipe) -> str:

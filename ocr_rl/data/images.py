@@ -28,6 +28,8 @@ LONGEST_SIDE = 1288
 """Pixels along the longer side of a rendered PDF page, as olmOCR renders them."""
 MAX_PIXELS = 178_956_970
 """An image with more pixels is refused as a decompression bomb, as Pillow does by default."""
+ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+"""Formats whose further frames are an animation. Those of a JPEG are previews."""
 NEW_SUBFILE_TYPE = 254
 """TIFF tag; bit 0 marks a smaller copy of another frame, bit 2 a mask."""
 PHOTOMETRIC = 262
@@ -36,7 +38,7 @@ PHOTOMETRIC = 262
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file. Of a TIFF with several pages one is named; of other files with several frames it is the first."""
+    """An image file. Of a TIFF with several pages one is named; an animation is refused."""
 
     path: Path
     frame: int | None = None
@@ -123,6 +125,9 @@ def _decode(source: Path | io.BytesIO, name: str, frame: int | None = None) -> I
                     if len(pages) > 1:
                         raise ImageError(name, f"has {len(pages)} pages; write a row or text for each of them")
                     opened.seek(pages[0])
+                elif opened.format in ANIMATED and getattr(opened, "is_animated", False):
+                    frames = opened.n_frames  # type: ignore[attr-defined]
+                    raise ImageError(name, f"is an animation of {frames} frames; save the page as a still image")
                 if math.prod(opened.size) > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 zero_is_white = opened.format == "TIFF" and opened.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]

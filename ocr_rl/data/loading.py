@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ocr_rl.config.validation import needs_labels
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
+from ocr_rl.data.messages import without_placeholder
 from ocr_rl.data.problems import Found, Problem, ReportProblem
 from ocr_rl.data.splits import split_of
 from ocr_rl.data.tables import SAVED_TABLE, no_split, read_rows, read_table
@@ -80,6 +81,7 @@ def load_pages(
     if problems and (skip is None or not found):
         more = f"\nand {len(problems) - 1} more; `ocr-rl data check {path}` lists them" if problems[1:] else ""
         raise ValueError(f"{problems[0]}{more}")
+    prompt = without_placeholder(prompt)
     pages = [one.page if one.page.prompt else replace(one.page, prompt=prompt) for one in found]
     return select_pages(pages, where)
 

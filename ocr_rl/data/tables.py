@@ -33,6 +33,7 @@ from ocr_rl.data.problems import (
     with_newlines,
 )
 from ocr_rl.data.splits import TRAINED
+from ocr_rl.hub import hub_silence
 from ocr_rl.types import Page
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ def _open_table(path: Path, split: str) -> tuple[Any, str]:
     import datasets
 
     saved = any((path / name).is_file() for name in SAVED_TABLE)
+    silence = "" if path.exists() else hub_silence()
     try:
         if path.is_file():
             loaded = datasets.Dataset.from_parquet(str(path))
@@ -207,6 +209,9 @@ def _open_table(path: Path, split: str) -> tuple[Any, str]:
             loaded = datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path))
     except Exception as error:  # readers and the hub's client raise whatever their lower layers do
         what = "cannot be read" if path.exists() else "no such file or folder, and the hub gave nothing"
+        if silence:
+            what += f": {silence}, and there is no copy in {datasets.config.HF_DATASETS_CACHE}"
+            raise ValueError(f"{path}: {what}; give a folder, or connect and try again") from None
         raise ValueError(f"{path}: {what}: {type(error).__name__}: {error}") from error
     tables = loaded if isinstance(loaded, datasets.DatasetDict) else {_split_of_table(path, loaded): loaded}
     if len(tables) == 1 and split:

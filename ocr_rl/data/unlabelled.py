@@ -17,6 +17,7 @@ from ocr_rl.data.images import (
     open_pdf,
     tiff_frames,
 )
+from ocr_rl.data.messages import without_placeholder
 from ocr_rl.types import Page
 
 
@@ -32,7 +33,7 @@ def walk_pages(source: Path, prompt: str = "", longest_side: int = LONGEST_SIDE)
 
     File names are held in memory one folder at a time. Raises ValueError if there is no image or PDF.
     """
-    found = False
+    found, prompt = False, without_placeholder(prompt)
     for file in _files(source) if source.is_dir() else [source]:
         name = file.relative_to(source).as_posix() if source.is_dir() else file.name
         frames = tiff_frames(file) if file.suffix.lower() in TIFF_SUFFIXES else [0]

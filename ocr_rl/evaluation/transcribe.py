@@ -17,6 +17,7 @@ from ocr_rl.rollouts.ordered import Result, in_order
 from ocr_rl.rollouts.resumable import Pages, RowJob, append_rows
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.types import FinishReason, Group
+from ocr_verifiers.files.writable import file_trouble, folder_trouble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,8 @@ def write_transcriptions(
         EngineError: the engine cannot continue; what was written is kept.
     """
     as_text = out.suffix == ".jsonl"
-    if as_text and not out.parent.is_dir():
-        raise ValueError(f"{out}: the folder {out.parent} does not exist")
+    if trouble := file_trouble(out) if as_text else folder_trouble(out):
+        raise ValueError(f"{out}: {trouble}")
     settings = {"command": "transcribe", **options.settings(), "data": str(Path(source).resolve())}
     settings |= {"prompt": options.prompt, "max_tokens": options.max_tokens}
     cut_off = 0

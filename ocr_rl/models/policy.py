@@ -38,6 +38,7 @@ from ocr_rl.models.checkpoints.loading import (
 )
 from ocr_rl.models.checkpoints.processors import load_processor
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
+from ocr_rl.models.checkpoints.vocabulary import special_tokens
 from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, layer_tensors
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.output_logits import Logits, after_head
@@ -215,10 +216,7 @@ class Policy:
 
     @cached_property
     def _special_tokens(self) -> list[str]:
-        """The texts that the tokenizer reads as something else than text: ends, images."""
-        tokenizer = self.processor.tokenizer
-        added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-        return sorted({*added, *tokenizer.all_special_tokens})
+        return special_tokens(self.processor.tokenizer)
 
     def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
         """Run vision tower and prompt once. With `grad`, call `backward()` of the result after its completions."""

@@ -4,39 +4,43 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import torch
 
+from ocr_rl.algorithms.preference.sources import of_pages
+from ocr_rl.models.policy import Policy
 from ocr_rl.pipeline.job import ALGORITHMS, Job, describe, make_scorer, make_trainer
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.training.checkpoint import environment
 from ocr_rl.training.resources import peak_memory
-from ocr_rl.types import Group
+from ocr_rl.types import Group, ImageError, Page
 
 
 def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     """Sample one page, compute its gradient, and report what the whole run would take. Nothing is written."""
     recipe, policy = job.recipe, job.policy
     rollout, steps = recipe.rollout, recipe.train.steps
-    sample = job.train[:: max(1, len(job.train) // 32)][:32]
-    prompts = [len(policy.prompt(page)) for page in sample]
+    stored = {own[0].page.id: own for own in of_pages(job.examples or ())}
+    used = [own[0].page for own in stored.values()] or job.train
+    sample, prompts, unread = _prompt_lengths(policy, used[:: max(1, len(used) // 32)][:32])
     texts = [len(policy.processor.tokenizer(page.text)["input_ids"]) for page in sample if page.text]
-    longest = sorted(zip(prompts, sample, strict=True), key=lambda pair: -pair[0])[0][1]
+    longest = max(zip(prompts, sample, strict=True), key=lambda pair: pair[0])[1]
     sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
     if policy.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     began = time.monotonic()
-    samples = ALGORITHMS[recipe.algorithm].samples
+    samples = ALGORITHMS[recipe.algorithm].samples and not stored
     with closing(job.engine):
         groups = job.engine.generate([longest], sampling, seed=0) if samples else []
     scored = [_apart(group) for group in job.reward_function.score_groups(groups)]
     if not samples:
         scored = [ScoredGroup(Group(longest, ()), (), ())]
-    fresh = replace(job, examples=None)  # a precomputed reference would be computed for all of pairs.path
+    fresh = replace(job, examples=stored.get(longest.id))  # a precomputed reference is computed for one page
     with make_scorer(fresh) as scorer, closing(make_trainer(fresh, scorer)) as trainer:
         trainer.dry_run(scored)
     per_page = time.monotonic() - began
@@ -50,15 +54,38 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
                 f"policy      {describe(policy)}",
                 f"prompt      {_spread(prompts)} tokens, image included",
                 f"reference   {_spread(texts)} tokens; rollout.max_tokens is {rollout.max_tokens}",
-                f"step        {rollout.pages_per_step} pages"
-                + (f" x {rollout.group_size} completions" if samples else ", each with its text"),
+                f"step        {rollout.pages_per_step} pages{_learned(job, stored, samples)}",
                 f"memory      {(peak + 8 * trained) / 2**30:.1f} GiB, optimiser state included",
                 f"time        about {per_page * rollout.pages_per_step * steps / 60:.0f} minutes at most for {steps} "
                 "steps, from the longest prompt of a sample",
                 f"environment {json.dumps(environment())}",
+                *unread,
             ]
         )
     )
+
+
+def _learned(job: Job, stored: Mapping[str, Sequence[Any]], samples: bool) -> str:
+    """What a step learns of each page."""
+    if samples:
+        return f" x {job.recipe.rollout.group_size} completions"
+    if stored:
+        count = sum(map(len, stored.values()))
+        return f", each with its examples: {count:,} on {len(stored):,} pages in {job.recipe.pairs.path}"
+    return ", each with its text"
+
+
+def _prompt_lengths(policy: Policy, pages: Sequence[Page]) -> tuple[list[Page], list[int], list[str]]:
+    """The pages that can be read, the tokens of their prompts, and a line for each other page."""
+    lengths, unread = {}, []
+    for page in pages:
+        try:
+            lengths[page.id] = len(policy.prompt(page))
+        except ImageError as error:
+            unread.append(f"left out    {page.id}: {error.reason}")
+    if not lengths:
+        raise ValueError(f"none of the first {len(pages)} pages can be read; {unread[0].removeprefix('left out    ')}")
+    return [page for page in pages if page.id in lengths], list(lengths.values()), unread
 
 
 def _apart(group: ScoredGroup) -> ScoredGroup:

@@ -23,7 +23,7 @@ from ocr_rl.algorithms.sft import SftTrainer, require_texts
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
-from ocr_rl.models.checkpoints.vocabulary import unwritable
+from ocr_rl.models.checkpoints.vocabulary import special_prompts, unwritable
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
@@ -133,6 +133,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     policy = Policy.load(recipe.model)
     for line in unwritable(policy.processor.tokenizer, pages, recipe.rollout.max_tokens, "rollout.max_tokens"):
         say(line)
+    for side in filter(None, (train, held_out)):
+        check_prompts(policy, side)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     return Job(recipe, train, held_out, policy, engine, reward_function, load_reward_model(recipe, policy), examples)
 
@@ -154,6 +156,17 @@ def check_processes(recipe: Recipe) -> None:
     ):
         if value:
             raise ValueError(f"{key} is {value}, and {distributed.count()} processes train together; write {want}")
+
+
+def check_prompts(policy: Policy, pages: Sequence[Page]) -> None:
+    """Raises ValueError if the policy refuses every page because of its prompt."""
+    refused = special_prompts(policy.processor.tokenizer, pages)
+    if len(refused) == len(pages):
+        token = refused[pages[0].id]
+        raise ValueError(
+            f'the prompt of every page holds a special token of the model, such as "{token}"; leave it out of '
+            "data.prompt and of the dataset's prompts"
+        )
 
 
 def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:

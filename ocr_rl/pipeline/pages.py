@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +13,8 @@ from ocr_rl.config.schema import Recipe, RenderConfig
 from ocr_rl.data.loading import recipe_pages
 from ocr_rl.data.problems import Problem
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
-from ocr_rl.runs.atomic import atomic_folder, write_atomically
+from ocr_rl.runs.atomic import atomic_folder
+from ocr_rl.runs.skipped import list_skipped
 from ocr_rl.types import Page
 
 
@@ -33,10 +32,8 @@ def collect_pages(recipe: Recipe, folder: Path, say: Callable[[str], None] = lam
         distributed.of_first(partial(_render, render, layout, folder))
     skipped: list[Problem] = []
     pages = recipe_pages(recipe, folder, skipped.append)
-    if skipped and distributed.first():
-        file = folder.parent / "skipped.jsonl"
-        write_atomically(file, "".join(json.dumps(asdict(problem)) + "\n" for problem in skipped))
-        say(f"left out because of data.on_error: {len(skipped):,}, e.g. {skipped[0]}; see {file}")
+    if distributed.first():
+        list_skipped(skipped, folder.parent / "skipped.jsonl", say)
     return pages
 
 

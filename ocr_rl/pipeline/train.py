@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from ocr_rl.config.loader import check_model_path, to_toml
 from ocr_rl.config.schema import Recipe
 from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
 from ocr_rl.runs.resume import find_resume_point
+from ocr_rl.runs.scratch import Scratch
 
 if TYPE_CHECKING:
     from ocr_rl.pipeline.job import Job
@@ -93,8 +94,8 @@ def show_costs(recipe: Recipe, say: Say = print) -> None:
     from ocr_rl.pipeline.job import prepare
     from ocr_rl.pipeline.pages import collect_pages
 
-    with tempfile.TemporaryDirectory() as scratch:
-        pages = collect_pages(recipe, Path(scratch) / "pages", say)
+    with closing(Scratch("dry-run")) as scratch:
+        pages = collect_pages(recipe, scratch.path / "pages", say)
         dry_run(prepare(recipe, pages, say), say)
 
 

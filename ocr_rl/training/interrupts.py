@@ -1,4 +1,4 @@
-"""Ctrl-C: finish the step, save a checkpoint, stop."""
+"""Ctrl-C, or SIGTERM as a scheduler sends it: finish the step, save a checkpoint, stop."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ ECHO_S = 2.0
 def stop_after_step() -> Iterator[list[bool]]:
     """Yields a list that is empty until Ctrl-C, so that the loop can finish its step. A second Ctrl-C interrupts.
 
+    SIGTERM is the same to a single process. To one of several it may mean that another has died, so that the step
+    never ends; there it has its usual effect.
+
     A launcher repeats the Ctrl-C that its processes have already received from the terminal. With several processes, a
     second signal within ECHO_S is therefore ignored.
     """
     requested: list[bool] = []
     requested_at = 0.0
 
-    def request(_signal: int, _frame: FrameType | None) -> None:
+    def request(number: int, _frame: FrameType | None) -> None:
         nonlocal requested_at
+        if requested and number == signal.SIGTERM:  # a comparison sends it after Ctrl-C too
+            return
         if requested and distributed.count() > 1 and time.monotonic() - requested_at < ECHO_S:
             return
         if requested:
@@ -38,8 +43,10 @@ def stop_after_step() -> Iterator[list[bool]]:
         if distributed.first():
             tqdm.write("stopping after this step; Ctrl-C again to stop now", file=sys.stderr)
 
-    before = signal.signal(signal.SIGINT, request)
+    signals = [signal.SIGINT, *[signal.SIGTERM] * (distributed.count() == 1)]
+    before = {number: signal.signal(number, request) for number in signals}
     try:
         yield requested
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -137,27 +138,54 @@ def test_a_changed_budget_does_not_mix_with_what_is_there(compared):
     assert "budget.completions was 16 and is now 32. Give another --out, or delete" in done.output
 
 
+WAIT_IN_STEP_3 = """
+import os, sys, time
+
+def wait(event, args):
+    third = event == "open" and str(args[0]).endswith("rollouts/step_000003.jsonl.partial")
+    if third and not os.path.exists({waiting!r}):
+        with open({waiting!r} + ".partial", "w") as file:
+            file.write(str(os.getpid()))
+        os.rename({waiting!r} + ".partial", {waiting!r})
+        while not os.path.exists({go!r}):
+            time.sleep(0.01)
+
+sys.addaudithook(wait)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_end(tmp_path, stop):
-    """All processes are killed after two of four steps, or stopped by Ctrl-C, and the command is given again."""
+    """All processes are killed in the third of four steps, or stopped by Ctrl-C, and the command is given again."""
     arguments = ["--recipe", "grpo", "--seeds", "0", "--rates", "own", "--budget", "completions=32", *SMALL, "--out"]
     command = [sys.executable, "-m", "ocr_rl.cli", "compare", *arguments]
     done = run(*arguments, tmp_path / "whole")
     assert done.exit_code == 0, done.output
-    out = tmp_path / "stopped"
-    process = subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True, start_new_session=True)
-    metrics_file = out / "runs" / "grpo" / "seed_0" / "metrics.jsonl"
-    while not metrics_file.exists() or metrics_file.read_text().count("\n") < 2:
+    out, waiting, go = tmp_path / "stopped", tmp_path / "waiting", tmp_path / "go"
+    (tmp_path / "sitecustomize.py").write_text(WAIT_IN_STEP_3.format(waiting=str(waiting), go=str(go)))
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [*command, out],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    while not waiting.exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
+    trial = psutil.Process(int(waiting.read_text()))
     os.killpg(process.pid, stop)
+    go.touch()
     message = process.communicate(timeout=120)[1]
     if stop == signal.SIGINT:
         assert process.returncode == 130
         assert f"Error: stopped; the same command continues from what is in {out}" in message
+    psutil.wait_procs([trial], timeout=60)  # a killed process holds its run folder until it is gone
     assert not (out / "compare.json").exists()
-    assert run(*arguments, out).exit_code == 0
+    done = run(*arguments, out)
+    assert done.exit_code == 0, done.output
     whole, resumed = (
         json.loads((folder / "compare.json").read_text())["recipes"]["grpo"] for folder in (tmp_path / "whole", out)
     )

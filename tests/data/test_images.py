@@ -152,3 +152,19 @@ def test_a_file_that_is_no_pdf_is_named(tmp_path):
     (tmp_path / "book.pdf").write_text("nothing")
     with pytest.raises(ImageError, match=r"book\.pdf: cannot be read as a PDF"):
         PdfPage(tmp_path / "book.pdf", 0)()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_an_animation_is_refused_and_a_still_image_of_the_same_kind_is_read(tmp_path, suffix):
+    frames = [Image.new("L", (8, 8), grey) for grey in (10, 90, 200)]
+    frames[0].save(tmp_path / f"moving.{suffix}", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / f"still.{suffix}")
+    with pytest.raises(ImageError, match="is an animation of 3 frames; save the page as a still image"):
+        ImageFile(tmp_path / f"moving.{suffix}")()
+    assert ImageFile(tmp_path / f"still.{suffix}")().size == (8, 8)
+
+
+def test_the_previews_of_a_photograph_are_no_animation(tmp_path):
+    frames = [Image.new("RGB", size) for size in ((16, 8), (4, 2))]
+    frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    assert ImageFile(tmp_path / "a.jpg")().size == (16, 8)

@@ -5,12 +5,24 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from helpers.tiny_models import assert_all_close, gradients, group, make_page, make_policy, make_recipe, weights
+from helpers.tiny_models import (
+    assert_all_close,
+    completion,
+    gradients,
+    group,
+    make_page,
+    make_policy,
+    make_recipe,
+    weights,
+)
+from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.config.schema import Recipe
 from ocr_rl.pipeline.dry_run import dry_run
 from ocr_rl.pipeline.job import ALGORITHMS, Job, chosen_pages, make_scorer, make_trainer
+from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.types import ImageError, Page
 
 REWARD_TO_GO = {
     "grpo_surrogate": "reinforce",
@@ -71,3 +83,48 @@ def test_a_dry_run_reports_what_a_run_takes(case):
     assert "2 to train on, 1 held out" in lines[0]
     assert "minutes at most for 2 steps" in lines[0]
     assert not any(gradient.any() for gradient in gradients(job.policy).values())
+
+
+def broken_page(i):
+    def refuse():
+        raise ImageError(f"page{i}", "is not an image in a format that Pillow knows")
+
+    return Page(f"page{i}", refuse, text="abc")
+
+
+def test_a_dry_run_of_sft_samples_nothing_and_leaves_broken_pages_out(monkeypatch):
+    job, lines = job_of("sft"), []
+    monkeypatch.setattr(job.engine, "generate", None)
+    dry_run(replace(job, train=[*job.train, broken_page(7)]), lines.append)
+    assert "step        2 pages, each with its text" in lines[0]
+    assert lines[0].endswith("left out    page7: is not an image in a format that Pillow knows")
+
+
+def test_a_dry_run_without_a_readable_page_is_an_error():
+    job = replace(job_of("sft"), train=[broken_page(7)])
+    with pytest.raises(ValueError, match=r"^none of the first 1 pages can be read; page7: is not an image in a format"):
+        dry_run(job)
+
+
+@pytest.mark.parametrize("case", ["dpo", "dpo, precomputed", "kto"])
+def test_a_dry_run_of_stored_examples_samples_nothing_and_counts_them(case, monkeypatch):
+    """Two pages with three examples; one page's gradient is computed."""
+    job, lines = job_of(case, pairs_path="pairs.jsonl"), []
+    first, second = job.train
+    if case == "kto":
+        examples = [LabelledCompletion(first, completion("ab"), label, 0.5) for label in (True, False)]
+        examples.append(LabelledCompletion(second, completion("k"), True, 0.5))
+    else:
+        examples = [Pair(page, completion("ab"), completion("k"), 0.9, 0.1) for page in (first, first, second)]
+    monkeypatch.setattr(job.engine, "generate", None)
+    learned = []
+    accumulate = LEARNERS[job.recipe.algorithm].accumulate
+
+    def counted(self, pages, *rest):
+        learned.append([len(own) for own in pages])
+        return accumulate(self, pages, *rest)
+
+    monkeypatch.setattr(LEARNERS[job.recipe.algorithm], "accumulate", counted)
+    dry_run(replace(job, examples=examples), lines.append)
+    assert "step        2 pages, each with its examples: 3 on 2 pages in pairs.jsonl" in lines[0]
+    assert learned == [[2]]  # those of the first of two prompts of the same length

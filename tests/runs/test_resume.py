@@ -140,6 +140,17 @@ def test_a_run_stopped_by_ctrl_c_is_not_finished(fresh, uninterrupted):
     assert (fresh / final).read_bytes() == (uninterrupted[0] / final).read_bytes()
 
 
+def test_sft_saves_what_it_has_when_it_is_terminated(fresh):
+    settings = [f"--set={key}={value}" for key, value in {"train.checkpoint_every": 0, "train.steps": 100}.items()]
+    stopped = train(
+        fresh, "--set=algorithm=sft", *settings, kill=before_touching("metrics.jsonl", 3), with_signal=signal.SIGTERM
+    )
+    assert [path.name for path in RunFolder(fresh).checkpoints()] == [
+        f"step_{len(metrics_of(done(stopped) and fresh)):06}"
+    ]
+    assert len(metrics_of(fresh)) < 5
+
+
 def test_a_finished_run_says_so_and_nothing_changes(uninterrupted):
     run, _ = uninterrupted
     before = contents(run)

@@ -152,16 +152,17 @@ def test_weights_that_blow_up_stop_the_run(tmp_path):
         run_training(tmp_path, train_learning_rate=1e30)
 
 
-def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_finishes_the_step_and_saves(tmp_path, stop):
+    before = signal.getsignal(stop)
     run, _ = run_training(
         tmp_path,
-        engine=lambda p: Interfering(p, 2, lambda _: os.kill(os.getpid(), signal.SIGINT)),
+        engine=lambda p: Interfering(p, 2, lambda _: os.kill(os.getpid(), stop)),
         train_steps=100,
     )
     assert [row["step"] for row in metrics_of(run)] == [1, 2]
     assert [path.name for path in run.checkpoints()] == ["step_000002"]
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(stop) is before
 
 
 @pytest.mark.parametrize(("broken", "saved"), [(5, ["step_000002"]), (6, [])])

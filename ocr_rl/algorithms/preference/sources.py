@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol
 from ocr_rl.algorithms.preference.learner import Example, PreferenceLearner
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.text_encoder import TextEncoder
+from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.training.batching import epochs
 from ocr_rl.training.readable import next_readable
@@ -41,6 +42,9 @@ class Source(Protocol[Example]):
     def take(self, step: int) -> ExampleBatch[Example]:
         """The examples of a step. Called for one step after another."""
 
+    def examples_of(self, groups: Sequence[ScoredGroup]) -> list[list[Example]]:
+        """For a dry run, the examples of each page: made of these groups, or all those of a file."""
+
     def sync_engine(self) -> None:
         """Give the engine the policy's current weights."""
 
@@ -60,6 +64,11 @@ class Fresh(Generic[Example]):
         batch = self._rollouts.take(step)
         return ExampleBatch(self._learner.choose(batch.groups), batch, batch.drawn)
 
+    def examples_of(self, groups: Sequence[ScoredGroup]) -> list[list[Example]]:
+        pages = of_pages(self._learner.choose(groups))
+        self._learner.begin(pages)
+        return pages
+
     def sync_engine(self) -> None:
         self._rollouts.sync_engine()
 
@@ -78,10 +87,11 @@ class Stored(Generic[Example]):
         self._encoder = TextEncoder(learner.policy)
         recipe = learner.recipe
         self._max_tokens = recipe.rollout.max_tokens
-        pages = [[self._encoded(example) for example in page] for page in of_pages(examples)]
-        self._unread = learner.begin(pages)
-        self._batches: Iterator[list[list[Example]]] = epochs(pages, recipe.rollout.pages_per_step, recipe.train.seed)
-        self._batches_per_epoch = 1 + len(pages) // recipe.rollout.pages_per_step
+        self._pages = [[self._encoded(example) for example in page] for page in of_pages(examples)]
+        self._unread = learner.begin(self._pages)
+        per_step, seed = recipe.rollout.pages_per_step, recipe.train.seed
+        self._batches: Iterator[list[list[Example]]] = epochs(self._pages, per_step, seed)
+        self._batches_per_epoch = 1 + len(self._pages) // per_step
         self._drawn = 0
 
     def start(self, drawn: int) -> None:
@@ -95,6 +105,9 @@ class Stored(Generic[Example]):
         self._drawn += batch.drawn
         examples = [example for own in batch.items for example in own]
         return ExampleBatch(examples, None, self._drawn, batch.refused, batch.prompts)
+
+    def examples_of(self, groups: Sequence[ScoredGroup]) -> list[list[Example]]:
+        return self._pages
 
     def sync_engine(self) -> None:
         self._engine.sync(self._learner.policy)

@@ -75,9 +75,7 @@ class PreferenceTrainer(Trainer, Generic[Example]):
         return StepResult(metrics | rollout_metrics(taken.batch, seconds), rows)
 
     def dry_run(self, scored: Sequence[ScoredGroup]) -> None:
-        pages = of_pages(self.learner.choose(scored))
-        self.learner.begin(pages)
-        self.learner.accumulate(pages)
+        self.learner.accumulate(self.source.examples_of(scored))
 
     def sync_engine(self) -> None:
         self.source.sync_engine()

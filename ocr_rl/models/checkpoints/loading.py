@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ocr_rl.hub import check_hub_model
 from ocr_rl.models.pixels import PixelBudget
 
 if TYPE_CHECKING:
@@ -122,6 +123,11 @@ def base_of(adapter: Path, saved: Mapping[str, Any]) -> str:
             f'model.path "{adapter}" is an adapter, and its base model "{base}" is not there; put it there, or correct '
             f"base_model_name_or_path in {adapter / ADAPTER}"
         )
+    if base != "tiny" and not Path(base).is_dir():
+        try:
+            check_hub_model(base)
+        except ValueError as error:
+            raise ValueError(f'model.path "{adapter}" is an adapter, and its base is missing: {error}') from None
     return base
 
 

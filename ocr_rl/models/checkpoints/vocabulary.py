@@ -1,9 +1,9 @@
-"""What a tokenizer cannot write of the references, and how long they are for it."""
+"""What a tokenizer cannot write of the references, how long they are for it, and what prompts may not hold."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ocr_rl.types import Page
@@ -18,8 +18,20 @@ def lost_characters(tokenizer: Any, text: str) -> Counter[str]:
     return Counter(text) - Counter(tokenizer.decode(ids, skip_special_tokens=True))
 
 
-def unwritable(tokenizer: Any, pages: Iterable[Page], max_tokens: int, limit: str) -> list[str]:
-    """Messages: which characters of the references the tokenizer loses, and which references are too long.
+def special_tokens(tokenizer: Any) -> list[str]:
+    """The texts that the tokenizer reads as something else than text: ends, images."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return sorted({*added, *tokenizer.all_special_tokens})
+
+
+def special_prompts(tokenizer: Any, pages: Iterable[Page]) -> dict[str, str]:
+    """The special token in the prompt of each page that has one, by page id: `Policy.prompt` refuses the page."""
+    specials = special_tokens(tokenizer)
+    return {page.id: token for page in pages if page.prompt for token in specials if token in page.prompt}
+
+
+def unwritable(tokenizer: Any, pages: Sequence[Page], max_tokens: int, limit: str) -> list[str]:
+    """Messages: which characters of the references the tokenizer loses, which are too long, which prompts are refused.
 
     `limit` is what the user calls `max_tokens`, which a reference and its end token have to fit in.
     """
@@ -41,6 +53,10 @@ def unwritable(tokenizer: Any, pages: Iterable[Page], max_tokens: int, limit: st
     if long := [f"{page} ({length:,})" for page, length in lengths.items() if length > max_tokens]:
         named = f"{', '.join(long[:EXAMPLES])}{_more(len(long))}"
         messages.append(f"{len(long):,} references are longer than the {max_tokens:,} tokens of {limit}: {named}")
+    if refused := special_prompts(tokenizer, pages):
+        shown = [f"{page} ({token})" for page, token in refused.items()]
+        named = f"{', '.join(shown[:EXAMPLES])}{_more(len(shown))}"
+        messages.append(f"{len(refused):,} pages are refused, since their prompts hold special tokens: {named}")
     return messages
 
 

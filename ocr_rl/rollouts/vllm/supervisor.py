@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
-import tempfile
 from pathlib import Path
 
 from ocr_rl.errors import EngineError
@@ -14,6 +12,7 @@ from ocr_rl.rollouts.vllm.prompts import model_length
 from ocr_rl.rollouts.vllm.protocol import EngineSetup
 from ocr_rl.rollouts.vllm.weights import CudaWeights, SharedWeights
 from ocr_rl.rollouts.vllm.worker_process import Worker, WorkerDiedError, last_lines
+from ocr_rl.runs.scratch import Scratch
 
 CACHES = ("prefix", "encoder", "multimodal")
 """vLLM's caches of pages that it has read; all depend on the weights."""
@@ -40,11 +39,11 @@ class Supervisor:
 
     def __init__(self, policy: Policy, options: VllmOptions) -> None:
         self._options = options
-        self._scratch = Path(tempfile.mkdtemp(prefix="ocr-rl-vllm-"))
-        self._log = options.log or self._scratch / "vllm.log"
-        self.setup = _engine_setup(policy, options, self._scratch / "model")
+        self._scratch = Scratch("vllm")
+        self._log = options.log or self._scratch.path / "vllm.log"
+        self.setup = _engine_setup(policy, options, self._scratch.path / "model")
         _write_model_folder(policy, Path(self.setup.folder))
-        self._environment = ENVIRONMENT | {"TMPDIR": str(self._scratch)}
+        self._environment = ENVIRONMENT | {"TMPDIR": str(self._scratch.path)}
         if self.setup.eager:
             self._environment["TORCHDYNAMO_DISABLE"] = "1"
         self._weights = CudaWeights(policy) if policy.device.type == "cuda" else SharedWeights(policy)
@@ -115,7 +114,7 @@ class Supervisor:
     def close(self) -> None:
         self.kill()
         self._weights.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.close()
 
     def _load_or_start(self) -> None:
         try:

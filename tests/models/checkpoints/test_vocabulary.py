@@ -1,5 +1,7 @@
 """Characters that a tokenizer loses, and references that are too long, are named before training."""
 
+from dataclasses import replace
+
 from transformers import AutoTokenizer
 
 from ocr_rl.models.checkpoints.vocabulary import lost_characters, unwritable
@@ -27,3 +29,11 @@ def test_lost_characters_and_long_references_are_named_with_examples():
         "'本' 1 times (in a.png)"
     )
     assert length.startswith("1 references are longer than the 100 tokens of rollout.max_tokens: e.png (")
+
+
+def test_prompts_with_special_tokens_are_counted_and_named():
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    pages = [replace(page(f"{prompt}.png", "Sir"), prompt=prompt) for prompt in ("Read", "a</s>", "<s>b")]
+    assert unwritable(tokenizer, pages, 512, "rollout.max_tokens") == [
+        "2 pages are refused, since their prompts hold special tokens: a</s>.png (</s>), <s>b.png (<s>)"
+    ]

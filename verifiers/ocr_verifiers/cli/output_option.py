@@ -8,18 +8,19 @@ from typing import Any
 import click
 
 from ocr_verifiers.files.jsonl import RecordError
+from ocr_verifiers.files.writable import file_trouble
 
 
 class OutputFile(click.Path):
-    """A file in an existing folder; the folder is checked before any work is done."""
+    """A file in an existing folder; whether it can be written is checked before any work is done."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Raises RecordError if the folder does not exist."""
+        """Raises RecordError if the file cannot be written."""
         path = super().convert(value, param, ctx)
         assert isinstance(path, Path)
-        if not path.absolute().parent.is_dir():
-            raise RecordError(f"{path}: the folder {path.parent} does not exist")
+        if trouble := file_trouble(path):
+            raise RecordError(f"{path}: {trouble}")
         return path
