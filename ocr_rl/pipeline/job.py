@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.trainer import PreferenceTrainer
 from ocr_rl.algorithms.reward_model import RewardModelTrainer
 from ocr_rl.algorithms.sft import SftTrainer, require_texts
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
@@ -35,6 +36,7 @@ from ocr_rl.rollouts.selection import chosen_engine, make_engine
 from ocr_rl.seeds import derive
 from ocr_rl.training.base import Trainer
 from ocr_rl.types import Page
+from ocr_verifiers import to_markdown
 
 
 @dataclass
@@ -131,6 +133,14 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     policy = Policy.load(recipe.model)
+    if policy.prompt_format.preset:
+        say(str(policy.prompt_format))
+    if recipe.data.prompt:  # so that its checkpoints are asked in the same way
+        policy.prompt_format = replace(policy.prompt_format, prompt=recipe.data.prompt)
+    check_output(recipe, policy.prompt_format)
+    if recipe.model.prompt_order != "auto" and not (policy.prompt_format.prompt or any(page.prompt for page in pages)):
+        say(f"model.prompt_order = {recipe.model.prompt_order!r} has no effect: there is no prompt")
+    reward_function = reward_function.of_output(policy.prompt_format.output)
     for line in unwritable(policy.processor.tokenizer, pages, recipe.rollout.max_tokens, "rollout.max_tokens"):
         say(line)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
@@ -144,6 +154,15 @@ def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]
         lacks = "has a text" if which == "labelled" else "lacks a text"
         raise ValueError(f"data.train is {which}, but none of the {len(pages)} pages to train on {lacks}")
     return chosen
+
+
+def check_output(recipe: Recipe, format: PromptFormat) -> None:
+    """Raises ValueError if the algorithm teaches texts that are not in the model's output format."""
+    if recipe.algorithm == "sft" and to_markdown("x", format.output).problem:
+        raise ValueError(
+            f"the model's output is {format.output}, and sft teaches the references, which are markdown; write "
+            'model.output = "markdown", and in data.prompt how to ask for it'
+        )
 
 
 def check_processes(recipe: Recipe) -> None:
