@@ -86,7 +86,7 @@ _GOT_TEMPLATE = (
     "<|im_start|>system\nYou should follow the instructions carefully and explain your answers in detail.<|im_end|>"
     "<|im_start|>user\n{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<img><imgpad></img>\n{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endfor %}<|im_end|><|im_start|>assistant\n"
+    "{% endfor %}{% endfor %}<|im_end|><|im_start|>assistant{{ '\\n' }}"
 )
 
 PRESETS: tuple[Preset, ...] = (
