@@ -46,18 +46,16 @@ class Preset:
 
     format: PromptFormat
     source: str
-    """Where its makers document it."""
+    """Where it is documented: a repository and a file, a model card, or a page of transformers."""
     model_types: tuple[str, ...] = ()
     """`model_type` of the checkpoints that `auto` takes it for; none where it has to be named."""
     names: tuple[str, ...] = ()
     """If given, one of these is part of the checkpoint's name, in lower case."""
 
 
-_HUB = "https://huggingface.co/"
-_TRANSFORMERS = f"{_HUB}docs/transformers/model_doc/"
-_DOCLING = "https://github.com/docling-project/docling/blob/main/docling/datamodel/vlm_model_specs.py"
-_GLM = "https://github.com/zai-org/GLM-OCR/blob/main/glmocr/config.yaml"
-_OLMOCR_CODE = "https://github.com/allenai/olmocr/blob/main/"
+_TRANSFORMERS = "documentation of transformers: "
+_DOCLING = "docling-project/docling, docling/datamodel/vlm_model_specs.py"
+_GLM = "zai-org/GLM-OCR, glmocr/config.yaml"
 _OLMOCR = (
     "Attached is one page of a document that you must process. Just return the plain text representation of this "
     "document as if you were reading it naturally. Convert equations to LateX and tables to HTML.\n"
@@ -92,19 +90,19 @@ _GOT_TEMPLATE = (
 PRESETS: tuple[Preset, ...] = (
     Preset(
         PromptFormat("olmocr-2", _OLMOCR, prompt_order="text_first", longest_side=1288, output="front_matter"),
-        f"{_OLMOCR_CODE}olmocr/prompts/prompts.py (no_anchoring_v4_yaml), {_OLMOCR_CODE}olmocr/pipeline.py",
+        "allenai/olmocr, build_no_anchoring_v4_yaml_prompt of olmocr/prompts/prompts.py, and olmocr/pipeline.py",
         ("qwen2_5_vl",),
         ("olmocr-2",),
     ),
     Preset(
         PromptFormat("nanonets-ocr", _NANONETS, output="tags"),
-        f"{_HUB}nanonets/Nanonets-OCR2-3B, {_DOCLING}",
+        f"model card of nanonets/Nanonets-OCR2-3B; {_DOCLING}",
         ("qwen2_5_vl", "qwen2_vl"),
         ("nanonets-ocr",),
     ),
     Preset(
         PromptFormat("lightonocr", longest_side=1540),
-        f"{_HUB}lightonai/LightOnOCR-2-1B, {_TRANSFORMERS}lighton_ocr",
+        f"model card of lightonai/LightOnOCR-2-1B; {_TRANSFORMERS}lighton_ocr",
         ("lighton_ocr", "mistral3"),
         ("lightonocr",),
     ),
@@ -112,12 +110,12 @@ PRESETS: tuple[Preset, ...] = (
     Preset(PromptFormat("paddleocr-vl-table", "Table Recognition:", output="otsl"), f"{_TRANSFORMERS}paddleocr_vl"),
     Preset(PromptFormat("paddleocr-vl-formula", "Formula Recognition:"), f"{_TRANSFORMERS}paddleocr_vl"),
     Preset(PromptFormat("paddleocr-vl-chart", "Chart Recognition:"), f"{_TRANSFORMERS}paddleocr_vl"),
-    Preset(PromptFormat("glm-ocr", "Text Recognition:"), f"{_TRANSFORMERS}glm_ocr, {_GLM}", ("glm_ocr",)),
+    Preset(PromptFormat("glm-ocr", "Text Recognition:"), f"{_TRANSFORMERS}glm_ocr; {_GLM}", ("glm_ocr",)),
     Preset(PromptFormat("glm-ocr-table", "Table Recognition:"), _GLM),
     Preset(PromptFormat("glm-ocr-formula", "Formula Recognition:"), _GLM),
     Preset(
         PromptFormat("hunyuanocr", _HUNYUAN, system=""),
-        "https://github.com/Tencent-Hunyuan/HunyuanOCR/blob/main/inference/utils/tasks.py (doc_parse)",
+        "Tencent-Hunyuan/HunyuanOCR, doc_parse of inference/utils/tasks.py, and inference/vLLM/infer_vllm_client.py",
         ("hunyuan_vl",),
     ),
     Preset(
@@ -147,7 +145,7 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         PromptFormat("qwen3-vl", "Read all the text in the image."),
-        "https://github.com/QwenLM/Qwen3-VL/blob/main/README.md",
+        "QwenLM/Qwen3-VL, README.md",
         ("qwen3_vl", "qwen3_vl_moe"),
         ("qwen3-vl",),
     ),

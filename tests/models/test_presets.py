@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import runpy
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from transformers.utils import is_torchvision_available
 
 from helpers.commands import refused, rows_of, run
 from helpers.families import build
+from helpers.markdown import CHECKOUT
 from helpers.tiny_models import make_page, make_policy, make_processor
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.presets import PRESETS, PromptFormat, named, recognised
@@ -64,7 +66,7 @@ def test_every_preset_is_found_by_its_name_and_those_of_auto_by_a_model_type():
     assert len(set(names)) == len(names)
     for preset in PRESETS:
         assert named(preset.format.preset) == preset.format
-        assert preset.source.startswith("https://")
+        assert preset.source
         assert preset.model_types or not preset.names
         for model_type in preset.model_types:
             assert recognised(model_type, [*preset.names, ""]) == preset.format
@@ -282,3 +284,9 @@ def test_settings_that_do_nothing_or_teach_another_format(place, tmp_path):
     result = run("train", "sft", *options, "--set", "model.output=layout_json")
     assert result.exit_code == 2
     assert "the model's output is layout_json, and sft teaches the references, which are markdown" in result.stderr
+
+
+def test_the_documentation_has_the_presets_of_now():
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "make_presets_table.py"))
+    text = script["PAGE"].read_text(encoding="utf-8")
+    assert text == script["page"](text), "run: python scripts/make_presets_table.py"
