@@ -369,8 +369,9 @@ class Policy:
         backend = getattr(self.processor.tokenizer, "backend_tokenizer", None)
         if backend is None:
             return [self.text([token]) for token in token_ids]
-        stream = DecodeStream(skip_special_tokens=True)
-        return [stream.step(backend, token) or "" for token in token_ids]
+        kept = self.writes_special_tokens
+        stream = DecodeStream(skip_special_tokens=not kept)
+        return ["" if kept and i in self.control_ids else stream.step(backend, i) or "" for i in token_ids]
 
     def copy(self) -> Policy:
         """A separate policy with the same weights."""

@@ -64,7 +64,11 @@ def test_ends_padding_and_images_are_never_text():
     policy = make_policy("doctags", DOCTAGS)
     tokenizer = policy.processor.tokenizer
     control = tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "<unk>", "<image>", "<break>", "</s>"])
-    assert policy.text([*control, *token_ids(policy, DOCTAGS), *control]) == DOCTAGS
+    ids = [*control, *token_ids(policy, DOCTAGS), *control]
+    assert policy.text(ids) == DOCTAGS
+    pieces = policy.pieces(ids)
+    assert "".join(pieces) == DOCTAGS
+    assert pieces[len(control)] == "<doctag>"
 
 
 @pytest.fixture
