@@ -142,7 +142,7 @@ class Policy:
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
                 'a Hugging Face hub id of an image-text-to-text model, or "tiny"'
             ) from None
-        asked = PromptFormat() if path == str(TINY) else prompt_format(config, model.config, [path, base])
+        asked = prompt_format(config, model.config, [path, base])
         processor.chat_template = chat_template(config, asked, processor)
         check_model(model, processor, config.path)
         frozen = vision_tower(model) if config.freeze_vision else None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ocr_rl.config.presets import PromptFormat, named, recognised
 
@@ -68,18 +68,27 @@ def chat_template(config: ModelConfig, format: PromptFormat, processor: Any) -> 
     where = f'model.chat_template "{config.chat_template}"'
     try:
         template = Path(config.chat_template).read_text(encoding="utf-8")
-        alone, with_image = (
-            processor.apply_chat_template(
-                [{"role": "user", "content": [*image, {"type": "text", "text": "x"}]}],
-                chat_template=template,
-                tokenize=False,
-            )
-            for image in ([], [{"type": "image"}])
-        )
+        shows = writes(processor, "image", template)
     except OSError as error:
         raise ValueError(f"{where}: {error.strerror}") from None
     except Exception as error:  # whatever a template raises
         raise ValueError(f"{where}: {error}") from None
-    if alone == with_image:
+    if not shows:
         raise ValueError(f"{where}: writes nothing for a part of type image; write the model's image token there")
     return template
+
+
+def writes(processor: Any, kind: Literal["image", "text"], template: str | None = None) -> bool:
+    """Whether the processor's chat template, or another one, writes a message's parts of this kind."""
+    parts = [{"type": "image"}, {"type": "text", "text": "x"}]
+    others = [part for part in parts if part["type"] != kind]
+    without, whole = (
+        processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            chat_template=template or processor.chat_template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        for content in (others, parts)
+    )
+    return bool(without != whole)

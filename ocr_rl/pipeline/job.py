@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -26,6 +26,7 @@ from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.models.checkpoints.vocabulary import unwritable
 from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt_format import writes
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
@@ -133,14 +134,10 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     policy = Policy.load(recipe.model)
-    if policy.prompt_format.preset:
-        say(str(policy.prompt_format))
-    if recipe.data.prompt:  # so that its checkpoints are asked in the same way
-        policy.prompt_format = replace(policy.prompt_format, prompt=recipe.data.prompt)
     check_output(recipe, policy.prompt_format)
-    if recipe.model.prompt_order != "auto" and not (policy.prompt_format.prompt or any(page.prompt for page in pages)):
-        say(f"model.prompt_order = {recipe.model.prompt_order!r} has no effect: there is no prompt")
     reward_function = reward_function.of_output(policy.prompt_format.output)
+    for line in take_prompt(recipe, policy, pages):
+        say(line)
     for line in unwritable(policy.processor.tokenizer, pages, recipe.rollout.max_tokens, "rollout.max_tokens"):
         say(line)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
@@ -154,6 +151,19 @@ def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]
         lacks = "has a text" if which == "labelled" else "lacks a text"
         raise ValueError(f"data.train is {which}, but none of the {len(pages)} pages to train on {lacks}")
     return chosen
+
+
+def take_prompt(recipe: Recipe, policy: Policy, pages: Sequence[Page]) -> Iterator[str]:
+    """Keep the recipe's prompt with the policy, so that its checkpoints are asked alike; what to say of its prompts."""
+    if policy.prompt_format.preset:
+        yield str(policy.prompt_format)
+    if recipe.data.prompt:
+        policy.prompt_format = replace(policy.prompt_format, prompt=recipe.data.prompt)
+    prompted = bool(policy.prompt_format.prompt) or any(page.prompt for page in pages)
+    if recipe.model.prompt_order != "auto" and not prompted:
+        yield f"model.prompt_order = {recipe.model.prompt_order!r} has no effect: there is no prompt"
+    if prompted and not writes(policy.processor, "text"):
+        yield "prompts have no effect: the model's chat template writes no text"
 
 
 def check_output(recipe: Recipe, format: PromptFormat) -> None:

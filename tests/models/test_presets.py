@@ -23,7 +23,8 @@ from ocr_rl.config.presets import PRESETS, PromptFormat, named, recognised
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.checkpoints.loading import pixel_budget
 from ocr_rl.models.policy import TINY, Policy
-from ocr_rl.models.prompt_format import chat_template, prompt_format
+from ocr_rl.models.prompt_format import chat_template, prompt_format, writes
+from ocr_rl.pipeline.job import take_prompt
 
 CHECKPOINTS = {
     "allenai/olmOCR-2-7B-1025": ("Qwen2_5_VLConfig", "olmocr-2"),
@@ -204,6 +205,10 @@ def test_a_checkpoint_keeps_its_format_and_auto_reads_it(checkpoint):
 def test_the_embedded_policy_has_no_preset():
     assert Policy.load(ModelConfig(), "cpu").prompt_format == PromptFormat()
     assert Policy.load(ModelConfig(path=str(TINY)), "cpu").prompt_format == PromptFormat()
+    explicit = Policy.load(ModelConfig(output="tags"), "cpu")
+    assert explicit.prompt_format == PromptFormat(output="tags")
+    assert not writes(explicit.processor, "text")
+    assert writes(make_processor("lighton"), "text")
 
 
 def test_a_chat_template_of_the_recipe_replaces_the_checkpoint_s_and_is_saved_with_it(checkpoint):
@@ -290,3 +295,15 @@ def test_the_documentation_has_the_presets_of_now():
     script = runpy.run_path(str(CHECKOUT / "scripts" / "make_presets_table.py"))
     text = script["PAGE"].read_text(encoding="utf-8")
     assert text == script["page"](text), "run: python scripts/make_presets_table.py"
+
+
+def test_a_run_keeps_its_prompt_with_the_policy_and_names_what_does_nothing():
+    recipe = load_recipe("grpo", ['data.prompt="ab"', "model.prompt_order=text_first"])
+    policy = make_policy("lighton")
+    assert list(take_prompt(recipe, policy, [make_page()])) == []
+    assert policy.prompt_format.prompt == "ab"
+    silent = Policy.load(ModelConfig(), "cpu")
+    assert list(take_prompt(recipe, silent, [make_page()])) == [
+        "prompts have no effect: the model's chat template writes no text"
+    ]
+    assert list(take_prompt(load_recipe("grpo"), Policy.load(ModelConfig(), "cpu"), [make_page()])) == []
