@@ -113,6 +113,12 @@ def test_a_fitted_page_keeps_the_longest_side_and_stays_as_it_is(width, height, 
     assert budget.fitted_size(*fitted) == fitted
 
 
+def test_a_longest_side_that_the_processor_would_undo_is_refused():
+    qwen_budget(56)
+    with pytest.raises(ValueError, match=r"^model.longest_side is 55, .* at least 3136 pixels; write 56 or more$"):
+        qwen_budget(55)
+
+
 def test_a_processor_with_squares_of_its_own_refuses_a_longest_side():
     processor = SimpleNamespace(image_processor=SimpleNamespace(size={"height": 1024, "width": 1024}))
     with pytest.raises(ValueError, match=r"^model.longest_side is 1288, but .* write model.longest_side = 0$"):

@@ -51,6 +51,11 @@ def pixel_budget(processor: Any, max_pixels: int | None, longest_side: int | Non
         return PixelBudget(multiple, longest_edge=edge, max_pixels=max_pixels, line_height=line)
     min_pixels = getattr(images, "min_pixels", None) or size.get("shortest_edge")
     check_max_pixels(max_pixels, max(min_pixels or 0, (patch * merge) ** 2))
+    if longest_side and min_pixels and longest_side**2 < min_pixels:
+        raise ValueError(
+            f"model.longest_side is {longest_side}, but the model's processor gives a page at least {min_pixels} "
+            f"pixels; write {math.isqrt(min_pixels - 1) + 1} or more"
+        )
     patches = getattr(images, "get_number_of_image_patches", None)
     return PixelBudget(
         patch * merge,
