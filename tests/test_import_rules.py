@@ -56,7 +56,7 @@ ROOMS = {
 }
 """A room is a folder or a file at the top of a package; beside it, the rooms of the same package that it may import."""
 
-USES_VERIFIERS = "cli reporting evaluation comparison rollouts rewards data training"
+USES_VERIFIERS = "cli pipeline reporting evaluation comparison rollouts rewards data training config"
 """The rooms of ocr_rl that import ocr_verifiers."""
 
 NO_TORCH = "cli reporting comparison rewards data runs config distributed types errors metric_names seeds threads hub"

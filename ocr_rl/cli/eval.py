@@ -67,6 +67,8 @@ def evaluate(
     FILE is JSONL, or an evaluation that --json wrote. With --against, differences are paired on the pages that both
     have, with 95 % intervals over documents and p-values of a permutation test.
 
+    Output in another format becomes markdown before it is scored; what is malformed is scored as it stands, and named.
+
     Pages that cannot be read are left out and named; the exit code is then 1.
 
     \b
@@ -100,6 +102,8 @@ def evaluate(
         "held_out": held_out,
         "limit": limit,
         "max_tokens": chosen.max_tokens,
+        "preset": chosen.preset,
+        "output": chosen.output,
         "seed": chosen.seed,
     }
     if json_path is not None:

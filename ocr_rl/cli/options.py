@@ -130,9 +130,23 @@ def model_options(command: Command) -> Command:
     pixels = click.option(
         "--max-pixels", type=click.IntRange(min=0), default=0, help="Upper bound on the pixels of a fitted page."
     )
-    prompt = click.option("--prompt", default="", help="Instruction for pages that have none.")
+    prompt = click.option("--prompt", default="", help="Instruction for pages that have none.  [default: the preset's]")
+    preset = click.option(
+        "--preset",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        help="How the model is asked and what it answers in: auto recognises it, none sends the image alone.",
+    )
+    output = click.option(
+        "--output",
+        default="auto",
+        show_default=True,
+        metavar="FORMAT",
+        help="What the model writes (ocr-verify score --help lists the formats); auto: as its preset says.",
+    )
     trust = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the model's repository ships.")
-    return pixels(prompt(trust(command)))
+    return pixels(prompt(preset(output(trust(command)))))
 
 
 on_error_option = click.option(

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Maximum tokens of a transcription.",
 )
+@click.option(
+    "--as",
+    "written_as",
+    type=click.Choice(["markdown", "raw"]),
+    default="markdown",
+    show_default=True,
+    help="Convert what the model writes to markdown, or leave it.",
+)
 @engine_option
 @retry_errors_option
 @model_options
@@ -42,6 +50,8 @@ def transcribe(source: Path, out: Path | None, **options: Any) -> None:
     Pages are read several at a time and written in the order of their names. A .jsonl file has a line {"id", "text",
     "finish_reason"} per page, which `ocr-rl eval --predictions` reads; a folder has a file per page, and such lines
     with its "file" in pages.jsonl. The same command continues where it was stopped or killed.
+
+    A text that is not in the model's output format stays as it is, and its line says why in "malformed".
 
     A page that cannot be read has an "error" and an empty text, or no file; the exit code is then 1.
 
@@ -72,6 +82,8 @@ def print_all(pages: Iterable[Transcription], max_tokens: int, alone: bool) -> i
             unread += 1
             click.echo(f"{page.id}: {page.error}", err=True)
             continue
+        if page.malformed:
+            click.echo(f"{page.id}: is as the model wrote it: {page.malformed}", err=True)
         if not page.finished:
             click.echo(f"{page.id}: cut off at {max_tokens} tokens; raise --max-tokens", err=True)
         click.echo(page.text if alone else f"# {page.id}\n\n{page.text}\n")

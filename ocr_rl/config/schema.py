@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, Strict
 from pydantic.dataclasses import dataclass
 
 from ocr_rl.metric_names import BestBy
+from ocr_verifiers.outputs.conversion import OutputFormat
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -50,8 +51,21 @@ class ModelConfig:
     """Recompute activations in the backward pass: less memory, and about twice the time."""
     max_pixels: Count = 0
     """Upper bound on the pixels of a fitted page; 0 keeps the model's own."""
+    longest_side: Count = 0
+    """Upper bound on the longer side of a fitted page, in pixels; 0 keeps the preset's, or none."""
     trust_remote_code: Flag = False
     """Run Python code that the model's repository ships."""
+    preset: str = "auto"
+    """How the model is asked and what it answers in: the prompt, prompt_order, longest_side and output of its makers.
+    `auto` recognises checkpoints by config and name, `none` sends the image alone, or a name
+    (docs/prompts-and-outputs.md). Keys of the recipe, data.prompt included, have priority."""
+    prompt_order: Literal["auto", "image_first", "text_first"] = "auto"
+    """Which comes first in the prompt; `auto`: the preset's order, otherwise the image."""
+    chat_template: str = ""
+    """A .jinja file that replaces the checkpoint's chat template."""
+    output: Literal["auto", OutputFormat] = "auto"
+    """What the model writes, converted to markdown before it is scored (docs/verifiers/outputs.md); `auto`: what the
+    preset says, otherwise markdown."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,7 +82,7 @@ class DataConfig:
     split: str = ""
     """Pages of this split only; empty takes all, and `train` of a Hugging Face dataset."""
     prompt: str = ""
-    """Instruction for pages that have none."""
+    """Instruction for pages that have none; empty: the one of model.preset."""
     train: Literal["all", "labelled", "unlabelled"] = "all"
     """Which pages are trained on, of those that are not held out: all, those with a text, or those without one. For the
     latter two, pages without a label may be in the dataset, and those with one are evaluated, if any is held out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 
+from ocr_rl.config.presets import PRESETS
 from ocr_rl.config.schema import OWN_SECTIONS, Recipe
 
 Rules = list[tuple[bool, str, str]]
@@ -12,11 +13,26 @@ Rules = list[tuple[bool, str, str]]
 
 def check(recipe: Recipe) -> Recipe:
     """The recipe, if all rules hold. Raises ValueError with the key, the value and what to write."""
-    sections = (_data_rules, _rollout_rules, _grpo_rules, _ppo_rules, _preference_rules, _train_rules, _budget_rules)
+    sections = (
+        _model_rules,
+        _data_rules,
+        _rollout_rules,
+        _grpo_rules,
+        _ppo_rules,
+        _preference_rules,
+        _train_rules,
+        _budget_rules,
+    )
     for ok, key, want in (rule for section in sections for rule in section(recipe)):
         if not ok:
             raise ValueError(f"{key} is {reduce(getattr, key.split('.'), recipe)!r}; write {want}")
     return recipe
+
+
+def _model_rules(recipe: Recipe) -> Rules:
+    model = recipe.model
+    names = ["auto", "none", *(preset.format.preset for preset in PRESETS)]
+    return [(model.preset in names, "model.preset", f"one of {', '.join(names)}")]
 
 
 def _data_rules(recipe: Recipe) -> Rules:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ocr_rl.config.loader import check_model_path
+from ocr_rl.config.presets import check_names
 from ocr_rl.config.schema import RewardConfig
 from ocr_rl.data.unlabelled import Unread
 from ocr_rl.evaluation.paired import paired_differences
 from ocr_rl.evaluation.predictions import read_predictions
-from ocr_rl.evaluation.results import score_pages, score_samples
+from ocr_rl.evaluation.results import PageEvaluation, score_pages, score_samples
 from ocr_rl.evaluation.summary import evaluation, summarize_samples
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.console import SILENT, Console
 from ocr_rl.rollouts.loading import EngineOptions
 from ocr_rl.types import Completion, Group, Page
+from ocr_verifiers import OutputFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +52,21 @@ class EvaluateOptions:
     """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
     trust_remote_code: bool = False
     """Run Python code that the model's repository ships."""
+    preset: str = "auto"
+    """How the model is asked and what it answers in: `auto`, `none` or a name of docs/prompts-and-outputs.md."""
+    output: Literal["auto", OutputFormat] = "auto"
+    """What the model writes, if not what its preset says; or what the predictions are written in, if not markdown."""
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.predictions is None):
             raise ValueError("give either a MODEL or --predictions FILE")
         if self.samples and self.model is None:
             raise ValueError("--samples draws from a MODEL; a file of predictions has none")
+        if self.preset != "auto" and self.model is None:
+            raise ValueError("--preset is that of a MODEL; a file of predictions has none")
+        check_names(self.preset, self.output)
+        if self.predictions is not None and self.predictions.suffix == ".json" and self.output != "auto":
+            raise ValueError("--output is that of a .jsonl file; the texts of an evaluation are markdown")
         if self.temperature is not None and not self.samples:
             raise ValueError("--temperature is that of --samples N; without samples decoding is greedy")
         if self.model is not None:
@@ -90,53 +101,74 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
             transcribes none of the pages; there is no model to load.
         EngineError: the engine cannot continue.
     """
-    completions: Sequence[Completion] = ()
-    groups: Sequence[Group] = ()
-    unread: Sequence[Unread] = ()
-    other = None
+    this = other = None
     if options.predictions is not None:
-        pages, completions = read_predictions(options.predictions, pages)
+        output = "markdown" if options.output == "auto" else options.output
+        this = _Transcribed(*read_predictions(options.predictions, pages), output)
+        pages = this.pages
     if options.against is not None and (file := against_file(options.against)) is not None:
-        other = read_predictions(file, pages, skip_unknown=True)
+        other = _Transcribed(*read_predictions(file, pages, skip_unknown=True))
     reward_function = RewardFunction(make_rubric(RewardConfig()), pages)
     if options.model is not None:
-        pages, completions, groups, unread = _generate(options.model, pages, options, options.samples or 0, console)
+        engine = _engine(options.model, options)
+        engine = replace(engine, preset=options.preset, output=options.output)
+        this = _generate(engine, pages, options, options.samples or 0, console)
+    assert this is not None
     if options.against is not None and other is None:
-        other = _generate(options.against, pages, options, 0, console)[:2]
-    results = score_pages(pages, completions, reward_function)
+        other = _generate(_engine(options.against, options), this.pages, options, 0, console)
+    results = this.scored(reward_function)
     evaluated = evaluation(results, options.seed)
-    if unread:
-        evaluated["unread"] = [{"id": page.id, "error": page.why} for page in unread]
-    if groups:
-        sampled = score_samples(groups, reward_function)
+    if this.unread:
+        evaluated["unread"] = [{"id": page.id, "error": page.why} for page in this.unread]
+    if this.groups:
+        sampled = score_samples(this.groups, reward_function.of_output(this.output))
         evaluated["sampled"] = summarize_samples(sampled, _temperature(options), options.seed)
     if options.against is not None and other is not None:
-        others = score_pages(*other, reward_function)
-        evaluated["against"] = paired_differences(results, others, options.against, options.seed)
+        evaluated["against"] = paired_differences(results, other.scored(reward_function), options.against, options.seed)
     return evaluated
 
 
+@dataclass(frozen=True)
+class _Transcribed:
+    """Pages and their transcriptions."""
+
+    pages: Sequence[Page]
+    completions: Sequence[Completion]
+    output: OutputFormat = "markdown"
+    """What the transcriptions are written in."""
+    groups: Sequence[Group] = ()
+    """Other transcriptions, drawn."""
+    unread: Sequence[Unread] = ()
+    """Pages that cannot be read."""
+
+    def scored(self, reward_function: RewardFunction) -> list[PageEvaluation]:
+        return score_pages(self.pages, self.completions, reward_function.of_output(self.output))
+
+
+def _engine(model: str, options: EvaluateOptions) -> EngineOptions:
+    return EngineOptions(
+        model=model, engine=options.engine, max_pixels=options.max_pixels, trust_remote_code=options.trust_remote_code
+    )
+
+
 def _generate(
-    model: str, pages: Sequence[Page], options: EvaluateOptions, samples: int, console: Console
-) -> tuple[list[Page], list[Completion], list[Group], list[Unread]]:
+    model: EngineOptions, pages: Sequence[Page], options: EvaluateOptions, samples: int, console: Console
+) -> _Transcribed:
     """The pages that can be read, their greedy transcriptions, `samples` others of each, and the other pages."""
     from ocr_rl.evaluation.completions import readable, sample_pages, transcribe_pages
     from ocr_rl.rollouts.engine import Sampling
 
-    engine = EngineOptions(
-        model=model, engine=options.engine, max_pixels=options.max_pixels, trust_remote_code=options.trust_remote_code
-    ).load(console.say)
-    with closing(engine):  # its memory is for the other model
-        with console.bar(f"transcribing, {model}", len(pages)) as report:
+    with closing(model.load(console.say)) as engine:  # its memory is for the other model
+        with console.bar(f"transcribing, {model.model}", len(pages)) as report:
             results = transcribe_pages(engine, pages, options.max_tokens, report)
         pages, completions, unread = readable(pages, results)
         if not samples:
-            return pages, completions, [], unread
+            return _Transcribed(pages, completions, engine.output, (), unread)
         sampling = Sampling(samples, _temperature(options), options.max_tokens)
-        with console.bar(f"sampling, {model}", len(pages)) as report:
+        with console.bar(f"sampling, {model.model}", len(pages)) as report:
             drawn = sample_pages(engine, pages, sampling, options.seed, report)
         _, groups, _ = readable(pages, drawn)
-        return pages, completions, groups, unread
+        return _Transcribed(pages, completions, engine.output, groups, unread)
 
 
 def _temperature(options: EvaluateOptions) -> float:

@@ -87,5 +87,5 @@ def _changes(these: Sequence[PageEvaluation], those: Sequence[PageEvaluation]) -
         row: dict[str, Any] = {"id": this.page.id, "reward": this.score.reward, "reward_other": other.score.reward}
         if this.score.char_edits is not None and other.score.char_edits is not None:
             row |= {"cer": this.score.char_edits.error_rate, "cer_other": other.score.char_edits.error_rate}
-        rows.append(row | {"text": this.completion.text, "text_other": other.completion.text})
+        rows.append(row | {"text": this.text, "text_other": other.text})
     return rows

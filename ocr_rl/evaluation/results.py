@@ -18,15 +18,23 @@ class PageEvaluation:
     completion: Completion
     score: Score
 
+    @property
+    def text(self) -> str:
+        """The transcription as it was scored: markdown, or the completion as it stands if it is malformed."""
+        return self.completion.text if self.score.markdown is None else self.score.markdown
+
     def as_dict(self) -> dict[str, Any]:
         """A row of an evaluation's `pages`: all that a report needs, except the image.
 
-        `reference` is None for a page that has only tests; its row has no rates and no edits.
+        `reference` is None for a page that has only tests; its row has no rates and no edits. `raw` is what the model
+        wrote, if that is not the text; `malformed` says why it is not in the model's output format.
         """
         page, score = self.page, self.score
         row: dict[str, Any] = {"id": page.id, "document": document_of(page)}
         row |= {key: page.metadata[key] for key in ("source", "language") if key in page.metadata}
-        row |= {"reference": page.text, "text": self.completion.text, "finish_reason": self.completion.finish_reason}
+        row |= {"reference": page.text, "text": self.text, "finish_reason": self.completion.finish_reason}
+        row |= {"raw": self.completion.text} if score.markdown is not None else {}
+        row |= {"malformed": score.malformed} if score.malformed else {}
         row |= {"reward": score.reward, "parts": dict(score.parts)}
         if score.char_edits is not None and score.word_edits is not None:
             row |= {

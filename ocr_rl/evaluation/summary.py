@@ -82,9 +82,14 @@ def totals(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, Any]:
 
 
 def evaluation(results: Sequence[PageEvaluation], seed: int = 0) -> dict[str, Any]:
-    """A whole evaluation: totals, tables, and every page, in the order given."""
+    """A whole evaluation: totals, tables, and every page, in the order given.
+
+    `malformed` counts the pages that are not in the model's output format, if there are any.
+    """
+    malformed = sum(bool(result.score.malformed) for result in results)
     return {
         **totals(results, seed),
+        **({"malformed": malformed} if malformed else {}),
         "by_source": by_metadata(results, "source", seed),
         "by_language": by_metadata(results, "language", seed),
         "pages": [result.as_dict() for result in results],
@@ -96,7 +101,7 @@ def summarize_samples(sampled: Sequence[Sequence[PageEvaluation]], temperature: 
 
     `pages` holds the samples of each page by its id, without what the row of the page has already.
     """
-    kept = ("text", "finish_reason", "reward", "cer")
+    kept = ("text", "raw", "malformed", "finish_reason", "reward", "cer")
     return {
         "samples": len(sampled[0]),
         "temperature": temperature,

@@ -31,6 +31,9 @@ class PixelBudget:
     multiple: int
     """Both sides become multiples of this: the side of the square that one image token covers."""
     longest_edge: int | None = None
+    """Of a processor that has no other bound."""
+    longest_side: int | None = None
+    """What a recipe or a preset allows the longer side, within the processor's own bounds."""
     max_pixels: int | None = None
     min_pixels: int | None = None
     line_height: int | None = None
@@ -81,6 +84,8 @@ class PixelBudget:
         whole: Callable[[float], int] = round  # like Qwen
         if self.longest_edge is not None:
             scale, whole = min(scale, self.longest_edge / max(width, height)), _ceil  # like Pixtral
+        if self.longest_side is not None:
+            scale = min(scale, self.longest_side / max(width, height))
         fitted = self._whole(width * scale, height * scale, whole)
         if self.line_height is not None and width >= LINE * height and height * scale > 1.5 * self.line_height:
             scale = self.line_height / height

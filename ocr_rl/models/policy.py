@@ -24,6 +24,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.cache_utils import DynamicCache
 from transformers.utils import logging as transformers_logging
 
+from ocr_rl.config.presets import IN_SPECIAL_TOKENS, PromptFormat
 from ocr_rl.models.checkpoints.loading import (
     ADAPTER,
     base_of,
@@ -43,6 +44,7 @@ from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, laye
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.output_logits import Logits, after_head
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
+from ocr_rl.models.prompt_format import chat_template, prompt_format, save
 from ocr_rl.models.recompute import RecomputedCache, recompute_layers
 from ocr_rl.types import ImageError
 
@@ -62,6 +64,7 @@ class Policy:
         model: the Hugging Face model, wrapped by peft when LoRA is on.
         end_ids: every token that ends a completion.
         suppressed_ids: special image tokens, never sampled and with probability 0 in training.
+        prompt_format: how the model is asked for a page, and what it answers in.
     """
 
     def __init__(
@@ -73,20 +76,24 @@ class Policy:
         compute_dtype: torch.dtype = torch.float32,
         gradient_checkpointing: bool = False,
         source: str = "",
+        prompt_format: PromptFormat = PromptFormat(),
     ) -> None:
         self.model = model
         self.processor = processor
         self.source = source
+        self.prompt_format = prompt_format
         self.compute_dtype = compute_dtype
         self.recomputes = gradient_checkpointing
         self.base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.backbone: Any = self.base.model
         self.head: Any = self.base.get_output_embeddings()
-        self.budget = pixel_budget(processor, max_pixels)
+        self.budget = pixel_budget(processor, max_pixels, prompt_format.longest_side or None)
         generation, tokenizer = self.base.generation_config, processor.tokenizer
         self.end_ids = token_ids(generation.eos_token_id) or token_ids(tokenizer.eos_token_id)
         if not self.end_ids:
             raise ValueError(f"{source}: no end token in generation_config.json or the tokenizer; add eos_token_id")
+        more = [tokenizer.get_vocab().get(token) for token in prompt_format.end_tokens]
+        self.end_ids += [i for i in more if i is not None and i not in self.end_ids]
         pad = token_ids(generation.pad_token_id) or token_ids(tokenizer.pad_token_id)
         self.pad_id = (pad or self.end_ids)[0]
         # a checkpoint's sampling settings are never used, and may be something that transformers refuses to save
@@ -136,6 +143,8 @@ class Policy:
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
                 'a Hugging Face hub id of an image-text-to-text model, or "tiny"'
             ) from None
+        asked = prompt_format(config, model.config, [path, base])
+        processor.chat_template = chat_template(config, asked, processor)
         check_model(model, processor, config.path)
         frozen = vision_tower(model) if config.freeze_vision else None
         if adapter.is_file() or config.lora_rank:
@@ -149,6 +158,7 @@ class Policy:
             compute_dtype=compute,
             gradient_checkpointing=config.gradient_checkpointing,
             source=path,
+            prompt_format=asked,
         )
 
     @property
@@ -205,18 +215,43 @@ class Policy:
         return {"add_special_tokens": False} if bos and text.startswith(bos) else {}
 
     def _chat_text(self, page: Page) -> str:
-        for token in self._special_tokens if page.prompt else ():
-            if token in page.prompt:
+        asked = self.prompt_format
+        prompt = page.prompt or asked.prompt
+        for token in self._refused_tokens if prompt else ():
+            if token in prompt:
                 raise ImageError(page.id, f'its prompt holds "{token}", a special token of the model; leave it out')
-        content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
-        text: str = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
+        content = [{"type": "image"}] + ([{"type": "text", "text": prompt}] if prompt else [])
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if asked.prompt_order == "text_first":
+            content.reverse()
+        if asked.system is not None:
+            messages.insert(0, {"role": "system", "content": asked.system})
+        text: str = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return text
 
     @cached_property
-    def _special_tokens(self) -> list[str]:
-        return special_tokens(self.processor.tokenizer)
+    def _refused_tokens(self) -> list[str]:
+        """The texts that the tokenizer reads as ends or images, which no prompt may hold.
+
+        Other special tokens too, unless the output format is written in them: then the prompt may be as well.
+        """
+        tokenizer = self.processor.tokenizer
+        tokens = special_tokens(tokenizer)
+        ids = tokenizer.convert_tokens_to_ids(tokens)
+        free = self.writes_special_tokens
+        return [token for token, i in zip(tokens, ids, strict=True) if i in self.control_ids or not free]
+
+    @cached_property
+    def control_ids(self) -> frozenset[int]:
+        """Tokens that are never part of a text: ends, padding, images."""
+        tokenizer = self.processor.tokenizer
+        named = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id)
+        return frozenset({*self.end_ids, self.pad_id, *self.suppressed_ids, *(i for i in named if i is not None)})
+
+    @property
+    def writes_special_tokens(self) -> bool:
+        """Whether special tokens are part of its texts, as its output format may be written in them."""
+        return self.prompt_format.output in IN_SPECIAL_TOKENS
 
     def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
         """Run vision tower and prompt once. With `grad`, call `backward()` of the result after its completions."""
@@ -323,7 +358,10 @@ class Policy:
         return TokenScores(logprobs, entropies, hidden)
 
     def text(self, token_ids: Sequence[int]) -> str:
-        text: str = self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
+        """The decoded tokens without special ones; without `control_ids` where the output format is written in them."""
+        kept = self.writes_special_tokens
+        ids = [i for i in token_ids if i not in self.control_ids] if kept else token_ids
+        text: str = self.processor.tokenizer.decode(ids, skip_special_tokens=not kept)
         return text
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
@@ -331,8 +369,9 @@ class Policy:
         backend = getattr(self.processor.tokenizer, "backend_tokenizer", None)
         if backend is None:
             return [self.text([token]) for token in token_ids]
-        stream = DecodeStream(skip_special_tokens=True)
-        return [stream.step(backend, token) or "" for token in token_ids]
+        kept = self.writes_special_tokens
+        stream = DecodeStream(skip_special_tokens=not kept)
+        return ["" if kept and i in self.control_ids else stream.step(backend, i) or "" for i in token_ids]
 
     def copy(self) -> Policy:
         """A separate policy with the same weights."""
@@ -363,6 +402,7 @@ class Policy:
         if self.base is not self.model:
             store_base(folder, TINY)
         self.processor.save_pretrained(folder)
+        save(self.prompt_format, folder)
         if shown:
             transformers_logging.enable_progress_bar()
         for file in folder.glob("*.safetensors"):  # safetensors makes them readable by the owner only

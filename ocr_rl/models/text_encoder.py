@@ -18,18 +18,24 @@ class TextEncoder:
     def completion(self, text: str, finished: bool, max_tokens: int) -> Completion:
         """The text as a completion, with an end token if it is `finished`.
 
-        A text longer than `max_tokens` is truncated and has no end token. Special tokens in the text are plain text. A
-        completion has at least one token: an empty text always has its end token.
+        A text longer than `max_tokens` is truncated and has no end token. A completion has at least one token: an empty
+        text always has its end token. Special tokens in the text are plain text, unless the policy's output format may
+        be written in them and none of them is an end or an image.
         """
-        ids: list[int] = self._policy.processor.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
-            "input_ids"
-        ]
+        ids = self._ids(text, plain=not self._policy.writes_special_tokens)
+        if not self._policy.control_ids.isdisjoint(ids):
+            ids = self._ids(text, plain=True)
         ends = finished or not ids
         ids = [*ids, self.end_id] if ends else ids
         if len(ids) > max_tokens:
             ids, ends = ids[:max_tokens], False
             text = self._policy.text(ids)
         return Completion(ids, text, "end" if ends else "length", [math.nan] * len(ids))
+
+    def _ids(self, text: str, plain: bool) -> list[int]:
+        tokenizer = self._policy.processor.tokenizer
+        ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+        return ids
 
 
 def end_id(policy: Policy) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,11 +20,13 @@ from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.trainer import PreferenceTrainer
 from ocr_rl.algorithms.reward_model import RewardModelTrainer
 from ocr_rl.algorithms.sft import SftTrainer, require_texts
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
 from ocr_rl.models.checkpoints.vocabulary import special_prompts, unwritable
 from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt_format import writes
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
@@ -35,6 +37,7 @@ from ocr_rl.rollouts.selection import chosen_engine, make_engine
 from ocr_rl.seeds import derive
 from ocr_rl.training.base import Trainer
 from ocr_rl.types import Page
+from ocr_verifiers import to_markdown
 
 
 @dataclass
@@ -131,6 +134,10 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     policy = Policy.load(recipe.model)
+    check_output(recipe, policy.prompt_format)
+    reward_function = reward_function.of_output(policy.prompt_format.output)
+    for line in take_prompt(recipe, policy, pages):
+        say(line)
     for line in unwritable(policy.processor.tokenizer, pages, recipe.rollout.max_tokens, "rollout.max_tokens"):
         say(line)
     for side in filter(None, (train, held_out)):
@@ -146,6 +153,28 @@ def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]
         lacks = "has a text" if which == "labelled" else "lacks a text"
         raise ValueError(f"data.train is {which}, but none of the {len(pages)} pages to train on {lacks}")
     return chosen
+
+
+def take_prompt(recipe: Recipe, policy: Policy, pages: Sequence[Page]) -> Iterator[str]:
+    """Keep the recipe's prompt with the policy, so that its checkpoints are asked alike; what to say of its prompts."""
+    if policy.prompt_format.preset:
+        yield str(policy.prompt_format)
+    if recipe.data.prompt:
+        policy.prompt_format = replace(policy.prompt_format, prompt=recipe.data.prompt)
+    prompted = bool(policy.prompt_format.prompt) or any(page.prompt for page in pages)
+    if recipe.model.prompt_order != "auto" and not prompted:
+        yield f"model.prompt_order = {recipe.model.prompt_order!r} has no effect: there is no prompt"
+    if prompted and not writes(policy.processor, "text"):
+        yield "prompts have no effect: the model's chat template writes no text"
+
+
+def check_output(recipe: Recipe, format: PromptFormat) -> None:
+    """Raises ValueError if the algorithm teaches texts that are not in the model's output format."""
+    if recipe.algorithm == "sft" and to_markdown("x", format.output).problem:
+        raise ValueError(
+            f"the model's output is {format.output}, and sft teaches the references, which are markdown; write "
+            'model.output = "markdown", and in data.prompt how to ask for it'
+        )
 
 
 def check_processes(recipe: Recipe) -> None:

@@ -16,7 +16,7 @@ from ocr_rl.evaluation.summary import evaluation
 from ocr_rl.evaluation.watch import Watch
 from ocr_rl.pipeline.job import Job, describe, make_scorer, make_trainer
 from ocr_rl.reporting.run_report import close_with_report
-from ocr_rl.reporting.text_tables import evaluation_table
+from ocr_rl.reporting.text_tables import evaluation_table, malformed_text
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.training.checkpoint import environment_changes
@@ -58,6 +58,8 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
     for row in before.get("unread", ()):
         say(f"{row['id']}: left out: {row['error']}")
     say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
+    if malformed := malformed_text(before):
+        say(malformed)
     if start is not None:
         _say_where(start, say)
     with make_scorer(job) as scorer:
@@ -84,6 +86,8 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
             say(f"alarm: {line}")
     folder.write_eval("after", {**after, **measured})
     say(evaluation_table({"before": before, "after": after}))
+    if malformed := malformed_text(after):
+        say(malformed)
     if measured:
         say(
             "held-out pages: "

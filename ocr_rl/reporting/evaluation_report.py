@@ -18,6 +18,7 @@ from ocr_rl.reporting.html import (
     sheet,
     table,
     text,
+    why_malformed,
 )
 from ocr_rl.types import Page
 
@@ -122,6 +123,6 @@ def _worst(evaluated: Mapping[str, Any], pages: Mapping[str, Page]) -> str:
         failed = [f"{test['type']}: {test['why']}" for test in row["tests"] if not test["passed"]]
         reasons = "".join(f'<p class="why" dir="auto">{text(why)}</p>\n' for why in failed)
         ended = "" if row["finish_reason"] == "end" else f", ended by {row['finish_reason']}"
-        outputs = [(f"transcription{ended}", diff(row["reference"], row["text"]) + reasons)]
+        outputs = [(f"transcription{ended}", diff(row["reference"], row["text"]) + why_malformed(row) + reasons)]
         shown.append(sheet(row["id"], about, pages.get(row["id"]), outputs))
     return section("Worst pages", "".join(shown), note=LEGEND)

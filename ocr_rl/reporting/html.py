@@ -130,6 +130,12 @@ def diff(reference: str | None, completion: str) -> str:
     return f'<pre dir="auto">{"".join(pieces)}</pre>\n'
 
 
+def why_malformed(row: Mapping[str, Any]) -> str:
+    """Below a completion that is not in the model's output format."""
+    reason = row.get("malformed")
+    return f'<p class="why" dir="auto">malformed: {text(reason)}</p>\n' if reason else ""
+
+
 def _span(span: Span, limit: int) -> str:
     """At most `limit` characters of a span."""
     lost, new = span.reference[:limit], span.completion[:limit]

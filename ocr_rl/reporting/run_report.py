@@ -24,6 +24,7 @@ from ocr_rl.reporting.html import (
     sheet,
     table,
     text,
+    why_malformed,
 )
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.environment import environment
@@ -303,11 +304,11 @@ def _sheet(now: Mapping[str, Any], then: Mapping[str, Any] | None, page: Page | 
 
     if then is None:
         about = f"reward {now['reward']:.3f}{cers(now)}"
-        return sheet(now["id"], about, page, [("transcription", diff(reference, now["text"]))])
+        return sheet(now["id"], about, page, [("transcription", diff(reference, now["text"]) + why_malformed(now))])
     about = f"reward {then['reward']:.3f} → {now['reward']:.3f}"
     outputs = [
         (f"before: reward {then['reward']:.3f}{cers(then)}", diff(reference, then["text"])),
-        (f"after: reward {now['reward']:.3f}{cers(now)}", diff(reference, now["text"])),
+        (f"after: reward {now['reward']:.3f}{cers(now)}", diff(reference, now["text"]) + why_malformed(now)),
     ]
     return sheet(now["id"], about, page, outputs)
 
@@ -329,7 +330,7 @@ def _rollouts(run: RunFolder, step: int, pages: Mapping[str, Page]) -> str:
         [
             f"<b>{row['advantage']:+.2f}</b>",
             f"{row['reward']:.3f}",
-            diff(page.text if page is not None else None, row["completion"]),
+            diff(page.text if page is not None else None, row.get("markdown", row["completion"])) + why_malformed(row),
             *(f"{row['parts'][name]:.2f}" if name in row["parts"] else "–" for name in parts),
             f"{sum(row['tests'].values())}/{len(row['tests'])}" if row["tests"] else "–",
             text(row["finish_reason"]),

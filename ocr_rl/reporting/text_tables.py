@@ -18,6 +18,7 @@ def evaluation_text(evaluated: Mapping[str, Any], name: str) -> str:
     if sampled := evaluated.get("sampled"):
         columns |= {f"{which} of {sampled['samples']}": sampled[which] for which in ("mean", "best")}
     parts = [evaluation_table(columns), breakdown(evaluated)]
+    parts.append(malformed_text(evaluated))
     if "against" in evaluated:
         parts.append(comparison_table(evaluated["against"]))
     return "\n\n".join(part for part in parts if part)
@@ -56,6 +57,17 @@ def breakdown(evaluation: Mapping[str, Any]) -> str:
             lines.append(f"{group:{width}}{summary['n']:>6}{summary['documents']:>11}{cells}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def malformed_text(evaluated: Mapping[str, Any]) -> str:
+    """How many pages are not in the model's output format, with an example; "" if all are."""
+    first = next((row for row in evaluated["pages"] if "malformed" in row), None)
+    if first is None:
+        return ""
+    return (
+        f"{evaluated['malformed']} of {evaluated['n']} pages are not in the model's output format and are scored as "
+        f"they stand, such as {first['id']}: {first['malformed']}"
+    )
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> str:

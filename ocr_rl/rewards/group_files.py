@@ -27,6 +27,8 @@ def group_row(group: ScoredGroup | Group) -> dict[str, Any]:
     if scored is not None:
         row["rewards"] = list(scored.rewards)
         row["parts"] = [dict(score.parts) for score in scored.scores]
+        if any(score.malformed for score in scored.scores):
+            row["malformed"] = [score.malformed for score in scored.scores]
     return row
 
 

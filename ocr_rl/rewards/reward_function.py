@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from random import Random
 
 from ocr_rl.config.schema import RewardConfig
 from ocr_rl.types import Completion, Group, Page
-from ocr_verifiers import PreparedReference, Rubric, Score, UnitTest, parse_test
+from ocr_verifiers import OutputFormat, PreparedReference, Rubric, Score, UnitTest, parse_test
 from ocr_verifiers.rewards.rubric import CONSENSUS, GATES
 from ocr_verifiers.rewards.scoring_pool import KnownPage
 
@@ -23,6 +23,7 @@ class ScoredGroup:
 
 
 def make_rubric(config: RewardConfig) -> Rubric:
+    """For completions in markdown; see `RewardFunction.of_output`."""
     gates = {"end": config.end_gate, "repetition": config.repetition_gate}
     return Rubric(weights=config.weights, gates=gates, unsupported=config.unsupported, agreement=config.agreement)
 
@@ -66,6 +67,12 @@ class RewardFunction:
         """Raises ValueError if a page has neither a reference nor a test that the rubric can use."""
         self.rubric = rubric
         self._prepared: dict[str, PreparedReference] = {page.id: _prepare(rubric, page) for page in pages}
+
+    def of_output(self, output: OutputFormat) -> RewardFunction:
+        """The same for completions that are written in `output`."""
+        other = RewardFunction(replace(self.rubric, output=output), ())
+        other._prepared = {name: replace(one, rubric=other.rubric) for name, one in self._prepared.items()}
+        return other
 
     def prepared(self, page: Page) -> PreparedReference:
         """A page that was not there at the start is prepared now, and not kept."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tqdm import tqdm
 
 from ocr_rl.types import Completion, Group, Page
+from ocr_verifiers import OutputFormat
 
 if TYPE_CHECKING:
     from ocr_rl.models.policy import Policy
@@ -51,7 +52,13 @@ class Refused(NamedTuple):
 
 
 class Engine(ABC):
-    """Generates completions. vLLM and transformers have the same interface."""
+    """Generates completions. vLLM and transformers have the same interface.
+
+    Attributes:
+        output: what its completions are written in.
+    """
+
+    output: OutputFormat = "markdown"
 
     @abstractmethod
     def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:

@@ -64,7 +64,8 @@ def write_groups(
     by_id = {page.id: page for page in pages}
 
     def results(engine: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
-        scorer = GroupScorer(RewardFunction(rubric, ()), options.processes) if options.score else nullcontext()
+        rewards = RewardFunction(rubric, ()).of_output(engine.output)
+        scorer = GroupScorer(rewards, options.processes) if options.score else nullcontext()
         with scorer as scoring:
             yield from in_order(engine, rest, sampling, derive(options.seed, "row", there), scoring)
 

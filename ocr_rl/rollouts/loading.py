@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ocr_rl.config.loader import check_model_path
+from ocr_rl.config.presets import check_names
 from ocr_rl.config.schema import ModelConfig, RolloutConfig
+from ocr_verifiers import OutputFormat
 
 if TYPE_CHECKING:
     from ocr_rl.rollouts.engine import Engine
@@ -20,7 +22,8 @@ class EngineOptions:
     """Which model generates, and with which engine.
 
     Raises:
-        ValueError: `model` is neither a folder, nor shaped like a hub id, nor "tiny".
+        ValueError: `model` is neither a folder, nor shaped like a hub id, nor "tiny"; or there is no such preset or
+            output format.
     """
 
     model: str = "tiny"
@@ -31,9 +34,14 @@ class EngineOptions:
     """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
     trust_remote_code: bool = False
     """Run Python code that the model's repository ships."""
+    preset: str = "auto"
+    """How the model is asked and what it answers in: `auto`, `none` or a name of docs/prompts-and-outputs.md."""
+    output: Literal["auto", OutputFormat] = "auto"
+    """What the model writes, if not what its preset says."""
 
     def __post_init__(self) -> None:
         check_model_path(self.model)
+        check_names(self.preset, self.output)
 
     def load(self, say: Callable[[str], object]) -> Engine:
         """The engine, which the caller closes. `say` is called with its name.
@@ -46,8 +54,18 @@ class EngineOptions:
         from ocr_rl.rollouts.selection import chosen_engine, make_engine
 
         chosen_engine(self.engine)
-        model = ModelConfig(path=self.model, max_pixels=self.max_pixels, trust_remote_code=self.trust_remote_code)
-        return make_engine(Policy.load(model), RolloutConfig(engine=self.engine), say=say)
+        policy = Policy.load(
+            ModelConfig(
+                path=self.model,
+                max_pixels=self.max_pixels,
+                trust_remote_code=self.trust_remote_code,
+                preset=self.preset,
+                output=self.output,
+            )
+        )
+        if policy.prompt_format.preset:
+            say(str(policy.prompt_format))
+        return make_engine(policy, RolloutConfig(engine=self.engine), say=say)
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for two runs to write the same rows; for a folder, also when its weights were written."""
@@ -58,4 +76,6 @@ class EngineOptions:
             newest = max((file.stat().st_mtime for file in folder.glob("*.safetensors")), default=0.0)
             written = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(newest))
             model = {"model": str(folder.resolve()), "weights_written": written}
-        return {**model, "max_pixels": self.max_pixels, "engine": self.engine}
+        format = {"preset": self.preset, "output": self.output}
+        chosen = {key: value for key, value in format.items() if value != "auto"}
+        return {**model, "max_pixels": self.max_pixels, "engine": self.engine, **chosen}

@@ -48,6 +48,7 @@ def rollout_metrics(batch: Batch, learn_s: float) -> dict[str, float | None]:
     edits = [score.char_edits for score in scores if score.char_edits is not None]
     tests = sum(score.scored_tests for score in scores)
     parts = {name for score_ in scores for name in score_.parts}
+    malformed = sum(bool(score.malformed) for score in scores) / len(scores)
     means: dict[str, float | None] = {}
     for name in sorted(parts):
         values = [s.parts[name] for s in scores if name in s.parts]
@@ -61,6 +62,7 @@ def rollout_metrics(batch: Batch, learn_s: float) -> dict[str, float | None]:
         "cer": pool(edits).error_rate if edits else None,
         "completion_length": tokens / len(completions),
         "truncated_fraction": sum(not c.finished for c in completions) / len(completions),
+        **({"malformed_fraction": malformed} if malformed else {}),
         "tokens_per_s": tokens / (batch.wait_s + learn_s),
         "refused": len(batch.refused),
         "pages": batch.cost.pages,
@@ -94,6 +96,8 @@ def rollout_rows(scored: Sequence[ScoredGroup], advantages: Tensor) -> list[dict
                 {
                     "page": group.group.page.id,
                     "completion": completion.text,
+                    **({} if score.markdown is None else {"markdown": score.markdown}),
+                    **({"malformed": score.malformed} if score.malformed else {}),
                     "finish_reason": completion.finish_reason,
                     "reward": reward,
                     "parts": score.parts,

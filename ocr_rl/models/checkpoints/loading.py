@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 ADAPTER = "adapter_config.json"
 
 
-def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
-    """The budget of the checkpoint's image processor, lowered to `max_pixels` if that is less.
+def pixel_budget(processor: Any, max_pixels: int | None, longest_side: int | None = None) -> PixelBudget:
+    """The budget of the checkpoint's image processor, lowered to `max_pixels` and `longest_side` if they are less.
 
     A processor that takes any page and scales or cuts it to squares itself has no budget.
 
     Raises:
-        ValueError: the processor cannot keep to `max_pixels`.
+        ValueError: the processor cannot keep to `max_pixels` or `longest_side`.
     """
     images = processor.image_processor
     size = dict(getattr(images, "size", None) or {})
@@ -35,24 +35,32 @@ def pixel_budget(processor: Any, max_pixels: int | None) -> PixelBudget:
     merge = getattr(images, "merge_size", None)
     largest = getattr(images, "max_pixels", None) or size.get("longest_edge")
     if patch is None or largest is None:
-        if max_pixels:
-            raise ValueError(
-                f"model.max_pixels is {max_pixels}, but {type(images).__name__} scales each page to its own size, so "
-                "that fewer pixels would only blur it; write model.max_pixels = 0"
-            )
+        for key, value in (("max_pixels", max_pixels), ("longest_side", longest_side)):
+            if value:
+                raise ValueError(
+                    f"model.{key} is {value}, but {type(images).__name__} scales each page to its own size, so "
+                    f"that fewer pixels would only blur it; write model.{key} = 0"
+                )
         return PixelBudget(1)
     if merge is None:  # like Pixtral, whose patch may be a merged one already
         merged = (getattr(processor, "patch_size", None) or patch) * getattr(processor, "spatial_merge_size", 1)
         multiple = math.lcm(patch, merged)
+        largest = min(filter(None, (largest, longest_side)))
         edge = largest if multiple == patch else largest - largest % multiple
         check_max_pixels(max_pixels, multiple * multiple)
         line = getattr(images, "line_height", None)
         return PixelBudget(multiple, longest_edge=edge, max_pixels=max_pixels, line_height=line)
     min_pixels = getattr(images, "min_pixels", None) or size.get("shortest_edge")
     check_max_pixels(max_pixels, max(min_pixels or 0, (patch * merge) ** 2))
+    if longest_side and min_pixels and longest_side**2 < min_pixels:
+        raise ValueError(
+            f"model.longest_side is {longest_side}, but the model's processor gives a page at least {min_pixels} "
+            f"pixels; write {math.isqrt(min_pixels - 1) + 1} or more"
+        )
     patches = getattr(images, "get_number_of_image_patches", None)
     return PixelBudget(
         patch * merge,
+        longest_side=longest_side and max(patch * merge, longest_side - longest_side % (patch * merge)),
         max_pixels=min(filter(None, [largest, max_pixels]), default=None),
         min_pixels=min_pixels,
         pixels_of=None if patches is None else lambda width, height: patches(height, width, {}) * patch * patch,
@@ -159,7 +167,9 @@ def check_model(model: Any, processor: Any, path: str) -> None:
     elif not isinstance(getattr(model, "model", None), nn.Module):
         reason = f"{type(model).__name__} has no `.model` that the output layer follows"
     elif not getattr(processor, "chat_template", None):
-        reason = "it has no chat template; write the checkpoint's prompt format to chat_template.jinja in its folder"
+        reason = (
+            "it has no chat template; write the checkpoint's prompt format to a file that model.chat_template names"
+        )
     else:
         return
     raise ValueError(f'model.path "{path}": {reason}')

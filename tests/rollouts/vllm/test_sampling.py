@@ -10,6 +10,7 @@ import torch
 
 from helpers.tiny_models import BREAK, END, EOS, IMAGE, STOP, VOCABULARY, make_page
 from helpers.vllm_scored import completions, worst_difference
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
@@ -53,6 +54,27 @@ def test_a_prompt_that_differs_from_the_trainer_s_is_an_error(engine, monkeypatc
     monkeypatch.setattr(policy, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids]))
     with pytest.raises(EngineError, match=r"page0: the engine's prompt \(7 tokens\) differs from .* \(8 tokens\)"):
         engine.generate([make_page()], Sampling(1, 1.0, 2), seed=0)
+
+
+def test_a_preset_s_prompt_comes_before_the_image_for_both(engine, policy, monkeypatch):
+    asked = PromptFormat(prompt="abc", prompt_order="text_first")
+    for one in (policy, engine._prompts.policy):
+        monkeypatch.setattr(one, "prompt_format", asked)
+    page = make_page(size=(64, 64))
+    assert policy.unexpanded_ids(page)[:3] == policy.processor.tokenizer("abc")["input_ids"]
+    groups = engine.generate([page], Sampling(2, 1.0, 6), seed=0)
+    assert worst_difference(policy, groups) <= 1e-5
+
+
+def test_special_tokens_of_the_output_format_are_text_and_ends_are_not(engine, policy, monkeypatch):
+    monkeypatch.setattr(engine._decoding, "prompt_format", PromptFormat(output="doctags"))
+    with_head(policy, {STOP: 8.0, EOS: 7.0})
+    engine.sync(policy)
+    found = completions(engine.generate(PAGES, Sampling(8, 1.0, 10), seed=2))
+    assert sum(list(c.token_ids).count(STOP) for c in found) > 10
+    for completion in found:
+        assert completion.text.count("<stop>") == list(completion.token_ids).count(STOP)
+        assert "</s>" not in completion.text
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])

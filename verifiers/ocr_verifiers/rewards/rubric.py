@@ -83,6 +83,8 @@ class Score:
     """The reason for each part that is 0 or pays less than its value, and for each closed gate, by name."""
     malformed: str = ""
     """Why the completion is not in the rubric's output format; it was scored as it stands."""
+    markdown: str | None = None
+    """What was scored, if the output format made another text of the completion."""
 
     @property
     def passed(self) -> int:
@@ -238,6 +240,7 @@ class PreparedReference:
             texts.words if texts else None,
             why=why,
             malformed=problem or "",
+            markdown=None if page.text == completion else page.text,
         )
 
     def compare_siblings(self, completions: Sequence[str], scores: Sequence[Score]) -> list[Score]:
