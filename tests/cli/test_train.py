@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commands import refused, rows_of, write_rows
+from helpers.commands import refused, rows_of, run, write_rows
+from helpers.families import save
 from ocr_rl.config.loader import recipe_names
 
 
@@ -170,3 +171,24 @@ def test_a_mistake_leaves_the_run_that_was_to_be_replaced():
         "resolved.toml": "resolved.toml",
         "metrics.jsonl": "metrics.jsonl",
     }
+
+
+def test_the_7b_recipe_trains_a_small_qwen_that_has_its_real_processor(pages):
+    """No torchvision: a stand-in takes the place of the processor's part for videos."""
+    save("qwen2_5_vl", Path("qwen"))
+    small = {
+        "train.steps": 1,
+        "train.tensorboard": False,
+        "rollout.pages_per_step": 2,
+        "rollout.group_size": 2,
+        "rollout.max_tokens": 8,
+        "model.max_pixels": 8000,
+        "model.lora_rank": 4,
+    }
+    settings = [argument for key, value in small.items() for argument in ("--set", f"{key}={value}".lower())]
+    result = run("train", "grpo-7b-lora", "--model", "qwen", "--data", pages, "--out", "run", *settings)
+    assert result.exit_code == 0, result.output
+    assert [row["step"] for row in rows_of(Path("run/metrics.jsonl"))] == [1]
+    saved = Path("run/checkpoints/step_000001")
+    assert (saved / "adapter_model.safetensors").is_file()
+    assert "Qwen2_5_VLProcessor" in (saved / "processor_config.json").read_text()
