@@ -36,8 +36,10 @@ from ocr_rl.models.checkpoints.loading import (
     vision_tower,
     with_lora,
 )
+from ocr_rl.models.checkpoints.options import attention_error, load_options
 from ocr_rl.models.checkpoints.processors import load_processor
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
+from ocr_rl.models.compiled import compile_decoder
 from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, layer_tensors
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.output_logits import Logits, after_head
@@ -71,6 +73,7 @@ class Policy:
         max_pixels: int | None = None,
         compute_dtype: torch.dtype = torch.float32,
         gradient_checkpointing: bool = False,
+        compile_layers: bool = False,
         source: str = "",
     ) -> None:
         self.model = model
@@ -96,6 +99,8 @@ class Policy:
                 module.p = 0.0
         model.eval()
         self.after_head = self._after_head()
+        if compile_layers:
+            compile_decoder(self.base)
         if gradient_checkpointing:
             recompute_layers(self.base)
 
@@ -121,15 +126,22 @@ class Policy:
             base = base_of(Path(path), saved)
             base = str(TINY) if base == "tiny" else base
         frozen_base = bool(config.lora_rank) or adapter.is_file()
+        if config.quantize and not frozen_base:
+            raise ValueError(
+                f'model.quantize is "{config.quantize}", but all weights are trained; write "", or model.lora_rank = 16'
+            )
         try:
             model = AutoModelForImageTextToText.from_pretrained(
                 base,
                 dtype=compute if frozen_base else torch.float32,
                 trust_remote_code=config.trust_remote_code,
                 use_safetensors=True,
+                **load_options(config, compute, device),
             )
             processor = load_processor(path, trust_remote_code=config.trust_remote_code)
         except (OSError, ValueError, KeyError, ImportError) as error:
+            if message := attention_error(config, error):
+                raise ValueError(message) from None
             first = load_error(error, base)
             raise ValueError(
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
@@ -147,6 +159,7 @@ class Policy:
             max_pixels=config.max_pixels or None,
             compute_dtype=compute,
             gradient_checkpointing=config.gradient_checkpointing,
+            compile_layers=config.compile,
             source=path,
         )
 

@@ -23,6 +23,7 @@ from ocr_rl.algorithms.sft import SftTrainer, require_texts
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
+from ocr_rl.models.checkpoints.options import check_bitsandbytes
 from ocr_rl.models.checkpoints.vocabulary import unwritable
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
@@ -109,6 +110,7 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         log = log and log.with_stem(f"{log.stem}-{distributed.rank()}")
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
+    check_bitsandbytes("train.optimizer", recipe.train.optimizer, needed=recipe.train.optimizer != "adamw")
     for line in without_effect(recipe):
         say(line)
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
