@@ -50,8 +50,6 @@ class ModelConfig:
     """Recompute activations in the backward pass: less memory, and about twice the time."""
     attn_implementation: str = "auto"
     """Attention, by its name in transformers: `eager`, `sdpa`, `flash_attention_2`, ...; `auto` is its own choice."""
-    compile: Flag = False
-    """Compile the decoder's layers with torch.compile: faster after minutes of compiling."""
     quantize: Literal["", "nf4"] = ""
     """nf4: keep the frozen weights in 4 bits (QLoRA), by bitsandbytes; for LoRA, with the transformers engine."""
     max_pixels: Count = 0

@@ -39,7 +39,6 @@ from ocr_rl.models.checkpoints.loading import (
 from ocr_rl.models.checkpoints.options import attention_error, load_options
 from ocr_rl.models.checkpoints.processors import load_processor
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
-from ocr_rl.models.compiled import compile_decoder
 from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, layer_tensors
 from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.output_logits import Logits, after_head
@@ -73,7 +72,6 @@ class Policy:
         max_pixels: int | None = None,
         compute_dtype: torch.dtype = torch.float32,
         gradient_checkpointing: bool = False,
-        compile_layers: bool = False,
         source: str = "",
     ) -> None:
         self.model = model
@@ -99,8 +97,6 @@ class Policy:
                 module.p = 0.0
         model.eval()
         self.after_head = self._after_head()
-        if compile_layers:
-            compile_decoder(self.base)
         if gradient_checkpointing:
             recompute_layers(self.base)
 
@@ -159,7 +155,6 @@ class Policy:
             max_pixels=config.max_pixels or None,
             compute_dtype=compute,
             gradient_checkpointing=config.gradient_checkpointing,
-            compile_layers=config.compile,
             source=path,
         )
 

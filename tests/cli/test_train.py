@@ -52,6 +52,11 @@ from ocr_rl.config.loader import recipe_names
             "rollout.group_size is 1; write at least 2: a group of one has no advantage",
         ),
         (
+            ["--set", "model.quantize=nf4"],
+            'model.quantize is \'nf4\'; write "", or rollout.engine = "transformers": vLLM does not take 4-bit weights '
+            "from the trainer",
+        ),
+        (
             ["--set", "data.validation=1"],
             "--set data.validation=1: data.validation is 1; write a number above 0 and below 1",
         ),
@@ -144,6 +149,13 @@ def test_missing_wandb_is_an_error_before_the_run_begins(pages, monkeypatch):
     monkeypatch.setattr("ocr_rl.pipeline.job.find_spec", lambda name: None)
     message = refused("train", "--data", pages, "--out", "run", "--set", "train.wandb=true")
     assert message == "train.wandb is true, but wandb is not installed: pip install wandb"
+
+
+def test_missing_bitsandbytes_is_an_error_before_the_run_begins(pages, monkeypatch):
+    monkeypatch.setattr("ocr_rl.models.checkpoints.options.find_spec", lambda name: None)
+    message = refused("train", "--data", pages, "--out", "run", "--set", "train.optimizer=adamw_8bit")
+    assert message == 'train.optimizer is "adamw_8bit", but bitsandbytes is not installed: pip install bitsandbytes'
+    assert not Path("run").exists()
 
 
 def test_a_run_is_not_overwritten_unasked():

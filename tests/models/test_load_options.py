@@ -1,6 +1,5 @@
-"""Keys of [model] that libraries take: attention, 4-bit weights, compilation."""
+"""Keys of [model] that libraries take: attention, 4-bit weights."""
 
-import shutil
 from importlib.util import find_spec
 
 import pytest
@@ -15,9 +14,6 @@ from ocr_rl.models.policy import Policy
 needs_bitsandbytes = pytest.mark.skipif(
     find_spec("bitsandbytes") is None,
     reason="bitsandbytes is not installed",  # its CPU build is in requirements/dev.txt
-)
-needs_compiler = pytest.mark.skipif(
-    not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler on a CPU"
 )
 ROWS = pad_rows([[9, 10, 11, 3], [12, 3]], 0)
 
@@ -59,22 +55,6 @@ def test_attention_is_computed_as_the_recipe_says(saved, name):
 def test_attention_that_is_not_there_is_an_error_that_says_what_to_write(saved, name):
     with pytest.raises(ValueError, match=rf'model\.attn_implementation is "{name}": .*write "sdpa", or "auto"'):
         load(saved, attn_implementation=name)
-
-
-@needs_compiler
-@pytest.mark.slow
-@pytest.mark.parametrize("gradient_checkpointing", [False, True])
-def test_compiled_layers_compute_what_the_plain_ones_do(saved, gradient_checkpointing):
-    policy = load(saved, compile=True, gradient_checkpointing=gradient_checkpointing)
-    assert_same(scored(policy), scored(load(saved)))
-    copied = policy.frozen_copy()
-    with torch.no_grad():
-        for parameter in policy.trainable_parameters():
-            parameter.zero_()
-        state = copied.read(copied.prompt(make_page()))
-        torch.testing.assert_close(
-            copied.score(state, *ROWS, 1.0).logprobs, scored(load(saved))[0], atol=1e-5, rtol=1e-5
-        )
 
 
 @needs_bitsandbytes
