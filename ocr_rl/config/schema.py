@@ -49,6 +49,10 @@ class ModelConfig:
     """Do not train the vision tower; projector and language model are trained."""
     gradient_checkpointing: Flag = False
     """Recompute activations in the backward pass: less memory, and about twice the time."""
+    attn_implementation: str = "auto"
+    """Attention, by its name in transformers: `eager`, `sdpa`, `flash_attention_2`, ...; `auto` is its own choice."""
+    quantize: Literal["", "nf4"] = ""
+    """nf4: keep the frozen weights in 4 bits (QLoRA), by bitsandbytes; for LoRA, with the transformers engine."""
     max_pixels: Count = 0
     """Upper bound on the pixels of a fitted page; 0 keeps the model's own."""
     longest_side: Count = 0
@@ -357,6 +361,8 @@ class TrainConfig:
     allows."""
     seed: Seed = 0
     """Fixes page order, sampling on the transformers engine, and results on one machine."""
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw"
+    """AdamW with float32 state, or with state in 8 bits by bitsandbytes; paged: moved to the CPU when a GPU is full."""
     learning_rate: Amount = 1e-6
     """Peak rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

@@ -47,6 +47,11 @@ def _rollout_rules(recipe: Recipe) -> Rules:
     vllm, stop = recipe.vllm, recipe.vllm.stop_repetition
     return [
         (
+            not recipe.model.quantize or recipe.rollout.engine == "transformers",
+            "model.quantize",
+            '"", or rollout.engine = "transformers": vLLM does not take 4-bit weights from the trainer',
+        ),
+        (
             recipe.rollout.group_size >= 2 or recipe.algorithm == "ppo",
             "rollout.group_size",
             "at least 2: a group of one has no advantage",

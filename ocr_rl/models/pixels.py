@@ -44,40 +44,35 @@ class PixelBudget:
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) after fitting: the same aspect ratio up to rounding, never above the budget.
 
-        White is added below or beside a page whose longer side is more than LONGEST_ASPECT times its shorter side.
+        White is added below or beside a page whose longer side is more than LONGEST_ASPECT times its shorter side, or
+        has more image tokens than the budget allows in all.
         """
-        return self._unpadded_size(*self._padded_size(width, height))
+        return self._sizes(width, height)[1]
 
-    def _padded_size(self, width: int, height: int) -> tuple[int, int]:
-        """The size, or that with white added to the shorter side of a page that no image processor accepts."""
-        fitted = self._fitted_size(width, height, self.max_pixels, self.min_pixels)
-        if max(fitted) <= LONGEST_ASPECT * min(fitted):
-            return width, height
-        shortest = -(-max(width, height) // PADDED_ASPECT)
-        return max(width, shortest), max(height, shortest)
+    def _sizes(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The size with white added, and what that is fitted to.
 
-    def _padded_image(self, image: Image) -> Image:
-        from PIL import Image as Images
-
-        size = self._padded_size(*image.size)
-        if size == image.size:
-            return image
-        padded = Images.new("RGB", size, "white")
-        padded.paste(image)
-        return padded
-
-    def _unpadded_size(self, width: int, height: int) -> tuple[int, int]:
-        """Fitted again towards the processor's own size until that stays: it may count pixels otherwise."""
-        fitted = self._fitted_size(width, height, self.max_pixels, self.min_pixels)
-        if self.pixels_of is None:
-            return fitted
+        It is fitted again towards the processor's own size until that stays: it may count pixels otherwise.
+        """
+        limits = self.max_pixels, self.min_pixels
         for _ in range(8):
-            pixels, own = math.prod(fitted), self.pixels_of(*fitted)
+            padded = self._padded_size(width, height, *limits)
+            fitted = self._fitted_size(*padded, *limits)
+            pixels = math.prod(fitted)
+            own = self.pixels_of(*fitted) if self.pixels_of else pixels
             if own == pixels:
                 break
             limits = (own, self.min_pixels) if own < pixels else (self.max_pixels, own)
-            fitted = self._fitted_size(width, height, *limits)
-        return fitted
+        return padded, fitted
+
+    def _padded_size(self, width: int, height: int, max_pixels: int | None, min_pixels: int | None) -> tuple[int, int]:
+        """The size, or that with white added to the shorter side of a page longer than the model can take."""
+        fitted = self._fitted_size(width, height, max_pixels, min_pixels)
+        tokens = (max_pixels or math.inf) // self.multiple**2
+        if max(fitted) <= min(LONGEST_ASPECT, tokens) * min(fitted):
+            return width, height
+        shortest = math.ceil(max(width, height) / min(PADDED_ASPECT, tokens))
+        return max(width, shortest), max(height, shortest)
 
     def _fitted_size(self, width: int, height: int, max_pixels: int | None, min_pixels: int | None) -> tuple[int, int]:
         scale = 1.0
@@ -105,11 +100,16 @@ class PixelBudget:
 
     def fit(self, image: Image) -> Image:
         """The image at its fitted size, RGB, resampled once (bicubic)."""
+        from PIL import Image as Images
         from PIL.Image import Resampling
 
-        image = self._padded_image(image.convert("RGB"))
-        size = self.fitted_size(*image.size)
-        return image if size == image.size else image.resize(size, Resampling.BICUBIC)
+        image = image.convert("RGB")
+        padded, fitted = self._sizes(*image.size)
+        if padded != image.size:
+            page = Images.new("RGB", padded, "white")
+            page.paste(image)
+            image = page
+        return image if fitted == image.size else image.resize(fitted, Resampling.BICUBIC)
 
     def tokens(self, width: int, height: int) -> int:
         """Image tokens of a page of this size after fitting."""

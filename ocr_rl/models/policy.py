@@ -37,6 +37,7 @@ from ocr_rl.models.checkpoints.loading import (
     vision_tower,
     with_lora,
 )
+from ocr_rl.models.checkpoints.options import attention_error, load_options
 from ocr_rl.models.checkpoints.processors import load_processor
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
 from ocr_rl.models.checkpoints.vocabulary import special_tokens
@@ -129,15 +130,22 @@ class Policy:
             base = base_of(Path(path), saved)
             base = str(TINY) if base == "tiny" else base
         frozen_base = bool(config.lora_rank) or adapter.is_file()
+        if config.quantize and not frozen_base:
+            raise ValueError(
+                f'model.quantize is "{config.quantize}", but all weights are trained; write "", or model.lora_rank = 16'
+            )
         try:
             model = AutoModelForImageTextToText.from_pretrained(
                 base,
                 dtype=compute if frozen_base else torch.float32,
                 trust_remote_code=config.trust_remote_code,
                 use_safetensors=True,
+                **load_options(config, compute, device),
             )
             processor = load_processor(path, trust_remote_code=config.trust_remote_code)
         except (OSError, ValueError, KeyError, ImportError) as error:
+            if message := attention_error(config, error):
+                raise ValueError(message) from None
             first = load_error(error, base)
             raise ValueError(
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
@@ -217,7 +225,7 @@ class Policy:
     def _chat_text(self, page: Page) -> str:
         asked = self.prompt_format
         prompt = page.prompt or asked.prompt
-        for token in self._refused_tokens if prompt else ():
+        for token in self.refused_tokens if prompt else ():
             if token in prompt:
                 raise ImageError(page.id, f'its prompt holds "{token}", a special token of the model; leave it out')
         content = [{"type": "image"}] + ([{"type": "text", "text": prompt}] if prompt else [])
@@ -230,7 +238,7 @@ class Policy:
         return text
 
     @cached_property
-    def _refused_tokens(self) -> list[str]:
+    def refused_tokens(self) -> list[str]:
         """The texts that the tokenizer reads as ends or images, which no prompt may hold.
 
         Other special tokens too, unless the output format is written in them: then the prompt may be as well.

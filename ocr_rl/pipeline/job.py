@@ -24,6 +24,7 @@ from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
+from ocr_rl.models.checkpoints.options import check_bitsandbytes
 from ocr_rl.models.checkpoints.vocabulary import special_prompts, unwritable
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt_format import writes
@@ -112,6 +113,7 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         log = log and log.with_stem(f"{log.stem}-{distributed.rank()}")
     if recipe.train.wandb and find_spec("wandb") is None:
         raise ValueError("train.wandb is true, but wandb is not installed: pip install wandb")
+    check_bitsandbytes("train.optimizer", recipe.train.optimizer, needed=recipe.train.optimizer != "adamw")
     for line in without_effect(recipe):
         say(line)
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
@@ -138,7 +140,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     reward_function = reward_function.of_output(policy.prompt_format.output)
     for line in take_prompt(recipe, policy, pages):
         say(line)
-    for line in unwritable(policy.processor.tokenizer, pages, recipe.rollout.max_tokens, "rollout.max_tokens"):
+    tokenizer, limit = policy.processor.tokenizer, recipe.rollout.max_tokens
+    for line in unwritable(tokenizer, pages, limit, "rollout.max_tokens", policy.refused_tokens):
         say(line)
     for side in filter(None, (train, held_out)):
         check_prompts(policy, side)
@@ -189,7 +192,7 @@ def check_processes(recipe: Recipe) -> None:
 
 def check_prompts(policy: Policy, pages: Sequence[Page]) -> None:
     """Raises ValueError if the policy refuses every page because of its prompt."""
-    refused = special_prompts(policy.processor.tokenizer, pages)
+    refused = special_prompts(policy.refused_tokens, pages)
     if len(refused) == len(pages):
         token = refused[pages[0].id]
         raise ValueError(

@@ -33,6 +33,8 @@ from ocr_rl.training.base import NO_STATE, TrainerState
 from ocr_rl.types import Page
 
 OPTIMIZER = Path("trainer", "optimizer.safetensors")
+MOMENTS = ("exp_avg", "exp_avg_sq", "state1", "state2")
+"""Of AdamW, and in 8 bits: as large as the weight."""
 MODULES = Path("trainer", "modules.safetensors")
 STATE = Path("trainer", "state.json")
 
@@ -52,10 +54,12 @@ def save_checkpoint(
     (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
     modules = trainer_state.trained()
     state = {
-        f"{key}/{name}": value
+        f"{key}/{name}": torch.as_tensor(value)  # bitsandbytes counts steps in an int
         for name, parameter in (dict(policy.model.named_parameters()) | modules).items()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
+    # bitsandbytes has one table of 8-bit values for all weights, which safetensors would refuse to write several times
+    state = {key: value.clone() if key.startswith("qmap") else value for key, value in state.items()}
     _write_tensors(folder, OPTIMIZER, state)
     if saved := trainer_state.saved():
         _write_tensors(folder, MODULES, {name: tensor.detach() for name, tensor in saved.items()})
@@ -93,12 +97,15 @@ def load_checkpoint(
     names = {parameter: name for name, parameter in (dict(policy.model.named_parameters()) | modules).items()}
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     index = {names[parameter]: i for i, parameter in enumerate(trained)}
-    loaded: dict[int, dict[str, torch.Tensor]] = {}
+    loaded: dict[int, dict[str, Any]] = {}
     for entry, value in load_file(folder / OPTIMIZER).items():
         key, _, name = entry.partition("/")
-        if name not in index or (value.ndim and value.shape != trained[index[name]].shape):
+        if name not in index or (key in MOMENTS and value.shape != trained[index[name]].shape):
             raise ValueError(f"{folder / OPTIMIZER}: model.path has no trained weight {name} {list(value.shape)}")
         loaded.setdefault(index[name], {})[key] = value.clone()  # otherwise it is mapped to a file that will be deleted
+    if not isinstance(optimizer, torch.optim.AdamW):
+        for values in loaded.values():
+            values["step"] = int(values["step"])
     optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
     policy.load_weights(folder)
     if current := trainer_state.saved():

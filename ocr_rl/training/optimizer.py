@@ -20,15 +20,27 @@ def updates_made(optimizer: torch.optim.Optimizer) -> float:
     return float(state.get("step", 0))
 
 
-def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with float32 state. Raises ValueError if a trained weight is not float32."""
+def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW, its state in float32 or in blocks of 8 bits (Dettmers et al., arXiv 2110.02861).
+
+    Raises ValueError if a trained weight is not float32.
+    """
     for parameter in parameters:
         if parameter.dtype != torch.float32:
             raise ValueError(f"trained weights must be float32, found {parameter.dtype}: small steps would round away")
     beta1, beta2 = config.betas
-    return torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=(beta1, beta2), weight_decay=config.weight_decay, fused=True
-    )
+    options: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": (beta1, beta2),
+        "weight_decay": config.weight_decay,
+    }
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, fused=True, **options)
+    from bitsandbytes import optim
+
+    kind = {"adamw_8bit": optim.AdamW8bit, "paged_adamw_8bit": optim.PagedAdamW8bit}[config.optimizer]
+    optimizer: torch.optim.Optimizer = kind(parameters, **options)
+    return optimizer
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

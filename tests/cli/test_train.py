@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commands import refused, rows_of, write_rows
+from helpers.commands import refused, rows_of, run, write_rows
+from helpers.families import save
 from ocr_rl.config.loader import recipe_names
 
 
@@ -49,6 +50,11 @@ from ocr_rl.config.loader import recipe_names
         (
             ["--set", "rollout.group_size=1"],
             "rollout.group_size is 1; write at least 2: a group of one has no advantage",
+        ),
+        (
+            ["--set", "model.quantize=nf4"],
+            'model.quantize is \'nf4\'; write "", or rollout.engine = "transformers": vLLM does not take 4-bit weights '
+            "from the trainer",
         ),
         (
             ["--set", "data.validation=1"],
@@ -145,6 +151,13 @@ def test_missing_wandb_is_an_error_before_the_run_begins(pages, monkeypatch):
     assert message == "train.wandb is true, but wandb is not installed: pip install wandb"
 
 
+def test_missing_bitsandbytes_is_an_error_before_the_run_begins(pages, monkeypatch):
+    monkeypatch.setattr("ocr_rl.models.checkpoints.options.find_spec", lambda name: None)
+    message = refused("train", "--data", pages, "--out", "run", "--set", "train.optimizer=adamw_8bit")
+    assert message == 'train.optimizer is "adamw_8bit", but bitsandbytes is not installed: pip install bitsandbytes'
+    assert not Path("run").exists()
+
+
 def test_a_run_is_not_overwritten_unasked():
     Path("run").mkdir()
     Path("run/resolved.toml").write_text("")
@@ -170,3 +183,24 @@ def test_a_mistake_leaves_the_run_that_was_to_be_replaced():
         "resolved.toml": "resolved.toml",
         "metrics.jsonl": "metrics.jsonl",
     }
+
+
+def test_the_7b_recipe_trains_a_small_qwen_that_has_its_real_processor(pages):
+    """No torchvision: a stand-in takes the place of the processor's part for videos."""
+    save("qwen2_5_vl", Path("qwen"))
+    small = {
+        "train.steps": 1,
+        "train.tensorboard": False,
+        "rollout.pages_per_step": 2,
+        "rollout.group_size": 2,
+        "rollout.max_tokens": 8,
+        "model.max_pixels": 8000,
+        "model.lora_rank": 4,
+    }
+    settings = [argument for key, value in small.items() for argument in ("--set", f"{key}={value}".lower())]
+    result = run("train", "grpo-7b-lora", "--model", "qwen", "--data", pages, "--out", "run", *settings)
+    assert result.exit_code == 0, result.output
+    assert [row["step"] for row in rows_of(Path("run/metrics.jsonl"))] == [1]
+    saved = Path("run/checkpoints/step_000001")
+    assert (saved / "adapter_model.safetensors").is_file()
+    assert "Qwen2_5_VLProcessor" in (saved / "processor_config.json").read_text()

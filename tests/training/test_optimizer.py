@@ -1,12 +1,17 @@
 """The optimiser, its learning rate, and its refusal of non-finite gradients."""
 
 import math
+from importlib.util import find_spec
 
 import pytest
 import torch
 
+from helpers.families import build
+from helpers.tiny_models import make_page, make_recipe
 from ocr_rl.config.schema import TrainConfig
 from ocr_rl.errors import TrainingStoppedError
+from ocr_rl.models.policy import Policy
+from ocr_rl.training.checkpoint import load_checkpoint, save_checkpoint
 from ocr_rl.training.optimizer import clipped_step, learning_rate, make_optimizer
 
 
@@ -62,3 +67,54 @@ def test_learning_rates_of_six_steps_with_two_of_warm_up(schedule, rates):
 
 def test_without_warm_up_the_first_step_has_the_peak_rate():
     assert learning_rate(1, TrainConfig(steps=1, learning_rate=2.0, schedule="cosine")) == 2.0
+
+
+needs_bitsandbytes = pytest.mark.skipif(
+    find_spec("bitsandbytes") is None,
+    reason="bitsandbytes is not installed",  # it is in requirements/dev.txt
+)
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("name", ["adamw_8bit", "paged_adamw_8bit"])
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
+def test_adamw_with_state_in_8_bits_moves_weights_as_adamw_does(name):
+    """Its state is rounded, so that a step of 0.01 may be off by a fifth; it holds 8 bits for each entry."""
+    start, pulls = torch.randn(64, 128), [torch.randn(64, 128) for _ in range(5)]
+    moved = {}
+    for kind in ("adamw", name):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = make_optimizer([weight], TrainConfig(optimizer=kind, learning_rate=0.01))
+        for pull in pulls:
+            weight.grad = pull.clone()
+            clipped_step(optimizer, [weight], rate=0.01, max_norm=0.0)
+        moved[kind] = weight.detach() - start
+    assert optimizer.state[weight]["state1"].dtype == torch.uint8
+    assert (moved[name] - moved["adamw"]).abs().mean() < 0.2 * moved["adamw"].abs().mean()
+
+
+@needs_bitsandbytes
+def test_state_in_8_bits_continues_from_a_checkpoint_bit_for_bit(tmp_path):
+    """Weights of fewer than 4,096 entries keep 32 bits; this model has some that are larger."""
+    recipe, pages = make_recipe(train_optimizer="adamw_8bit"), [make_page()]
+
+    def started():
+        policy = Policy(*build("qwen2_5_vl"))
+        return policy, make_optimizer(policy.trainable_parameters(), recipe.train)
+
+    def step(policy, optimizer, seed):
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in policy.trainable_parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        clipped_step(optimizer, policy.trainable_parameters(), rate=1e-3, max_norm=1.0)
+
+    policy, optimizer = started()
+    step(policy, optimizer, 1)
+    save_checkpoint(tmp_path / "saved", policy, optimizer, recipe, pages, step=1)
+    step(policy, optimizer, 2)
+    again, its_optimizer = started()
+    load_checkpoint(tmp_path / "saved", again, its_optimizer, pages, step=1)
+    step(again, its_optimizer, 2)
+    assert any(state["state1"].dtype == torch.uint8 for state in optimizer.state.values())
+    for one, other in zip(policy.trainable_parameters(), again.trainable_parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
 from ocr_rl.hub import check_hub_model
@@ -63,7 +64,9 @@ def pixel_budget(processor: Any, max_pixels: int | None, longest_side: int | Non
         longest_side=longest_side and max(patch * merge, longest_side - longest_side % (patch * merge)),
         max_pixels=min(filter(None, [largest, max_pixels]), default=None),
         min_pixels=min_pixels,
-        pixels_of=None if patches is None else lambda width, height: patches(height, width, {}) * patch * patch,
+        pixels_of=None
+        if patches is None
+        else lambda width, height: np.prod(patches(height, width, {})) * patch * patch,
     )
 
 

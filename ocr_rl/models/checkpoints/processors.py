@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoProcessor, processing_utils
+from transformers.models.auto import image_processing_auto
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils import PushToHubMixin, is_torchvision_available
+from transformers.utils import DummyObject, PushToHubMixin, is_torchvision_available
 from transformers.video_processing_utils import BaseVideoProcessor
 
 
@@ -47,6 +50,21 @@ class VideoStandIn(PushToHubMixin):  # type: ignore[misc]
         raise MissingVideoSettingError(name)
 
 
+find_class = image_processing_auto.get_image_processor_class_from_name
+
+
+def image_processor_class(name: str) -> Any:
+    """The class of an image processor, also where transformers withholds one that needs no torchvision.
+
+    It does so for HunyuanOCR's Pillow processor, whose file imports without it.
+    """
+    found = find_class(name)
+    if isinstance(found, DummyObject):
+        with suppress(ImportError):
+            return getattr(import_module(f"transformers.{transformers._class_to_module[name]}"), name)
+    return found
+
+
 @contextmanager
 def without_video_part() -> Iterator[None]:
     """Within: transformers puts a `VideoStandIn` where a processor's video part needs torchvision."""
@@ -64,9 +82,11 @@ def without_video_part() -> Iterator[None]:
 
     processing_utils.MODALITY_TO_AUTOPROCESSOR_MAPPING = WithStandIn()
     ProcessorMixin.check_argument_for_proper_class = lenient
+    image_processing_auto.get_image_processor_class_from_name = image_processor_class
     try:
         yield
     finally:
+        image_processing_auto.get_image_processor_class_from_name = find_class
         processing_utils.MODALITY_TO_AUTOPROCESSOR_MAPPING = mapping
         ProcessorMixin.check_argument_for_proper_class = check
 

@@ -24,16 +24,18 @@ def special_tokens(tokenizer: Any) -> list[str]:
     return sorted({*added, *tokenizer.all_special_tokens})
 
 
-def special_prompts(tokenizer: Any, pages: Iterable[Page]) -> dict[str, str]:
+def special_prompts(specials: Sequence[str], pages: Iterable[Page]) -> dict[str, str]:
     """The special token in the prompt of each page that has one, by page id: `Policy.prompt` refuses the page."""
-    specials = special_tokens(tokenizer)
     return {page.id: token for page in pages if page.prompt for token in specials if token in page.prompt}
 
 
-def unwritable(tokenizer: Any, pages: Sequence[Page], max_tokens: int, limit: str) -> list[str]:
+def unwritable(
+    tokenizer: Any, pages: Sequence[Page], max_tokens: int, limit: str, specials: Sequence[str] | None = None
+) -> list[str]:
     """Messages: which characters of the references the tokenizer loses, which are too long, which prompts are refused.
 
-    `limit` is what the user calls `max_tokens`, which a reference and its end token have to fit in.
+    `limit` is what the user calls `max_tokens`, which a reference and its end token have to fit in. `specials` are what
+    no prompt may hold: by default all special tokens.
     """
     lost: Counter[str] = Counter()
     where: dict[str, str] = {}
@@ -53,7 +55,7 @@ def unwritable(tokenizer: Any, pages: Sequence[Page], max_tokens: int, limit: st
     if long := [f"{page} ({length:,})" for page, length in lengths.items() if length > max_tokens]:
         named = f"{', '.join(long[:EXAMPLES])}{_more(len(long))}"
         messages.append(f"{len(long):,} references are longer than the {max_tokens:,} tokens of {limit}: {named}")
-    if refused := special_prompts(tokenizer, pages):
+    if refused := special_prompts(special_tokens(tokenizer) if specials is None else specials, pages):
         shown = [f"{page} ({token})" for page, token in refused.items()]
         named = f"{', '.join(shown[:EXAMPLES])}{_more(len(shown))}"
         messages.append(f"{len(refused):,} pages are refused, since their prompts hold special tokens: {named}")
