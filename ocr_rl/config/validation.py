@@ -12,11 +12,36 @@ Rules = list[tuple[bool, str, str]]
 
 def check(recipe: Recipe) -> Recipe:
     """The recipe, if all rules hold. Raises ValueError with the key, the value and what to write."""
-    sections = (_data_rules, _rollout_rules, _grpo_rules, _ppo_rules, _preference_rules, _train_rules, _budget_rules)
+    sections = (
+        _model_rules,
+        _data_rules,
+        _rollout_rules,
+        _grpo_rules,
+        _ppo_rules,
+        _preference_rules,
+        _train_rules,
+        _budget_rules,
+    )
     for ok, key, want in (rule for section in sections for rule in section(recipe)):
         if not ok:
             raise ValueError(f"{key} is {reduce(getattr, key.split('.'), recipe)!r}; write {want}")
     return recipe
+
+
+def _model_rules(recipe: Recipe) -> Rules:
+    model, words = recipe.model, {"all-linear", "language", "vision"}
+    return [
+        (
+            len(model.lora_targets) == 1 or (bool(model.lora_targets) and words.isdisjoint(model.lora_targets)),
+            "model.lora_targets",
+            f"one of {', '.join(sorted(words))}, or names of layers",
+        ),
+        (
+            model.lora_targets != ["vision"] or not model.freeze_vision,
+            "model.freeze_vision",
+            "false, or model.lora_targets = language",
+        ),
+    ]
 
 
 def _data_rules(recipe: Recipe) -> Rules:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file
 from tokenizers.decoders import DecodeStream
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -24,18 +23,8 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.cache_utils import DynamicCache
 from transformers.utils import logging as transformers_logging
 
-from ocr_rl.models.checkpoints.loading import (
-    ADAPTER,
-    base_of,
-    check_adapter,
-    check_model,
-    load_error,
-    pixel_budget,
-    store_base,
-    token_ids,
-    vision_tower,
-    with_lora,
-)
+from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, check_adapter, restore, store_base, with_lora
+from ocr_rl.models.checkpoints.loading import check_model, load_error, pixel_budget, token_ids, vision_tower
 from ocr_rl.models.checkpoints.processors import load_processor
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
 from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, layer_tensors
@@ -138,7 +127,7 @@ class Policy:
         check_model(model, processor, config.path)
         frozen = vision_tower(model) if config.freeze_vision else None
         if adapter.is_file() or config.lora_rank:
-            model = with_lora(model, config, path if adapter.is_file() else None)
+            model = with_lora(model, config, Path(path) if adapter.is_file() else None)
         if frozen is not None:  # with what an adapter has put into it
             frozen.requires_grad_(False)
         return cls(
@@ -373,10 +362,7 @@ class Policy:
     def load_weights(self, folder: Path) -> None:
         """Load in place what `save` wrote, bit for bit: trained weights are float32 in memory and on disk."""
         if self.base is not self.model:
-            from peft import set_peft_model_state_dict
-
-            unknown = set_peft_model_state_dict(self.model, load_file(folder / "adapter_model.safetensors"))
-            assert not unknown.unexpected_keys, f"{folder} is not an adapter of this model"
+            restore(self.model, folder)
             return
         saved = type(self.model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         self.model.load_state_dict(saved.state_dict())

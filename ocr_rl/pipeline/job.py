@@ -23,6 +23,7 @@ from ocr_rl.algorithms.sft import SftTrainer, require_texts
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
 from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
+from ocr_rl.models.checkpoints.adapters import without_adapter
 from ocr_rl.models.checkpoints.vocabulary import unwritable
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
@@ -131,6 +132,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     policy = Policy.load(recipe.model)
+    if line := without_adapter(policy.model):
+        say(line)
     for line in unwritable(policy.processor.tokenizer, pages, recipe.rollout.max_tokens, "rollout.max_tokens"):
         say(line)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
