@@ -333,6 +333,15 @@ class Policy:
         other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
         return other
 
+    def merged(self) -> Policy:
+        """The policy with its adapter added to the weights, in place; this one cannot be used any more."""
+        if self.base is self.model:
+            return self
+        other = copy.copy(self)
+        other.model = other.base = self.model.merge_and_unload(safe_merge=True)
+        other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
+        return other
+
     def with_own_processor(self) -> Policy:
         """This policy for another thread: two threads must not use one tokenizer."""
         other = copy.copy(self)
