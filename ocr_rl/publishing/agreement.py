@@ -64,4 +64,4 @@ def _pages_of(source: Source) -> tuple[Any, ...]:
     recipe = source.recipe
     assert recipe is not None
     data = replace(recipe.data, evaluate="all", prompt="")
-    return (data, None if data.path else recipe.render)
+    return (replace(data, path=str(Path(data.path))), None if data.path else recipe.render)

@@ -56,7 +56,9 @@ def soup_card(
     """
     titles = list(ingredients[0])
     rows = [[_cell(row[title]) for title in titles] for row in ingredients]
-    made = f"This is a model soup from {_shown(sources[0].base)}, saved as {dtype} by ocr-rl"
+    first = sources[0]
+    of = "" if first.base == first.checkpoint else f" of checkpoints that started from {_shown(first.base)},"
+    made = f"This is a model soup{of} saved as {dtype} by ocr-rl"
     parts = ["## Ingredients\n", _markdown_table(titles, rows)]
     return _card(name, sources, f"{made} {__version__}.", how, [*parts, *([_table(columns)] if columns else [])], pages)
 
@@ -67,7 +69,9 @@ def _card(
     recipe = sources[0].recipe
     prompts = {page.prompt for page in pages}
     sections = [front_matter(sources), f"# {name}\n", f"{made} {note}\n", *results, "## Prompt and output\n"]
-    if prompts == {""}:
+    if not prompts:
+        sections.append("The prompt is the page image in the chat template of the checkpoint.\n")
+    elif prompts == {""}:
         sections.append("The prompt is the page image alone, in the chat template of the checkpoint.\n")
     elif len(prompts) == 1:
         sections.append(f"The prompt is the page image and this text:\n\n```text\n{prompts.pop()}\n```\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ocr_rl.config.schema import RewardConfig
-from ocr_rl.data.splits import tuning_and_test
+from ocr_rl.data.splits import document_of, tuning_and_test
 from ocr_rl.evaluation.paired import paired_differences
 from ocr_rl.evaluation.results import PageEvaluation
 from ocr_rl.evaluation.summary import summarize
@@ -82,7 +82,7 @@ def soup(
 
     Held-out pages are `pages`, else those that the run of the first checkpoint holds out. One half of them, by
     document, chooses the ingredients and the best checkpoint; results are those of the other half. Without any pages
-    nothing is measured.
+    nothing is measured, nor with pages of a single document.
 
     Raises:
         ValueError: two checkpoints do not fit together, `out` holds something, or there are no pages for a greedy soup;
@@ -92,8 +92,13 @@ def soup(
     sources = [find_source(name) for name in checkpoints]
     check_bases(sources)
     held_out = list(pages) or common_pages(sources)
-    if options.greedy and not held_out:
-        raise ValueError("a greedy soup is chosen on held-out pages, and no run says which these are; give --data")
+    documents = len({document_of(page) for page in held_out})
+    if options.greedy and documents < 2:
+        raise ValueError(
+            f"a greedy soup is chosen on held-out pages of two documents or more; there are {documents}: give --data"
+        )
+    if documents < 2:
+        held_out = []
     with new_folder(out) as folder:
         pot = Pot(sources, options, held_out, console)
         made = pot.cook(out)
@@ -216,10 +221,11 @@ def _how(options: SoupOptions, made: Soup) -> str:
 def _rows(made: Soup) -> list[dict[str, Any]]:
     rows = []
     for one in made.ingredients:
-        row: dict[str, Any] = {"checkpoint": f"`{Path(one.source.checkpoint).name}` of `{Path(one.source.name).name}`"}
-        if one.source.run is not None:
-            run = one.source.run.path
-            row["checkpoint"] = f"step {one.source.step} of `{run.resolve().name}`"
+        source = one.source
+        name = f"`{Path(source.name).resolve().name}`"
+        if source.run is not None:
+            name = f"step {source.step} of `{source.run.path.resolve().name}`"
+        row: dict[str, Any] = {"checkpoint": name}
         row["share"] = one.share
         if made.metric:
             row |= {f"{made.metric}, to choose by": one.tuning, f"{made.metric}, other half": one.test}

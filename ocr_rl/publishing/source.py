@@ -60,7 +60,7 @@ class Source:
         if self.run is None or self.recipe is None:
             return []
         try:
-            pages = recipe_pages(self.recipe.data, self.run.path / "pages")
+            pages = recipe_pages(self.recipe, self.run.path / "pages")
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.name}: the pages of its run cannot be read: {error}; give --data") from None
         return held_out_pages(pages, self.recipe.data, self.recipe.train.eval_pages)[1]

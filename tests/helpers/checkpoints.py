@@ -33,13 +33,13 @@ def train(place, name, *settings):
     return place / name
 
 
-def adapter(base, folder, seed, **settings):
+def adapter(base, folder, seed, std=0.2, **settings):
     """An adapter of `base` with random weights, saved."""
     policy = Policy.load(ModelConfig(path=str(base), **{"lora_rank": 2, "lora_alpha": 8, **settings}), device="cpu")
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in policy.model.named_parameters():
         if "lora_" in name:
-            torch.nn.init.normal_(parameter, std=0.2, generator=generator)
+            torch.nn.init.normal_(parameter, std=std, generator=generator)
     policy.save(folder)
     return folder
 

@@ -125,7 +125,10 @@ def test_runs_bring_their_held_out_pages(place):
         (["a", "b", "--weights", "half,half"], "--weights half,half: write numbers between commas, e.g. 0.5,0.3,0.2"),
         (["a", "b", "--weights", "0.5,0.5", "--greedy"], "--greedy chooses equal shares itself; leave out --weights"),
         (["a", "b", "--metric", "speed"], "--metric speed: write one of cer, cer_capped, wer, exact, similarity, "),
-        (["a", "b", "--greedy"], "a greedy soup is chosen on held-out pages, and no run says which these are; give "),
+        (
+            ["a", "b", "--greedy"],
+            "a greedy soup is chosen on held-out pages of two documents or more; there are 0: give",
+        ),
         (["a", "b"], "b is a Qwen2_5_VLForConditionalGeneration, but a a LightOnOcrForConditionalGeneration; a soup "),
         (["e", "c"], "e started from base, but c from elsewhere; a soup needs checkpoints of one model"),
         (["a", "d"], " in d, but "),
