@@ -108,6 +108,8 @@ def find_source(name: str) -> Source:
         return _of_run(name, run, run.checkpoint(best["step"]) if best else saved[-1])
     if (path.parent.parent / "resolved.toml").is_file() and path in RunFolder(path.parent.parent).checkpoints():
         return _of_run(name, RunFolder.open(path.parent.parent), path)
+    if runs := sorted(file.parent.name for file in path.glob("*/resolved.toml")):  # a chain, or a folder of runs
+        raise ValueError(f"{name} holds the runs {', '.join(runs)}; name one of them")
     check_model_path(name)
     recipe = load_recipe(str(path / RECIPE)) if (path / RECIPE).is_file() else None
     return Source(name, name, recipe=_of_policy(name, recipe))

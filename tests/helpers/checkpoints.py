@@ -13,7 +13,7 @@ from ocr_rl.models.policy import Policy
 
 
 def train(place, name, *settings):
-    """A run of two steps on the pages of `place`, with evaluations on the way."""
+    """A run of two steps on the pages of `place`, with evaluations on the way; NAME.log is what it printed."""
     values = {
         "data.validation": 0.5,
         "rollout.group_size": 4,
@@ -30,6 +30,7 @@ def train(place, name, *settings):
     files = ["--data", place / "pages", "--model", place / "policy", "--out", place / name]
     result = CliRunner().invoke(main, [str(word) for word in ["train", *files, *options, *settings]])
     assert result.exit_code == 0, result.output
+    (place / f"{name}.log").write_text(result.output)
     return place / name
 
 

@@ -15,7 +15,6 @@ from helpers.commands import refused
 from helpers.commands import run as ocr_rl
 from helpers.tiny_models import make_policy, weights
 from ocr_rl.config.schema import ModelConfig
-from ocr_rl.evaluation.evaluate import EvaluateOptions
 from ocr_rl.models.policy import Policy
 
 
@@ -101,7 +100,7 @@ def test_a_lora_run_is_merged(place):
     found = weights(Policy.load(ModelConfig(path="out"), device="cpu"))
     for name, tensor in weights(policy).items():
         torch.testing.assert_close(found[name], tensor, atol=1e-6, rtol=0)
-    assert EvaluateOptions(model="out")
+    assert "LoRA: 14 layers have an adapter; these weights have none" in (place / "lora.log").read_text()
 
 
 def test_the_card_holds_what_the_run_folder_holds(run):
@@ -143,7 +142,8 @@ def test_a_mistake_is_one_message_and_writes_nothing(run, saved, tmp_path):
     assert refused("merge", run, "--out", "there") == "there exists already; give another --out"
     assert (tmp_path / "there" / "file").read_text() == "mine"
     assert refused("merge", "nowhere", "--out", "out").startswith('no folder "nowhere"; a model is a folder')
-    started = shutil.copytree(run, tmp_path / "started")
+    started = shutil.copytree(run, tmp_path / "runs" / "started")
+    assert refused("merge", "runs", "--out", "out") == "runs holds the runs started; name one of them"
     shutil.rmtree(started / "checkpoints")
     (started / "checkpoints").mkdir()
     assert refused("merge", started, "--out", "out").startswith(
