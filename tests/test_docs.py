@@ -96,6 +96,8 @@ def check(words, page):
         assert {word for word in rest if "=" not in word} <= set(targets), page
     elif tool == "pip":
         check_pip(rest)
+    elif tool == "vllm":
+        assert rest[0] == "serve", page  # which tests/publishing/test_serving.py runs
     elif tool == "python":
         script = (CHECKOUT / rest[0]).read_text(encoding="utf-8")
         assert {word for word in rest if word.startswith("--")} <= set(re.findall(r"--[\w-]+", script)), page

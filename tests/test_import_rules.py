@@ -14,10 +14,11 @@ import ocr_verifiers
 
 ROOMS = {
     "ocr_rl": {
-        "cli": "pipeline reporting comparison evaluation rollouts rewards data models runs config distributed "
-        "types errors threads",
+        "cli": "pipeline publishing reporting comparison evaluation rollouts rewards data models runs config "
+        "distributed types errors threads",
         "pipeline": "reporting algorithms comparison training evaluation rollouts rewards data models runs config "
         "distributed metric_names types errors seeds threads",
+        "publishing": "evaluation rollouts rewards data models runs config metric_names types",
         "reporting": "comparison data runs config metric_names types",
         "algorithms": "training rollouts rewards data models objectives config distributed types errors seeds",
         "comparison": "evaluation rewards data models runs config metric_names types threads",

@@ -1,4 +1,4 @@
-"""`ocr-rl`: train, compare, report, eval, transcribe, rollout, pairs, render, data check."""
+"""`ocr-rl`: train, compare, report, eval, transcribe, merge, soup, rollout, pairs, render, data check."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from ocr_rl import __version__
 from ocr_rl.cli.compare import compare
 from ocr_rl.cli.data import data
 from ocr_rl.cli.eval import evaluate
+from ocr_rl.cli.merge import merge
 from ocr_rl.cli.pairs import pairs
 from ocr_rl.cli.render import render
 from ocr_rl.cli.report import report
 from ocr_rl.cli.rollout import rollout
+from ocr_rl.cli.soup import soup
 from ocr_rl.cli.train import train
 from ocr_rl.cli.transcribe import transcribe
 
-COMPUTING = {"train", "compare", "eval", "transcribe", "rollout"}
+COMPUTING = {"train", "compare", "eval", "transcribe", "rollout", "merge", "soup"}
 """The commands that load torch."""
 
 
@@ -35,6 +37,7 @@ def main(context: click.Context) -> None:
     ocr-rl report runs/a                           what a run did, as one HTML file
     ocr-rl eval tiny --data scans/ --json out.json
     ocr-rl transcribe page.png --model tiny
+    ocr-rl merge runs/a --out reader               a plain checkpoint with a model card
     ocr-rl rollout tiny --data scans/ --out groups.jsonl
     ocr-rl pairs groups.jsonl --out pairs.jsonl
     ocr-rl data check scans/
@@ -46,5 +49,5 @@ def main(context: click.Context) -> None:
             click.echo(line, err=True)
 
 
-for command in (compare, data, evaluate, pairs, render, report, rollout, train, transcribe):
+for command in (compare, data, evaluate, merge, pairs, render, report, rollout, soup, train, transcribe):
     main.add_command(command)

@@ -158,6 +158,24 @@ on_error_option = click.option(
 )
 
 
+def published_options(command: Command) -> Command:
+    """Of a checkpoint that is written: where, in which precision, and how long transcriptions are that check it."""
+    out = click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+    dtype = click.option(
+        "--dtype",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
+        show_default=True,
+        help="Precision of the weights; auto is the base's.",
+    )
+    tokens = click.option(
+        "--max-tokens",
+        type=click.IntRange(min=1),
+        help="Maximum tokens of a transcription.  [default: the recipe's, or 512]",
+    )
+    return out(dtype(tokens(command)))
+
+
 engine_option = click.option(
     "--engine",
     type=click.Choice(["auto", "transformers", "vllm"]),

@@ -42,9 +42,12 @@ class ModelConfig:
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; `auto` is bfloat16 on CUDA and float32 elsewhere. Trained weights are float32."""
     lora_rank: Count = 0
-    """Rank of a new LoRA adapter on every linear layer; 0 trains the weights themselves, or the adapter at `path`."""
+    """Rank of a new LoRA adapter; 0 trains the weights themselves, or the adapter at `path`."""
     lora_alpha: Positive = 32
     """LoRA scaling: the adapter's output is multiplied by lora_alpha / lora_rank."""
+    lora_targets: Values = field(default_factory=lambda: ["all-linear"])
+    """Linear layers that get an adapter: "all-linear" (all but the head), "language" (those of the language model),
+    "vision" (the others: vision tower and projector), or those whose names end so, e.g. ["q_proj", "v_proj"]."""
     freeze_vision: Flag = False
     """Do not train the vision tower; projector and language model are trained."""
     gradient_checkpointing: Flag = False

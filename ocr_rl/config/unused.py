@@ -32,7 +32,7 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
     ratios = recipe.algorithm in ("grpo", "ppo")
     sampled = "rollout.group_size correction correction_cap ahead"
     return [
-        (not recipe.model.lora_rank, "model.lora_alpha", "model.lora_rank is 0"),
+        (not recipe.model.lora_rank, "model.lora_alpha lora_targets", "model.lora_rank is 0"),
         (not samples(recipe), sampled, f"{recipe.algorithm} samples no completions here"),
         (not ratios, "rollout.correction correction_cap", f"{recipe.algorithm} has no ratio to correct"),
         (rollout.correction == "none", "rollout.correction_cap", "rollout.correction is none"),

@@ -30,9 +30,21 @@ def check(recipe: Recipe) -> Recipe:
 
 
 def _model_rules(recipe: Recipe) -> Rules:
-    model = recipe.model
-    names = ["auto", "none", *(preset.format.preset for preset in PRESETS)]
-    return [(model.preset in names, "model.preset", f"one of {', '.join(names)}")]
+    model, words = recipe.model, {"all-linear", "language", "vision"}
+    presets = ["auto", "none", *(preset.format.preset for preset in PRESETS)]
+    return [
+        (model.preset in presets, "model.preset", f"one of {', '.join(presets)}"),
+        (
+            len(model.lora_targets) == 1 or (bool(model.lora_targets) and words.isdisjoint(model.lora_targets)),
+            "model.lora_targets",
+            f"one of {', '.join(sorted(words))}, or names of layers",
+        ),
+        (
+            model.lora_targets != ["vision"] or not model.freeze_vision,
+            "model.freeze_vision",
+            "false, or model.lora_targets = language",
+        ),
+    ]
 
 
 def _data_rules(recipe: Recipe) -> Rules:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from ocr_rl.config.schema import DataConfig
 from ocr_rl.types import Page
 
 SPLIT_SEED = 0
@@ -80,6 +81,16 @@ def tuning_and_test(held_out: Sequence[Page]) -> tuple[list[Page], list[Page]]:
         pairs = list(zip(held_out, stated, strict=True))
         return [page for page, test in pairs if not test], [page for page, test in pairs if test]
     return split_pages(held_out, 0.5, HALVES_SEED)
+
+
+def held_out_pages(pages: Sequence[Page], data: DataConfig, limit: int) -> tuple[list[Page], list[Page]]:
+    """(pages to train on, held-out pages) of a recipe, of these the first `limit`, or all with 0."""
+    train, held_out = split_pages(pages, data.validation, SPLIT_SEED)
+    if data.train != "all":
+        held_out = [page for page in held_out if page.text is not None or page.tests] or held_out
+    if data.evaluate != "all":
+        held_out = dict(zip(("tuning", "test"), tuning_and_test(held_out), strict=True))[data.evaluate]
+    return train, held_out[: limit or None]
 
 
 def _stated_split(pages: Sequence[Page]) -> tuple[list[Page], list[Page]] | None:

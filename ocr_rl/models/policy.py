@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file
 from tokenizers.decoders import DecodeStream
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -25,18 +24,8 @@ from transformers.cache_utils import DynamicCache
 from transformers.utils import logging as transformers_logging
 
 from ocr_rl.config.presets import IN_SPECIAL_TOKENS, PromptFormat
-from ocr_rl.models.checkpoints.loading import (
-    ADAPTER,
-    base_of,
-    check_adapter,
-    check_model,
-    load_error,
-    pixel_budget,
-    store_base,
-    token_ids,
-    vision_tower,
-    with_lora,
-)
+from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, check_adapter, restore, store_base, with_lora
+from ocr_rl.models.checkpoints.loading import check_model, load_error, pixel_budget, token_ids, vision_tower
 from ocr_rl.models.checkpoints.options import attention_error, load_options
 from ocr_rl.models.checkpoints.processors import load_processor
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
@@ -156,7 +145,7 @@ class Policy:
         check_model(model, processor, config.path)
         frozen = vision_tower(model) if config.freeze_vision else None
         if adapter.is_file() or config.lora_rank:
-            model = with_lora(model, config, path if adapter.is_file() else None)
+            model = with_lora(model, config, Path(path) if adapter.is_file() else None)
         if frozen is not None:  # with what an adapter has put into it
             frozen.requires_grad_(False)
         return cls(
@@ -389,6 +378,15 @@ class Policy:
         other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
         return other
 
+    def merged(self) -> Policy:
+        """The policy with its adapter added to the weights, in place; this one cannot be used any more."""
+        if self.base is self.model:
+            return self
+        other = copy.copy(self)
+        other.model = other.base = self.model.merge_and_unload(safe_merge=True)
+        other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
+        return other
+
     def with_own_processor(self) -> Policy:
         """This policy for another thread: two threads must not use one tokenizer."""
         other = copy.copy(self)
@@ -419,10 +417,7 @@ class Policy:
     def load_weights(self, folder: Path) -> None:
         """Load in place what `save` wrote, bit for bit: trained weights are float32 in memory and on disk."""
         if self.base is not self.model:
-            from peft import set_peft_model_state_dict
-
-            unknown = set_peft_model_state_dict(self.model, load_file(folder / "adapter_model.safetensors"))
-            assert not unknown.unexpected_keys, f"{folder} is not an adapter of this model"
+            restore(self.model, folder)
             return
         saved = type(self.model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         self.model.load_state_dict(saved.state_dict())

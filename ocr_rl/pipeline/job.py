@@ -23,7 +23,8 @@ from ocr_rl.algorithms.sft import SftTrainer, require_texts
 from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
-from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
+from ocr_rl.data.splits import held_out_pages
+from ocr_rl.models.checkpoints.adapters import without_adapter
 from ocr_rl.models.checkpoints.options import check_bitsandbytes
 from ocr_rl.models.checkpoints.vocabulary import special_prompts, unwritable
 from ocr_rl.models.policy import Policy
@@ -118,14 +119,9 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         say(line)
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
     torch.manual_seed(derive(recipe.train.seed, "start"))
-    train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
+    train, held_out = held_out_pages(pages, recipe.data, recipe.train.eval_pages)
     if recipe.data.train != "all":
         train = chosen_pages(train, recipe.data.train)
-        held_out = [page for page in held_out if page.text is not None or page.tests] or held_out
-    if recipe.data.evaluate != "all":
-        held_out = dict(zip(("tuning", "test"), tuning_and_test(held_out), strict=True))[recipe.data.evaluate]
-    if recipe.train.eval_pages:
-        held_out = held_out[: recipe.train.eval_pages]
     check_keep_best(recipe.train.keep_best, held_out)
     rubric = make_rubric(recipe.reward)
     reward_function = RewardFunction(rubric, [*train, *held_out])
@@ -136,6 +132,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     policy = Policy.load(recipe.model)
+    if line := without_adapter(policy.model):
+        say(line)
     check_output(recipe, policy.prompt_format)
     reward_function = reward_function.of_output(policy.prompt_format.output)
     for line in take_prompt(recipe, policy, pages):

@@ -18,6 +18,11 @@ def test_every_setting_of_a_shipped_recipe_has_an_effect(name):
         ("orpo", ["dpo.beta=0.5"], "dpo.beta = 0.5 has no effect: algorithm is orpo"),
         ("sft", ["pairs.path=a.jsonl"], "pairs.path = 'a.jsonl' has no effect: algorithm is sft"),
         ("grpo", ["model.lora_alpha=64"], "model.lora_alpha = 64 has no effect: model.lora_rank is 0"),
+        (
+            "grpo",
+            ["model.lora_targets=language"],
+            "model.lora_targets = ['language'] has no effect: model.lora_rank is 0",
+        ),
         ("sft", ["rollout.group_size=8"], "rollout.group_size = 8 has no effect: sft samples no completions here"),
         (
             "dpo",

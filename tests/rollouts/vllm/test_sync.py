@@ -94,9 +94,11 @@ def test_before_any_page_is_known_the_first_row_is_compared(engine, monkeypatch)
         next(engine.stream(PAGES, SAMPLING, seed=0))
 
 
-def test_adapters_are_merged_into_the_weights_that_the_engine_gets(engine, tmp_path):
+@pytest.mark.parametrize("targets", ["all-linear", "language", "vision", ["q_proj", "linear_1"]])
+def test_adapters_are_merged_into_the_weights_that_the_engine_gets(engine, tmp_path, targets):
     make_policy().save(tmp_path / "base")
-    policy = Policy.load(ModelConfig(path=str(tmp_path / "base"), lora_rank=2, lora_alpha=8))
+    path = str(tmp_path / "base")
+    policy = Policy.load(ModelConfig(path=path, lora_rank=2, lora_alpha=8, lora_targets=targets))
     for name, parameter in policy.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
