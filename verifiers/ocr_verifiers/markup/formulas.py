@@ -3,7 +3,8 @@ r"""The formulas of a page.
 Strict mode scans from left to right for `\(..\)`, `\[..\]`, `$$..$$`, `$..$` and bare environments (`equation`,
 `align`, ...), without nesting. `\$` is a dollar sign and `\\` a line break, also before `[`. A single dollar sign opens
 a formula only if the next one closes it: no blank line in between, white space inside both signs or inside neither, and
-no digit after the second, so that `$5 and $10` are prices. `$\(..\)$` is `\(..\)`.
+no digit after the second, so that `$5 and $10` are prices. White space and the digit do not matter where a command or a
+script stands between the signs: `$x_1 $`, `$\pm$ 5`. `$\(..\)$` is `\(..\)`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _ENVIRONMENT = re.compile(rf"\\(begin|end)\{{({_NAMES})\*?\}}")
 _LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _AFTER_DOLLAR = re.compile(r"[ \t]?\d")
+_MATHEMATICAL = re.compile(r"\\[A-Za-z]|\^|[A-Za-z)}]_")
+_PRICE = re.compile(r"\s*\d[\d.,]*\s+[^\W\d_]{2}")
 
 
 class Formula(NamedTuple):
@@ -79,8 +82,11 @@ def _closing_dollar(text: str, start: int) -> int:
         end = text.find("$", end + 1)
     if end <= start:
         return -1
+    if _BLANK_LINE.search(text, start, end):
+        return -1
     spaced = text[start].isspace(), text[end - 1].isspace()
-    if spaced[0] != spaced[1] or _AFTER_DOLLAR.match(text, end + 1) or _BLANK_LINE.search(text, start, end):
+    like_prices = spaced[0] != spaced[1] or _AFTER_DOLLAR.match(text, end + 1)
+    if like_prices and (not _MATHEMATICAL.search(text, start, end) or _PRICE.match(text, start, end)):
         return -1
     return end
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from ocr_verifiers.markup.cells import cell_key, cell_text
 from ocr_verifiers.markup.grid import Budget, Cell, Grid, Tables, TableTooLargeError
-from ocr_verifiers.text.normalize import references, strict
+from ocr_verifiers.text.normalize import references
 
 MAX_COLSPAN = 1000
 """HTML's own limit."""
@@ -19,24 +20,6 @@ _TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9]*)((?:[\s/](?:[^<>"']|"[^"<]*"|'[
 _SPAN = re.compile(
     r"""(?:^|[\s"'/])(rowspan|colspan)\s*+=\s*+["']?\s*+([0-9]{1,9})(?![0-9])""", re.ASCII | re.IGNORECASE
 )
-
-_PLAIN = re.compile(r"(?:[A-Za-z0-9.,:;%()/+'\"-]+ ?)*+(?<! )", re.ASCII)
-"""Most cells match this and need no normalisation."""
-
-# If the whole cell is one formula, its delimiters are dropped, and commands for characters become these characters.
-_DELIMITED = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+)\\\)|\\\[(.+)\\\]", re.DOTALL)
-_SYMBOLS = dict(
-    pair.split("=")
-    for pair in (
-        "alpha=α beta=β gamma=γ delta=δ epsilon=ε lambda=λ mu=μ pi=π sigma=σ theta=θ omega=ω Delta=Δ Sigma=Σ Omega=Ω "
-        "pm=± times=× cdot=· leq=≤ le=≤ geq=≥ ge=≥ neq=≠ ne=≠ approx=≈ infty=∞ rightarrow=→ to=→ dagger=† ast=* "
-        "circ=° degree=°"
-    ).split()
-)
-_COMMAND = re.compile(r"\\([A-Za-z]+)(?![A-Za-z]) ?")
-_ESCAPED = re.compile(r"\\([%$&#_|{}])")
-_SCRIPT = re.compile(r"[\^_](?:\{([^{}]*)\}|(\w|[^\w\s{}]))")
-_SCRIPT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉⁺⁻₊₋", "01234567890123456789+-+-")
 
 
 def find_tables(text: str) -> Tables:
@@ -56,20 +39,10 @@ def find_html_tables(text: str) -> Tables:
         return Tables([], str(error))
 
 
-def cell_text(text: str) -> str:
-    """A cell's text, normalised for comparison: `strict`, without `\\` escapes, and with small formulas as plain text.
-
-    `$\\pm 5$`, `\\(\\pm5\\)` and `±5` are equal, and so are `x²`, `x^2` in a formula and `x<sup>2</sup>`.
-    """
-    if _PLAIN.fullmatch(text):
-        return text
-    text = strict(text)
-    if match := _DELIMITED.fullmatch(text):
-        text = next(group for group in match.groups() if group is not None).strip()
-        text = _SCRIPT.sub(r"\1\2", text)
-    if "\\" in text:
-        text = _ESCAPED.sub(r"\1", _COMMAND.sub(lambda m: _SYMBOLS.get(m[1], m[0]), text))
-    return text.translate(_SCRIPT_DIGITS)
+def make_cell(text: str, heading: bool = False, rowspan: int = 1, colspan: int = 1) -> Cell:
+    """A cell from its text in markdown or HTML."""
+    written = cell_text(text)
+    return Cell(cell_key(written), heading, rowspan, colspan, written)
 
 
 def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
@@ -88,7 +61,8 @@ def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
             continue
         rows = [_markdown_cells(line) for line in (lines[rule - 1], *lines[rule + 1 :])]
         yield Grid(
-            [[Cell(text, r == 0 or c == 0) for c, text in enumerate(cells)] for r, cells in enumerate(rows)], budget
+            [[make_cell(text, r == 0 or c == 0) for c, text in enumerate(cells)] for r, cells in enumerate(rows)],
+            budget,
         )
 
 
@@ -104,7 +78,7 @@ def _markdown_cells(line: str) -> list[str]:
         del texts[0]
     if len(texts) > 1 and not texts[-1].strip():
         del texts[-1]
-    return [cell_text(text.replace("\\|", "|")) for text in texts]
+    return [text.strip().replace("\\|", "|") for text in texts]
 
 
 @dataclass
@@ -139,6 +113,8 @@ class _OpenTable:
             self.cell = None
         elif self.cell and name in ("br", "p", "div", "li"):
             self.cell.parts.append(" ")
+        elif self.cell and name in ("sub", "sup"):
+            self.cell.parts.append(f"</{name}>" if closing else f"<{name}>")
 
     def _start_row(self) -> list[_OpenCell]:
         self.row = []
@@ -159,8 +135,8 @@ def _html_grids(text: str, budget: Budget) -> Iterator[Grid]:
             below = len(table.rows) - number
             rows.append(
                 [
-                    Cell(
-                        cell_text("".join(cell.parts)),
+                    make_cell(
+                        "".join(cell.parts),
                         cell.heading,
                         below if cell.rowspan == 0 else min(cell.rowspan or 1, below),
                         cell.colspan,

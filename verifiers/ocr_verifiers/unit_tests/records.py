@@ -11,7 +11,7 @@ from typing import Any
 from ocr_verifiers.files.jsonl import RecordError, read_jsonl, short_json
 from ocr_verifiers.files.page_rows import PageKey, page_of
 from ocr_verifiers.markup import katex, mathml
-from ocr_verifiers.markup.table_parsing import cell_text
+from ocr_verifiers.markup.cells import cell_key, cell_text
 from ocr_verifiers.text.normalize import strict
 from ocr_verifiers.text.olmocr import query
 from ocr_verifiers.text.repetition import MAX_REPEATS
@@ -99,7 +99,7 @@ class TableTest(UnitTest):
     def queries(self) -> dict[str, str]:
         """The cell and its neighbours as they are compared."""
         names = ("cell", "up", "down", "left", "right", "top_heading", "left_heading")
-        return {name: cell_text(getattr(self, name)) for name in names}
+        return {name: cell_key(cell_text(getattr(self, name))) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
