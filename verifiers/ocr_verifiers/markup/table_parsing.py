@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -14,6 +14,7 @@ from ocr_verifiers.text.normalize import references
 MAX_COLSPAN = 1000
 """HTML's own limit."""
 
+_QUOTE = re.compile(r"^ {0,3}(?:> {0,3})+")
 _PIPE = re.compile(r"(?<!\\)\|")
 _RULE = re.compile(r"\s*+\|?\s*+:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+")
 _TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9]*)((?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*')*+)?)>""")
@@ -26,7 +27,7 @@ def find_tables(text: str) -> Tables:
     """The markdown and HTML tables of a text, including those in code fences: many models fence everything."""
     budget = Budget(len(text))
     try:
-        return Tables([*_markdown_grids(text, budget), *_html_grids(text, budget)])
+        return Tables([*_markdown_grids(text, budget), *html_grids(text, budget)])
     except TableTooLargeError as error:
         return Tables([], str(error))
 
@@ -34,7 +35,7 @@ def find_tables(text: str) -> Tables:
 def find_html_tables(text: str) -> Tables:
     """Only the HTML tables."""
     try:
-        return Tables(list(_html_grids(text, Budget(len(text)))))
+        return Tables(list(html_grids(text, Budget(len(text)))))
     except TableTooLargeError as error:
         return Tables([], str(error))
 
@@ -53,27 +54,33 @@ def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
     if "|" not in text or "-" not in text:
         return
     for has_pipe, group in groupby(text.splitlines(), lambda line: "|" in line):
-        if not has_pipe:
-            continue
-        lines = list(group)
-        rule = next((i for i, line in enumerate(lines) if i > 0 and is_rule(line)), None)
-        if rule is None:
-            continue
-        rows = [_markdown_cells(line) for line in (lines[rule - 1], *lines[rule + 1 :])]
-        yield Grid(
-            [[make_cell(text, r == 0 or c == 0) for c, text in enumerate(cells)] for r, cells in enumerate(rows)],
-            budget,
-        )
+        lines = list(group) if has_pipe else []
+        rule = rule_line(lines)
+        if rule is not None:
+            yield markdown_grid(lines[rule - 1 :], budget)
 
 
-def is_rule(line: str) -> bool:
-    """True for a line of dashes, which makes the line above it the heading row of a table."""
-    return _RULE.fullmatch(line) is not None
+def rule_line(lines: Sequence[str]) -> int | None:
+    """The first line of dashes that has a line above it, which is the heading row of a table."""
+    return next((i for i, line in enumerate(lines) if i > 0 and _RULE.fullmatch(_unquoted(line))), None)
+
+
+def markdown_grid(lines: Sequence[str], budget: Budget) -> Grid:
+    """The table of a heading row, a rule, and rows."""
+    rows = [_markdown_cells(line) for line in (lines[0], *lines[2:])]
+    return Grid(
+        [[make_cell(text, r == 0 or c == 0) for c, text in enumerate(row)] for r, row in enumerate(rows)], budget
+    )
+
+
+def _unquoted(line: str) -> str:
+    """A line of a block quote without its marks."""
+    return _QUOTE.sub("", line) if ">" in line else line
 
 
 def _markdown_cells(line: str) -> list[str]:
     """The cells of a line, separated by pipes but not by `\\|`. As on GitHub, a pipe in `code` separates cells too."""
-    texts = _PIPE.split(line.strip())
+    texts = _PIPE.split(_unquoted(line).strip())
     if len(texts) > 1 and not texts[0].strip():
         del texts[0]
     if len(texts) > 1 and not texts[-1].strip():
@@ -128,7 +135,8 @@ class _OpenTable:
         row.append(self.cell)
 
 
-def _html_grids(text: str, budget: Budget) -> Iterator[Grid]:
+def html_grids(text: str, budget: Budget) -> Iterator[Grid]:
+    """The HTML tables of a text; a nested one comes after the one around it."""
     for table in _html_tables(text):
         rows = []
         for number, row in enumerate(table.rows):
