@@ -1,10 +1,10 @@
 r"""The formulas of a page.
 
-Strict mode scans from left to right for `\(..\)`, `\[..\]`, `$$..$$`, `$..$` and bare environments (`equation`,
-`align`, ...), without nesting. `\$` is a dollar sign and `\\` a line break, also before `[`. A single dollar sign opens
-a formula only if the next one closes it: no blank line in between, white space inside both signs or inside neither, and
-no digit after the second, so that `$5 and $10` are prices. White space and the digit do not matter where a command or a
-script stands between the signs: `$x_1 $`, `$\pm$ 5`. `$\(..\)$` is `\(..\)`.
+Strict mode scans from left to right for `\(..\)`, `\[..\]`, `$$..$$`, `$..$`, `<math>..</math>` with LaTeX inside, and
+bare environments (`equation`, `align`, ...), without nesting. `\$` is a dollar sign and `\\` a line break, also before
+`[`. A single dollar sign opens a formula only if the next one closes it: no blank line in between, white space inside
+both signs or inside neither, and no digit after the second, so that `$5 and $10` are prices. White space and the digit
+do not matter where a command or a script stands between the signs: `$x_1 $`, `$\pm$ 5`. `$\(..\)$` is `\(..\)`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from ocr_verifiers.text.normalize import references
 
 _ENVIRONMENTS = {
     "equation": None,
@@ -26,7 +28,10 @@ _ENVIRONMENTS = {
 }
 """Environments that are displays of their own in LaTeX, and what KaTeX accepts instead inside a formula."""
 _NAMES = "|".join(_ENVIRONMENTS)
-_OPENER = re.compile(rf"\\\\|\\\$|\\\(|\\\[|\$\$|\$|\\begin\{{((?:{_NAMES})\*?)\}}")
+_OPENER = re.compile(
+    rf"\\\\|\\\$|\\\(|\\\[|\$\$|\$|\\begin\{{((?:{_NAMES})\*?)\}}|<math(?:\s[^<>]{{0,200}})?>", re.IGNORECASE
+)
+_MATHML = re.compile(r"</?m[a-z]+[\s/>]", re.IGNORECASE)
 _ENVIRONMENT = re.compile(rf"\\(begin|end)\{{({_NAMES})\*?\}}")
 _LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
@@ -58,6 +63,8 @@ def locate_formulas(text: str) -> Iterator[tuple[int, int, Formula]]:
         closer = {r"\(": r"\)", r"\[": r"\]", "$$": "$$", "$": "$"}.get(mark, "")
         if opener[1]:
             closer = rf"\end{{{opener[1]}}}"
+        elif mark[0] == "<":
+            closer = "</math>"
         if not closer or closer in unclosed:
             continue
         end = _closing_dollar(text, position) if mark == "$" else text.find(closer, position)
@@ -67,6 +74,10 @@ def locate_formulas(text: str) -> Iterator[tuple[int, int, Formula]]:
             continue
         latex = text[opener.start() : end + len(closer)] if opener[1] else text[position:end]
         latex = latex.strip()
+        if mark[0] == "<":
+            if _MATHML.search(latex):
+                continue
+            latex = references(latex)
         doubled = mark.startswith("$") and (latex[:2], latex[-2:]) in ((r"\(", r"\)"), (r"\[", r"\]"))
         if doubled:
             latex = latex[2:-2].strip()
