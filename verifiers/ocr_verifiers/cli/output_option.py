@@ -1,7 +1,8 @@
-"""The type of options that name a file to write."""
+"""Options that name a file to write. A command never writes over what it reads."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,40 @@ class OutputFile(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Raises RecordError if the folder does not exist."""
+        """Raises RecordError if the folder does not exist, or if it is a folder itself."""
         path = super().convert(value, param, ctx)
         assert isinstance(path, Path)
         if not path.absolute().parent.is_dir():
             raise RecordError(f"{path}: the folder {path.parent} does not exist")
+        if path.is_dir():
+            raise RecordError(f"{path}: is a folder; write the name of a file")
         return path
+
+
+class FileCommand(click.Command):
+    """A command whose outputs are neither its inputs nor each other."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises RecordError before anything is read or written."""
+        given = [(param, ctx.params.get(param.name or "")) for param in self.params]
+        outputs = [value for param, value in given if isinstance(param.type, OutputFile) and value]
+        inputs: list[Path] = []
+        for param, value in given:
+            if isinstance(param.type, click.Path) and not isinstance(param.type, OutputFile) and value:
+                inputs += value if isinstance(value, tuple) else [value]
+        refuse_overwriting(outputs, inputs)
+        return super().invoke(ctx)
+
+
+def refuse_overwriting(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """Raises RecordError for an output that is an input, or another output."""
+    read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise RecordError(f"{path}: is also read; write to another file")
+        if path.resolve() in written:
+            raise RecordError(f"{path}: is given for two outputs; write to two files")
+        written.add(path.resolve())
