@@ -17,7 +17,8 @@ MAX_COLSPAN = 1000
 _QUOTE = re.compile(r"^ {0,3}(?:> {0,3})+")
 _PIPE = re.compile(r"(?<!\\)\|")
 _RULE = re.compile(r"\s*+\|?\s*+:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+")
-_TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9]*)((?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*')*+)?)>""")
+_TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9]*)((?:[\s/](?:[^<>"']|"[^"]{0,400}"|'[^']{0,400}')*+)?)>""")
+_CUT_TAG = re.compile(r"</?(?:[A-Za-z][^<>]{0,400})?$")
 _SPAN = re.compile(
     r"""(?:^|[\s"'/])(rowspan|colspan)\s*+=\s*+["']?\s*+([0-9]{1,9})(?![0-9])""", re.ASCII | re.IGNORECASE
 )
@@ -159,7 +160,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
     """The tables in the order of their tags. The text of a nested table belongs to that table, not to the outer cell.
 
     As in HTML, the next cell, row or table end closes a cell, and the same holds for rows; cells without a row form a
-    row. Comments and scripts are ignored; an unclosed one hides the rest. A tag with `<` in its attributes is text.
+    row. Comments and scripts are ignored; an unclosed one hides the rest. A tag that the page's end cuts is dropped.
     """
     found: list[_OpenTable] = []
     if "<table" not in text.lower():
@@ -183,7 +184,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
         elif stack:
             stack.pop()
     if stack and stack[-1].cell:
-        stack[-1].cell.parts.append(references(text[position:]))
+        stack[-1].cell.parts.append(references(_CUT_TAG.sub("", text[position:])))
     return found
 
 

@@ -21,7 +21,7 @@ from ocr_verifiers.markup.formats import Formats, take_apart
 from ocr_verifiers.markup.reading import Reading, read
 from ocr_verifiers.metrics.numbers import NumberScore, numbers_of_reading
 from ocr_verifiers.metrics.teds import tables_similarity
-from ocr_verifiers.text.edit_distance import EditCounts, Unit, char_edits, char_units, similarity_of, word_edits
+from ocr_verifiers.text.edit_distance import EditCounts, Unit, char_edits, similarity_of, units, word_edits
 from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.text.repetition import find_loops
@@ -129,9 +129,7 @@ class Comparison:
         reference, completion = self.reference, self.completion
         if reference.read is reference.normalized and completion.read is completion.normalized and not self.hidden:
             return self.characters.similarity
-        return similarity_of(
-            char_units(reference.read, reference.unit), char_units(completion.read, reference.unit), self.hidden
-        )
+        return similarity_of(units(reference.read, reference.unit), units(completion.read, reference.unit), self.hidden)
 
     @cached_property
     def word_similarity(self) -> float:
@@ -202,9 +200,7 @@ def prose(texts: Comparison) -> PartValue | None:
     if not texts.reference.prose:
         return None
     unit = texts.reference.unit
-    value = similarity_of(
-        char_units(texts.reference.prose, unit), char_units(texts.completion.prose, unit), texts.hidden
-    )
+    value = similarity_of(units(texts.reference.prose, unit), units(texts.completion.prose, unit), texts.hidden)
     return _reasoned(value, lambda: "the prose has nothing in common with the reference's")
 
 

@@ -257,7 +257,7 @@ class PreparedReference:
         compared = []
         for score, agreement in zip(scores, agreements, strict=True):
             if not score.trouble:
-                paid = agreement * math.prod(score.parts[gate] for gate in self.rubric.gates)
+                paid = agreement * math.prod(score.parts.get(gate, 1.0) for gate in self.rubric.gates)
                 reward = min(1.0, (others * score.reward + weight * paid) / (others + weight))
                 score = replace(score, reward=reward, parts={**score.parts, CONSENSUS: agreement})
             compared.append(score)

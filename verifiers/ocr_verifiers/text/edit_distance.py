@@ -102,11 +102,6 @@ def alignment(reference: str, completion: str, unit: Unit = "codepoint") -> list
     ]
 
 
-def char_units(text: str, unit: Unit) -> Sequence[str]:
-    """The characters of a text, in code points or grapheme clusters."""
-    return _units(text, unit)
-
-
 def similarity_of(reference: Sequence[str], completion: Sequence[str], unread: int = 0) -> float:
     """1 - edits / length of the longer one, in [0, 1], for two sequences of units; 1 for two empty ones.
 
