@@ -14,7 +14,8 @@ from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rewards.token_credit import TokenCredit, token_credits
 from ocr_verifiers import Score
 from ocr_verifiers.rewards.consensus import consensus
-from ocr_verifiers.rewards.rubric import CONSENSUS, GATES
+from ocr_verifiers.rewards.gates import GATES
+from ocr_verifiers.rewards.rubric import CONSENSUS
 
 PLACED = ("similarity", CONSENSUS)
 

@@ -10,7 +10,8 @@ from random import Random
 from ocr_rl.config.schema import RewardConfig
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import OutputFormat, PreparedReference, Rubric, Score, UnitTest, parse_test
-from ocr_verifiers.rewards.rubric import CONSENSUS, GATES
+from ocr_verifiers.rewards.gates import GATES
+from ocr_verifiers.rewards.rubric import CONSENSUS
 from ocr_verifiers.rewards.scoring_pool import KnownPage
 
 

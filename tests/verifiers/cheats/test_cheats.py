@@ -31,6 +31,10 @@ OPEN_TO_TESTS = {
     "all tests, each in its form, nothing twice",
     "the page's first half, then all tests",
     "every word bold",
+    "a zero-width space between all characters",
+    "all in one table cell",
+    "all in the alt text of an image",
+    "all in an attribute",
 }
 """What tests alone cannot tell from a page; docs/verifiers/cheats.md says why."""
 
@@ -79,9 +83,10 @@ def test_with_tests_alone_a_cheat_earns_little_more_than_its_similarity(table, p
 
 
 def test_with_tests_alone_every_cheat_earns_at_most_what_olmocr_pays_and_a_little(table):
-    """Strict tests look through zero-width characters."""
+    """Strict tests read what a reader of markdown sees: through zero-width characters, entities and block quotes."""
+    read_by_strict_tests = {"a zero-width space between all characters", "character entities", "every line a quotation"}
     for policy, earned in table.rows.items():
-        if "zero-width" not in policy:
+        if policy not in read_by_strict_tests:
             assert mean(earned, "tests_only") <= mean(earned, "olmocr") + 0.03, policy
 
 

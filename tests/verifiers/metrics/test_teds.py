@@ -1,8 +1,12 @@
 """TEDS computed by hand: one minus edits over the nodes, rows and cells, of the larger table."""
 
+import time
+from functools import cache
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.markup.grid import Budget, Cell, Grid
 from ocr_verifiers.metrics import teds as table_similarity
@@ -61,18 +65,77 @@ def test_teds_is_symmetric_within_bounds_and_one_for_equal_tables(a, b):
     assert (teds(a, b) == 1) == (a.rows == b.rows)
 
 
-def test_a_large_table_is_compared_as_a_sequence(monkeypatch):
-    """7 of 8 tokens of the sequence (6 cells and 2 row ends) are the same."""
-    monkeypatch.setattr(table_similarity, "MAX_CELLS", 5)
-    rows = [["a", "b", "c"], ["d", "e", "f"]]
-    assert teds(grid(rows), grid(rows)) == 1
-    assert teds(grid(rows), grid([rows[0], ["d", "xx", "f"]])) == pytest.approx(7 / 8)
+def forest_distance(a, b, cost):
+    """Zhang and Shasha's recursion as it is written, on forests of (label, children)."""
+
+    @cache
+    def size(forest):
+        return sum(1 + size(children) for _, children in forest)
+
+    @cache
+    def distance(left, right):
+        if not left or not right:
+            return size(left) + size(right)
+        (label, below), (other, other_below) = left[-1], right[-1]
+        return min(
+            distance(left[:-1] + below, right) + 1,
+            distance(left, right[:-1] + other_below) + 1,
+            distance(left[:-1], right[:-1]) + distance(below, other_below) + cost(label, other),
+        )
+
+    return distance(a, b)
+
+
+@settings(deadline=None, max_examples=60)
+@given(GRIDS, GRIDS)
+def test_teds_is_the_recursion_of_zhang_and_shasha(a, b):
+    def tree(grid):
+        return (("table", tuple((None, tuple((cell.text, ()) for cell in row)) for row in grid.rows)),)
+
+    def cost(one, other):
+        if one is None or other is None or "table" in (one, other):
+            return float(one != other)
+        return Levenshtein.normalized_distance(one, other)
+
+    nodes = max(len(g.rows) + len(g.cells) for g in (a, b))
+    assert teds(a, b) == pytest.approx(max(0, 1 - forest_distance(tree(a), tree(b), cost) / nodes), abs=1e-6)
+
+
+@pytest.mark.parametrize("columns", [20, 21, 100])
+def test_the_same_error_costs_the_same_in_a_table_of_any_size(columns):
+    """One of six letters in each cell, 20 rows: 1 - cells / 6 / (cells + rows)."""
+    rows = [[f"val{r:02}{c % 10}" for c in range(columns)] for r in range(20)]
+    wrong = [[f"{text[:-1]}x" for text in row] for row in rows]
+    cells = 20 * columns
+    assert teds(grid(rows), grid(wrong)) == pytest.approx(1 - cells / 6 / (cells + 20))
+
+
+def test_a_table_of_too_many_pairs_is_compared_in_bands(monkeypatch):
+    """The wrong cell costs the same; a missing row of the first band shifts one into it."""
+    rows = [[f"{r}-{c}" for c in range(4)] for r in range(40)]
+    other = [list(row) for row in rows]
+    other[30][2] = "zzzz"
+    whole = teds(grid(rows), grid(other))
+    fewer = teds(grid(rows), grid(rows[1:]))
+    monkeypatch.setattr(table_similarity, "MAX_PAIRS", 80 * 160)
+    assert teds(grid(rows), grid(other)) == pytest.approx(whole) == 1 - 1 / 200
+    assert fewer - 0.06 < teds(grid(rows), grid(rows[1:])) <= fewer
 
 
 def test_a_huge_table_is_compared_in_bounded_time():
     huge = grid([["a"] * 10] * 5_000)
     assert teds(huge, huge) == 1
     assert teds(grid([["a", "b"]]), huge) < 0.001
+
+
+@pytest.mark.slow
+def test_five_thousand_cells_are_compared_in_two_seconds():
+    """CPU seconds, with room for a busy machine; every text occurs once."""
+    rows = [[f"cell {r} {c}" for c in range(10)] for r in range(500)]
+    wrong = [[f"{text} x" for text in row] for row in rows]
+    start = time.process_time()
+    assert 0.7 < teds(grid(rows), grid(wrong)) < 0.9
+    assert time.process_time() - start < 4
 
 
 def test_tables_of_a_page_are_weighed_by_their_cells():

@@ -59,7 +59,8 @@ def test_exact_is_one_for_a_completion_that_is_equal_after_normalisation():
 
 def test_normalisation_is_a_parameter():
     assert Rubric(normalization=("strict",)).score("**“a”**", reference='"a"').reward == 1.0
-    assert Rubric().score("**a**", reference="a").reward == 1 / 5
+    assert Rubric().score("Ａ", reference="A").reward == 0
+    assert Rubric(normalization=("width",)).score("Ａ", reference="A").reward == 1
 
 
 def test_the_unit_is_a_parameter():
@@ -75,10 +76,10 @@ def test_a_completion_that_was_cut_off_closes_the_end_gate():
 
 
 def test_a_completion_that_loops_closes_the_repetition_gate():
-    """Reference and completion are 40 equal phrases; the quality is 1 and the gate 1/4."""
-    score = Rubric(gates={"repetition": 0.25}).score("no " * 40, reference="no " * 40)
-    assert score.reward == 0.25
-    assert score.parts == {"similarity": 1.0, "exact": 1.0, "repetition": 0.25}
+    """2 of the 119 characters are in the reference: 2/119 * 1/4."""
+    score = Rubric(gates={"repetition": 0.25}).score("no " * 40, reference="no")
+    assert score.reward == pytest.approx(2 / 119 * 0.25)
+    assert score.parts == pytest.approx({"similarity": 2 / 119, "exact": 0.0, "repetition": 0.25})
 
 
 def test_a_gate_that_is_not_named_stays_open():
@@ -86,8 +87,9 @@ def test_a_gate_that_is_not_named_stays_open():
 
 
 def test_gates_multiply():
-    """1/2 * 1/2."""
-    assert Rubric().score("no " * 40, reference="no " * 40, finished=False).reward == 1 / 4
+    """2/119 * 1/2 * 1/2; 2/3 of the characters, and of two numbers one, so 1/2 + 1/2 * 1/2."""
+    assert Rubric().score("no " * 40, reference="no", finished=False).reward == pytest.approx(2 / 119 / 4)
+    assert Rubric().score("7 8", reference="7 9").reward == pytest.approx(2 / 3 * (0.5 + 0.5 * 1 / 2))
 
 
 @pytest.mark.parametrize("completion", ["", "\n \n", "---\n---", "****", "||||\n|--|", "```\n```", "<br><br>", "#"])
@@ -291,7 +293,7 @@ def test_every_part_that_is_zero_and_every_closed_gate_has_a_reason():
     score = Rubric(weights).score("no " * 40, reference=reference, tests=[PRESENT], finished=False)
     zero = {name for name, value in score.parts.items() if value == 0.0}
     assert zero >= {"exact", "word_similarity", "numbers", "tables", "pass_rate", "pass_rate_macro", "front_matter"}
-    assert score.why.keys() == zero | {"end", "repetition"}
+    assert score.why.keys() == zero | {"end", "repetition", "wrong_numbers"}
     assert score.why["end"] == "the completion was cut off"
     assert score.why["repetition"] == '"no " is repeated 39 times in a row'
     assert score.why["numbers"] == "none of the reference's 3 numbers"
@@ -299,7 +301,7 @@ def test_every_part_that_is_zero_and_every_closed_gate_has_a_reason():
 
 def test_a_part_that_is_not_named_is_not_computed():
     parts = Rubric().score("abce", reference="abcd 1", tests=[PRESENT]).parts
-    assert parts.keys() == {"similarity", "exact", "pass_rate", "end", "repetition"}
+    assert parts.keys() == {"similarity", "exact", "pass_rate", "end", "repetition", "wrong_numbers"}
     assert "numbers" in Rubric({"similarity": 1, "numbers": 0}).score("abce", reference="abcd 1").parts
 
 

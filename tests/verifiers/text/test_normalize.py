@@ -76,6 +76,41 @@ def test_hole_closed_every_spelling_of_a_line_break_tag_is_a_space(tag):
     assert strict(f"one{tag}two") == "one two"
 
 
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("the AT&amp;T Company", "the AT&T Company"),
+        ("p &lt; 0.05 &#38; q", "p < 0.05 & q"),
+        ("R&D &notaname; &amp", "R&D &notaname; &amp"),
+        ("&lt;b&gt;bold&lt;/b&gt;", "<b>bold</b>"),
+        (r"snake\_case and 5 \* 3", "snake_case and 5 * 3"),
+        (r"\*not emphasis\*", "*not emphasis*"),
+        (r"C:\temp", r"C:\temp"),
+        ("the <u>Act</u> of <s>1900</s> <mark>1901</mark>", "the Act of 1900 1901"),
+        ("H<sub>2</sub>O, 10<sup>-5</sup>", "H₂O, 10⁻⁵"),
+        ("the 19<sup>th</sup>", "the 19th"),
+        ("Po\u00ad\nlitik, Zu\u00adcker", "Politik, Zucker"),
+        ("Po&shy;litik", "Politik"),
+    ],
+)
+def test_strict_reads_entities_escapes_inline_tags_and_soft_hyphens(written, plain):
+    assert strict(written) == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "plain"),
+    [
+        ("ligatures", "ﬁnd the ﬂoor, ﬅ x²", "find the floor, st x²"),
+        ("width", "ＡＢＣ１　ｶﾅ ￥", "ABC1 カナ ¥"),
+        ("nfkc", "ﬁ Ａ x² ſ", "fi A x2 s"),
+        ("dehyphenate", "tran-\nscribe, 1914-\n18, co⸗\n  op", "transcribe, 1914-\n18, coop"),
+        ("escapes", r"a\_b &amp; c", "a_b & c"),
+    ],
+)
+def test_named_folds(name, written, plain):
+    assert normalize(written, [name]) == plain
+
+
 def test_strict_applies_all_of_them():
     assert strict("  **“Cafe\u0301”**<br>1914—18\n") == '"Café" 1914-18'
 
@@ -92,7 +127,7 @@ def test_an_unknown_normalisation_names_its_nearest_neighbour():
 
 
 def test_an_unknown_normalisation_with_no_neighbour_lists_what_is_known():
-    with pytest.raises(ValueError, match="known: breaks, invisible, long_s, markdown, nfc, quotes, strict, whitespace"):
+    with pytest.raises(ValueError, match="known: breaks, dehyphenate, escapes, invisible, ligatures, "):
         normalize("a", ["xyz"])
 
 

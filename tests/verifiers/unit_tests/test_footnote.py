@@ -56,6 +56,28 @@ def test_markers_need_not_be_numbers(marker):
     assert footnote(f"A word[^{marker}] and", marker, "word").passed
 
 
+@pytest.mark.parametrize(
+    ("page", "marker"),
+    [
+        ("A word† and", "†"),
+        ("A word‡ and", "‡"),
+        ("A word.§ and", "§"),
+        (r"A word\* and", "*"),
+        ("A word* and", "*"),
+        ("A word** and", "**"),
+        (r"A word\*\*", "**"),
+        ("*A* word* and", "*"),
+    ],
+)
+def test_a_sign_after_a_word_is_a_marker(page, marker):
+    assert footnote(page, marker, "word").passed
+
+
+@pytest.mark.parametrize("page", ["a *word* and", "**word** and", "2 * 3", "2*3", "* item", "see § 12", "† See page 3"])
+def test_a_sign_that_marks_no_footnote_is_none(page):
+    assert not any(footnote(page, marker).passed for marker in ("*", "**", "§", "†"))
+
+
 def test_daggers_and_asterisks_of_latex_are_their_characters():
     assert footnote(r"A word$^{\dagger}$ and", "†").passed
     assert footnote(r"A word$^{\ast}$ and", "*").passed

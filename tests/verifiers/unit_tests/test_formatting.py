@@ -37,7 +37,8 @@ def test_what_only_looks_like_a_heading_is_none(page):
 @pytest.mark.parametrize(
     "page",
     [
-        "**bold**", "__bold__", "a **bold** b", "**bold**ed", "em**bold**", "<b>bold</b>", "<strong>bold</strong>",
+        "**bold**", "__bold__", "a **bold** b", "**bold**ed", "em**bold**", "a**bold**b", "请**bold**以下",
+        "<b>bold</b>", "<strong>bold</strong>",
         '<B class="x">bold</B>', "*it **bold** it*", "***bold***", "_**bold**_", "**_bold_**", "<i><b>bold</b></i>",
         "- **bold**\n- other", "**bold\n**", "| **bold** | x |",
     ],
@@ -72,7 +73,7 @@ def test_what_only_looks_like_italics_is_none(page):
     assert formatting(page, "it", "italic").why == "no italic span on the page"
 
 
-@pytest.mark.parametrize("page", ["****bold****", "a**bold**b", "** bold **", "\\**bold\\**", "<b>bold", "bold</b>"])
+@pytest.mark.parametrize("page", ["****bold****", "2**3**4 bold", "** bold **", "\\**bold\\**", "<b>bold", "bold</b>"])
 def test_what_only_looks_bold_is_not(page):
     assert not formatting(page, "bold", "bold").passed
 

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from ocr_verifiers import PreparedPage, RecordError, parse_test, run_test
 from ocr_verifiers.markup import katex
+from ocr_verifiers.markup.formulas import find_formulas
+from ocr_verifiers.markup.latex_macros import MACROS
 from ocr_verifiers.markup.mathml import contains, printed
 
 pytest.importorskip("py_mini_racer")
@@ -173,3 +175,63 @@ def test_any_text_against_a_formula_gives_a_verdict_twice(text):
         first, second = (run_test(parse("x^2"), PreparedPage(f"\\({text}\\) ${text}$"), compat) for _ in range(2))
         assert first == second
         assert first.passed == (first.why == "")
+
+
+@pytest.mark.parametrize(
+    ("reference", "page", "same"),
+    [
+        (r"X \stackrel{iid}{\sim} N", r"X \sim iid N", False),
+        (r"\overset{a}{=} b", r"= a b", False),
+        (r"\overset{\text{def}}{=}", r"\stackrel{def}{=}", True),
+        (r"\underset{\theta}{\operatorname{argmin}} L", r"\operatorname{argmin} \theta L", False),
+        (r"\underset{\theta}{\operatorname{argmin}} L", r"\operatorname*{argmin}_\theta L", True),
+        (r"\underset{\theta}{\operatorname{argmin}} L", r"\argmin_\theta L", True),
+        (r"\max_{x \in X} f", r"\underset{x \in X}{\max} f", True),
+        (r"\lim_{x \to 0} f", r"\underset{x \to 0}{\lim} f", True),
+        (r"\sum_{i=1}^n x", r"\underset{i=1}{\overset{n}{\sum}} x", True),
+        (r"\sum_{i=1}^n x", r"\underset{n}{\overset{i=1}{\sum}} x", False),
+    ],
+)
+def test_what_stands_over_or_under_an_operator_is_not_beside_it(reference, page, same):
+    assert contains(page, reference) is same
+
+
+@pytest.mark.parametrize(
+    ("reference", "page", "same"),
+    [
+        ("N = 1,000", "N = 1{,}000", True),
+        ("3{,}14", "3,15", False),
+        (r"\pmb{x}+y", "x+y", False),
+        (r"\boldsymbol{\nu}", r"\pmb{\nu}", True),
+        (r"\langle x \rangle", r"\left< x \right>", True),
+        (r"\neq", r"\not=", True),
+        ("x", r"\not x", False),
+        (r"\not x", "x", False),
+        ("x", r"\cancel{x}", False),
+        (r"\cancel{x}", r"\cancel{x} + 1", True),
+        (r"\text{if } x>0", r"\mbox{if } x>0", True),
+        (r"\text{Lemma}", r"\textsc{Lemma}", True),
+        ("x", r"\text{\ensuremath{x}}", True),
+        ("1/2", r"\nicefrac{1}{2}", True),
+        (r"5\,\mathrm{kg}", r"\SI{5}{kg}", True),
+    ],
+)
+def test_other_spellings_of_what_prints(reference, page, same):
+    assert contains(page, reference) is same
+
+
+def test_plain_latex_that_katex_lacks_is_a_reference():
+    failed = {}
+    for name, (arguments, _) in MACROS.items():
+        latex = f"a \\{name}{'{x}' * arguments} {'b' if name != 'sideset' else '{y} b'}"
+        if error := printed(latex).error:
+            failed[name] = error
+    assert failed == {}
+
+
+def test_a_tag_for_formulas_holds_latex():
+    assert [formula.latex for formula in find_formulas("<math>J_1</math> <math display='block'>a &lt; b</math>")] == [
+        "J_1",
+        "a < b",
+    ]
+    assert find_formulas("<math><mi>x</mi></math>") == ()

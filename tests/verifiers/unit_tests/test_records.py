@@ -20,6 +20,13 @@ EVERY_KIND = [
 ]
 
 
+def test_in_compat_a_blank_context_of_a_footnote_is_an_error_as_in_olmocr():
+    record = {"pdf": "a.pdf", "page": 1, "id": "t", "type": "footnote", "marker": "1", "appears_before_marker": " "}
+    assert parse_test(record, "t").appears_before_marker == " "
+    with pytest.raises(RecordError, match='"appears_before_marker" is " "; nothing is left of it'):
+        parse_test(record, "t", compat="olmocr")
+
+
 def written(tmp_path, *lines):
     path = tmp_path / "tests.jsonl"
     path.write_bytes(b"\n".join(x if isinstance(x, bytes) else json.dumps(x).encode() for x in lines))

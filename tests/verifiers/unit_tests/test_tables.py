@@ -112,6 +112,20 @@ def test_cells_need_no_end_tags():
     assert table("<table><tr><td>a<td>b<tr><td>c<td>d</table>", "d", left="c", up="b").passed
 
 
+def test_the_marks_of_a_block_quote_are_no_part_of_a_table():
+    assert table("> | Tea | Sum |\n> |---|---|\n> | Rum | 13 |", "13", left="Rum", up="Sum").passed
+    assert table(">> | Tea |\n>> |---|\n>> | Rum |", "Rum", up="Tea").passed
+
+
+@pytest.mark.parametrize("end", ["</td", "</td>", "</", "<", "</td></tr", "<td", ""])
+def test_a_page_may_end_within_a_tag(end):
+    assert table(f"<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d{end}", "d", up="b", left="c").passed
+
+
+def test_an_attribute_may_hold_angle_brackets():
+    assert table("<table><tr><td title='a < b > c'>x</td><td>y</td></tr></table>", "x", right="y").passed
+
+
 def test_front_matter_is_no_table():
     assert not table("---\ntitle: a | b\n---\n", "a").passed
 

@@ -278,7 +278,7 @@ def _cells(grid: Grid, limit: int, rng: Random) -> Iterator[Record]:
     filled = [number for number, cell in enumerate(grid.cells) if any(map(str.isalnum, cell.text))]
     drawn = sorted(rng.sample(filled, limit)) if len(filled) > limit else filled
     for number in drawn:
-        cell = grid.cells[number].text
+        cell = grid.cells[number].written
         try:
             beside = {direction: _first_neighbour(grid, number, direction) for direction in DIRECTIONS}
         except TableTooLargeError:
@@ -289,7 +289,7 @@ def _cells(grid: Grid, limit: int, rng: Random) -> Iterator[Record]:
 
 
 def _first_neighbour(grid: Grid, cell: int, direction: Direction) -> str:
-    texts = (grid.cells[near].text for near in islice(grid.neighbours(cell, direction), CANDIDATES_PER_TEST))
+    texts = (grid.cells[near].written for near in islice(grid.neighbours(cell, direction), CANDIDATES_PER_TEST))
     return next((text for text in texts if any(map(str.isalnum, text))), "")
 
 

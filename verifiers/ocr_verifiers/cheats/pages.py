@@ -1,4 +1,4 @@
-"""Invented pages for the cheating table: prose, tables, formulas, footnotes, another language, a short page."""
+"""Invented pages for the cheating table: prose, tables, formulas, footnotes, other languages, a short page."""
 
 from __future__ import annotations
 
@@ -140,6 +140,57 @@ Im Winter 1784 stauten sich die Eisschollen vor den Pfeilern. Bürger und Soldat
 
 [^1]: Stadtarchiv, Bestand Zünfte, Nr. 77.
 [^2]: Vgl. die Zeichnung im Anhang.
+""",
+    ),
+    "accounts": (
+        {"header": "Statement of tolls", "page_number": 9},
+        """\
+<table>
+<tr><th>Gate</th><th>January</th><th>February</th><th>March</th><th>April</th></tr>
+<tr><td>Aldwick</td><td>4186</td><td>5875</td><td>8685</td><td>476</td></tr>
+<tr><td>Birkby</td><td>850</td><td>2570</td><td>1855</td><td>6092</td></tr>
+<tr><td>Carrow</td><td>6239</td><td>8909</td><td>1671</td><td>9404</td></tr>
+<tr><td>Dunmere</td><td>3551</td><td>6688</td><td>4580</td><td>2984</td></tr>
+<tr><td>Eastlow</td><td>1179</td><td>2274</td><td>7289</td><td>2076</td></tr>
+<tr><td>Farndale</td><td>88</td><td>3432</td><td>3531</td><td>2718</td></tr>
+<tr><td>Gorsley</td><td>5139</td><td>3259</td><td>8835</td><td>3356</td></tr>
+<tr><td>Hexmoor</td><td>9882</td><td>9604</td><td>56</td><td>9765</td></tr>
+</table>
+""",
+    ),
+    "register": (
+        {"footer": "to be returned to the clerk"},
+        """\
+# Return of cattle
+
+| Parish | Oxen | Cows | Calves | Fines |
+| --- | --- | --- | --- | --- |
+| Aldwick | 14 | 37 | 21 | 12.50 |
+| Birkby | nil | nil | nil | 0.00 |
+| Carrow | nil | nil | nil | 0.00 |
+| Dunmere | nil | nil | nil | 0.00 |
+| Eastlow | nil | nil | nil | 0.00 |
+| Farndale | 9 | 25 | 13 | 7.25 |
+| Gorsley | nil | nil | nil | 0.00 |
+| Hexmoor | 31 | 64 | 48 | 19.75 |
+
+The parishes that sent **no return** are marked with nil.
+""",
+    ),
+    "notice": (
+        {"header": "港务公报", "page_number": 36},
+        """\
+# 关于调整渡口票价的通知
+
+请各渡口**注意以下事项：**自六月一日起，成人票价由三角改为四角，学生凭证半价。行李超过二十斤者，另收**搬运费**一角。
+
+| 渡口 | 班次 | 乘客人数 | 收入（元） |
+| --- | --- | --- | --- |
+| 东门 | 24 | 1,862 | 744.80 |
+| 北滩 | 18 | 1,175 | 470.00 |
+| **石桥** | 12 | 938 | 375.20 |
+
+夜间班次暂停至七月底，修理码头的木桩。旅客如有意见，可向值班员提出，或写信给公报编辑部。
 """,
     ),
     "label": (

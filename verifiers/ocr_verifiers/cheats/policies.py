@@ -256,12 +256,37 @@ def prose_as_table(context: CheatContext) -> str:
 
 def table_of_cells_shuffled(context: CheatContext) -> str:
     """The page with the cells of its tables shuffled; with its lines shuffled, if it has no tables."""
-    texts = [cell.text for grid in find_tables(context.reference).grids for cell in grid.cells if cell.text]
+    texts = [cell.written for grid in find_tables(context.reference).grids for cell in grid.cells if cell.written]
     moved = dict(zip(texts, context.rng.sample(texts, len(texts)), strict=True))
     if not texts:
         return shuffled(context, "lines")
     pattern = "|".join(re.escape(text) for text in sorted(moved, key=len, reverse=True))
     return re.sub(pattern, lambda found: moved[found[0]], context.reference)
+
+
+def other_numbers(context: CheatContext) -> str:
+    """The page with other digits."""
+    others = {digit: "0123456789".replace(digit, "") for digit in "0123456789"}
+    return re.sub(r"[0-9]", lambda digit: context.rng.choice(others[digit[0]]), context.reference)
+
+
+def empty_tables(context: CheatContext) -> str:
+    """The page with nothing in its tables."""
+    html = re.sub(r"(<t[dh][^<>]*>)[^<>]*", r"\1", context.reference)
+    return re.sub(r"(?m)^\|.*\|$", lambda row: re.sub(r"[^|\s-]+", "", row[0]), html)
+
+
+def rows_left_out(context: CheatContext) -> str:
+    """The page without rows that equal the row above them, apart from their first cell."""
+    kept: list[str] = []
+    for line in context.reference.split("\n"):
+        if not (kept and line.startswith("|") and line.split("|")[2:] == kept[-1].split("|")[2:]):
+            kept.append(line)
+    return "\n".join(kept)
+
+
+LIES = "The undersigned found everything in perfect order. " * 34
+"""1,700 characters that are on no page."""
 
 
 # Look-alikes and hiding places
@@ -371,7 +396,10 @@ CHEATS: Mapping[str, Policy] = {
     "no punctuation": changed(lambda text: re.sub(r"[^\w\s]", "", text)),
     "no digits": changed(lambda text: re.sub(r"\d", "", text)),
     "all digits 0": changed(lambda text: re.sub(r"\d", "0", text)),
+    "all digits others": other_numbers,
     "tables as prose": tables_as_prose,
+    "nothing in tables": empty_tables,
+    "rows left out that repeat the one above": rows_left_out,
     "prose as a table of words": prose_as_table,
     "cells of tables (or else lines) shuffled": table_of_cells_shuffled,
     "a space between all characters": partial(between_characters, separator=" "),
@@ -392,6 +420,9 @@ CHEATS: Mapping[str, Policy] = {
     "all in the alt text of an image": changed(lambda text: f"![{' '.join(text.split())}](page.png)"),
     "all in an attribute": changed(lambda text: f'<p title="{escape(text)}"></p>'),
     "all in front matter": in_front_matter,
+    "the page, with lies in front matter": wrapped(f"---\nnotes: {LIES}\n---\n", ""),
+    "the page, with lies in a comment": wrapped("", f"<!-- {LIES} -->"),
+    "the page, with lies in an attribute": wrapped("", f'<p title="{LIES}"></p>'),
     "all in a code fence": wrapped("```markdown\n", "\n```"),
     "in a code fence twice": changed(lambda text: f"```\n{text}\n```\n\n```\n{text}\n```"),
     "all as a JSON string": changed(json.dumps),

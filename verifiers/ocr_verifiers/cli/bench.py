@@ -12,12 +12,13 @@ from ocr_verifiers.bench.report import render_report
 from ocr_verifiers.bench.run import BenchOptions, BenchRun, json_report, malformed_outputs, run_bench
 from ocr_verifiers.bench.scoring import CandidateScore, CategoryScore
 from ocr_verifiers.cli.format_option import format_option
-from ocr_verifiers.cli.output_option import OutputFile
+from ocr_verifiers.cli.number_options import Share
+from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
 
 
-@click.command()
+@click.command(cls=FileCommand)
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--candidate", "candidates", multiple=True, metavar="NAME", help="Only this candidate; may be repeated.")
 @click.option("--compat", type=click.Choice(["olmocr"]), help="olmOCR's own verdicts, holes included.")
@@ -33,9 +34,7 @@ from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
     show_default=True,
     help="For each interval and each p-value.",
 )
-@click.option(
-    "--fail-under", type=click.FloatRange(0, 1), help="Exit with 1 if a candidate's overall score is below this."
-)
+@click.option("--fail-under", type=Share(), help="Exit with 1 if a candidate's overall score is below this.")
 @click.option("--skip-baseline", is_flag=True, help="Add no baseline test to documents that have none.")
 def bench(
     json_out: Path | None, html_out: Path | None, max_pages: int, fail_under: float | None, **options: Any

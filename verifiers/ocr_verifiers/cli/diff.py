@@ -10,14 +10,14 @@ from typing import Any
 import click
 
 from ocr_verifiers.cli.format_option import format_option
-from ocr_verifiers.cli.output_option import OutputFile
+from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.files.diff import DiffOptions, page_diffs, rates_row
 from ocr_verifiers.files.jsonl import write_json_atomic
 from ocr_verifiers.text.diff import shown_lines, visible
 from ocr_verifiers.text.edit_distance import UNITS, EditCounts, pool
 
 
-@click.command(short_help="Show where transcriptions differ from references.")
+@click.command(cls=FileCommand, short_help="Show where transcriptions differ from references.")
 @click.argument("reference", required=False, type=click.Path(path_type=Path))
 @click.argument("completion", required=False, type=click.Path(path_type=Path))
 @click.option("--references", type=click.Path(path_type=Path), help="JSON Lines of true transcriptions.")

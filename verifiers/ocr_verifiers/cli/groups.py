@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from ocr_verifiers.cli.format_option import format_or_rubrics_option
+from ocr_verifiers.cli.number_options import Share, timeout_option
+from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.cli.rubric_option import rubric_option
 from ocr_verifiers.files.jsonl import RecordError, atomic_file
@@ -20,21 +22,15 @@ from ocr_verifiers.rewards.groups import OLMOCR
 from ocr_verifiers.rewards.rubric import Rubric
 
 
-@click.command(short_help="Score the completions of each page in a file.")
+@click.command(cls=FileCommand, short_help="Score the completions of each page in a file.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Write the scores here.  [default: stdout]")
+@click.option("--json", "out", type=OutputFile(), help="Write the scores here.  [default: stdout]")
 @click.option("--compat", type=click.Choice(["olmocr"]), help="olmOCR's verdicts; the reward is the share that passes.")
 @rubric_option
 @format_or_rubrics_option
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Scoring in parallel.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="Seconds for one completion; one that takes longer has reward 0, failed verdicts and a reason.",
-)
-@click.option("--fail-under", type=float, help="Exit with code 1 if the mean reward is lower, or there is none.")
+@timeout_option
+@click.option("--fail-under", type=Share(), help="Exit with code 1 if the mean reward is lower, or there is none.")
 def groups(
     out: Path | None,
     compat: str | None,

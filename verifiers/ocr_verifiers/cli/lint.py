@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from ocr_verifiers.authoring.lint_file import LintReport, lint_file
-from ocr_verifiers.cli.output_option import OutputFile
+from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic
 from ocr_verifiers.text.diff import visible
 from ocr_verifiers.text.quoting import quoted
 
 
-@click.command()
+@click.command(cls=FileCommand)
 @click.argument("tests", type=click.Path(path_type=Path))
 @click.option(
     "--references",

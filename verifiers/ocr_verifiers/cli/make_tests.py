@@ -11,7 +11,7 @@ import click
 from ocr_verifiers.authoring.dataset import MadeTests, MakeTestsOptions
 from ocr_verifiers.authoring.dataset import make_tests as make_dataset_tests
 from ocr_verifiers.authoring.make_tests import Limits
-from ocr_verifiers.cli.output_option import OutputFile
+from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic
 
@@ -24,7 +24,7 @@ def _limit(option: str, name: str, what: str) -> Callable[..., Any]:
     )
 
 
-@click.command(name="make-tests")
+@click.command(cls=FileCommand, name="make-tests")
 @click.argument("metadata", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=OutputFile(), help="Write the tests here, as JSON Lines.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For the random choice of sentences and cells.")

@@ -1,7 +1,8 @@
-"""The type of options that name a file to write."""
+"""Options that name a file to write. A command never writes over what it reads."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,32 @@ class OutputFile(click.Path):
         if trouble := file_trouble(path):
             raise RecordError(f"{path}: {trouble}")
         return path
+
+
+class FileCommand(click.Command):
+    """A command whose outputs are neither its inputs nor each other."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raises RecordError before anything is read or written."""
+        given = [(param, ctx.params.get(param.name or "")) for param in self.params]
+        outputs = [value for param, value in given if isinstance(param.type, OutputFile) and value]
+        inputs: list[Path] = []
+        for param, value in given:
+            if isinstance(param.type, click.Path) and not isinstance(param.type, OutputFile) and value:
+                inputs += value if isinstance(value, tuple) else [value]
+        refuse_overwriting(outputs, inputs)
+        return super().invoke(ctx)
+
+
+def refuse_overwriting(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """Raises RecordError for an output that is an input, or another output."""
+    read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise RecordError(f"{path}: is also read; write to another file")
+        if path.resolve() in written:
+            raise RecordError(f"{path}: is given for two outputs; write to two files")
+        written.add(path.resolve())

@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from ocr_verifiers.cli.format_option import format_option
-from ocr_verifiers.cli.output_option import OutputFile
+from ocr_verifiers.cli.number_options import Share, timeout_option
+from ocr_verifiers.cli.output_option import FileCommand, OutputFile, refuse_overwriting
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic
 from ocr_verifiers.rewards.predictions import PredictionOptions, score_predictions
 from ocr_verifiers.text.edit_distance import UNITS
 
 
-@click.command()
+@click.command(cls=FileCommand)
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--references", required=True, type=click.Path(path_type=Path), help="JSON Lines of true transcriptions.")
 @click.option(
@@ -34,7 +35,8 @@ from ocr_verifiers.text.edit_distance import UNITS
 )
 @click.option("--compat", type=click.Choice(["olmocr"]), help="Reproduce olmOCR-bench's own verdicts, holes included.")
 @format_option
-@click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATE", help="Exit code 1 if fewer tests pass.")
+@timeout_option
+@click.option("--fail-under", type=Share(), metavar="RATE", help="Exit code 1 if fewer tests pass.")
 def score(out: Path | None, fail_under: float | None, **options: Any) -> None:
     """Score the transcriptions in PREDICTIONS.
 
@@ -52,7 +54,9 @@ def score(out: Path | None, fail_under: float | None, **options: Any) -> None:
       ocr-verify score tesseract.jsonl --references metadata.jsonl
       ocr-verify score model.jsonl --references metadata.jsonl --tests tests.jsonl --json scores.json
     """
-    report = score_predictions(PredictionOptions(**options), progress)
+    chosen = PredictionOptions(**options)
+    refuse_overwriting([out], [path for path in (chosen.tests_file,) if path])
+    report = score_predictions(chosen, progress)
     for line in _table(report):
         click.echo(line)
     if out is not None:
@@ -81,6 +85,8 @@ def _table(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {kind:<10}{_rate(t)}"
     if report["pages_without_scores"]:
         yield f"pages with neither text nor tests: {len(report['pages_without_scores'])}"
+    if late := report.get("too_late"):
+        yield f"pages that took too long, whose tests failed and which CER leaves out: {', '.join(late)}"
     if malformed := report.get("malformed"):
         name, why = next(iter(malformed.items()))
         pages = f"{len(malformed)} of {report['predictions']} pages are not valid {report['output']}"

@@ -1,7 +1,8 @@
 """The footnote markers of a page, and the letters around them.
 
 A marker is `[^1]`, <sup>1</sup>, ¹, `^1^` (pandoc), $^{1}$, $^1$, \\(^{1}\\) or \\textsuperscript{1}; <sup>1, 2</sup>
-is two markers. `[^1]:` at the start of a line is the note itself, and $x^{1}$ is an exponent.
+is two markers. So are †, ‡, §, ¶ and stars (also `\\*`) directly after a word or its punctuation, unless the stars are
+emphasis. `[^1]:` at the start of a line is the note itself, and $x^{1}$ is an exponent.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import regex
 
+from ocr_verifiers.text.emphasis import emphases
 from ocr_verifiers.text.normalize import invisible, nfc, quotes
 
 # Unicode decomposes superscript characters (¹ ᵃ ⁺) into <super> and the plain character. ™ and ℠ decompose in the same
@@ -30,7 +32,8 @@ _MARKER = re.compile(
     r"|(?:\$|\\\()[ \t]{0,4}(?:\{\})?\^[ \t]{0,4}"
     r"(?:\{(?P<latex>(?:[^{}$\n]|\{[^{}$\n]{0,32}\}){1,32})\}|(?P<short>[^\s{}$\\]))[ \t]{0,4}(?:\$|\\\))"
     r"|\\textsuperscript\{(?P<text>[^{}$\n]{1,32})\}"
-    r"|(?<!\^)\^(?P<caret>[0-9]{1,3}|[A-Za-z*†‡§])\^(?![\w^])",
+    r"|(?<!\^)\^(?P<caret>[0-9]{1,3}|[A-Za-z*†‡§])\^(?![\w^])"
+    r"|(?<=[^\s*\\|>(])(?P<sign>[†‡§¶]{1,3}|(?:\\\*){1,3}|\*{1,3}(?![\w*^(]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
@@ -56,8 +59,11 @@ def find_markers(page: str) -> Markers:
     pieces: list[str] = []
     places: dict[str, list[int]] = {}
     done = length = 0
+    emphasis = {marker for _, *both in emphases(page) for marker in both} if "*" in page else set()
     for found in _MARKER.finditer(page):
         kind = found.lastgroup or ""
+        if kind == "sign" and found.span() in emphasis:
+            continue
         names = _names(found[kind]) if kind != "note" else []
         pieces.append(_letters(page[done : found.start()]))
         length += len(pieces[-1])
@@ -86,6 +92,8 @@ def plain_marker(text: str) -> str:
 
 def _names(content: str) -> list[str]:
     """The markers in one superscript, without any brackets around them."""
+    if content[0] in "*\\" and not content.strip("*\\"):
+        return [content.replace("\\", "")]
     plain = _COMMAND.sub(lambda command: _LATEX_NAMES.get(command[1].lower(), ""), _TAG.sub("", content))
     plain = plain_marker(plain.replace("{", "").replace("}", ""))
     names = (name.strip("[]().") or name for name in _SEPARATORS.split(plain))

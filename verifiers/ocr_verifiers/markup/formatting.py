@@ -5,9 +5,7 @@
     italic    *text*, _text_, <i>, <em>           ***text*** is both
 
 Each span must close in its own paragraph: an opening marker or tag without a closing one formats nothing. Markers
-follow the rules by which `normalize.markdown` drops them: no space just inside, none within a word (`snake_case`,
-`2*3*4`), though doubled asterisks may touch a word on one side. A backslash makes a marker text. Code is not treated
-specially.
+follow the rules of `text.emphasis`, by which `normalize.markdown` drops them. Code is not treated specially.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from ocr_verifiers.text.emphasis import Span, emphases
 from ocr_verifiers.text.normalize import strict
 
 FORMATS = ("heading", "bold", "italic")
@@ -23,20 +22,17 @@ _PARAGRAPH_END = re.compile(r"\n[ \t\r]*\n")
 _ATX = re.compile(r"^ {0,3}#{1,6}[ \t]+(?=\S)([^\n]*)$", re.MULTILINE)
 _UNDERLINE = re.compile(r" {0,3}(?:={2,}|-{2,})[ \t\r]*")
 _TAG = re.compile(r"<(/?)(h[1-6]|b|strong|i|em)(?:\s[^<>]*)?>", re.IGNORECASE)
-_MARKERS = re.compile(r"\\[*_\\]|\*+|_+")
 _FORMAT_OF_TAG = {"b": "bold", "strong": "bold", "i": "italic", "em": "italic"}
 
 _DROPPED = "\u2060"
 """A character that `normalize.strict` drops. It replaces markers inside spans, as in `***one** two*`."""
 
-Span = tuple[int, int]
-
 
 def formatted_texts(page: str) -> Mapping[str, list[str]]:
     """The outermost spans of each format in order, normalised as unit tests compare texts; equal ones only once."""
     spans: dict[str, list[Span]] = {name: [] for name in FORMATS}
-    pairs = list(_emphases(page))
-    emphasized = [(name, (opening[1], closing[0])) for name, opening, closing in pairs]
+    pairs = list(emphases(page))
+    emphasized = [("bold" if width == 2 else "italic", (opening[1], closing[0])) for width, opening, closing in pairs]
     for name, span in (*_headings(page), *_tags(page), *emphasized):
         spans[name].append(span)
     characters = list(page)
@@ -85,30 +81,6 @@ def _tags(page: str) -> Iterator[tuple[str, Span]]:
             opened.setdefault(name, []).append(found.end())
         elif opened.get(name):
             yield _FORMAT_OF_TAG.get(name, "heading"), (opened[name].pop(), at)
-
-
-def _emphases(page: str) -> Iterator[tuple[str, Span, Span]]:
-    """Pairs of opening and closing markers. Single and doubled ones pair up separately, innermost first."""
-    opened: dict[str, list[tuple[Span, bool]]] = {}
-    for at, found in _by_paragraph(page, _MARKERS):
-        if found is None:
-            opened.clear()
-            continue
-        run = found[0]
-        if run[0] == "\\" or len(run) > 3:
-            continue
-        before, after = page[at - 1 : at], page[found.end() : found.end() + 1]
-        word_before, word_after = before.isalnum(), after.isalnum()
-        for width, name in ((2, "bold"), (1, "italic")):
-            if len(run) not in (width, 3):
-                continue
-            stack = opened.setdefault(run[0] * width, [])
-            # `a**b**c`: doubled asterisks that touch words on the outside at both ends are text.
-            touching = run == "**" or run == "***"
-            if before.strip() and stack and not (word_after and (not touching or stack[-1][1])):
-                yield name, stack.pop()[0], found.span()
-            elif after.strip() and (not word_before or touching):
-                stack.append((found.span(), word_before))
 
 
 def _by_paragraph(page: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, re.Match[str] | None]]:

@@ -45,10 +45,12 @@ class Cell(NamedTuple):
     """A cell as given by its row."""
 
     text: str
-    """Normalised for comparison."""
+    """As it is compared."""
     heading: bool = False
     rowspan: int = 1
     colspan: int = 1
+    written: str = ""
+    """As a reader would write it; empty if only the comparison is needed."""
 
 
 class _ColumnRange(NamedTuple):
@@ -89,10 +91,10 @@ class Grid:
     def overrun(self) -> bool:
         """True if a cell spans rows that do not exist, because another cell replaced it before they were added."""
         width = max((row[-1].end for row in self._rows if row), default=0)
-        for cell, (_, _, rowspan, colspan) in enumerate(self.cells):
-            if rowspan > 1 and self._row[cell] + rowspan > self._height:
-                start = self._column[cell]
-                if start > 0 or start + colspan < width:
+        for number, cell in enumerate(self.cells):
+            if cell.rowspan > 1 and self._row[number] + cell.rowspan > self._height:
+                start = self._column[number]
+                if start > 0 or start + cell.colspan < width:
                     return True
         return False
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from ocr_verifiers.markup.formulas import plain
 from ocr_verifiers.markup.katex import render
+from ocr_verifiers.markup.latex_macros import with_macros
 from ocr_verifiers.text.normalize import nfc
 
 CACHED_FORMULAS = 20_000
@@ -49,6 +50,7 @@ _ALIKE = str.maketrans(
         "‴": "′′′",
     }
 )
+_FENCES = str.maketrans("<>", "⟨⟩")
 _WITH_LIMITS = frozenset("∑∏∐⋃⋂⋁⋀⨀⨁⨂⨄⨆∫∬∭∮∯∰")
 _NARROW = {"‾": "ˉ", "→": "⃗"}
 """Stretched accents and their narrow forms, which print alike over a single letter."""
@@ -81,7 +83,7 @@ class PrintedFormula:
 def spelt(latex: str) -> str:
     """The LaTeX that is rendered first for a formula of a page or a test."""
     latex = plain(latex)
-    return _DOUBLE_STRUCK.sub(r"{\\mathbb \g<0>}", latex).translate(_LETTERS)
+    return with_macros(_DOUBLE_STRUCK.sub(r"{\\mathbb \g<0>}", latex).translate(_LETTERS))
 
 
 @lru_cache(maxsize=CACHED_FORMULAS)
@@ -89,7 +91,7 @@ def printed(latex: str) -> PrintedFormula:
     """The rows of a formula in LaTeX."""
     rendered = render(spelt(latex))
     if rendered.error is not None:
-        rendered = render(plain(latex))  # \mathbb is an error within \text
+        rendered = render(with_macros(plain(latex)))  # \mathbb is an error within \text
     if rendered.error is not None:
         return PrintedFormula(error=rendered.error)
     try:
@@ -138,6 +140,7 @@ class _MathmlReader:
 
     def __init__(self) -> None:
         self.rows: list[TokenRow] = []
+        self._bold = False
 
     def row(self, *elements: ET.Element) -> tuple[Token, ...]:
         """The tokens of the elements side by side, as a separate row."""
@@ -166,10 +169,16 @@ class _MathmlReader:
         if tag in _UNSEEN:
             return
         if tag in _TRANSPARENT:
+            bold, self._bold = self._bold, self._bold or "text-shadow" in element.get("style", "")  # \pmb
             for child in children:
                 self._read(child, tokens, glued)
+            self._bold = bold
         elif tag in ("mi", "mo", "mn", "mtext", "ms"):
-            self._characters(element, tokens, glued)
+            if children:  # KaTeX puts an operator with something above or below it into an element for characters
+                for child in children:
+                    self._read(child, tokens, glued)
+            else:
+                self._characters(element, tokens, glued)
         elif tag == "mspace":
             if element.get("linebreak") == "newline":
                 tokens.append(_LINE)
@@ -183,24 +192,35 @@ class _MathmlReader:
         elif tag == "mtable":
             self._table(element, tokens, glued)
         elif tag == "menclose":
+            known = len(self.rows)
             tokens.append((f"enclosed {element.get('notation', '')}", self.row(*children)))
+            if "strike" in element.get("notation", ""):
+                del self.rows[known:]  # what is crossed out is not there
         else:
             tokens.append((tag, *(self.row(child) for child in children)))
 
     def _characters(self, element: ET.Element, tokens: list[Token], glued: set[int]) -> None:
         text = nfc("".join(element.itertext()))  # = and a long solidus become ≠
-        style = _STYLES.get(element.get("mathvariant", ""), "")
+        style = _STYLES.get(element.get("mathvariant", ""), "bold" if self._bold else "")
+        if element.get("fence") == "true":
+            text = text.translate(_FENCES)
         upright = element.tag == "mtext" or element.get("mathvariant") == "normal" or len(text) > 1
         start = len(tokens)
         if element.tag == "mn":
+            first, *others = text.split(",")  # 1{,}000 prints like 1,000
             if start and _is_number(tokens[-1]):
-                tokens[-1] += text  # {1}{2} prints like 12
-            else:
-                tokens.append(text)
+                tokens[-1] += first  # {1}{2} prints like 12
+            elif first:
+                tokens.append(first)
+            for other in others:
+                tokens += [",", other] if other else [","]
             return
         for character in text:
             letter, letter_style = _letter(character)
             if letter.isspace() or unicodedata.category(letter[:1] or " ") in ("Cf", "Cc"):
+                continue
+            if unicodedata.combining(letter[0]) and len(tokens) > start and isinstance(tokens[-1], str):
+                tokens[-1] += letter  # the stroke of \not
                 continue
             for part in letter.translate(_ALIKE):
                 if part.isdigit() and tokens and _is_number(tokens[-1]) and (len(tokens) > start):
@@ -218,7 +238,7 @@ class _MathmlReader:
             return
         before = len(tokens), tokens[-1:]
         self._read(base, tokens, glued)
-        limits = "".join(base.itertext()).replace("\u2061", "").strip()
+        limits = "".join("".join(_innermost(base).itertext()).replace("\u2061", "").split())
         beside = element.tag.startswith("ms") or limits in _WITH_LIMITS or (limits.isalpha() and len(limits) > 1)
         names = {
             "msub": ("sub",),
@@ -232,7 +252,8 @@ class _MathmlReader:
                 continue
             if (len(tokens), tokens[-1:]) != before:
                 glued.add(len(tokens))
-            tokens.append((name, content))
+            below_last = name == "sub" and tokens and isinstance(tokens[-1], tuple) and tokens[-1][0] == "sup"
+            tokens.insert(len(tokens) - 1 if below_last and (len(tokens) > before[0]) else len(tokens), (name, content))
 
     def _accent(self, element: ET.Element, base: ET.Element, mark: ET.Element) -> Token:
         content, sign = self.row(base), "".join(mark.itertext())
@@ -261,6 +282,15 @@ class _MathmlReader:
             if any(cells_of_line):
                 rows.append(cells_of_line)
         tokens.append(("table", *rows))
+
+
+def _innermost(base: ET.Element) -> ET.Element:
+    """What stands between the limits: of an operator with limits above and below in turn, the operator."""
+    while (inner := next(iter(base), None)) is not None and (
+        base.tag in ("munder", "mover", "munderover") or (len(base) == 1 and base.tag in ("mo", "mi", "mrow"))
+    ):
+        base = inner
+    return base
 
 
 def _letter(character: str) -> tuple[str, str]:

@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from ocr_verifiers.markup.cells import cell_key, cell_text
 from ocr_verifiers.markup.grid import Budget, Cell, Grid, Tables, TableTooLargeError
-from ocr_verifiers.text.normalize import references, strict
+from ocr_verifiers.text.normalize import references
 
 MAX_COLSPAN = 1000
 """HTML's own limit."""
 
+_QUOTE = re.compile(r"^ {0,3}(?:> {0,3})+")
 _PIPE = re.compile(r"(?<!\\)\|")
 _RULE = re.compile(r"\s*+\|?\s*+:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+")
-_TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9]*)((?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*')*+)?)>""")
+_TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9]*)((?:[\s/](?:[^<>"']|"[^"]{0,400}"|'[^']{0,400}')*+)?)>""")
+_CUT_TAG = re.compile(r"</?(?:[A-Za-z][^<>]{0,400})?$")
 _SPAN = re.compile(
     r"""(?:^|[\s"'/])(rowspan|colspan)\s*+=\s*+["']?\s*+([0-9]{1,9})(?![0-9])""", re.ASCII | re.IGNORECASE
 )
-
-_PLAIN = re.compile(r"(?:[A-Za-z0-9.,:;%()/+'\"-]+ ?)*+(?<! )", re.ASCII)
-"""Most cells match this and need no normalisation."""
-
-# If the whole cell is one formula, its delimiters are dropped, and commands for characters become these characters.
-_DELIMITED = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+)\\\)|\\\[(.+)\\\]", re.DOTALL)
-_SYMBOLS = dict(
-    pair.split("=")
-    for pair in (
-        "alpha=α beta=β gamma=γ delta=δ epsilon=ε lambda=λ mu=μ pi=π sigma=σ theta=θ omega=ω Delta=Δ Sigma=Σ Omega=Ω "
-        "pm=± times=× cdot=· leq=≤ le=≤ geq=≥ ge=≥ neq=≠ ne=≠ approx=≈ infty=∞ rightarrow=→ to=→ dagger=† ast=* "
-        "circ=° degree=°"
-    ).split()
-)
-_COMMAND = re.compile(r"\\([A-Za-z]+)(?![A-Za-z]) ?")
-_ESCAPED = re.compile(r"\\([%$&#_|{}])")
-_SCRIPT = re.compile(r"[\^_](?:\{([^{}]*)\}|(\w|[^\w\s{}]))")
-_SCRIPT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉⁺⁻₊₋", "01234567890123456789+-+-")
 
 
 def find_tables(text: str) -> Tables:
     """The markdown and HTML tables of a text, including those in code fences: many models fence everything."""
     budget = Budget(len(text))
     try:
-        return Tables([*_markdown_grids(text, budget), *_html_grids(text, budget)])
+        return Tables([*_markdown_grids(text, budget), *html_grids(text, budget)])
     except TableTooLargeError as error:
         return Tables([], str(error))
 
@@ -51,25 +36,15 @@ def find_tables(text: str) -> Tables:
 def find_html_tables(text: str) -> Tables:
     """Only the HTML tables."""
     try:
-        return Tables(list(_html_grids(text, Budget(len(text)))))
+        return Tables(list(html_grids(text, Budget(len(text)))))
     except TableTooLargeError as error:
         return Tables([], str(error))
 
 
-def cell_text(text: str) -> str:
-    """A cell's text, normalised for comparison: `strict`, without `\\` escapes, and with small formulas as plain text.
-
-    `$\\pm 5$`, `\\(\\pm5\\)` and `±5` are equal, and so are `x²`, `x^2` in a formula and `x<sup>2</sup>`.
-    """
-    if _PLAIN.fullmatch(text):
-        return text
-    text = strict(text)
-    if match := _DELIMITED.fullmatch(text):
-        text = next(group for group in match.groups() if group is not None).strip()
-        text = _SCRIPT.sub(r"\1\2", text)
-    if "\\" in text:
-        text = _ESCAPED.sub(r"\1", _COMMAND.sub(lambda m: _SYMBOLS.get(m[1], m[0]), text))
-    return text.translate(_SCRIPT_DIGITS)
+def make_cell(text: str, heading: bool = False, rowspan: int = 1, colspan: int = 1) -> Cell:
+    """A cell from its text in markdown or HTML."""
+    written = cell_text(text)
+    return Cell(cell_key(written), heading, rowspan, colspan, written)
 
 
 def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
@@ -80,31 +55,38 @@ def _markdown_grids(text: str, budget: Budget) -> Iterator[Grid]:
     if "|" not in text or "-" not in text:
         return
     for has_pipe, group in groupby(text.splitlines(), lambda line: "|" in line):
-        if not has_pipe:
-            continue
-        lines = list(group)
-        rule = next((i for i, line in enumerate(lines) if i > 0 and is_rule(line)), None)
-        if rule is None:
-            continue
-        rows = [_markdown_cells(line) for line in (lines[rule - 1], *lines[rule + 1 :])]
-        yield Grid(
-            [[Cell(text, r == 0 or c == 0) for c, text in enumerate(cells)] for r, cells in enumerate(rows)], budget
-        )
+        lines = list(group) if has_pipe else []
+        rule = rule_line(lines)
+        if rule is not None:
+            yield markdown_grid(lines[rule - 1 :], budget)
 
 
-def is_rule(line: str) -> bool:
-    """True for a line of dashes, which makes the line above it the heading row of a table."""
-    return _RULE.fullmatch(line) is not None
+def rule_line(lines: Sequence[str]) -> int | None:
+    """The first line of dashes that has a line above it, which is the heading row of a table."""
+    return next((i for i, line in enumerate(lines) if i > 0 and _RULE.fullmatch(_unquoted(line))), None)
+
+
+def markdown_grid(lines: Sequence[str], budget: Budget) -> Grid:
+    """The table of a heading row, a rule, and rows."""
+    rows = [_markdown_cells(line) for line in (lines[0], *lines[2:])]
+    return Grid(
+        [[make_cell(text, r == 0 or c == 0) for c, text in enumerate(row)] for r, row in enumerate(rows)], budget
+    )
+
+
+def _unquoted(line: str) -> str:
+    """A line of a block quote without its marks."""
+    return _QUOTE.sub("", line) if ">" in line else line
 
 
 def _markdown_cells(line: str) -> list[str]:
     """The cells of a line, separated by pipes but not by `\\|`. As on GitHub, a pipe in `code` separates cells too."""
-    texts = _PIPE.split(line.strip())
+    texts = _PIPE.split(_unquoted(line).strip())
     if len(texts) > 1 and not texts[0].strip():
         del texts[0]
     if len(texts) > 1 and not texts[-1].strip():
         del texts[-1]
-    return [cell_text(text.replace("\\|", "|")) for text in texts]
+    return [text.strip().replace("\\|", "|") for text in texts]
 
 
 @dataclass
@@ -139,6 +121,8 @@ class _OpenTable:
             self.cell = None
         elif self.cell and name in ("br", "p", "div", "li"):
             self.cell.parts.append(" ")
+        elif self.cell and name in ("sub", "sup"):
+            self.cell.parts.append(f"</{name}>" if closing else f"<{name}>")
 
     def _start_row(self) -> list[_OpenCell]:
         self.row = []
@@ -152,15 +136,16 @@ class _OpenTable:
         row.append(self.cell)
 
 
-def _html_grids(text: str, budget: Budget) -> Iterator[Grid]:
+def html_grids(text: str, budget: Budget) -> Iterator[Grid]:
+    """The HTML tables of a text; a nested one comes after the one around it."""
     for table in _html_tables(text):
         rows = []
         for number, row in enumerate(table.rows):
             below = len(table.rows) - number
             rows.append(
                 [
-                    Cell(
-                        cell_text("".join(cell.parts)),
+                    make_cell(
+                        "".join(cell.parts),
                         cell.heading,
                         below if cell.rowspan == 0 else min(cell.rowspan or 1, below),
                         cell.colspan,
@@ -175,7 +160,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
     """The tables in the order of their tags. The text of a nested table belongs to that table, not to the outer cell.
 
     As in HTML, the next cell, row or table end closes a cell, and the same holds for rows; cells without a row form a
-    row. Comments and scripts are ignored; an unclosed one hides the rest. A tag with `<` in its attributes is text.
+    row. Comments and scripts are ignored; an unclosed one hides the rest. A tag that the page's end cuts is dropped.
     """
     found: list[_OpenTable] = []
     if "<table" not in text.lower():
@@ -199,7 +184,7 @@ def _html_tables(text: str) -> list[_OpenTable]:
         elif stack:
             stack.pop()
     if stack and stack[-1].cell:
-        stack[-1].cell.parts.append(references(text[position:]))
+        stack[-1].cell.parts.append(references(_CUT_TAG.sub("", text[position:])))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from ocr_verifiers.text.normalize import invisible
 _SPACES = "\u00a0\u2007\u2009\u202f"
 _NUMBER = re.compile(rf"(?<![\w.,)])[-−](?=\d)|\d+(?:[.,'’{_SPACES}]\d+)*")
 _GROUPED = re.compile(rf"\d{{1,3}}(?:[{_SPACES}'’]\d{{3}})+(?!\d)")
+_SCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉]+")
 _GROUPING_MARKS = re.compile(rf"[{_SPACES}'’]")
 
 DecimalMark = Literal[".", ","]
@@ -76,6 +78,18 @@ def numbers(text: str, decimal_mark: DecimalMark = ".") -> Counter[str]:
             values[sign + _value(written, decimal_mark)] += 1
             sign = ""
     return values
+
+
+def numbers_of_reading(text: str) -> Counter[str]:
+    """The numbers of a text as it is read (`markup.reading`): a script is a number apart, as in LaTeX.
+
+    `10⁵` has the numbers 10 and 5, like `10^5`.
+    """
+    return numbers(text if text.isascii() else _SCRIPTS.sub(_apart, text))
+
+
+def _apart(scripts: re.Match[str]) -> str:
+    return f"_{unicodedata.normalize('NFKC', scripts[0])}"
 
 
 def _parts(written: str) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -25,32 +25,29 @@ from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.markup.grid import Cell, Grid
 from ocr_verifiers.markup.table_parsing import find_tables
+from ocr_verifiers.metrics.tree_distance import Costs, RowCosts, Rows, tree_distance
 
-MAX_CELLS = 400
-"""For larger tables, TEDS takes more than a second; their cells are compared as one sequence instead."""
-MAX_SEQUENCE = 20_000
-"""Cells of a table that are compared at all; the rest counts as missing."""
+MAX_PAIRS = 5_000**2
+"""Pairs of cells that are compared, which takes about two seconds. Larger tables are compared in bands of rows."""
+MAX_BANDS = 1_000
 MAX_TABLES = 300
 """Tables of a page that are compared at all, each with each; the rest counts as missing."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def teds(reference: Grid | str, completion: Grid | str, structure_only: bool = False) -> float:
     """The similarity of two tables, in [0, 1]. Of a text, the first table is used.
 
-    It is 1 if neither side has a table and 0 if only one does. If a table has more than MAX_CELLS cells, the two are
-    compared as sequences of cells and row ends: 1 - edits / length of the longer one, with cells equal or not.
+    It is 1 if neither side has a table and 0 if only one does. Two tables of more than MAX_PAIRS pairs of cells (5,000
+    each) are cut into bands of rows with as many cells each, whose distances are added. This is the distance of
+    one way to match them, and so a bound: TEDS is at least as large.
     """
     a, b = _rows(reference), _rows(completion)
     if not a or not b:
         return float(not a and not b)
     if a == b:
         return 1.0
-    if max(_cells(a), _cells(b)) > MAX_CELLS:
-        return _sequence_similarity(a, b, structure_only)
     nodes = max(len(a) + _cells(a), len(b) + _cells(b))
-    return max(0.0, 1 - _tree_distance(a, b, structure_only) / nodes)
+    return max(0.0, 1 - _distance(a, b, structure_only) / nodes)
 
 
 def tables_similarity(
@@ -64,6 +61,8 @@ def tables_similarity(
     left, right = _grids(reference), _grids(completion)
     if not left or not right:
         return float(not left and not right)
+    if [grid.rows for grid in left] == [grid.rows for grid in right]:
+        return 1.0
     total = sum(len(grid.cells) for grid in (*left, *right))
     if not total:
         return 1.0
@@ -71,9 +70,6 @@ def tables_similarity(
     for a, b in _matching(left[:MAX_TABLES], right[:MAX_TABLES]):
         matched += teds(left[a], right[b], structure_only) * (len(left[a].cells) + len(right[b].cells))
     return min(1.0, matched / total)
-
-
-Rows = list[list[Cell]]
 
 
 def _grids(tables: Sequence[Grid] | str) -> Sequence[Grid]:
@@ -91,122 +87,55 @@ def _cells(rows: Rows) -> int:
     return sum(map(len, rows))
 
 
-def _tree_distance(a: Rows, b: Rows, structure_only: bool) -> float:
-    """The edit distance of two ordered trees: K. Zhang and D. Shasha, SIAM J. Comput. 18(6), 1989.
-
-    Nodes are numbered in post-order: the cells of a row before the row, the table last. distance[i, j] is the distance
-    of the subtrees of i and j; first[i] is the first node below i. A cell's subtree is the cell itself: its distance
-    from any subtree is the number of other nodes there plus the cheapest renaming, which needs no recursion.
-    """
-    rename = _rename_costs(a, b, structure_only)
-    first_a, first_b = _first_nodes(a), _first_nodes(b)
-    m, n = rename.shape
-    distance = np.empty((m, n))
-    for i in range(m):
-        if first_a[i] == i and i < m - 1:
-            distance[i] = [rename[i, f : j + 1].min() + j - f for j, f in enumerate(first_b)]
-    for j in range(n):
-        if first_b[j] == j and j < n - 1:
-            distance[:, j] = [rename[f : i + 1, j].min() + i - f for i, f in enumerate(first_a)]
-    first_b_array = np.array(first_b)
-    inner_a = [i for i, f in enumerate(first_a) if f < i or i == m - 1]
-    inner_b = [j for j, f in enumerate(first_b) if f < j or j == n - 1]
-    for i in inner_a:
-        for j in inner_b:
-            _forest_distances(distance, rename, first_a, first_b_array, i, j)
-    return float(distance[m - 1, n - 1])
+def _distance(a: Rows, b: Rows, structure_only: bool) -> float:
+    """The tree edit distance; above MAX_PAIRS pairs of cells, the sum of those of bands of rows, from above."""
+    costs = _structure_costs if structure_only else _text_costs
+    cells_a, cells_b = _cells(a), _cells(b)
+    if cells_a * cells_b <= MAX_PAIRS:
+        return tree_distance(a, b, costs)
+    bands = min(max(2, -(-cells_a * cells_b // MAX_PAIRS)), MAX_BANDS)
+    return sum(
+        tree_distance(left, right, costs)
+        if _cells(left) * _cells(right) <= MAX_PAIRS
+        else float(max(len(left) + _cells(left), len(right) + _cells(right)))  # one row of very many cells
+        for left, right in zip(_bands(a, bands), _bands(b, bands), strict=True)
+    )
 
 
-def _forest_distances(
-    distance: Floats, rename: Floats, first_a: list[int], first_b: npt.NDArray[np.intp], i: int, j: int
-) -> None:
-    """Fills in distance[i, j], and the distances of subtrees that begin where those of i and j begin.
-
-    forest[x, y] is the distance between the first x nodes below i and the first y below j. A whole row is computed at
-    once: the dependence on the left neighbour is a running minimum.
-    """
-    start_a, start_b = first_a[i], int(first_b[j])
-    width = j - start_b + 1
-    steps = np.arange(width + 1, dtype=np.float64)
-    forest = np.empty((i - start_a + 2, width + 1))
-    forest[0] = steps
-    columns = first_b[start_b : j + 1] - start_b
-    whole_b = columns == 0
-    for x in range(1, i - start_a + 2):
-        node = start_a + x - 1
-        offset = first_a[node] - start_a
-        joined = forest[offset, columns] + distance[node, start_b : j + 1]
-        if offset == 0:
-            joined[whole_b] = (forest[x - 1, :-1] + rename[node, start_b : j + 1])[whole_b]
-        row = forest[x]
-        row[0] = x
-        row[1:] = np.minimum(joined, forest[x - 1, 1:] + 1)
-        np.minimum.accumulate(row - steps, out=row)
-        row += steps
-        if offset == 0:
-            distance[node, start_b : j + 1][whole_b] = row[1:][whole_b]
+def _bands(rows: Rows, number: int) -> list[Rows]:
+    """The rows in so many parts of about as many cells each."""
+    ends = np.cumsum([len(row) for row in rows])
+    at = np.searchsorted(ends, ends[-1] * np.arange(1, number) / number).tolist()
+    return [rows[start:end] for start, end in pairwise([0, *at, len(rows)])]
 
 
-def _rename_costs(a: Rows, b: Rows, structure_only: bool) -> Floats:
-    """The cost of renaming node i to node j; nodes in post-order."""
-    m, n = len(a) + _cells(a) + 1, len(b) + _cells(b) + 1
-    costs = np.ones((m, n))
-    rows_a, rows_b = _row_nodes(a), _row_nodes(b)
-    costs[np.ix_(rows_a, rows_b)] = 0
-    costs[m - 1, n - 1] = 0
-    cells_a, cells_b = _cell_nodes(a), _cell_nodes(b)
-    if not len(cells_a) or not len(cells_b):
-        return costs
-    left, right = [c for row in a for c in row], [c for row in b for c in row]
-    spans_a = np.array([(c.rowspan, c.colspan) for c in left], dtype=object)
-    spans_b = np.array([(c.rowspan, c.colspan) for c in right], dtype=object)
-    different = (spans_a[:, None] != spans_b[None]).any(axis=2)
-    texts: Floats = np.zeros((len(left), len(right)))
-    if not structure_only:
-        texts = process.cdist(
-            [c.text for c in left],
-            [c.text for c in right],
-            scorer=Levenshtein.normalized_distance,
-            dtype=np.float64,
-        )
-    costs[np.ix_(cells_a, cells_b)] = np.where(different, 1.0, texts)
+def _structure_costs(columns: Sequence[Cell]) -> RowCosts:
+    """1 for cells with different spans, else 0."""
+    codes: dict[tuple[int, int], int] = {}
+
+    def spans(cells: Sequence[Cell]) -> npt.NDArray[np.intp]:
+        return np.array([codes.setdefault((c.rowspan, c.colspan), len(codes)) for c in cells], dtype=np.intp)
+
+    known = spans(columns)
+    return lambda row: (spans(row)[:, None] != known[None]).astype(np.float32)
+
+
+def _text_costs(columns: Sequence[Cell]) -> RowCosts:
+    """1 for cells with different spans, else the share of their texts that differs."""
+    places: dict[str, int] = {}  # tables repeat their texts
+    which = np.array([places.setdefault(cell.text, len(places)) for cell in columns], dtype=np.intp)
+    texts = list(places)
+    structure = _structure_costs(columns)
+
+    def costs(row: Sequence[Cell]) -> Costs:
+        if not row or not texts:
+            return np.ones((len(row), len(columns)), dtype=np.float32)
+        scorer = Levenshtein.normalized_distance
+        different: Costs = process.cdist([cell.text for cell in row], texts, scorer=scorer, dtype=np.float32)
+        worse: Costs = np.maximum(structure(row), different[:, which])
+        return worse
+
     return costs
-
-
-def _row_nodes(rows: Rows) -> list[int]:
-    return [end - 1 for end in accumulate(len(row) + 1 for row in rows)]
-
-
-def _cell_nodes(rows: Rows) -> list[int]:
-    ends = set(_row_nodes(rows))
-    return [node for node in range(len(rows) + _cells(rows)) if node not in ends]
-
-
-def _first_nodes(rows: Rows) -> list[int]:
-    first: list[int] = []
-    for row in rows:
-        start = len(first)
-        first.extend(range(start, start + len(row)))
-        first.append(start)
-    first.append(0)
-    return first
-
-
-def _sequence(rows: Rows, structure_only: bool) -> list[object]:
-    sequence: list[object] = []
-    for row in rows:
-        sequence.extend(("" if structure_only else cell.text, cell.rowspan, cell.colspan) for cell in row)
-        sequence.append(None)
-        if len(sequence) > MAX_SEQUENCE:
-            break
-    return sequence[:MAX_SEQUENCE]
-
-
-def _sequence_similarity(a: Rows, b: Rows, structure_only: bool = False) -> float:
-    left, right = _sequence(a, structure_only), _sequence(b, structure_only)
-    longer = max(len(a) + _cells(a), len(b) + _cells(b))
-    compared = max(len(left), len(right))
-    return (compared - Levenshtein.distance(left, right)) / longer
 
 
 def _matching(left: Sequence[Grid], right: Sequence[Grid]) -> list[tuple[int, int]]:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ocr_verifiers.markup.table_parsing import without_hidden
+from ocr_verifiers.markup.reading import read
+from ocr_verifiers.rewards.parts import USUAL_FRONT_MATTER
 from ocr_verifiers.text.normalize import invisible, strict
 from ocr_verifiers.text.repetition import MAX_REPEATS
 from ocr_verifiers.unit_tests.loops import judge_loops
@@ -32,7 +33,7 @@ MAX_REPEATED = 0.4
 SHORTEST = 3 * PHRASE
 """Pages with fewer words may repeat themselves."""
 MAX_HIDDEN = 0.2
-"""The share of a page's characters that may be invisible: joiners in Persian and Kannada, comments."""
+"""The share of a page's characters that may be unread: joiners in Persian and Kannada, comments, attributes."""
 MIN_OWN = 0.1
 """If less than this share of letters and digits is not in the tests, the page may be a list of their texts."""
 MIN_ALONE = 3
@@ -91,7 +92,8 @@ def coherence(page: PreparedPage, asked: Asked, max_repeats: int) -> Coherence:
     - It is a list of what its tests ask for: 0. Less than a tenth of it is anything else, and of the texts that are
       part of others, at least three and at least half also occur on their own. A short page whose tests cover it
       completely contains each of them once, so it is not a list.
-    - More than a fifth of it is invisible, in comments, scripts and zero-width characters: the visible share.
+    - More than a fifth of it is unread, in comments, scripts, attributes, front matter and zero-width characters: the
+      share that is read.
     - More than 40 % of its words are repetitions, in phrases of eight or directly after themselves, on a page of 24
       words or more: the share that is not. A page whose own baseline test allows more than MAX_REPEATS is exempt.
     """
@@ -100,13 +102,21 @@ def coherence(page: PreparedPage, asked: Asked, max_repeats: int) -> Coherence:
         return Coherence(0.0, f"the page loops: {loops.why}")
     if _is_list(page.strict, asked):
         return Coherence(0.0, "the page is a list of what its tests ask for")
-    hidden = 1 - len(invisible(without_hidden(page.body))) / len(page.body) if page.body else 0.0
+    hidden = _hidden(page)
     if hidden > MAX_HIDDEN:
-        return Coherence(1 - hidden, f"{hidden:.0%} of the page is invisible")
+        return Coherence(1 - hidden, f"{hidden:.0%} of the page is not read")
     repeated = _repeated(page.strict) if max_repeats <= MAX_REPEATS else 0.0
     if repeated > MAX_REPEATED:
         return Coherence(1 - repeated, f"{repeated:.0%} of the page repeats what is on it before")
     return Coherence(1.0)
+
+
+def _hidden(page: PreparedPage) -> float:
+    """The share of the page that nobody reads."""
+    front_matter = max(0, len(page.text) - len(page.body) - USUAL_FRONT_MATTER)
+    characters = len(page.body) + front_matter
+    unread = read(page.body).hidden + front_matter + len(page.body) - len(invisible(page.body))
+    return min(1.0, unread / characters) if characters else 0.0
 
 
 def _is_list(text: str, asked: Asked) -> bool:

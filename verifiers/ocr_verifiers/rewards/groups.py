@@ -93,6 +93,11 @@ def _group(row: dict[str, Any], where: str, compat: Compat | None, labelled: boo
     if not isinstance(finished, list) or [type(flag) for flag in finished] != [bool] * len(completions):
         raise RecordError(f'{where}: "finished" must be a list of true or false, one for each completion')
     tests = parse_tests(row.get("tests"), where, compat)
+    known: dict[str, int] = {}
+    for number, test in enumerate(tests, 1):
+        if test.id in known:
+            raise RecordError(f"{where}, test {number}: id {quoted(test.id)} is that of test {known[test.id]} too")
+        known[test.id] = number
     if labelled and reference is None and not tests:
         raise RecordError(f'{where}: has neither "reference" nor "tests"; there is nothing to score with')
     return Group(where, identity, reference, tests, tuple(completions), tuple(finished))

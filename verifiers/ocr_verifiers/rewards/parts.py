@@ -2,6 +2,9 @@
 
 Reference parts compare the completion with the reference, both without front matter; test parts sum up verdicts. A part
 is None if it cannot be computed because the reference has nothing of that kind.
+
+Similarity is that of what is read: see `markup.reading`. What a completion hides in comments and attributes, or in
+front matter that nobody asked for, counts as insertions there.
 """
 
 from __future__ import annotations
@@ -15,13 +18,21 @@ from typing import NamedTuple
 from ocr_verifiers import metrics
 from ocr_verifiers.markup import katex, mathml
 from ocr_verifiers.markup.formats import Formats, take_apart
+from ocr_verifiers.markup.reading import Reading, read
+from ocr_verifiers.metrics.numbers import NumberScore, numbers_of_reading
 from ocr_verifiers.metrics.teds import tables_similarity
-from ocr_verifiers.text.edit_distance import EditCounts, Unit, char_edits, word_edits
+from ocr_verifiers.text.edit_distance import EditCounts, Unit, char_edits, similarity_of, units, word_edits
 from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.quoting import quoted
+from ocr_verifiers.text.repetition import find_loops
+from ocr_verifiers.unit_tests.loops import repeated_lengths
 from ocr_verifiers.unit_tests.records import UnitTest
 from ocr_verifiers.unit_tests.verdict import Verdict
 
+USUAL_FRONT_MATTER = 200
+"""Characters of front matter that cost nothing; olmOCR's takes about 140."""
+CHARACTERS_PER_WORD = 6
+"""Of hidden text."""
 MAX_FORMULAS = 300
 """How many formulas of a completion are rendered; the others count only if the reference has equal LaTeX."""
 
@@ -46,21 +57,53 @@ class ComparedText:
     """Applied before edits are counted."""
     unit: Unit
     """What a character is."""
+    front_matter: int = 0
+    """Characters of the front matter before it."""
 
     @cached_property
     def normalized(self) -> str:
-        """The text in which edits are counted."""
+        """The text in which CER and WER are counted."""
         return normalize(self.text, self.normalization)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What is read of the text."""
+        return read(self.text)
+
+    @cached_property
+    def read(self) -> str:
+        """What is read, normalised: the text whose similarity counts."""
+        return self.normalized if self.reading.text is self.text else normalize(self.reading.text, self.normalization)
+
+    @property
+    def hidden(self) -> int:
+        """Characters that nobody reads, beyond what is usual."""
+        return self.reading.hidden + max(0, self.front_matter - USUAL_FRONT_MATTER)
+
+    @cached_property
+    def numbers(self) -> Counter[str]:
+        """The numbers that are read."""
+        return numbers_of_reading(self.reading.text)
+
+    @cached_property
+    def repeats(self) -> Mapping[str, int]:
+        """What is repeated back to back, as `judge_loops` takes it."""
+        return repeated_lengths(find_loops(self.reading.text))
 
     @cached_property
     def formats(self) -> Formats:
         """Prose, formulas and tables."""
         return take_apart(self.text)
 
+    @property
+    def characters(self) -> dict[str, int]:
+        """The number of characters in each format, of prose those that are read."""
+        return {**self.formats.characters, "prose": sum(map(len, self.prose.split()))}
+
     @cached_property
     def prose(self) -> str:
-        """The prose, normalised for counting edits."""
-        return normalize(self.formats.prose, self.normalization)
+        """What is read of the prose, normalised for counting edits."""
+        return normalize(read(self.formats.prose).text, self.normalization)
 
 
 @dataclass(frozen=True)
@@ -80,15 +123,40 @@ class Comparison:
         """Word edits."""
         return word_edits(self.reference.normalized, self.completion.normalized)
 
+    @cached_property
+    def similarity(self) -> float:
+        """1 - edits / length of the longer text, in characters of what is read."""
+        reference, completion = self.reference, self.completion
+        if reference.read is reference.normalized and completion.read is completion.normalized and not self.hidden:
+            return self.characters.similarity
+        return similarity_of(units(reference.read, reference.unit), units(completion.read, reference.unit), self.hidden)
+
+    @cached_property
+    def word_similarity(self) -> float:
+        """The same in words."""
+        words = [side.read.replace("|", " ").split() for side in (self.reference, self.completion)]
+        return similarity_of(words[0], words[1], self.hidden // CHARACTERS_PER_WORD)
+
+    @property
+    def hidden(self) -> int:
+        """Characters that the completion hides, beyond those of the reference."""
+        return max(0, self.completion.hidden - self.reference.hidden)
+
+    @cached_property
+    def numbers(self) -> NumberScore:
+        """The numbers of both, as multisets."""
+        expected, written = self.reference.numbers, self.completion.numbers
+        return NumberScore((expected & written).total(), expected.total(), written.total())
+
 
 def similarity(texts: Comparison) -> PartValue:
-    """1 - edits / length of the longer text, in characters."""
-    return _reasoned(texts.characters.similarity, lambda: _nothing_alike(texts, "character"))
+    """1 - edits / length of the longer text, in characters of what is read."""
+    return _reasoned(texts.similarity, lambda: _nothing_alike(texts, "character"))
 
 
 def word_similarity(texts: Comparison) -> PartValue:
     """The same in words."""
-    return _reasoned(texts.words.similarity, lambda: _nothing_alike(texts, "word"))
+    return _reasoned(texts.word_similarity, lambda: _nothing_alike(texts, "word"))
 
 
 def exact(texts: Comparison) -> PartValue:
@@ -108,8 +176,8 @@ def length(texts: Comparison) -> PartValue:
 
 
 def numbers(texts: Comparison) -> PartValue | None:
-    """F1 of the numbers, as a multiset of values."""
-    score = metrics.numbers_exact(texts.reference.text, texts.completion.text)
+    """F1 of the numbers that are read, as a multiset of values."""
+    score = texts.numbers
     if not score.expected:
         return None
     return _reasoned(score.f1, lambda: f"none of the reference's {score.expected} numbers")
@@ -131,8 +199,9 @@ def prose(texts: Comparison) -> PartValue | None:
     """1 - edits / length of the longer one, without formulas and tables."""
     if not texts.reference.prose:
         return None
-    edits = char_edits(texts.reference.prose, texts.completion.prose, texts.reference.unit)
-    return _reasoned(edits.similarity, lambda: "the prose has nothing in common with the reference's")
+    unit = texts.reference.unit
+    value = similarity_of(units(texts.reference.prose, unit), units(texts.completion.prose, unit), texts.hidden)
+    return _reasoned(value, lambda: "the prose has nothing in common with the reference's")
 
 
 def formulas(texts: Comparison) -> PartValue | None:
@@ -174,7 +243,7 @@ def format_decoupled(texts: Comparison) -> PartValue | None:
     After arXiv 2601.08834. A format that only the completion has is worth 0, weighted by its characters there. If the
     reference is empty, an empty completion scores 1 and any other 0.
     """
-    expected, written = texts.reference.formats.characters, texts.completion.formats.characters
+    expected, written = texts.reference.characters, texts.completion.characters
     weights = {name: expected[name] or written[name] for name in FORMATS}
     total = sum(weights.values())
     if not total:
@@ -229,9 +298,9 @@ def _reasoned(value: float, why: Callable[[], str]) -> PartValue:
 
 
 def _nothing_alike(texts: Comparison, unit: str) -> str:
-    if not texts.completion.normalized:
-        return "the completion is empty"
-    if not texts.reference.normalized:
+    if not texts.completion.read:
+        return "the completion is empty, or nothing of it is read"
+    if not texts.reference.read:
         return "the reference is empty, and the completion is not"
     return f"no {unit} in common, in order"
 

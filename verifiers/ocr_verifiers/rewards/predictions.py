@@ -13,7 +13,9 @@ from ocr_verifiers.files.jsonl import RecordError
 from ocr_verifiers.files.page_rows import PageKey, PageRow, page_of, read_page_rows
 from ocr_verifiers.files.progress import Progress, silent
 from ocr_verifiers.outputs.conversion import OutputFormat
+from ocr_verifiers.rewards.groups import Group
 from ocr_verifiers.rewards.rubric import Rubric, Score
+from ocr_verifiers.rewards.scoring_pool import ScoringPool
 from ocr_verifiers.text.edit_distance import Unit, pool
 from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest, page_of_test, read_tests
@@ -33,6 +35,14 @@ class PredictionOptions:
     compat: Compat | None = None
     output: OutputFormat = "markdown"
     """The format of the predictions."""
+    timeout: float | None = 60.0
+    """Seconds for one page; None is no limit."""
+
+    @property
+    def tests_file(self) -> Path | None:
+        """The file of tests that is read, if any."""
+        beside = self.references.with_name("tests.jsonl")
+        return self.tests or (beside if beside.exists() else None)
 
 
 @dataclass(frozen=True)
@@ -48,16 +58,22 @@ def score_predictions(options: PredictionOptions, progress: Progress = silent) -
     """The scores of all pages that have a prediction, page by page, by source, by kind of test and in total."""
     known = {page_of(row.name): row for row in read_page_rows(options.references)}
     texts = _read_predictions(options.predictions, known, options.references)
-    beside = options.references.with_name("tests.jsonl")
-    tests = options.tests or (beside if beside.exists() else None)
+    tests = options.tests_file
     by_page = _tests_by_page(tests, known, options) if tests else {}
     weights = {"similarity": 1.0, "exact": 1.0, "pass_rate": 1.0}
     rubric = Rubric(weights, unit=options.unit, compat=options.compat, output=options.output)
-    pages = [
-        _score_page(rubric, name, text, known[page], by_page.get(page, ()))
-        for page, (name, text) in progress(texts.items(), "scoring", len(texts))
-    ]
+    groups = (
+        Group(str(options.predictions), name, known[page].text, tuple(by_page.get(page, ())), (text,), (True,))
+        for page, (name, text) in texts.items()
+        if known[page].text is not None or by_page.get(page)
+    )
+    with ScoringPool(rubric, 1, options.timeout) as pool:
+        scored = progress(pool.score_groups(groups), "scoring", len(texts))
+        scores = {group.id: score for group, (score,) in scored}
+    pages = [ScoredPage(name, known[page].row, scores.get(name)) for page, (name, _) in texts.items()]
     report = _report(pages, len(known))
+    if late := [page.name for page in pages if page.score and page.score.trouble]:
+        report |= {"too_late": late}
     if options.output != "markdown":
         malformed = {page.name: page.score.malformed for page in pages if page.score and page.score.malformed}
         report |= {"output": options.output, "malformed": malformed}
@@ -89,11 +105,6 @@ def _tests_by_page(
             )
         by_page.setdefault(page, []).append(test)
     return by_page
-
-
-def _score_page(rubric: Rubric, name: str, text: str, row: PageRow, tests: Sequence[UnitTest]) -> ScoredPage:
-    scorable = row.text is not None or tests
-    return ScoredPage(name, row.row, rubric.score(text, reference=row.text, tests=tests) if scorable else None)
 
 
 def _report(pages: Sequence[ScoredPage], references: int) -> dict[str, Any]:
@@ -153,7 +164,7 @@ def _page_row(page: ScoredPage) -> dict[str, Any]:
         "similarity": score.parts.get("similarity") if score else None,
         "exact": score.parts["exact"] == 1.0 if score and "exact" in score.parts else None,
         "pass_rate": score.parts.get("pass_rate") if score else None,
-        "loops": score.parts["repetition"] < 1.0 if score else None,
+        "loops": score.parts["repetition"] < 1.0 if score and not score.trouble else None,
         "tests": [
             {"id": test.id, "type": test.type, "passed": verdict.passed, "why": verdict.why}
             for test, verdict in (score.verdicts if score else ())

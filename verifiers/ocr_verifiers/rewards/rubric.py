@@ -3,7 +3,8 @@
     reward = (sum of weight * part / sum of weight, over the parts that apply) * product of gates
 
 Parts measure how good the transcription is, each in [0, 1]. Those that compare it with a reference:
-    similarity       1 - edit distance / length of the longer text, in characters;  word_similarity: in words
+    similarity       1 - edit distance / length of the longer text, in characters of what is read: see `parts`;
+                     word_similarity: in words
     exact            1 if reference and completion are equal after normalisation, else 0
     length           characters of the shorter text / characters of the longer one
     numbers          F1 of the numbers;  applies if the reference has any
@@ -25,10 +26,10 @@ Tests check what is on the page and hardly what should not be, so passing them p
     max(0.35, coherence)     without one: see `coherence`
 The reward uses the smaller value; the reported part is unchanged.
 
-Gates detect malformed completions. Each multiplies by 1, or by its factor in (0, 1] when it closes:
-    end          the completion was cut off
-    repetition   the completion loops
-Gates never add: form alone earns nothing.
+Gates multiply by 1, or by their factor in (0, 1] when they close; they never add: form alone earns nothing.
+    end             the completion was cut off
+    repetition      the completion loops, and says something more often in a row than the reference
+    wrong_numbers   a number of the reference is missing, or another one is there: by min(0.9, factor + (1 - factor) F1)
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ from ocr_verifiers.markup.front_matter import Scalar, front_matter_score, split_
 from ocr_verifiers.outputs.conversion import OutputFormat, check_output, to_markdown
 from ocr_verifiers.rewards.coherence import Asked, Coherence, asked_for, coherence
 from ocr_verifiers.rewards.consensus import Agreement, consensus
+from ocr_verifiers.rewards.gates import GATES, number_factor, repetition
 from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
 from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.repetition import MAX_REPEATS
 from ocr_verifiers.text.suggestions import suggestion
 from ocr_verifiers.unit_tests.checks.baseline import baseline
-from ocr_verifiers.unit_tests.loops import judge_loops
 from ocr_verifiers.unit_tests.page import PreparedPage
 from ocr_verifiers.unit_tests.records import BaselineTest, UnitTest
 from ocr_verifiers.unit_tests.run import Compat, run_test
@@ -58,7 +59,6 @@ from ocr_verifiers.unit_tests.verdict import PASS, Verdict, fail
 
 CONSENSUS = "consensus"
 PARTS = (*REFERENCE_PARTS, *TEST_PARTS, CONSENSUS, "front_matter")
-GATES = ("end", "repetition")
 ALWAYS_REPORTED = ("similarity", "exact")
 """Parts that are reported for every page with a reference, weighted or not. Others only if they are named."""
 RUBRICS = Path(__file__).with_name("rubrics")
@@ -103,7 +103,7 @@ class Rubric:
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"similarity": 1.0, "pass_rate": 1.0})
     """Weights of the quality parts. A part that does not apply to a page is left out of the mean."""
-    gates: Mapping[str, float] = field(default_factory=lambda: {"end": 0.5, "repetition": 0.5})
+    gates: Mapping[str, float] = field(default_factory=lambda: {"end": 0.5, "repetition": 0.5, "wrong_numbers": 0.5})
     """The factor of each closed gate, in (0, 1]. A gate that is not named stays open."""
     normalization: tuple[str, ...] = ("nfc", "whitespace")
     """Applied to reference and completion before edits are counted. Unit tests have their own."""
@@ -145,7 +145,9 @@ class Rubric:
         scored = tuple(test for test in tests if self.compat or not test.rejected)
         front = None if reference is None else split_front_matter(reference)
         expected = None if front is None else front.fields
-        texts = None if front is None else ComparedText(front.body, self.normalization, self.unit)
+        texts = None
+        if reference is not None and front is not None:
+            texts = ComparedText(front.body, self.normalization, self.unit, len(reference) - len(front.body))
         applies = {*TEST_PARTS} if scored else set()
         if expected is not None or self.weights.get("front_matter"):
             applies.add("front_matter")
@@ -166,7 +168,7 @@ class Rubric:
             weights,
             "front_matter" in applies,
             scored,
-            _guards(scored),
+            _guards(scored, reference),
             asked_for(scored),
         )
 
@@ -227,11 +229,11 @@ class PreparedReference:
             why |= dict.fromkeys(over, f"pays {limit:.3g}: {support.why}")
         total = sum(self.weights.values())
         reward = sum(weight * paid[name] for name, weight in self.weights.items()) / total if total else 0.0
-        closed = self._closed_gates(page, finished)
-        for name, factor in self.rubric.gates.items():
-            parts[name] = factor if name in closed else 1.0
-            reward *= parts[name]
-        why |= {name: reason for name, reason in closed.items() if name in self.rubric.gates}
+        for name, (factor, reason) in self._gates(page, texts, finished).items():
+            parts[name] = factor
+            reward *= factor
+            if reason:
+                why[name] = reason
         return Score(
             min(1.0, reward),  # rounding may put a mean of ones above 1
             parts,
@@ -258,7 +260,7 @@ class PreparedReference:
         compared = []
         for score, agreement in zip(scores, agreements, strict=True):
             if not score.trouble:
-                paid = agreement * math.prod(score.parts[gate] for gate in self.rubric.gates)
+                paid = agreement * math.prod(score.parts.get(gate, 1.0) for gate in self.rubric.gates)
                 reward = min(1.0, (others * score.reward + weight * paid) / (others + weight))
                 score = replace(score, reward=reward, parts={**score.parts, CONSENSUS: agreement})
             compared.append(score)
@@ -267,7 +269,8 @@ class PreparedReference:
     def _compared(self, page: PreparedPage) -> Comparison | None:
         if self.reference is None:
             return None
-        completion = ComparedText(page.body, self.rubric.normalization, self.rubric.unit)
+        front_matter = len(page.text) - len(page.body)
+        completion = ComparedText(page.body, self.rubric.normalization, self.rubric.unit, front_matter)
         return Comparison(self.reference, completion)
 
     def _parts(
@@ -291,15 +294,23 @@ class PreparedReference:
     def _support(self, page: PreparedPage, texts: Comparison | None) -> Coherence:
         """How far passed tests are supported by anything else: the similarity to the reference, or coherence."""
         if texts is None:
-            return coherence(page, self.asked, max(guard.max_repeats for guard in self.guards))
-        similarity = texts.characters.similarity
+            return coherence(page, self.asked, max((guard.max_repeats for guard in self.guards), default=MAX_REPEATS))
+        similarity = texts.similarity
         return Coherence(similarity, f"the similarity to the reference is {similarity:.3g}")
 
-    def _closed_gates(self, page: PreparedPage, finished: bool) -> dict[str, str]:
-        """The gates that close, with the reason."""
-        closed = {} if finished else {"end": "the completion was cut off"}
-        loops = judge_loops(page.loops, MAX_REPEATS)
-        return closed if loops.passed else closed | {"repetition": loops.why}
+    def _gates(self, page: PreparedPage, texts: Comparison | None, finished: bool) -> dict[str, tuple[float, str]]:
+        """The factor of each of the rubric's gates that applies to the page, with the reason if it is below 1."""
+        factors: dict[str, tuple[float, str]] = {}
+        for name, factor in self.rubric.gates.items():
+            if name == "end":
+                factors[name] = (1.0, "") if finished else (factor, "the completion was cut off")
+            elif name == "repetition":
+                max_repeats = max([MAX_REPEATS, *(guard.max_repeats for guard in self.guards)])
+                loops = repetition(page, max_repeats, texts)
+                factors[name] = (1.0, "") if loops.passed else (factor, loops.why)
+            elif (numbers := number_factor(texts, factor)) is not None:
+                factors[name] = numbers
+        return factors
 
     def _verdicts(self, page: PreparedPage) -> tuple[tuple[UnitTest, Verdict], ...]:
         """Each test's verdict. An `absent` test passes only on a page that passes its baseline."""
@@ -315,10 +326,16 @@ class PreparedReference:
         return tuple(verdicts)
 
 
-def _guards(tests: Sequence[UnitTest]) -> tuple[BaselineTest, ...]:
-    """The page's own baseline tests, or the default one, which allows every script."""
+def _guards(tests: Sequence[UnitTest], reference: str | None) -> tuple[BaselineTest, ...]:
+    """The page's own baseline tests, or the default one, which allows every script.
+
+    The default one guards nothing if the reference itself fails it: a form may repeat what looks like a loop.
+    """
     own = tuple(test for test in tests if isinstance(test, BaselineTest))
-    return own or (BaselineTest(pdf="", page=1, id="", type="baseline"),)
+    default = BaselineTest(pdf="", page=1, id="", type="baseline")
+    if own or (reference is not None and tests and not baseline(default, PreparedPage(reference)).passed):
+        return own
+    return (default,)
 
 
 def load_rubric(name: str | Path) -> Rubric:

@@ -36,6 +36,9 @@ from ocr_verifiers.unit_tests.verdict import fail
 CHUNK = 8
 """Completions that a process gets at once: enough to be worth sending the page, few enough to divide a group."""
 
+LONGEST_TIMEOUT = 1e6
+"""Seconds; timers of operating systems end somewhere above."""
+
 PAGES_KEPT = 1024
 """How many prepared pages a process caches, the most recently used ones."""
 
@@ -63,8 +66,9 @@ class ScoringPool:
         """`timeout` is the wall time in seconds for each completion; None means no limit."""
         if processes < 1:
             raise ValueError(f"processes is {processes}; write at least 1")
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout is {timeout}; write a number of seconds above 0, or none for no limit")
+        if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
+            limit = f"a number of seconds above 0 and up to {LONGEST_TIMEOUT:,.0f}"
+            raise ValueError(f"timeout is {timeout}; write {limit}, or none for no limit")
         # With one process, each group is answered before the next is read; several processes are kept busy.
         self._ahead = 2 * processes - 1
         self._rubric = rubric

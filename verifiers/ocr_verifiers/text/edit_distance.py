@@ -102,6 +102,15 @@ def alignment(reference: str, completion: str, unit: Unit = "codepoint") -> list
     ]
 
 
+def similarity_of(reference: Sequence[str], completion: Sequence[str], unread: int = 0) -> float:
+    """1 - edits / length of the longer one, in [0, 1], for two sequences of units; 1 for two empty ones.
+
+    `unread` units follow the completion that match nothing.
+    """
+    longest = max(len(reference), len(completion) + unread)
+    return max(0.0, 1 - (Levenshtein.distance(reference, completion) + unread) / longest) if longest else 1.0
+
+
 def check_unit(unit: str) -> None:
     """Raises ValueError unless `unit` is one of UNITS."""
     if unit not in UNITS:

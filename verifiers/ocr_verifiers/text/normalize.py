@@ -6,26 +6,35 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from html import unescape
+from html.entities import html5
 from itertools import groupby
 
 import regex
 
+from ocr_verifiers.text.emphasis import without_emphasis
 from ocr_verifiers.text.suggestions import suggestion
 
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
+_BREAK = re.compile(r"<br(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_INVISIBLE = regex.compile(r"(?:\u00ad[ \t]*\r?\n[ \t]*|\p{Default_Ignorable_Code_Point})+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
-_EMPHASIS_TAG = re.compile(r"</?(?:b|i|strong|em)>", re.IGNORECASE)
-# A span has no space just inside its markers, stays on one line and contains none of its own markers, so a page full
-# of unclosed markers is read in linear time, and nested spans are peeled off from the inside out. The look-behind
-# comes after the first marker because patterns that begin with a literal are fast.
-_UNDERLINES = (re.compile(r"(_(?<!\w_)_{0,2})(?=\S)([^_\n]+)(?<=\S)\1(?!\w)"),)
-_STARS = (
-    re.compile(r"(\*(?<!\w\*)\*{0,2})(?=\S)([^*\n]+)(?<=\S)\1(?!\w)"),
-    re.compile(r"(\*\*(?<!\w\*\*)\*?)(?=\S)([^*\n]+)(?<=\S)\1"),  # **N**ame
-    re.compile(r"(\*\*\*?)(?=\S)([^*\n]+)(?<=\S)\1(?!\w)"),  # post**script**
+_INLINE_TAG = re.compile(
+    r"</?(?:b|i|u|s|strong|em|ins|del|mark|small|big|span|font|su[bp])(?:\s[^<>]*)?>", re.IGNORECASE
 )
-_NESTING = 3
+_SCRIPT = re.compile(r"<(su[bp])(?:\s[^<>]*)?>\s*([0-9+\-−=()ni]{1,32})\s*</\1\s*>", re.IGNORECASE)
+_SUPERSCRIPTS = str.maketrans("0123456789+-−=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱ")
+_SUBSCRIPTS = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
+_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])[-‐⸗¬]\r?\n[ \t]*(?=[^\W\d_])")
+_WIDTH: dict[int, int | str] = {
+    **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
+    0x3000: " ",
+    **{
+        code: unicodedata.normalize("NFKC", chr(code))
+        for code in (*range(0xFF61, 0xFFDD), *range(0xFFE0, 0xFFEF))
+        if unicodedata.decomposition(chr(code)).startswith(("<narrow>", "<wide>"))
+    },
+}
+_LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 _UNUSUAL_RUN = re.compile(r"[^\x00-\u02ff]{100}")
 _MARK_RUN = regex.compile(r"[\P{ccc=0}\u0f73\u0f75\u0f81]{100,}")
 _DECOMPOSED = {code: unicodedata.normalize("NFD", chr(code)) for code in (0xF73, 0xF75, 0xF81)}
@@ -70,7 +79,8 @@ def invisible(text: str) -> str:
     """Drops characters that print nothing: zero-width ones, soft hyphens, bidi controls, variation selectors.
 
     These are the characters with Unicode's property Default_Ignorable_Code_Point. They include the joiners U+200C and
-    U+200D, which Persian and Kannada spelling uses: two texts that differ only in joiners are equal.
+    U+200D, which Persian and Kannada spelling uses: two texts that differ only in joiners are equal. A soft hyphen at
+    the end of a line joins the word that it divides.
     """
     if text.isascii() or not _INVISIBLE.search("".join(_NOT_ASCII.findall(text))):
         return text
@@ -83,27 +93,58 @@ def long_s(text: str) -> str:
     return text.replace("ſ", "s")
 
 
-def markdown(text: str) -> str:
-    """Drops emphasis markers (`**b**`, `_i_`, `<b>`, `<em>`) within a line, at least three levels deep.
+def ligatures(text: str) -> str:
+    """Typographic ligatures become letters: `ﬁ` is `fi`. Unit tests do not do this."""
+    return text.translate(_LIGATURES)
 
-    Markers inside words are text: `snake_case_name`, `2*3*4` and `a*b*c` stay unchanged. Doubled asterisks
-    may touch a word on one side (`**N**ame`). Headings, lists, links and tables are left alone.
+
+def width(text: str) -> str:
+    """Full-width letters and half-width kana get their usual width: `ＡＢＣ１` is `ABC1`. Unit tests do not do this."""
+    return text if text.isascii() else text.translate(_WIDTH)
+
+
+def nfkc(text: str) -> str:
+    """Unicode NFKC, which includes `width`, `ligatures` and `long_s`, and makes `x2` of `x²`. Not in unit tests."""
+    return unicodedata.normalize("NFKC", nfc(text))
+
+
+def dehyphenate(text: str) -> str:
+    """Joins words that a hyphen divides at the end of a line: `tran-` and `scribe` below. Not in unit tests.
+
+    The hyphen is dropped wherever letters stand on both sides, so that `well-known` loses its own if it is divided
+    there. It must come before `whitespace`.
+    """
+    return _HYPHEN.sub("", text)
+
+
+def markdown(text: str) -> str:
+    """Drops emphasis markers (`**b**`, `_i_`) by the rules of `text.emphasis`, and tags within a line (`<b>`, `<u>`).
+
+    Digits in <sub> and <sup> become Unicode's: `H<sub>2</sub>O` is `H₂O`. Headings, lists, links and tables are left
+    alone.
     """
     if "<" in text:
-        text = _EMPHASIS_TAG.sub("", text)
-    patterns = (_UNDERLINES if "_" in text else ()) + (_STARS if "*" in text else ())
-    for _ in range(_NESTING):
-        before = text
-        for pattern in patterns:
-            text = pattern.sub(r"\2", text)
-        if text == before:
-            break
-    return text
+        text = _INLINE_TAG.sub("", _SCRIPT.sub(_script, text))
+    return without_emphasis(text) if "*" in text or "_" in text else text
+
+
+def escapes(text: str) -> str:
+    r"""What markdown escapes: `\*` is `*`, and `&amp;` is `&`. Unknown references and those without `;` are text."""
+    if "\\" not in text and "&" not in text:
+        return text
+    return _ESCAPE.sub(_unescaped, text)
 
 
 def strict(text: str) -> str:
-    """What unit tests apply to the page and to their own strings: all of the above except `long_s`."""
-    return whitespace(quotes(nfc(markdown(breaks(invisible(text))))))
+    """What unit tests apply to the page and to their own strings.
+
+    These are invisible, breaks, markdown, escapes, nfc, quotes and whitespace, in this order.
+    """
+    plain = markdown(breaks(invisible(text)))
+    written = escapes(plain)
+    if written is not plain:
+        written = invisible(written)
+    return whitespace(quotes(nfc(written)))
 
 
 def references(text: str) -> str:
@@ -112,6 +153,15 @@ def references(text: str) -> str:
         return unescape(text)
     except ValueError:  # Python's limit for integers is 4,300 digits
         return unescape(_LONG_REFERENCE.sub("\ufffd", text))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    known = found[0][1] == "#" or found[0][1:] in html5
+    return found[1] or (references(found[0]) if known else found[0])
+
+
+def _script(found: re.Match[str]) -> str:
+    return found[2].translate(_SUPERSCRIPTS if found[1][2] in "pP" else _SUBSCRIPTS)
 
 
 def _ordered(run: regex.Match[str]) -> str:
@@ -131,7 +181,12 @@ NORMALIZATIONS: dict[str, Callable[[str], str]] = {
     "breaks": breaks,
     "invisible": invisible,
     "long_s": long_s,
+    "ligatures": ligatures,
+    "width": width,
+    "nfkc": nfkc,
+    "dehyphenate": dehyphenate,
     "markdown": markdown,
+    "escapes": escapes,
     "strict": strict,
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 from ocr_verifiers.files.jsonl import RecordError, read_jsonl, short_json
 from ocr_verifiers.files.page_rows import PageKey, page_of
 from ocr_verifiers.markup import katex, mathml
-from ocr_verifiers.markup.table_parsing import cell_text
+from ocr_verifiers.markup.cells import cell_key, cell_text
 from ocr_verifiers.text.normalize import strict
 from ocr_verifiers.text.olmocr import query
 from ocr_verifiers.text.repetition import MAX_REPEATS
@@ -99,7 +99,7 @@ class TableTest(UnitTest):
     def queries(self) -> dict[str, str]:
         """The cell and its neighbours as they are compared."""
         names = ("cell", "up", "down", "left", "right", "top_heading", "left_heading")
-        return {name: cell_text(getattr(self, name)) for name in names}
+        return {name: cell_key(cell_text(getattr(self, name))) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +155,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 _MINIMUM = {"page": 1, "max_diffs": 0, "first_n": 0, "last_n": 0, "max_length": 0, "max_repeats": 0}
 _NOT_BLANK = {"pdf", "id", "math", "marker"}
 _SEARCHED = {"text", "before", "after"}
+_CONTEXTS = {"appears_before_marker", "appears_after_marker"}
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "checked": ("verified", "rejected", None),
     "format": ("heading", "bold", "italic"),
@@ -236,6 +237,8 @@ def _check_field(field: Field[Any], value: object, where: str, compat: str | Non
         trouble = "it must not be empty"
     elif name in _SEARCHED and not _searched(str(value), compat).strip():
         trouble = "nothing is left of it after normalisation"
+    elif name in _CONTEXTS and compat and value is not None and not _searched(str(value), compat).strip():
+        trouble = "nothing is left of it after normalisation; olmOCR wants a text or null"
     elif name == "marker" and len(str(value).split()) > 1:
         trouble = "a marker has no spaces"
     if trouble:

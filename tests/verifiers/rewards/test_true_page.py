@@ -1,0 +1,150 @@
+"""The true page earns most: no deletion, duplication or substitution of it earns more, under any rubric with text."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ocr_verifiers import load_rubric
+from ocr_verifiers.markup import katex
+
+RUBRICS = ["default", "layout", "format_decoupled", "ledger"]
+if not katex.installed():
+    RUBRICS.remove("format_decoupled")
+
+WORD = st.sampled_from(
+    "the mill **N**ame **注意：**请 AT&amp;T snake\\_case 3,201 0.00 nil ____ ..... H<sub>2</sub>O <u>Act</u> ﬁnd 12 "
+    "$x_1$ $5 \\( 净利润 ありがとう see[^1] † &lt; 5\\% <b> <!-- | > # -".split()
+)
+LINE = st.lists(WORD, min_size=1, max_size=6).map(" ".join)
+CELL = st.sampled_from(["", "0", "0.00", "nil", "12", "$\\pm 3$", "净利润", "4186", "<b>a</b>", "Tea"])
+ROWS = st.lists(st.lists(CELL, min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+def markdown_table(rows):
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---|---|", *lines[1:]])
+
+
+def html_table(rows):
+    return "<table>" + "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in row)}</tr>" for row in rows) + "</table>"
+
+
+REPEATED = st.builds(
+    lambda rows, times, write: write([*rows, *(rows[-1:] * times)]),
+    ROWS,
+    st.integers(0, 80),
+    st.sampled_from([markdown_table, html_table]),
+)
+BLOCK = st.one_of(
+    st.lists(LINE, min_size=1, max_size=3).map("\n".join),
+    REPEATED,
+    st.builds(lambda line, times: "\n".join([line] * times), LINE, st.integers(1, 50)),
+    st.sampled_from(["# Accounts", "\\[ \\frac{a}{b} = \\underset{x}{\\max} y \\]", "- one\n- two", "> said", "---"]),
+)
+PAGE = st.lists(BLOCK, min_size=1, max_size=4).map("\n\n".join) | st.text(max_size=60)
+
+
+@st.composite
+def edited(draw):
+    """A page, and the page with one stretch deleted, written twice (or often), or replaced."""
+    page = draw(PAGE)
+    start = draw(st.integers(0, len(page)))
+    end = min(len(page), start + draw(st.sampled_from([1, 2, 5, 20, 100, 1000])))
+    kind = draw(st.sampled_from(["delete", "duplicate", "substitute"]))
+    if kind == "delete":
+        other = ""
+    elif kind == "duplicate":
+        other = page[start:end] * draw(st.sampled_from([2, 3, 40]))
+    else:
+        other = draw(st.text(alphabet="aZ0 7净|<>/*_$-\n.", max_size=end - start + 1))
+    return page, page[:start] + other + page[end:]
+
+
+def rewards(name, page, other):
+    prepared = load_rubric(name).prepare(page)
+    return prepared.score(page).reward, prepared.score(other).reward
+
+
+ZEROS = "| a |\n|---|\n" + "| 0.00 |\n" * 60
+
+
+@pytest.mark.parametrize("name", RUBRICS)
+@settings(deadline=None, max_examples=60)
+@given(edited())
+@example((ZEROS, ZEROS.replace("| 0.00 |\n", "", 40)))
+@example(("no " * 60, "no " * 20))
+def test_no_edit_earns_more_than_the_true_page(name, pages):
+    true, other = rewards(name, *pages)
+    assert true == pytest.approx(1.0, abs=1e-9)
+    assert other <= true + 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUBRICS)
+@settings(deadline=None, max_examples=25_000)
+@given(edited())
+def test_no_edit_of_many_earns_more_than_the_true_page(name, pages):
+    true, other = rewards(name, *pages)
+    assert true == pytest.approx(1.0, abs=1e-9)
+    assert other <= true + 1e-9
+
+
+ROWS_OF_NUMBERS = [["Hull", "4186", "5875"], ["Leeds", "850", "2570"], ["York", "6239", "8909"]] * 6
+WRONG = [[town, one[::-1] + "3", other[::-1] + "7"] for town, one, other in ROWS_OF_NUMBERS]
+
+
+@pytest.mark.parametrize("write", [markdown_table, html_table])
+def test_the_right_numbers_earn_all_in_any_markup_and_wrong_ones_hardly_anything(write):
+    """An empty grid of the right shape earns less still."""
+    prepared = load_rubric("default").prepare(html_table(ROWS_OF_NUMBERS))
+    assert prepared.score(write(ROWS_OF_NUMBERS)).reward == 1.0
+    assert prepared.score(write(WRONG)).reward < 0.35
+    assert prepared.score(write([["", "", ""]] * len(WRONG))).reward < 0.15
+
+
+def test_a_wrong_number_costs_a_tenth():
+    """All of the text is right but one digit of many."""
+    page = "Received of the miller " + " and ".join(f"{n} pounds" for n in range(100, 130))
+    prepared = load_rubric("default").prepare(page)
+    assert prepared.score(page.replace("117", "171")).reward < 0.9
+    assert prepared.score(page.replace("and", "und")).parts["wrong_numbers"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        f"<!-- {'lies ' * 200} -->",
+        f"<p title='{'lies ' * 200}'></p>",
+        f"![{'lies ' * 200}](a.png)",
+        f"<script>{'lies ' * 200}</script>",
+    ],
+)
+def test_unasked_text_that_nobody_reads_is_not_free(hidden):
+    page = "Dear Sir, thank you for the barrels."
+    prepared = load_rubric("default").prepare(page)
+    assert prepared.score(f"{page}\n{hidden}").reward < 0.1
+    assert prepared.score(f"---\nnotes: {'lies ' * 200}\n---\n{page}").reward < 0.1
+
+
+def test_what_the_reference_repeats_may_be_repeated_as_often_in_any_markup():
+    rows = [["nil", "0.00", "2024-05"]] * 40
+    prepared = load_rubric("default").prepare(html_table(rows))
+    assert prepared.score(markdown_table(rows)).reward == 1.0
+    assert prepared.score(markdown_table(rows * 2)).parts["repetition"] == 0.5
+    assert prepared.score("other " * 200).parts["repetition"] == 0.5
+
+
+def test_a_page_without_a_reference_is_still_punished_for_loops():
+    tests = [{"pdf": "a.pdf", "page": 1, "id": "t", "type": "present", "text": "nil"}]
+    from ocr_verifiers import parse_test
+
+    prepared = load_rubric("default").prepare(None, [parse_test(test, "t") for test in tests])
+    assert prepared.score("nil return " * 40).parts["repetition"] == 0.5
+
+
+def test_absent_tests_pay_on_a_true_page_that_repeats():
+    from ocr_verifiers import parse_test
+
+    test = parse_test({"pdf": "a.pdf", "page": 1, "id": "t", "type": "absent", "text": "Page 7"}, "t")
+    page = "nil return\n" * 60
+    assert load_rubric("default").prepare(page, [test]).score(page).reward == 1.0
