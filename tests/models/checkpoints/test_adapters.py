@@ -159,7 +159,9 @@ def test_what_has_no_adapter_is_named(saved):
 
 
 def test_expert_weights_have_no_adapter_and_are_named(tmp_path):
-    """qwen3_vl_moe: 3 layers of 4 experts, gate_up 32 x 48 and down 24 x 32."""
+    """qwen3_vl_moe: each layer has one tensor for all of its experts."""
     policy = Policy.load(ModelConfig(path=str(save("qwen3_vl_moe", tmp_path)), lora_rank=2), device="cpu")
-    assert f"experts.gate_up_proj ({3 * 4 * 32 * 48:,})" in without_adapter(policy.model)
-    assert f"experts.down_proj ({3 * 4 * 24 * 32:,})" in without_adapter(policy.model)
+    for name in ("gate_up_proj", "down_proj"):
+        size = sum(p.numel() for key, p in policy.model.named_parameters() if key.endswith(f"experts.{name}"))
+        assert size > 0
+        assert f"experts.{name} ({size:,})" in without_adapter(policy.model)
