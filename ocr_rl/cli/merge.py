@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import DatasetOptions, dataset_options, published_options, take
+from ocr_rl.cli.options import DatasetOptions, dataset_options, on_error_option, published_options, take
 from ocr_rl.cli.progress import console
 
 
@@ -18,6 +18,7 @@ from ocr_rl.cli.progress import console
 @click.option("--accept-differences", is_flag=True, help="Write the folder also if it reads pages differently.")
 @click.option("--data", metavar="PATH", help="Check with these pages.  [default: those that the run holds out]")
 @dataset_options
+@on_error_option
 @click.option("--prompt", default="", help="Instruction for pages that have none.")
 @user_errors
 def merge(source: str, out: Path, **options: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import DatasetOptions, dataset_options, published_options, take
+from ocr_rl.cli.options import DatasetOptions, dataset_options, on_error_option, published_options, take
 from ocr_rl.cli.progress import console
 
 
@@ -20,6 +20,7 @@ from ocr_rl.cli.progress import console
 @click.option("--metric", help="The rate that decides: cer, pass_rate, reward, ...  [default: cer, or pass_rate]")
 @click.option("--data", metavar="PATH", help="Held-out pages.  [default: those that the run holds out]")
 @dataset_options
+@on_error_option
 @click.option("--prompt", default="", help="Instruction for pages that have none.")
 @user_errors
 def soup(checkpoints: tuple[str, ...], out: Path, weights: str, **options: Any) -> None:

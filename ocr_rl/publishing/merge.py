@@ -67,6 +67,7 @@ def merge(
         chosen = list(pages or found.held_out() or stack.enter_context(rendered_pages(PAGES)))[:PAGES]
         max_tokens = options.max_tokens or found.max_tokens
         policy = found.load()
+        asked = policy.prompt_format
         expected = read(policy, chosen, max_tokens, console, "before")
         trusts = found.recipe is not None and found.recipe.model.trust_remote_code
         dtype = chosen_dtype(options.dtype, found.base, policy, trusts)
@@ -77,7 +78,7 @@ def merge(
         result = Merged(out, found, dtype, len(expected[0]), changed)
         if changed and not options.accept_differences:
             raise ValueError(_refusal(result))
-        card = checkpoint_card(out.resolve().name, found, expected[0], name_of(dtype), check_line(result))
+        card = checkpoint_card(out.resolve().name, found, expected[0], asked, name_of(dtype), check_line(result))
         (folder / "README.md").write_text(card, encoding="utf-8")
     return result
 

@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from ocr_rl import __version__
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import Recipe
 from ocr_rl.metric_names import RATES
 from ocr_rl.publishing.source import Source
@@ -21,11 +22,14 @@ LEFT_OUT = {"vllm", "model.path", "data.path", "train.tensorboard", "train.wandb
 """Sections and keys that say where a run was, not what it did."""
 
 
-def checkpoint_card(name: str, source: Source, pages: Sequence[Page], dtype: str, check: str) -> str:
+def checkpoint_card(
+    name: str, source: Source, pages: Sequence[Page], asked: PromptFormat, dtype: str, check: str
+) -> str:
     """The card of one checkpoint.
 
     Args:
         pages: some that it was checked with.
+        asked: how it is asked for a page, and what it answers in.
         check: the result of that, in one sentence.
     """
     before, after = source.evaluations()
@@ -35,7 +39,7 @@ def checkpoint_card(name: str, source: Source, pages: Sequence[Page], dtype: str
         made += f", trained with `{source.recipe.algorithm}`{step}"
     made = f"This is {made}, saved as {dtype} by ocr-rl {__version__}."
     columns = {title: one for title, one in (("before", before), ("after", after)) if one}
-    return _card(name, [source], made, check, [_table(columns)] if columns else [], pages)
+    return _card(name, [source], made, check, [_table(columns)] if columns else [], pages, asked)
 
 
 def soup_card(
@@ -45,6 +49,7 @@ def soup_card(
     ingredients: Sequence[Mapping[str, Any]],
     columns: Mapping[str, Mapping[str, Any]],
     pages: Sequence[Page],
+    asked: PromptFormat,
     dtype: str,
 ) -> str:
     """The card of a soup.
@@ -60,24 +65,33 @@ def soup_card(
     of = "" if first.base == first.checkpoint else f" of checkpoints that started from {_shown(first.base)},"
     made = f"This is a model soup{of} saved as {dtype} by ocr-rl"
     parts = ["## Ingredients\n", _markdown_table(titles, rows)]
-    return _card(name, sources, f"{made} {__version__}.", how, [*parts, *([_table(columns)] if columns else [])], pages)
+    results = [*parts, *([_table(columns)] if columns else [])]
+    return _card(name, sources, f"{made} {__version__}.", how, results, pages, asked)
 
 
 def _card(
-    name: str, sources: Sequence[Source], made: str, note: str, results: Sequence[str], pages: Sequence[Page]
+    name: str,
+    sources: Sequence[Source],
+    made: str,
+    note: str,
+    results: Sequence[str],
+    pages: Sequence[Page],
+    asked: PromptFormat,
 ) -> str:
     recipe = sources[0].recipe
-    prompts = {page.prompt for page in pages}
     sections = [front_matter(sources), f"# {name}\n", f"{made} {note}\n", *results, "## Prompt and output\n"]
-    if not prompts:
-        sections.append("The prompt is the page image in the chat template of the checkpoint.\n")
-    elif prompts == {""}:
+    prompts = {page.prompt or asked.prompt for page in pages} or {asked.prompt}
+    if prompts == {""}:
         sections.append("The prompt is the page image alone, in the chat template of the checkpoint.\n")
     elif len(prompts) == 1:
-        sections.append(f"The prompt is the page image and this text:\n\n```text\n{prompts.pop()}\n```\n")
+        text_first = asked.prompt_order == "text_first"
+        order = "this text and then the page image" if text_first else "the page image and then this text"
+        sections.append(f"The prompt is {order}:\n\n```text\n{prompts.pop()}\n```\n")
     else:
         sections.append("The prompt is the page image and a text that differs from page to page.\n")
-    sections.append("The output is the text of the page, as the references of the training data write it.\n")
+    sections.append(f"The output format is `{asked.output}`.\n")
+    if asked.longest_side:
+        sections.append(f"Pages were scaled down to at most {asked.longest_side:,} pixels on their longer side.\n")
     if recipe is not None and recipe.model.max_pixels:
         sections.append(f"Pages were scaled down to at most {recipe.model.max_pixels:,} pixels.\n")
     sections.append("## How to serve it\n")

@@ -104,7 +104,8 @@ def soup(
         made = pot.cook(out)
         write(pot.carrier, folder, pot.dtype)
         name, dtype = out.resolve().name, name_of(pot.dtype)
-        card = soup_card(name, sources, _how(options, made), _rows(made), made.columns, held_out, dtype)
+        asked = pot.carrier.prompt_format
+        card = soup_card(name, sources, _how(options, made), _rows(made), made.columns, held_out, asked, dtype)
         (folder / "README.md").write_text(card, encoding="utf-8")
     return made
 
@@ -129,7 +130,10 @@ class Pot:
         texts = any(page.text is not None for page in pages)
         self.metric: str = (options.metric or ("cer" if texts else "pass_rate")) if pages else ""
         self.sign = -1 if self.metric in LOWER_IS_BETTER else 1
-        self.rewards = RewardFunction(make_rubric(RewardConfig()), pages) if pages else None
+        self.rewards: RewardFunction | None = None
+        if pages:
+            rewards = RewardFunction(make_rubric(RewardConfig()), pages)
+            self.rewards = rewards.of_output(self.carrier.prompt_format.output)
 
     def cook(self, out: Path) -> Soup:
         """The carrier holds the soup afterwards."""

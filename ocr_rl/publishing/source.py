@@ -14,6 +14,7 @@ from ocr_rl.data.loading import recipe_pages
 from ocr_rl.data.splits import held_out_pages
 from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of
 from ocr_rl.models.policy import Policy
+from ocr_rl.models.prompt_format import FILE as FORMAT
 from ocr_rl.runs.folder import MANIFEST, RunFolder, step_of
 from ocr_rl.runs.resume import RECIPE
 from ocr_rl.types import Page
@@ -81,16 +82,16 @@ class Source:
 
 
 def loadable(recipe: Recipe | None, path: str) -> ModelConfig:
-    """How a checkpoint of a recipe is loaded to be read or written, not trained."""
-    return replace(
-        recipe.model if recipe is not None else ModelConfig(),
-        path=path,
-        compute_dtype="float32",
-        lora_rank=0,
-        lora_targets=["all-linear"],
-        freeze_vision=False,
-        gradient_checkpointing=False,
-    )
+    """How a checkpoint of a recipe is loaded to be read or written, not trained.
+
+    Its prompt format and chat template are those that were saved with it.
+    """
+    config = ModelConfig(path=path, compute_dtype="float32")
+    if recipe is None:
+        return config
+    model = recipe.model
+    preset = "auto" if Path(path, FORMAT).is_file() else "none"  # only a format that is not plain has a file
+    return replace(config, preset=preset, max_pixels=model.max_pixels, trust_remote_code=model.trust_remote_code)
 
 
 def find_source(name: str) -> Source:

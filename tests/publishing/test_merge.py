@@ -14,6 +14,7 @@ from helpers.checkpoints import adapter, by_hand, train
 from helpers.commands import refused
 from helpers.commands import run as ocr_rl
 from helpers.tiny_models import make_policy, weights
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
 
@@ -163,3 +164,15 @@ def test_a_checkpoint_without_trainer_files_can_be_merged(run, tmp_path):
     for folder in (copy / "checkpoints").glob("step_*"):
         shutil.rmtree(folder / "trainer")
     assert "step_000002 -> out" in merged(copy)
+
+
+def test_the_prompt_format_goes_with_the_checkpoint_and_into_its_card(saved, tmp_path):
+    policy = Policy.load(ModelConfig(path=str(saved), lora_rank=2), device="cpu")
+    policy.prompt_format = PromptFormat(prompt="abc abc", prompt_order="text_first", longest_side=48, output="otsl")
+    policy.save(tmp_path / "adapter")
+    merged(tmp_path / "adapter", "--max-tokens", 4)
+    assert Policy.load(ModelConfig(path="out"), device="cpu").prompt_format == policy.prompt_format
+    text = Path("out/README.md").read_text()
+    assert "The prompt is this text and then the page image:\n\n```text\nabc abc\n```" in text
+    assert "The output format is `otsl`." in text
+    assert "at most 48 pixels on their longer side" in text
