@@ -87,7 +87,7 @@ def test_scores_are_those_of_the_reward_function_in_any_order(scorers, texts, ra
     for scorer in scorers:
         out = scorer.roll_out(Script(events), known, Sampling(4), 0, Random(5) if permuted else None)
         assert [group.group.page for group in out.groups] == [known[p] for p in range(3) if p not in refused]
-        expected = scorer._reward_function.score_groups(
+        expected = scorer.reward_function.score_groups(
             [group.group for group in out.groups], Random(5) if permuted else None
         )
         assert out.groups == expected
