@@ -11,6 +11,7 @@ those of tests/models/test_families.py. A family that is not run keeps its row. 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -84,7 +85,10 @@ def with_vllm(policy: Any, folder: Path) -> str:
             engine.close()
     except (EngineError, ValueError) as error:
         log = options.log.read_text(encoding="utf-8", errors="replace") if options.log.is_file() else ""
-        return "no: vLLM needs torchvision" if "No module named 'torchvision'" in log else f"no: {reason(error)}"
+        if "No module named 'torchvision'" in log:
+            return "vLLM needs torchvision"
+        last = re.findall(r"^\w*(?:Error|Exception): (.*)", log, re.MULTILINE)[-1:]
+        return f"no: {reason(ValueError(*last) if last else error)}"
     return shown(sampled_as_scored(policy, groups))
 
 
