@@ -160,7 +160,13 @@ on_error_option = click.option(
 
 def published_options(command: Command) -> Command:
     """Of a checkpoint that is written: where, in which precision, and how long transcriptions are that check it."""
-    out = click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+    out = click.option(
+        "--out",
+        required=True,
+        type=click.Path(path_type=Path),
+        callback=writable_folder,
+        help="The folder to write.",
+    )
     dtype = click.option(
         "--dtype",
         type=click.Choice(["auto", "float32", "bfloat16", "float16"]),

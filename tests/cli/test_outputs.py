@@ -31,6 +31,8 @@ COMMANDS = {
     "transcribe, files": ["transcribe", "a.png", "--out", "OUT/x"],
     "pairs": ["pairs", "a.png", "--out", "OUT/x.jsonl"],
     "render": ["render", "OUT/pages"],
+    "merge": ["merge", "run", "--out", "OUT/merged"],
+    "soup": ["soup", "a", "b", "--out", "OUT/soup"],
     "data check": ["data", "check", "scans", "--json", "OUT/x.json"],
     "report": ["report", "run", "--html", "OUT/x.html"],
 }
