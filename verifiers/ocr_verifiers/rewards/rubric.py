@@ -45,6 +45,7 @@ from ocr_verifiers.markup.front_matter import Scalar, front_matter_score, split_
 from ocr_verifiers.outputs.conversion import OutputFormat, check_output, to_markdown
 from ocr_verifiers.rewards.coherence import Asked, Coherence, asked_for, coherence
 from ocr_verifiers.rewards.consensus import Agreement, consensus
+from ocr_verifiers.rewards.functions import RewardPage, function_name, function_values
 from ocr_verifiers.rewards.gates import GATES, number_factor, repetition
 from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
@@ -118,9 +119,18 @@ class Rubric:
     """What `consensus` compares a completion with: its siblings, or the one that agrees most with the others."""
     output: OutputFormat = "markdown"
     """The format of completions, which are converted to markdown before they are scored. References are markdown."""
+    functions: tuple[str, ...] = ()
+    """Further parts, as Python functions: `my_rewards.py:score`. `weights` may name each; if it does not, it weighs 1.
+    In a rubric's file, paths are relative to the file."""
 
     def __post_init__(self) -> None:
-        _check_names("quality part", self.weights, PARTS)
+        names = [function_name(spec) for spec in self.functions]
+        for name in names:
+            if name in PARTS or names.count(name) > 1:
+                raise ValueError(f"functions has {name} twice, or it is a part already; give it another name")
+        object.__setattr__(self, "functions", tuple(self.functions))
+        object.__setattr__(self, "weights", {**self.weights, **{n: 1.0 for n in names if n not in self.weights}})
+        _check_names("quality part", self.weights, (*PARTS, *names))
         _check_names("gate", self.gates, GATES)
         if not all(math.isfinite(w) and w >= 0 for w in self.weights.values()) or not sum(self.weights.values()):
             raise ValueError(f"weights are {dict(self.weights)}; write numbers >= 0, one of them positive")
@@ -149,6 +159,7 @@ class Rubric:
         if reference is not None and front is not None:
             texts = ComparedText(front.body, self.normalization, self.unit, len(reference) - len(front.body))
         applies = {*TEST_PARTS} if scored else set()
+        applies |= {function_name(spec) for spec in self.functions}
         if expected is not None or self.weights.get("front_matter"):
             applies.add("front_matter")
         if texts is not None:  # a part that the reference has nothing of is None even for the reference itself
@@ -170,6 +181,7 @@ class Rubric:
             scored,
             _guards(scored, reference),
             asked_for(scored),
+            reference,
         )
 
     def read(self, completion: str) -> tuple[PreparedPage, str | None]:
@@ -211,6 +223,8 @@ class PreparedReference:
     """The baseline tests that a completion must pass before an `absent` test pays."""
     asked: Asked
     """The texts that the tests want on the page."""
+    written: str | None = None
+    """The reference with its front matter, for functions."""
 
     def score(self, completion: str, finished: bool = True) -> Score:
         """The score of one completion; `finished` is False for one that was cut off."""
@@ -218,6 +232,9 @@ class PreparedReference:
         texts = self._compared(page)
         verdicts = self._verdicts(page)
         found = self._parts(page, texts, verdicts)
+        about = RewardPage(self.written, self.tests, finished)
+        for spec in self.rubric.functions:
+            found |= {name: PartValue(value) for name, value in function_values(spec, page.text, about).items()}
         parts = {name: part.value for name, part in found.items()}
         why = {name: part.why for name, part in found.items() if part.why}
         paid = parts
@@ -360,6 +377,9 @@ def load_rubric(name: str | Path) -> Rubric:
             raise ValueError(f'{path}: unknown key "{key}"; {suggestion(key, known)}')
         if not _fits(key, value):
             raise ValueError(f"{path}: {key} is {value!r}; write {_WRITTEN[key]}")
+    folder = path.absolute().parent
+    if "functions" in given:
+        given["functions"] = [str(folder / spec) for spec in given["functions"]]
     try:
         return Rubric(**given)
     except ValueError as error:
@@ -375,6 +395,7 @@ _WRITTEN = {
     "weights": "a table of numbers",
     "gates": "a table of numbers",
     "normalization": "a list of names",
+    "functions": "a list of FILE.py:NAME",
     "output": "a name",
     "agreement": "a name",
     "unit": "a name",
@@ -386,7 +407,7 @@ _WRITTEN = {
 def _fits(key: str, value: object) -> bool:
     if key in ("weights", "gates"):
         return isinstance(value, dict) and all(type(number) in (int, float) for number in value.values())
-    if key == "normalization":
+    if key in ("normalization", "functions"):
         return isinstance(value, list) and all(isinstance(name, str) for name in value)
     return type(value) in (int, float) if key == "unsupported" else isinstance(value, str)
 
