@@ -55,6 +55,6 @@ def test_every_snippet_makes_a_reward(snippet):
 
 @pytest.mark.parametrize("name", ["rewards.md", "cheats.md"])
 def test_every_rubric_can_be_loaded(tmp_path, name):
-    (text,) = texts(name, "toml")
-    (tmp_path / "rubric.toml").write_text(text, encoding="utf-8")
-    load_rubric(tmp_path / "rubric.toml")
+    for text in texts(name, "toml"):
+        (tmp_path / "rubric.toml").write_text(text, encoding="utf-8")
+        load_rubric(tmp_path / "rubric.toml")

@@ -217,6 +217,18 @@ def test_an_absent_test_passes_in_strict_mode_only_on_a_page_that_is_fit_for_its
     assert scores(made, "--skip-baseline")["candidates"]["it"]["score"] == 0.0
 
 
+def test_a_category_that_an_empty_page_passes_is_named_and_left_out_of_a_second_score(folder):
+    """Headers 1 of 1 and texts 1 of 2 are 0.75; without the headers it is 0.5."""
+    headers = [{"pdf": "a.pdf", "page": 1, "id": "1", "type": "absent", "text": "owl"}]
+    texts = [present("a.pdf", "2", "cat"), present("a.pdf", "3", "dog")]
+    files = {"headers.jsonl": headers, "texts.jsonl": texts, "mine__a_pg1_repeat1.md": "the cat", "pdfs__a.pdf": ""}
+    where = folder(**files)
+    output = bench(where, "--compat", "olmocr", "--skip-baseline").output
+    assert "warning: a page without any text passes 100% of headers; the scores without:" in output
+    assert output.rstrip().endswith("0.500")
+    assert "warning" not in bench(where, "--skip-baseline").output
+
+
 def test_bytes_that_are_not_utf_8_and_windows_line_ends_are_no_obstacle(folder):
     rows = [present("a.pdf", "1", "quick owl"), present("a.pdf", "2", "\ufffd cat")]
     made = folder(**{"t.jsonl": rows, "it__a_pg1_repeat1.md": b"quick\r\nowl \xff cat"})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ from ocr_verifiers.bench.scoring import (
 )
 from ocr_verifiers.files.progress import Progress, silent
 from ocr_verifiers.outputs.conversion import OutputFormat
-from ocr_verifiers.unit_tests.run import Compat
+from ocr_verifiers.unit_tests.page import PreparedPage
+from ocr_verifiers.unit_tests.run import Compat, run_test
+
+MUCH = 0.5
+"""Of a category's tests: more than this on an empty page is worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,31 @@ def run_bench(options: BenchOptions, progress: Progress = silent) -> BenchRun:
     return BenchRun(options, bench, results, sum_up(bench, results, options.samples, options.seed))
 
 
+def empty_page_shares(run: BenchRun) -> dict[str, float]:
+    """The share of each category's tests that a page without any text passes, where that is more than half.
+
+    In olmOCR-bench these are the headers: `absent` tests alone, which the strict mode does not pay for.
+    """
+    empty = PreparedPage("")
+    verdicts: dict[str, list[bool]] = defaultdict(list)
+    for page in run.bench.pages:
+        for category, test in page.tests:
+            pays = bool(run.options.compat) or test.type != "absent"
+            verdicts[category].append(pays and run_test(test, empty, run.options.compat).passed)
+    shares = {category: sum(passed) / len(passed) for category, passed in verdicts.items()}
+    return {category: share for category, share in shares.items() if share > MUCH}
+
+
+def score_without(candidate: CandidateScore, left_out: Collection[str]) -> float | None:
+    """The mean over the other categories; None if there is none."""
+    scores = [own.score for name, own in candidate.categories.items() if name not in left_out]
+    return sum(scores) / len(scores) if scores else None
+
+
 def json_report(run: BenchRun) -> dict[str, Any]:
     """All scores and verdicts: candidates from best to worst, tests page by page."""
     score = run.score
+    empty = empty_page_shares(run)
     given = {"output": run.options.output, "malformed": malformed_outputs(run)}
     return {
         "version": ocr_verifiers.__version__,
@@ -69,7 +96,11 @@ def json_report(run: BenchRun) -> dict[str, Any]:
         **(given if run.options.output != "markdown" else {}),
         "tests": run.bench.tests,
         "pages": len(run.bench.pages),
-        "candidates": {candidate.name: _candidate(candidate) for candidate in score.candidates},
+        "empty_page": empty,
+        "candidates": {
+            candidate.name: _candidate(candidate) | {"score_without_empty_page": score_without(candidate, empty)}
+            for candidate in score.candidates
+        },
         "comparisons": [{"best": score.candidates[0].name, **other._asdict()} for other in score.comparisons],
         "verdicts": [verdict for result in run.results for verdict in _verdicts(result)],
     }

@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from ocr_verifiers.bench.report import render_report
-from ocr_verifiers.bench.run import BenchOptions, BenchRun, json_report, malformed_outputs, run_bench
+from ocr_verifiers.bench.run import (
+    BenchOptions,
+    BenchRun,
+    empty_page_shares,
+    json_report,
+    malformed_outputs,
+    run_bench,
+    score_without,
+)
 from ocr_verifiers.bench.scoring import CandidateScore, CategoryScore
 from ocr_verifiers.cli.format_option import format_option
 from ocr_verifiers.cli.number_options import Share
@@ -81,6 +89,13 @@ def _table(run: BenchRun) -> Iterator[str]:
         yield f"{score.candidates[0].name} is the best; behind it, with p of a paired permutation test over pages:"
         for other in score.comparisons:
             yield f"  {other.name:{width}}{other.difference:.3f}   p = {other.p:.3f}"
+    if empty := empty_page_shares(run):
+        named = ", ".join(f"{share:.0%} of {name}" for name, share in empty.items())
+        yield ""
+        yield f"warning: a page without any text passes {named}; the scores without:"
+        for candidate in score.candidates:
+            without_empty = score_without(candidate, empty)
+            yield f"  {candidate.name:{width}}{'-' if without_empty is None else f'{without_empty:.3f}'}"
     if malformed := malformed_outputs(run):
         outputs = sum(len(problems) for result in run.results for problems in result.malformed.values())
         invalid = f"{len(malformed)} of {outputs} outputs are not valid {run.options.output}"
