@@ -10,6 +10,7 @@ import ocr_verifiers
 from ocr_verifiers.cli.bench import bench
 from ocr_verifiers.cli.cheats import cheats
 from ocr_verifiers.cli.diff import diff
+from ocr_verifiers.cli.errors import errors
 from ocr_verifiers.cli.groups import groups
 from ocr_verifiers.cli.lint import lint
 from ocr_verifiers.cli.make_tests import make_tests
@@ -46,5 +47,5 @@ def main() -> None:
     """Score document transcriptions against references and unit tests. Needs no GPU and no torch."""
 
 
-for command in (bench, cheats, diff, groups, lint, make_tests, score):
+for command in (bench, cheats, diff, errors, groups, lint, make_tests, score):
     main.add_command(command)

@@ -1,6 +1,7 @@
 """Metrics beyond olmOCR-bench's tests: pure functions of a reference and a completion."""
 
 from ocr_verifiers.metrics.bleu import bleu, corpus_bleu
+from ocr_verifiers.metrics.confusions import Confusion, ErrorTable, error_table
 from ocr_verifiers.metrics.diff_ratio import diff_ratio
 from ocr_verifiers.metrics.key_values import KeyValueScore, key_values, written_fields
 from ocr_verifiers.metrics.numbers import NumberScore, numbers, numbers_exact
@@ -8,11 +9,14 @@ from ocr_verifiers.metrics.paragraphs import paragraph_count, paragraphs
 from ocr_verifiers.metrics.reading_order import match_paragraphs, reading_order
 
 __all__ = [
+    "Confusion",
+    "ErrorTable",
     "KeyValueScore",
     "NumberScore",
     "bleu",
     "corpus_bleu",
     "diff_ratio",
+    "error_table",
     "key_values",
     "match_paragraphs",
     "numbers",

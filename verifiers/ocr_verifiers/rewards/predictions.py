@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ import ocr_verifiers
 from ocr_verifiers.files.jsonl import RecordError
 from ocr_verifiers.files.page_rows import PageKey, PageRow, page_of, read_page_rows
 from ocr_verifiers.files.progress import Progress, silent
+from ocr_verifiers.markup.front_matter import split_front_matter
 from ocr_verifiers.outputs.conversion import OutputFormat
 from ocr_verifiers.rewards.groups import Group
 from ocr_verifiers.rewards.rubric import Rubric, Score
 from ocr_verifiers.rewards.scoring_pool import ScoringPool
 from ocr_verifiers.text.edit_distance import Unit, pool
+from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest, page_of_test, read_tests
 from ocr_verifiers.unit_tests.run import Compat
@@ -78,6 +80,20 @@ def score_predictions(options: PredictionOptions, progress: Progress = silent) -
         malformed = {page.name: page.score.malformed for page in pages if page.score and page.score.malformed}
         report |= {"output": options.output, "malformed": malformed}
     return report
+
+
+def predicted_pages(predictions: Path, references: Path) -> Iterator[tuple[str, str, str]]:
+    """Name, reference and prediction of each page that has both, normalised as CER is counted."""
+    known = {page_of(row.name): row for row in read_page_rows(references)}
+    for page, (name, text) in _read_predictions(predictions, known, references).items():
+        reference = known[page].text
+        if reference is not None:
+            names = Rubric().normalization
+            yield (
+                name,
+                normalize(split_front_matter(reference).body, names),
+                normalize(split_front_matter(text).body, names),
+            )
 
 
 def _read_predictions(path: Path, known: Mapping[PageKey, PageRow], references: Path) -> dict[PageKey, tuple[str, str]]:

@@ -1,0 +1,96 @@
+"""`ocr-verify errors`: which characters and words are read as which."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ocr_verifiers.cli.output_option import FileCommand, OutputFile
+from ocr_verifiers.cli.progress import progress
+from ocr_verifiers.files.jsonl import write_json_atomic
+from ocr_verifiers.metrics.confusions import Confusion, ErrorTable, error_table
+from ocr_verifiers.rewards.predictions import predicted_pages
+from ocr_verifiers.text.diff import visible
+from ocr_verifiers.text.edit_distance import UNITS, EditCounts, Unit
+
+
+@click.command(cls=FileCommand, short_help="Show which characters and words are confused.")
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.option("--references", required=True, type=click.Path(path_type=Path), help="JSON Lines of true transcriptions.")
+@click.option("--unit", type=click.Choice(UNITS), default=UNITS[0], show_default=True, help="What a character is.")
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Confusions to print.")
+@click.option("--json", "out", type=OutputFile(), help="Write all counts here.")
+def errors(predictions: Path, references: Path, unit: Unit, top: int, out: Path | None) -> None:
+    """Count which characters of the references the transcriptions in PREDICTIONS confuse, by class, and which words.
+
+    The texts are compared as for CER, after NFC and white space collapsing, and the totals are those of CER and WER.
+    An empty side of a confusion is a character that was added or left out.
+
+    \b
+    Examples:
+      ocr-verify errors model.jsonl --references metadata.jsonl
+      ocr-verify errors model.jsonl --references metadata.jsonl --top 50 --json errors.json
+    """
+    table = error_table(progress(predicted_pages(predictions, references), "pages"), unit)
+    for line in _lines(table, top):
+        click.echo(line)
+    if out is not None:
+        write_json_atomic(out, _report(table))
+
+
+def _lines(table: ErrorTable, top: int) -> Iterator[str]:
+    for name, edits in (("characters", table.character_edits), ("words", table.word_edits)):
+        yield (
+            f"{name}: {edits.distance:,} errors in {edits.reference_length:,} ({edits.error_rate:.4f}): "
+            f"{edits.substitutions:,} wrong, {edits.deletions:,} missing, {edits.insertions:,} added"
+        )
+    yield ""
+    for name, count in sorted(table.classes.items(), key=lambda item: -item[1].errors):
+        yield f"{name:12}{count.errors:8,} errors, {count.occurrences:10,} in the references"
+    yield ""
+    for confusion, number in _most(table.characters, top):
+        page, around = table.examples[confusion]
+        yield f"{number:8,}  {_shown(confusion):14}  {visible(page)}: {visible(around)}"
+    yield ""
+    for confusion, number in _most(table.words, top):
+        yield f"{number:8,}  {_shown(confusion)}"
+
+
+def _most(counts: Counter[Confusion], top: int) -> list[tuple[Confusion, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top]
+
+
+def _shown(confusion: Confusion) -> str:
+    before, after = (visible(side.replace(" ", "␣")) if side else "∅" for side in confusion)
+    return f"{before} → {after}"
+
+
+def _report(table: ErrorTable) -> dict[str, Any]:
+    def rates(edits: EditCounts) -> dict[str, Any]:
+        return {
+            "errors": edits.distance,
+            "reference": edits.reference_length,
+            "rate": edits.error_rate,
+            "wrong": edits.substitutions,
+            "missing": edits.deletions,
+            "added": edits.insertions,
+        }
+
+    everything = len(table.characters) + len(table.words)
+    return {
+        "characters": rates(table.character_edits),
+        "words": rates(table.word_edits),
+        "classes": {name: {"errors": c.errors, "reference": c.occurrences} for name, c in table.classes.items()},
+        "character_confusions": [
+            {"reference": c.reference, "completion": c.completion, "count": n, "page": table.examples[c][0]}
+            for c, n in _most(table.characters, everything)
+        ],
+        "word_confusions": [
+            {"reference": c.reference, "completion": c.completion, "count": n}
+            for c, n in _most(table.words, everything)
+        ],
+    }
