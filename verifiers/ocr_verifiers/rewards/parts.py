@@ -22,6 +22,7 @@ from ocr_verifiers.markup.reading import Reading, read
 from ocr_verifiers.metrics.numbers import NumberScore, numbers_of_reading
 from ocr_verifiers.metrics.teds import tables_similarity
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, char_edits, similarity_of, units, word_edits
+from ocr_verifiers.text.equivalences import Pairs, equate
 from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.text.repetition import find_loops
@@ -59,11 +60,13 @@ class ComparedText:
     """What a character is."""
     front_matter: int = 0
     """Characters of the front matter before it."""
+    equivalences: Pairs = ()
+    """Texts that are replaced after that, each with its equivalent."""
 
     @cached_property
     def normalized(self) -> str:
         """The text in which CER and WER are counted."""
-        return normalize(self.text, self.normalization)
+        return self._equal(self.text)
 
     @cached_property
     def reading(self) -> Reading:
@@ -73,7 +76,7 @@ class ComparedText:
     @cached_property
     def read(self) -> str:
         """What is read, normalised: the text whose similarity counts."""
-        return self.normalized if self.reading.text is self.text else normalize(self.reading.text, self.normalization)
+        return self.normalized if self.reading.text is self.text else self._equal(self.reading.text)
 
     @property
     def hidden(self) -> int:
@@ -103,7 +106,10 @@ class ComparedText:
     @cached_property
     def prose(self) -> str:
         """What is read of the prose, normalised for counting edits."""
-        return normalize(read(self.formats.prose).text, self.normalization)
+        return self._equal(read(self.formats.prose).text)
+
+    def _equal(self, text: str) -> str:
+        return equate(normalize(text, self.normalization), self.equivalences)
 
 
 @dataclass(frozen=True)

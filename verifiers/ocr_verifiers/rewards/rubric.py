@@ -49,6 +49,7 @@ from ocr_verifiers.rewards.functions import RewardPage, function_name, function_
 from ocr_verifiers.rewards.gates import GATES, number_factor, repetition
 from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
+from ocr_verifiers.text.equivalences import Pairs, equate, read_equivalences
 from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.repetition import MAX_REPEATS
 from ocr_verifiers.text.suggestions import suggestion
@@ -119,6 +120,8 @@ class Rubric:
     """What `consensus` compares a completion with: its siblings, or the one that agrees most with the others."""
     output: OutputFormat = "markdown"
     """The format of completions, which are converted to markdown before they are scored. References are markdown."""
+    equivalences: Pairs = ()
+    """Pairs of texts that count as equal, applied after `normalization`; in a rubric's file the name of a TSV file."""
     functions: tuple[str, ...] = ()
     """Further parts, as Python functions: `my_rewards.py:score`. `weights` may name each; if it does not, it weighs 1.
     In a rubric's file, paths are relative to the file."""
@@ -157,7 +160,9 @@ class Rubric:
         expected = None if front is None else front.fields
         texts = None
         if reference is not None and front is not None:
-            texts = ComparedText(front.body, self.normalization, self.unit, len(reference) - len(front.body))
+            texts = ComparedText(
+                front.body, self.normalization, self.unit, len(reference) - len(front.body), self.equivalences
+            )
         applies = {*TEST_PARTS} if scored else set()
         applies |= {function_name(spec) for spec in self.functions}
         if expected is not None or self.weights.get("front_matter"):
@@ -191,7 +196,7 @@ class Rubric:
 
     def normalized(self, completion: str) -> str:
         """The text of the completion in which edits are counted."""
-        return normalize(self.read(completion)[0].body, self.normalization)
+        return equate(normalize(self.read(completion)[0].body, self.normalization), self.equivalences)
 
     def score(
         self,
@@ -287,7 +292,8 @@ class PreparedReference:
         if self.reference is None:
             return None
         front_matter = len(page.text) - len(page.body)
-        completion = ComparedText(page.body, self.rubric.normalization, self.rubric.unit, front_matter)
+        rubric = self.rubric
+        completion = ComparedText(page.body, rubric.normalization, rubric.unit, front_matter, rubric.equivalences)
         return Comparison(self.reference, completion)
 
     def _parts(
@@ -380,6 +386,8 @@ def load_rubric(name: str | Path) -> Rubric:
     folder = path.absolute().parent
     if "functions" in given:
         given["functions"] = [str(folder / spec) for spec in given["functions"]]
+    if "equivalences" in given:
+        given["equivalences"] = read_equivalences(folder / given["equivalences"])
     try:
         return Rubric(**given)
     except ValueError as error:
@@ -397,6 +405,7 @@ _WRITTEN = {
     "normalization": "a list of names",
     "functions": "a list of FILE.py:NAME",
     "output": "a name",
+    "equivalences": "the name of a TSV file",
     "agreement": "a name",
     "unit": "a name",
     "compat": "a name",
