@@ -178,6 +178,9 @@ class RewardConfig:
     """Factor for a completion without an end token."""
     repetition_gate: Share = 0.5
     """Factor for a completion that loops."""
+    wrong_numbers_gate: Fraction = 1.0
+    """Factor for a completion none of whose numbers is right; one wrong number costs a tenth at least. 1: no gate, so
+    that a digit counts like any other character."""
     processes: Count = 1
     """Processes that score completions while others are generated; 0: the trainer's own, in between."""
     model: str = ""

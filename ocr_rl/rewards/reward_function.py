@@ -26,6 +26,8 @@ class ScoredGroup:
 def make_rubric(config: RewardConfig) -> Rubric:
     """For completions in markdown; see `RewardFunction.of_output`."""
     gates = {"end": config.end_gate, "repetition": config.repetition_gate}
+    if config.wrong_numbers_gate < 1:
+        gates["wrong_numbers"] = config.wrong_numbers_gate
     return Rubric(weights=config.weights, gates=gates, unsupported=config.unsupported, agreement=config.agreement)
 
 

@@ -312,7 +312,7 @@ def test_a_resumed_run_continues_after_the_batches_that_were_drawn(tmp_path):
     trainer = GrpoTrainer(
         policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
     )
-    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
+    TrainingLoop(trainer, policy, pages, recipe, run, lambda step: {}).run()
     state = json.loads((run.checkpoints()[-1] / "trainer" / "state.json").read_text())
     assert state["numbers"]["batches"] == trainer.rollouts.drawn >= 2
     again = GrpoTrainer(

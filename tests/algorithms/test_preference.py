@@ -514,7 +514,7 @@ def run_training(tmp_path, algorithm, name="run", policy=None, examples=None, **
         trainer = PreferenceTrainer.fresh(learner, engine, pages, GroupScorer(RewardFunction(RUBRIC, pages), 0))
     else:
         trainer = PreferenceTrainer.stored(learner, engine, examples)
-    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
+    TrainingLoop(trainer, policy, pages, recipe, run, lambda step: {}).run()
     return run, policy
 
 

@@ -182,7 +182,7 @@ def run_training(tmp_path, **changes):
     run = RunFolder.create(tmp_path / "run", "")
     scorer = GroupScorer(RewardFunction(RUBRIC, [*pages, *held_out]), 0)
     trainer = RewardModelTrainer(policy, TransformersEngine(policy), pages, held_out, scorer, recipe)
-    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
+    TrainingLoop(trainer, policy, pages, recipe, run, lambda step: {}).run()
     return [json.loads(line) for line in run.metrics.read_text().splitlines()], run, trainer
 
 

@@ -154,7 +154,7 @@ def test_the_policy_learns_to_write_the_text(tmp_path):
     recipe = make_recipe(train_steps=30, train_learning_rate=1e-2)
     run = RunFolder.create(tmp_path / "run", "")
     trainer = SftTrainer(policy, TransformersEngine(policy), pages, recipe)
-    TrainingLoop(trainer, policy, pages, recipe, run, dict).run()
+    TrainingLoop(trainer, policy, pages, recipe, run, lambda step: {}).run()
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert rows[0]["loss"] > 2
     assert rows[-1]["loss"] < 0.1

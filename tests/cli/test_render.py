@@ -40,4 +40,4 @@ def test_a_dataset_is_not_rendered_over(pages):
 
 def test_a_file_is_no_folder_to_render_into():
     Path("notes.txt").write_text("")
-    assert refused("render", "notes.txt") == "notes.txt/images: Not a directory"
+    assert refused("render", "notes.txt").endswith("notes.txt is a file, not a folder")

@@ -48,7 +48,9 @@ def test_rows_are_in_page_order_and_ocr_verify_gives_the_same_rewards(pages):
         assert all(total < 0 for total in row["sum_logprobs"])
         assert row["finished"] == [reason == "end" for reason in row["finish_reasons"]]
         assert row["tests"]
-    Path("rubric.toml").write_text("unsupported = 0.35\n[weights]\nsimilarity = 0.7\npass_rate = 0.3\n")
+    Path("rubric.toml").write_text(
+        "unsupported = 0.35\n[weights]\nsimilarity = 0.7\npass_rate = 0.3\n[gates]\nend = 0.5\nrepetition = 0.5\n"
+    )
     arguments = ["groups", "out.jsonl", "--rubric", "rubric.toml", "--json", "scores.jsonl"]
     assert CliRunner().invoke(verify, arguments).exit_code == 0
     scores = [[one["reward"] for one in row["completions"]] for row in rows_of("scores.jsonl")]
