@@ -48,12 +48,12 @@ def placed_parts(
         if not weights.get(name):
             continue
         if name == CONSENSUS:
-            texts = [rubric.normalized(completion.text) for completion in scored.group.completions]
+            texts = [rubric.read_text(completion.text) for completion in scored.group.completions]
             agreements = consensus(texts, unit=rubric.unit)
             reference = texts[agreements.index(max(agreements))]
         else:
             assert prepared.reference is not None
-            reference = prepared.reference.normalized
+            reference = prepared.reference.read
         credits = token_credits(scored.group, written, reference, rubric)
         parts.append(PlacedPart(name, weights[name] / sum(weights.values()), credits))
     return parts

@@ -27,16 +27,16 @@ class TokenCredit(NamedTuple):
 
 
 def token_credits(group: Group, pieces: Sequence[Sequence[str]], reference: str, rubric: Rubric) -> list[TokenCredit]:
-    """The credit of each completion's tokens against a normalised reference.
+    """The credit of each completion's tokens against a reference.
 
     The deltas of a finished completion add up to minus its edit distance, so the best completion by them is the best by
     similarity. One that was cut off is not charged for the rest of the reference: no token of it decided to stop.
 
     Args:
         pieces: what each token of each completion adds to its text.
-        reference: as `rubric` normalises it.
+        reference: what `rubric` reads of it, normalised.
     """
-    texts = [rubric.normalized(completion.text) for completion in group.completions]
+    texts = [rubric.read_text(completion.text) for completion in group.completions]
     edits = prefix_edits(units(reference, rubric.unit), [units(text, rubric.unit) for text in texts])
     credits = []
     for completion, own, text, edit in zip(group.completions, pieces, texts, edits, strict=True):

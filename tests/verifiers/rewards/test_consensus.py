@@ -40,7 +40,8 @@ def test_it_is_the_mean_similarity_to_the_others(texts):
     ]
     assert consensus(texts) == pytest.approx(expected)
     best = texts[expected.index(max(expected))]
-    if len(set(expected)) == len(expected):
+    first, second = sorted(expected, reverse=True)[:2]
+    if first - second > 1e-9:  # of texts that agree equally, either may be the one
         assert consensus(texts, "medoid") == pytest.approx([similarity(text, best) for text in texts])
 
 

@@ -49,7 +49,7 @@ from ocr_verifiers.rewards.functions import RewardPage, function_name, function_
 from ocr_verifiers.rewards.gates import GATES, number_factor, repetition
 from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
-from ocr_verifiers.text.equivalences import Pairs, equate, read_equivalences
+from ocr_verifiers.text.equivalences import Pairs, read_equivalences
 from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.repetition import MAX_REPEATS
 from ocr_verifiers.text.suggestions import suggestion
@@ -194,9 +194,14 @@ class Rubric:
         written = to_markdown(completion, self.output)
         return PreparedPage(written.front_matter + written.text), written.problem
 
-    def normalized(self, completion: str) -> str:
-        """The text of the completion in which edits are counted."""
-        return equate(normalize(self.read(completion)[0].body, self.normalization), self.equivalences)
+    def read_text(self, completion: str) -> str:
+        """What is read of the completion, normalised: the text whose similarity counts."""
+        return self.compared(self.read(completion)[0]).read
+
+    def compared(self, page: PreparedPage) -> ComparedText:
+        """The completion as it is compared with a reference."""
+        front_matter = len(page.text) - len(page.body)
+        return ComparedText(page.body, self.normalization, self.unit, front_matter, self.equivalences)
 
     def score(
         self,
@@ -276,7 +281,7 @@ class PreparedReference:
         weight = self.rubric.weights.get(CONSENSUS)
         if not weight:
             return list(scores)
-        texts = [self.rubric.normalized(completion) for completion in completions]
+        texts = [self.rubric.read_text(completion) for completion in completions]
         agreements = consensus(texts, self.rubric.agreement, self.rubric.unit)
         others = sum(self.weights.values())
         compared = []
@@ -291,10 +296,7 @@ class PreparedReference:
     def _compared(self, page: PreparedPage) -> Comparison | None:
         if self.reference is None:
             return None
-        front_matter = len(page.text) - len(page.body)
-        rubric = self.rubric
-        completion = ComparedText(page.body, rubric.normalization, rubric.unit, front_matter, rubric.equivalences)
-        return Comparison(self.reference, completion)
+        return Comparison(self.reference, self.rubric.compared(page))
 
     def _parts(
         self, page: PreparedPage, texts: Comparison | None, verdicts: Sequence[tuple[UnitTest, Verdict]]
