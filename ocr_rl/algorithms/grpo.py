@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.objectives.returns import kl_penalised_rewards, token_rewards
-from ocr_rl.rewards.placed_parts import PLACED, placed_parts, rewards_without
+from ocr_rl.rewards.placed_parts import PLACED, PlacedPart, placed_parts, rewards_without
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_parts
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
@@ -84,6 +84,7 @@ class GrpoTrainer(Trainer):
         return StepResult(metrics, rollout_rows(batch.groups, advantages[:, : self.recipe.rollout.group_size]))
 
     def dry_run(self, scored: Sequence[ScoredGroup]) -> None:
+        scored = self.with_references(scored)
         _, by_page = self.learner.advantages(scored, self.scorer.reward_function)
         every = torch.ones(len(scored), dtype=torch.bool)
         self.learner.accumulate(scored, self.learner.prepare(scored, by_page, every))
@@ -109,12 +110,14 @@ def advantages_of(
     config: GrpoConfig,
     weights: Mapping[str, float] | None = None,
     rewards: Tensor | None = None,
+    scale_of: Tensor | None = None,
 ) -> GroupAdvantages:
     """(P, G) advantages and (P,) whether the group has spread.
 
     Args:
         weights: of the parts of the reward, for the decoupled advantages.
         rewards: (P, G), in place of the groups' own.
+        scale_of: (P, G), the rewards whose deviation `rewards`, a part of these, are divided by.
     """
     if config.advantage == "decoupled":
         assert weights is not None
@@ -126,8 +129,10 @@ def advantages_of(
     if config.advantage == "leave_one_out":
         return leave_one_out_advantages(rewards)
     if config.advantage == "batch":
-        return batch_advantages(rewards)
-    return group_advantages(rewards, divide_by_std=config.divide_by_std, min_group_std=config.min_group_std)
+        return batch_advantages(rewards, scale_of=scale_of)
+    return group_advantages(
+        rewards, divide_by_std=config.divide_by_std, min_group_std=config.min_group_std, scale_of=scale_of
+    )
 
 
 class PenalisedRewards(NamedTuple):
@@ -208,9 +213,11 @@ class GrpoLearner:
     ) -> tuple[GroupAdvantages, Sequence[Tensor]]:
         """Edits are paid to their tokens, the rest of the reward to the completion as a whole."""
         grpo = self.recipe.grpo
-        parts = [placed_parts(group, reward_function, self.policy.pieces) for group in scored]
-        rest = [rewards_without(group, own) for group, own in zip(scored, parts, strict=True)]
-        found = advantages_of(scored, grpo, rewards=torch.tensor(rest))
+        mine = [placed_parts(group, reward_function, self.policy.pieces) for group in distributed.mine(scored)]
+        parts = distributed.gather(mine)
+        rest = torch.tensor([rewards_without(group, own) for group, own in zip(scored, parts, strict=True)])
+        whole = torch.tensor([group.rewards for group in scored])
+        found = advantages_of(scored, grpo, rewards=rest, scale_of=whole)
         masks = [pad_rows([[0] * len(c.token_ids) for c in group.group.completions], 0)[1] for group in scored]
         by_token: list[list[tuple[float, Tensor]]] = [[] for _ in scored]
         for name in PLACED:
@@ -218,9 +225,12 @@ class GrpoLearner:
             if not pages:
                 continue
             credited = alignment_advantages(
-                [pad_rows([credit.deltas for credit in part.credits], 0)[0].float() for _, part in pages],
-                [masks[i] for i, _ in pages],
-                [pad_rows([credit.positions for credit in part.credits], 0)[0] for _, part in pages],
+                [_by_token(part, masks[i], "deltas").float() for i, part in pages],
+                [
+                    masks[i] & torch.tensor([credit is not None for credit in part.credits])[:, None]
+                    for i, part in pages
+                ],
+                [_by_token(part, masks[i], "positions") for i, part in pages],
                 lam=grpo.credit_lambda,
                 cap=grpo.credit_cap,
                 baseline=grpo.credit_baseline,
@@ -377,6 +387,13 @@ class GrpoLearner:
         reading, temperature = PageReader(self.policy, task.prompt), self.recipe.rollout.temperature
         old = [reading.score(batch.ids, batch.mask, temperature).logprobs.cpu() for batch in task.batches]
         return replace(task, batches=[replace(b, old_logprobs=o) for b, o in zip(task.batches, old, strict=True)])
+
+
+def _by_token(part: PlacedPart, mask: Tensor, name: Literal["deltas", "positions"]) -> Tensor:
+    """(G, T) of a part's credit; 0 for a completion without one, and at pads."""
+    rows = [[0] if credit is None else getattr(credit, name) for credit in part.credits]
+    found = pad_rows(rows, 0)[0]
+    return torch.nn.functional.pad(found, (0, mask.shape[1] - found.shape[1]))
 
 
 def _on_cpu(sums: MismatchSums) -> MismatchSums:

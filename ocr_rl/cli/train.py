@@ -105,7 +105,7 @@ def train(resume: Path | None, allow_removed_pages: bool, **options: Any) -> Non
             if (file := find_chain(name)) is not None:
                 stages = load_chain(file, chosen.overrides())
                 if chosen.dry_run:
-                    training.show_costs(stages[0].recipe)
+                    chain.show_costs(stages)
                 else:
                     chain.train_chain(stages, out, overwrite=chosen.overwrite)
                 return

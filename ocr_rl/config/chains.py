@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ocr_rl.config.loader import RECIPES, apply_overrides, merged, parse_recipe, read_recipe_file
 from ocr_rl.config.schema import Recipe
+from ocr_rl.config.validation import trains_policy
 
 CHAINS = RECIPES / "chains"
 
@@ -60,6 +62,8 @@ def load_chain(path: Path, overrides: Sequence[str] = ()) -> list[Stage]:
                 raise ValueError(
                     f"--set {override}: the stages are 1 to {len(given)}; write --set stages.1.section.key=value"
                 )
+            if int(number) > 1 and rest.partition("=")[0].strip() == "model.path":
+                raise ValueError(f"--set {override}: a stage continues with the policy of the one before; leave it out")
             own[int(number) - 1].append(rest)
         else:
             for chosen in own[:1] if key == "model.path" else own:
@@ -72,7 +76,14 @@ def load_chain(path: Path, overrides: Sequence[str] = ()) -> list[Stage]:
         differs = {key: value for key, value in stage.items() if key not in ("base", "name")}
         recipe = parse_recipe(merged(merged(start, table), differs), where)
         name = stage.get("name", f"{i}-{recipe.algorithm if base is None else Path(base).stem}")
+        if i > 1 and ("path" in stage.get("model", {}) and "name" not in stage):
+            raise ValueError(f"{where}: leave out model.path: a stage continues with the policy of the one before")
+        if i < len(given) and not trains_policy(recipe):
+            raise ValueError(f"{where}: {recipe.algorithm} leaves no policy for the next stage; write it last")
         stages.append(Stage(str(name), apply_overrides(recipe, settings)))
+    names = [stage.name for stage in stages]
+    if len({*names}) < len(names) or not all(re.fullmatch(r"\w[\w.-]*", name) for name in names):
+        raise ValueError(f"{path}: the stages are named {', '.join(names)}; leave out name, or write different ones")
     return stages
 
 

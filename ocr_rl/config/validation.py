@@ -110,9 +110,14 @@ def _grpo_rules(recipe: Recipe) -> Rules:
             "false: grpo.advantage = decoupled looks at the parts of the reward, which are not shuffled",
         ),
         (
-            not grpo.reference_in_group or set(recipe.reward.weights) != {"consensus"},
+            not grpo.reference_in_group or not recipe.reward.weights.get("consensus"),
             "grpo.reference_in_group",
-            "false: a text that is compared with nothing but its siblings has no reward",
+            "false, or no consensus in reward.weights: a known text is not judged by its siblings",
+        ),
+        (
+            not grpo.reference_in_group or not (recipe.reward.permute or recipe.reward.model),
+            "grpo.reference_in_group",
+            "false, or no reward.permute and no reward.model: the text has the reward of the rules",
         ),
         *_reward_to_go_rules(recipe),
         *_credit_rules(recipe),

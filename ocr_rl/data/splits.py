@@ -87,7 +87,13 @@ def held_out_pages(pages: Sequence[Page], data: DataConfig, limit: int) -> tuple
     """(pages to train on, held-out pages) of a recipe, of these the first `limit`, or all with 0."""
     train, held_out = split_pages(pages, data.validation, SPLIT_SEED)
     if data.train != "all":
-        held_out = [page for page in held_out if page.text is not None or page.tests] or held_out
+        labelled = [page for page in held_out if page.text is not None or page.tests]
+        if not labelled and any(page.text is not None or page.tests for page in pages):
+            raise ValueError(
+                f"none of the {len(held_out)} held-out pages has a text or tests, and data.train is {data.train}: hold "
+                "more pages out (data.validation), or say which in a column `split`"
+            )
+        held_out = labelled or held_out
     if data.evaluate != "all":
         held_out = dict(zip(("tuning", "test"), tuning_and_test(held_out), strict=True))[data.evaluate]
     return train, held_out[: limit or None]

@@ -28,8 +28,9 @@ Pair = tuple[Row, Row]
 class Watch:
     """Compares evaluations, as `evaluation` makes them, with the best one by CER; without texts, with the first one."""
 
-    def __init__(self, start: Mapping[str, Any]) -> None:
-        self.best, self.step = start, 0
+    def __init__(self, start: Mapping[str, Any], step: int = 0) -> None:
+        """Begin with an evaluation after `step`, the best one so far."""
+        self.best, self.step = start, step
 
     def look(self, evaluated: Mapping[str, Any], step: int) -> list[str]:
         """A line for each thing that is worse now than it was."""
@@ -47,7 +48,7 @@ def alarms(before: Sequence[Row], now: Sequence[Row], when: str) -> list[str]:
     sameness:   the similarity of each page's transcription to that of the next page; it rises when a policy writes
                 without looking at the page
 
-    Intervals are over documents, paired by page.
+    Intervals are over documents, or over the pages of a single one, paired by page.
 
     Args:
         before, now: rows of the same pages (`PageEvaluation.as_dict`); pages that only one of them has are left out.
@@ -87,8 +88,9 @@ def _change(
 ) -> tuple[float, float, list[float]]:
     """sum of values / sum of sizes before and now, and the interval of the difference."""
     documents: dict[str, list[Pair]] = defaultdict(list)
+    several = len({pair[0]["document"] for pair in pairs}) > 1
     for pair in pairs:
-        documents[str(pair[0]["document"])].append(pair)
+        documents[str(pair[0]["document" if several else "id"])].append(pair)
     sums = np.array(
         [
             [sum(value(a) for a, _ in own), sum(value(b) for _, b in own), sum(size(a) for a, _ in own)]

@@ -22,7 +22,12 @@ class GroupAdvantages(NamedTuple):
 
 
 def group_advantages(
-    rewards: Tensor, *, divide_by_std: bool = True, min_group_std: float = 0.01, eps: float = 1e-4
+    rewards: Tensor,
+    *,
+    divide_by_std: bool = True,
+    min_group_std: float = 0.01,
+    eps: float = 1e-4,
+    scale_of: Tensor | None = None,
 ) -> GroupAdvantages:
     """A = (r - mean(r)) / (std(r) + eps) within each group of G completions of one page.
 
@@ -32,12 +37,13 @@ def group_advantages(
 
     Args:
         rewards: (P, G), one row per page.
+        scale_of: (P, G), the rewards whose deviation is meant, where `rewards` are a part of these.
 
     Raises:
         ValueError: a group of one has no siblings to compare with.
     """
     centred = _centred(rewards)
-    std = rewards.std(dim=1, keepdim=True)
+    std = (rewards if scale_of is None else scale_of).std(dim=1, keepdim=True)
     spread = std >= min_group_std
     advantages = centred / (std + eps) if divide_by_std else centred
     return GroupAdvantages(advantages * spread, spread.squeeze(1))
@@ -61,19 +67,21 @@ def leave_one_out_advantages(rewards: Tensor) -> GroupAdvantages:
     return GroupAdvantages(advantages * spread, spread.squeeze(1))
 
 
-def batch_advantages(rewards: Tensor, *, eps: float = 1e-4) -> GroupAdvantages:
+def batch_advantages(rewards: Tensor, *, eps: float = 1e-4, scale_of: Tensor | None = None) -> GroupAdvantages:
     """A = c / (std(c) + eps), c = r - mean of the group, std over the batch: one scale for easy and hard pages alike.
 
     REINFORCE++ with a baseline (arXiv 2501.03262).
 
     Args:
         rewards: (P, G), one row per page.
+        scale_of: (P, G), the rewards whose deviation is meant, where `rewards` are a part of these.
 
     Raises:
         ValueError: a group of one has no siblings to compare with.
     """
     centred, spread = _centred(rewards), _differ(rewards)
-    return GroupAdvantages(centred / (centred.std() + eps) * spread, spread.squeeze(1))
+    scale = (centred if scale_of is None else _centred(scale_of)).std() + eps
+    return GroupAdvantages(centred / scale * spread, spread.squeeze(1))
 
 
 def decoupled_advantages(

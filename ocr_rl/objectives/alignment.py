@@ -54,14 +54,13 @@ def alignment_advantages(
 
 @torch.no_grad()
 def mixed_advantages(sequence: Tensor, by_token: Sequence[tuple[float, Tensor]], mask: Tensor) -> Tensor:
-    """sum_k w_k A_k + (1 - sum_k w_k) A: (G,) and pairs of a weight and (G, T) -> (G, T), 0 at pads.
+    """A + sum_k w_k A_k: (G,) and pairs of a weight and (G, T) -> (G, T), 0 at pads.
 
     Args:
-        sequence: A, of what each completion earns as a whole.
+        sequence: A, of what each completion earns beside what its tokens do, on the scale of the whole reward.
         by_token: w_k, the share of the reward that is paid to tokens, and their advantages A_k.
     """
-    rest = 1 - sum(weight for weight, _ in by_token)
-    mixed = (rest * sequence)[:, None].expand(mask.shape)
+    mixed = sequence[:, None].expand(mask.shape)
     for weight, advantages in by_token:
         mixed = mixed + weight * advantages
     return torch.where(mask, mixed, 0.0)

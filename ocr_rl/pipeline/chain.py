@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ocr_rl import distributed
 from ocr_rl.config.chains import Stage, chain_to_toml, load_chain
+from ocr_rl.config.schema import Recipe
 from ocr_rl.pipeline import train as training
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.folder import RunFolder
@@ -29,7 +30,7 @@ def train_chain(
         TrainingStoppedError: training cannot continue; what was saved is kept for `resume_chain`.
     """
     out = Path(out)
-    replaced = out.with_name(f"{out.name}.replaced")
+    replaced = _replaced(out)
     with distributed.together():
         distributed.of_first(lambda: _create(out, replaced, stages, overwrite))
         try:
@@ -40,8 +41,9 @@ def train_chain(
                 if replaced.exists():
                     os.replace(replaced, out)
             raise
-        if distributed.first():
-            shutil.rmtree(replaced, ignore_errors=True)
+        finally:
+            if distributed.first() and is_chain(out):
+                shutil.rmtree(replaced, ignore_errors=True)
         return runs
 
 
@@ -52,12 +54,33 @@ def resume_chain(out: str | Path, *, say: Callable[[str], None] = print) -> list
         ValueError, TrainingStoppedError: as `train_chain` and `ocr_rl.pipeline.train.resume` do.
     """
     with distributed.together():
-        return _run(Path(out), load_chain(Path(out) / CHAIN), say)
+        out = Path(out)
+        runs = _run(out, load_chain(out / CHAIN), say)
+        if distributed.first():
+            shutil.rmtree(_replaced(out), ignore_errors=True)
+        return runs
+
+
+def show_costs(stages: Sequence[Stage], say: Callable[[str], None] = print) -> None:
+    """The dry run of the first stage, and the pages of the others, whose policies do not exist yet.
+
+    Raises:
+        ValueError: as `ocr_rl.pipeline.train.show_costs`; or a later stage has no pages to train on.
+    """
+    training.show_costs(stages[0].recipe, say)
+    for stage in stages[1:]:
+        train, held_out = training.pages_of(stage.recipe, say)
+        say(f"{stage.name}: {train} pages to train on, {held_out} held out")
 
 
 def is_chain(folder: Path) -> bool:
     """Whether `train_chain` wrote it."""
     return (folder / CHAIN).is_file()
+
+
+def _replaced(out: Path) -> Path:
+    """Where the chain that `out` replaces is kept until the new one has begun."""
+    return out.with_name(f"{out.name}.replaced")
 
 
 def _create(out: Path, replaced: Path, stages: Sequence[Stage], overwrite: bool) -> None:
@@ -74,13 +97,14 @@ def _create(out: Path, replaced: Path, stages: Sequence[Stage], overwrite: bool)
 
 def _run(out: Path, stages: Sequence[Stage], say: Callable[[str], None]) -> list[RunFolder]:
     runs: list[RunFolder] = []
+    before = ""
     for stage in stages:
         path, recipe = out / stage.name, stage.recipe
         if runs:
-            recipe = replace(recipe, model=replace(recipe.model, path=str(_result(runs[-1]))))
+            recipe = replace(recipe, model=replace(recipe.model, path=before))
         if distributed.first():
             say(f"stage {stage.name} of {len(stages)}")
-        if (path / "resolved.toml").is_file():
+        if distributed.of_first((path / "resolved.toml").is_file):
             run = training.resume(path, say=say)
         else:
             run = training.train(recipe, path, say=say)
@@ -89,10 +113,16 @@ def _run(out: Path, stages: Sequence[Stage], say: Callable[[str], None]) -> list
                 say(f"stopped in stage {stage.name}; continue with: ocr-rl train --resume {out}")
             return [*runs, run]
         runs.append(run)
+        before = _result(run, recipe)
     return runs
 
 
-def _result(run: RunFolder) -> Path:
-    """The checkpoint that the next stage continues with: the best one if the recipe keeps it, else the last."""
-    best = run.best()
-    return run.checkpoint(best["step"]) if best is not None else run.checkpoints()[-1]
+def _result(run: RunFolder, recipe: Recipe) -> str:
+    """What the next stage continues with: the best checkpoint if the recipe keeps it, else the last.
+
+    A stage of no steps hands on what it started from.
+    """
+    best, checkpoints = run.best(), run.checkpoints()
+    if best is not None:
+        return str(run.checkpoint(best["step"]))
+    return str(checkpoints[-1]) if checkpoints else recipe.model.path

@@ -40,6 +40,7 @@ from ocr_rl.seeds import derive
 from ocr_rl.training.base import Trainer
 from ocr_rl.types import Page
 from ocr_verifiers import to_markdown
+from ocr_verifiers.rewards.rubric import CONSENSUS
 
 
 @dataclass
@@ -119,10 +120,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         say(line)
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
     torch.manual_seed(derive(recipe.train.seed, "start"))
-    train, held_out = held_out_pages(pages, recipe.data, recipe.train.eval_pages)
-    if recipe.data.train != "all":
-        train = chosen_pages(train, recipe.data.train)
-    check_keep_best(recipe.train.keep_best, held_out)
+    train, held_out = divided(recipe, pages)
+    check_keep_best(recipe, held_out)
     rubric = make_rubric(recipe.reward)
     reward_function = RewardFunction(rubric, [*train, *held_out])
     algorithm = ALGORITHMS[recipe.algorithm]
@@ -145,6 +144,14 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         check_prompts(policy, side)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     return Job(recipe, train, held_out, policy, engine, reward_function, load_reward_model(recipe, policy), examples)
+
+
+def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
+    """The pages to train on, and those that are held out. Raises ValueError if there are none of a sort."""
+    train, held_out = held_out_pages(pages, recipe.data, recipe.train.eval_pages)
+    if recipe.data.train == "all":
+        return train, held_out
+    return chosen_pages(train, recipe.data.train), held_out
 
 
 def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]) -> list[Page]:
@@ -171,9 +178,10 @@ def take_prompt(recipe: Recipe, policy: Policy, pages: Sequence[Page]) -> Iterat
 
 def check_output(recipe: Recipe, format: PromptFormat) -> None:
     """Raises ValueError if the algorithm teaches texts that are not in the model's output format."""
-    if recipe.algorithm == "sft" and to_markdown("x", format.output).problem:
+    teaches = {"sft": recipe.algorithm == "sft", "grpo.reference_in_group": recipe.grpo.reference_in_group}
+    for name in [name for name, used in teaches.items() if used and to_markdown("x", format.output).problem]:
         raise ValueError(
-            f"the model's output is {format.output}, and sft teaches the references, which are markdown; write "
+            f"the model's output is {format.output}, and {name} teaches the references, which are markdown; write "
             'model.output = "markdown", and in data.prompt how to ask for it'
         )
 
@@ -219,8 +227,14 @@ def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:
     return reward_model
 
 
-def check_keep_best(metric: str, held_out: Sequence[Page]) -> None:
+def check_keep_best(recipe: Recipe, held_out: Sequence[Page]) -> None:
     """Raises ValueError if no held-out page allows the metric that chooses the best step."""
+    metric = recipe.train.keep_best
+    if metric == "reward" and not any(weight for part, weight in recipe.reward.weights.items() if part != CONSENSUS):
+        raise ValueError(
+            "train.keep_best is reward, but a single transcription of a held-out page has no consensus; write cer or "
+            "pass_rate, or nothing"
+        )
     if metric == "pass_rate":
         allowed, lacks, other = any(page.tests for page in held_out), "a test", "cer"
     else:

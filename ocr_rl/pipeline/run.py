@@ -64,12 +64,16 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
         _say_where(start, say)
     with make_scorer(job) as scorer:
         trainer = make_trainer(job, scorer)
-        watch = Watch(before) if job.recipe.train.watch and before["pages"] else None
+        watch = _watch(job, folder, before, start)
 
         def evaluated(step: int) -> dict[str, Any]:
             found = evaluate(job)
             point = curve_point(found)
-            return point | {"alarms": watch.look(found, step)} if watch is not None else point
+            if watch is not None:
+                point["alarms"] = watch.look(found, step)
+                if watch.step == step:
+                    folder.write_eval("best", {**found, "step": step})
+            return point
 
         loop = TrainingLoop(trainer, job.policy, job.train, job.recipe, folder, evaluated, start)
         loop.run()
@@ -80,7 +84,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
         raise TrainingStoppedError(
             f"step {len(folder.logged())}: {error}: its update broke the weights. Try a lower train.learning_rate"
         ) from None
-    if watch is not None and (lines := watch.look(after, loop.step)):
+    if watch is not None and not loop.alarms and (lines := watch.look(after, loop.step)):
         after["alarms"] = lines
         for line in lines:
             say(f"alarm: {line}")
@@ -98,6 +102,16 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
     if distributed.first():
         close_with_report(folder, say, [*job.train, *job.held_out])
     say(f"run folder: {folder.path}")
+
+
+def _watch(job: Job, folder: RunFolder, before: Mapping[str, Any], start: ResumePoint | None) -> Watch | None:
+    """What compares evaluations with the best one so far, which eval/best.json keeps for a resumed run."""
+    if not (job.recipe.train.watch and before["pages"]):
+        return None
+    best = distributed.of_first(lambda: folder.read_eval("best"))
+    if start is not None and best is not None and best["step"] <= start.step:
+        return Watch(best, best["step"])
+    return Watch(before)
 
 
 def _same_held_out(before: Mapping[str, Any], job: Job, allow_removed: bool) -> bool:

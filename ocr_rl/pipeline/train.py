@@ -99,6 +99,16 @@ def show_costs(recipe: Recipe, say: Say = print) -> None:
         dry_run(prepare(recipe, pages, say), say)
 
 
+def pages_of(recipe: Recipe, say: Say = print) -> tuple[int, int]:
+    """How many pages a run would train on and hold out. Raises ValueError if it cannot use them."""
+    from ocr_rl.pipeline.job import divided
+    from ocr_rl.pipeline.pages import collect_pages
+
+    with closing(Scratch("dry-run")) as scratch:
+        train, held_out = divided(recipe, collect_pages(recipe, scratch.path / "pages", say))
+    return len(train), len(held_out)
+
+
 def _prepare(recipe: Recipe, folder: Path, say: Say) -> Job:
     from ocr_rl.pipeline.job import prepare
     from ocr_rl.pipeline.pages import collect_pages

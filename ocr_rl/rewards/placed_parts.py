@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rewards.token_credit import TokenCredit, token_credits
-from ocr_verifiers import Score
+from ocr_rl.types import Group
 from ocr_verifiers.rewards.consensus import consensus
 from ocr_verifiers.rewards.gates import GATES
 from ocr_verifiers.rewards.rubric import CONSENSUS
@@ -26,7 +26,11 @@ class PlacedPart(NamedTuple):
     name: str
     share: float
     """Its weight / the sum of the weights that apply to the page."""
-    credits: list[TokenCredit]
+    credits: list[TokenCredit | None]
+    """None for a completion that could not be scored."""
+    values: list[float]
+    """What the tokens of each completion are worth together, in [0, 1]: 1 + sum of the deltas / length, or the
+    agreement with its siblings. 1 where there is no credit, so that the lost reward is all the completion's."""
 
 
 def placed_parts(
@@ -42,20 +46,30 @@ def placed_parts(
     """
     rubric, prepared = reward_function.rubric, reward_function.prepared(scored.group.page)
     weights = {**prepared.weights, CONSENSUS: rubric.weights.get(CONSENSUS, 0.0)}
-    written = [pieces(completion.token_ids) for completion in scored.group.completions]
+    read = [i for i, score in enumerate(scored.scores) if not score.trouble]
+    group = Group(scored.group.page, [scored.group.completions[i] for i in read])
+    written = [pieces(completion.token_ids) for completion in group.completions]
     parts = []
     for name in PLACED:
-        if not weights.get(name):
+        if not weights.get(name) or not read or (name == CONSENSUS and len(read) < 2):
             continue
         if name == CONSENSUS:
-            texts = [rubric.read_text(completion.text) for completion in scored.group.completions]
+            texts = [rubric.read_text(completion.text) for completion in group.completions]
             agreements = consensus(texts, unit=rubric.unit)
             reference = texts[agreements.index(max(agreements))]
         else:
             assert prepared.reference is not None
             reference = prepared.reference.read
-        credits = token_credits(scored.group, written, reference, rubric)
-        parts.append(PlacedPart(name, weights[name] / sum(weights.values()), credits))
+        found = token_credits(group, written, reference, rubric)
+        worth = [1 + sum(credit.deltas) / max(credit.length, 1) for credit in found]
+        if name == CONSENSUS:  # the others agree with nothing
+            others = (len(read) - 1) / (len(scored.scores) - 1)
+            worth = [others * value for value in consensus(texts, rubric.agreement, rubric.unit)]
+        credits: list[TokenCredit | None] = [None] * len(scored.scores)
+        values = [1.0] * len(scored.scores)
+        for i, credit, value in zip(read, found, worth, strict=True):
+            credits[i], values[i] = credit, value
+        parts.append(PlacedPart(name, weights[name] / sum(weights.values()), credits, values))
     return parts
 
 
@@ -63,23 +77,16 @@ def token_costs(scored: ScoredGroup, parts: Sequence[PlacedPart]) -> list[list[f
     """What the edits of each token take from its completion's reward: 0 or less, a row of T numbers per completion."""
     rows = []
     for i, (completion, score) in enumerate(zip(scored.group.completions, scored.scores, strict=True)):
+        gates = prod(score.parts.get(gate, 1.0) for gate in GATES)
         row = [0.0] * len(completion.token_ids)
         for part in parts:
-            credit = part.credits[i]
-            each = part.share * _gates(score) / max(credit.length, 1)
-            row = [cost + each * delta for cost, delta in zip(row, credit.deltas, strict=True)]
+            if (credit := part.credits[i]) is not None:
+                each = part.share * gates / max(credit.length, 1)
+                row = [cost + each * delta for cost, delta in zip(row, credit.deltas, strict=True)]
         rows.append(row)
     return rows
 
 
 def rewards_without(scored: ScoredGroup, parts: Sequence[PlacedPart]) -> list[float]:
-    """The rewards of a group, less what the parts with a place have paid."""
-    rest = []
-    for reward, score in zip(scored.rewards, scored.scores, strict=True):
-        placed = sum(part.share * score.parts.get(part.name, 0.0) for part in parts)
-        rest.append(reward - _gates(score) * placed)
-    return rest
-
-
-def _gates(score: Score) -> float:
-    return prod(score.parts.get(gate, 1.0) for gate in GATES)
+    """The rewards of a group, less what the tokens of each completion earn: other parts, and what gates take."""
+    return [reward - sum(part.share * part.values[i] for part in parts) for i, reward in enumerate(scored.rewards)]

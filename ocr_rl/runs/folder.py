@@ -6,6 +6,7 @@ rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts
 checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent; trainer/ in them is what --resume needs
 checkpoints/best.json           which of them evaluated best, with train.keep_best
 eval/before.json, after.json    held-out pages before and after training
+eval/best.json                  the best evaluation in between, which later ones are compared with
 report.html                     all of this to look at, written at the end
 pages/                          the rendered collection, unless the recipe names a dataset
 tensorboard/                    event files, if tensorboard is installed

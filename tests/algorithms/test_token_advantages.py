@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from helpers.grpo_steps import RUBRIC, gradient, run_training
-from helpers.tiny_models import assert_all_close, group, make_page, make_policy, make_recipe
+from helpers.tiny_models import assert_all_close, completion, group, make_page, make_policy, make_recipe
 from ocr_rl.algorithms import grpo as grpo_module
 from ocr_rl.algorithms.grpo import GrpoLearner
 from ocr_rl.rewards.placed_parts import placed_parts, rewards_without
 from ocr_rl.rewards.reward_function import RewardFunction, scored_group
 from ocr_rl.training.references import References
+from ocr_rl.types import Group
 from ocr_verifiers import Rubric
 
 BASELINE = {"type": "baseline", "pdf": "p", "page": 1, "id": "t"}
@@ -45,7 +46,7 @@ def test_a_similarity_is_paid_to_tokens_alone():
 
 
 def test_what_has_no_place_stays_with_the_completion():
-    """Half of the reward is whether a text is exact: +.7 and -.7 for the group of two."""
+    """Half of the reward is whether a text is exact; it is compared on the scale of the whole reward, 1 and .375."""
     reward_function, one = scored(Rubric(weights={"similarity": 1.0, "exact": 1.0}), "abcd", "abld")
     policy = make_policy()
     [part] = placed_parts(one, reward_function, policy.pieces)
@@ -53,17 +54,47 @@ def test_what_has_no_place_stays_with_the_completion():
     assert rewards_without(one, [part]) == pytest.approx([0.5, 0.0])
     _, by_token = advantages(reward_function, one)
     similar = advantages(*scored(Rubric(weights={"similarity": 1.0}), "abcd", "abld"))[1]
-    exact = torch.tensor([1, -1]) * (0.25 / (0.5**0.5 / 2 + 1e-4))
-    assert_all_close({"a": by_token}, {"a": 0.5 * similar + 0.5 * exact[:, None]}, 1e-6)
+    exact = torch.tensor([1, -1]) * (0.25 / (torch.tensor([1, 0.375]).std() + 1e-4))
+    assert_all_close({"a": by_token}, {"a": 0.5 * similar + exact[:, None]}, 1e-6)
 
 
-def test_a_closed_gate_stays_with_the_completion():
+def test_what_a_gate_takes_stays_with_the_completion():
+    """The same text, once cut off: what its tokens earn is the same, and the gate takes half of it."""
     page = make_page(0, text="abcd")
     reward_function = RewardFunction(RUBRIC, [page])
-    [one] = reward_function.score_groups([group(page, "abcd", "abcd", finished=False)])
+    own = Group(page, [completion("abcd"), completion("abcd", finished=False)])
+    [one] = reward_function.score_groups([own])
     parts = placed_parts(one, reward_function, make_policy().pieces)
-    assert one.rewards == [0.5, 0.5]
-    assert rewards_without(one, parts) == pytest.approx([0, 0])
+    assert one.rewards == [1.0, 0.5]
+    assert rewards_without(one, parts) == pytest.approx([0, -0.5])
+    _, by_token = advantages(reward_function, one)
+    assert by_token[0][0] > 0.5 > -0.5 > by_token[1][0]
+
+
+def test_what_nobody_reads_costs_the_completion_as_a_whole():
+    reward_function, one = scored(Rubric(weights={"similarity": 1.0}), "abcd", "abcd")
+    hidden = replace(one.group.completions[1], text="abcd<!-- jkl jkl jkl jkl -->")
+    [one] = reward_function.score_groups([Group(one.group.page, [one.group.completions[0], hidden])])
+    parts = placed_parts(one, reward_function, make_policy().pieces)
+    assert one.rewards[1] < 0.5
+    assert rewards_without(one, parts) == pytest.approx([0, one.rewards[1] - 1])
+
+
+def test_a_completion_that_could_not_be_scored_has_no_credit():
+    """It took too long, so that its text is not read again here, and its siblings do not agree with it."""
+    rubric = Rubric(weights={"similarity": 1.0, "consensus": 1.0})
+    reward_function, one = scored(rubric, "abcd", "abld", "abcd")
+    alone = [reward_function.score(one.group.page, completion) for completion in one.group.completions]
+    lost = replace(alone[2], reward=0.0, parts={}, trouble="scoring took too long")
+    scores = reward_function.compare_siblings(one.group, [*alone[:2], lost])
+    assert [score.parts.get("consensus") for score in scores] == [0.375, 0.375, None]
+    one = scored_group(one.group, scores)
+    parts = placed_parts(one, reward_function, make_policy().pieces)
+    assert [part.credits[2] for part in parts] == [None, None]
+    assert rewards_without(one, parts) == pytest.approx([0, 0, -1])
+    _, by_token = advantages(reward_function, one)
+    assert by_token[2].tolist() == pytest.approx([by_token[2][0].item()] * 5)
+    assert by_token[2][0] < 0
 
 
 def test_without_a_reference_tokens_are_compared_with_the_siblings():

@@ -134,6 +134,7 @@ def test_the_help_has_examples():
     assert "ocr-rl rollout tiny --data data/sample --out groups.jsonl" in result.stdout
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_every_group_is_there_once_and_in_order(pages):
     data = dataset(pages, 40)
     sizes, code = run_with_kills(["rollout", "tiny", "--data", data, *SHORT], Path("out.jsonl"), 4)

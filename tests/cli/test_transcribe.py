@@ -175,7 +175,7 @@ def test_a_mistake_leaves_no_rows(pages, arguments, message):
     assert not list(Path().rglob("*.json*"))
 
 
-@pytest.mark.parametrize("form", ["jsonl", "folder"])
+@pytest.mark.parametrize("form", [pytest.param("jsonl", marks=pytest.mark.slow), "folder"])
 def test_killed_at_any_moment_and_run_again_every_page_is_there_once_and_in_order(pages, form):
     """The files are those of a run that nobody disturbed."""
     folder = many(pages, 70)

@@ -185,6 +185,7 @@ def test_the_error_of_a_command_is_its_last_message():
     assert error_in("Traceback\nValueError: Error: x\n") == ""
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_a_result_and_one_that_cannot_begin_is_a_mistake(tmp_path, pages):
     """Weights that the only update breaks; then a page to train on without a text."""
     data = tmp_path / "data"

@@ -62,6 +62,10 @@ def test_overrides_are_for_all_stages_or_for_one(tmp_path):
         ('[[stages]]\nbase = "sft"\n[stages.train]\nstep = 1', 'stage 1: "step" is not a key of \\[train\\]'),
         ('[[stages]]\nbase = "sft"\n[[stages]]\nbase = "grpo"\n[stages.rollout]\ngroup_size = 1', "group_size is 1"),
         ("x = ", "not valid TOML"),
+        ('[[stages]]\nname = "a"\nbase = "sft"\n[[stages]]\nname = "a"\nbase = "grpo"', "the stages are named a, a"),
+        ('[[stages]]\nname = "../x"\nbase = "sft"', "the stages are named"),
+        ('[[stages]]\nbase = "reward-model"\n[[stages]]\nbase = "grpo"', "leaves no policy for the next stage"),
+        ('[[stages]]\nbase = "sft"\n[[stages]]\nbase = "grpo"\n[stages.model]\npath = "a"', "leave out model.path"),
     ],
 )
 def test_a_mistake_names_file_and_stage(tmp_path, text, message):
@@ -72,6 +76,8 @@ def test_a_mistake_names_file_and_stage(tmp_path, text, message):
 def test_an_override_of_a_stage_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="the stages are 1 to 2; write --set stages"):
         load_chain(write(tmp_path, TWO), ["stages.3.train.steps=1"])
+    with pytest.raises(ValueError, match="continues with the policy of the one before"):
+        load_chain(write(tmp_path, TWO), ["stages.2.model.path=a"])
 
 
 def test_a_recipe_is_no_chain(tmp_path):

@@ -86,6 +86,14 @@ def test_pages_without_texts_are_compared_with_the_start():
     assert len(watch.look({"cer": None, "pages": rows(["bread"] * 24)}, 10)) == 2
 
 
+def test_the_pages_of_a_single_document_are_resampled():
+    """Of one document alone the interval would have no width, and any change be an alarm."""
+    before, now = rows(texts(0), [4] * 24), rows(texts(0), [0, 0, 9, 9] * 6)
+    for row in (*before, *now):
+        row["document"] = "book"
+    assert alarms(before, now, "the start") == []
+
+
 def test_an_alarm_is_said_logged_and_may_end_training(tmp_path, capsys):
     def evaluate(step):
         return {"cer": 0.1 * step, "alarms": ["CER is worse"] if step == 2 else []}

@@ -90,3 +90,23 @@ def test_a_mistake_leaves_no_folder_or_the_one_that_was_there(place):
         assert run(*COMMAND, *["--overwrite"] * expected).exit_code == 0
     result = refused("train", "--resume", "chain", "--steps", "9")
     assert result.startswith("--resume of a chain continues it as it was started; leave out train.steps")
+
+
+def test_a_dry_run_looks_at_the_pages_of_every_stage(place):
+    result = run(*COMMAND, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "2-unlabelled: 6 pages to train on, 2 held out" in result.output
+    rows = [{**row, "text": "ab"} for row in rows_of(Path("scans") / "metadata.jsonl")]
+    Path("scans").unlink()
+    Path("known").mkdir()
+    for row in rows:
+        make_page(0).image.save(Path("known") / row["file_name"])
+    (Path("known") / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run(*[word if word != "scans" else "known" for word in COMMAND], "--dry-run")
+    assert result.exit_code == 2
+    assert "data.train is unlabelled, but none of the 12 pages to train on lacks a text" in result.stderr
+
+
+def test_a_stage_without_steps_hands_on_what_it_started_from(place):
+    assert run(*COMMAND, "--set", "stages.1.train.steps=0").exit_code == 0
+    assert 'path = "policy"' in (Path("chain") / "2-unlabelled" / "resolved.toml").read_text()

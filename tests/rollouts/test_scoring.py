@@ -221,7 +221,7 @@ def alive(pid):
 @pytest.mark.skipif(
     sys.platform != "linux", reason="reads /proc, and processes are killed with their parent on Linux only"
 )
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("stop", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_processes_end_with_the_trainer_even_while_a_verifier_runs(stop):
     """By SIGKILL without cleaning up, or by Ctrl-C, which reaches the whole process group."""
     code = PROGRAM.format(

@@ -42,6 +42,7 @@ def set_timeout(monkeypatch, engine, seconds):
     monkeypatch.setattr(engine, "options", replace(engine.options, timeout_s=seconds))
 
 
+@pytest.mark.slow
 def test_killing_the_worker_loses_no_row_and_changes_none(engine):
     """Five kills: three in one stream at chosen rows, two in another at chosen moments."""
     undisturbed = rows(engine.stream(PAGES, SAMPLING, seed=0))
@@ -96,6 +97,7 @@ def test_a_worker_that_waits_for_a_slow_page_does_not_hang(engine, monkeypatch):
     assert worker(engine) is waiting
 
 
+@pytest.mark.slow
 def test_the_engine_gives_up_on_a_worker_that_always_dies_and_uses_the_next_that_starts(engine, monkeypatch):
     undisturbed = rows(engine.stream(PAGES[:2], SAMPLING, seed=0))
     stream = engine.stream(PAGES[:2], SAMPLING, seed=0)
@@ -131,6 +133,7 @@ def test_sleep_without_a_gpu_is_refused(policy):
         VllmEngine(policy, VllmOptions(sleep=True))
 
 
+@pytest.mark.slow
 def test_the_worker_ends_with_a_trainer_that_is_killed(tmp_path):
     """The trainer is another process: it starts an engine, prints the worker's process id, and is killed."""
     trainer = textwrap.dedent(

@@ -276,13 +276,23 @@ class PreparedReference:
         """The scores of all completions of the page, with `consensus` if the rubric weighs it.
 
         reward = (W r + w c g) / (W + w): r the reward by the other parts, which the gates g are in, W the sum of their
-        weights, w the weight of the consensus c. A score with a `trouble` stays as it is.
+        weights, w the weight of the consensus c. What nobody reads of a completion, such as comments, agrees with
+        nothing. Nor does a completion whose score has a `trouble`: its text is not looked at, and its score stays.
         """
         weight = self.rubric.weights.get(CONSENSUS)
         if not weight:
             return list(scores)
-        texts = [self.rubric.read_text(completion) for completion in completions]
-        agreements = consensus(texts, self.rubric.agreement, self.rubric.unit)
+        texts = [
+            ComparedText("", (), self.rubric.unit)
+            if score.trouble
+            else self.rubric.compared(self.rubric.read(completion)[0])
+            for completion, score in zip(completions, scores, strict=True)
+        ]
+        agreements = consensus([text.read for text in texts], self.rubric.agreement, self.rubric.unit)
+        agreements = [
+            agreement * len(text.read) / max(1, len(text.read) + text.hidden)
+            for agreement, text in zip(agreements, texts, strict=True)
+        ]
         others = sum(self.weights.values())
         compared = []
         for score, agreement in zip(scores, agreements, strict=True):
