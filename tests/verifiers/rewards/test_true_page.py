@@ -81,7 +81,7 @@ def test_no_edit_earns_more_than_the_true_page(name, pages):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUBRICS)
-@settings(deadline=None, max_examples=25_000)
+@settings(deadline=None, max_examples=5_000)
 @given(edited())
 def test_no_edit_of_many_earns_more_than_the_true_page(name, pages):
     true, other = rewards(name, *pages)
