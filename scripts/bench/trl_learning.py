@@ -118,7 +118,7 @@ def train_ours(recipe: Recipe, pages: Sequence[Page], folder: Path) -> Curve:
     curve = {0: point(job)}
     every = recipe.train.eval_every
 
-    def evaluate() -> Mapping[str, Any]:
+    def evaluate(step: int) -> Mapping[str, Any]:
         curve[len(curve) * every] = point(job)
         return {}
 

@@ -47,7 +47,7 @@ def run_of(tmp_path, algorithm, pages, name="run", start=None, trainer=None, **c
     else:
         learner = LEARNERS[algorithm](policy, recipe)
         trainer = PreferenceTrainer.stored(learner, engine, examples_of(algorithm, pages))
-    TrainingLoop(trainer, policy, pages, recipe, run, dict, start).run()
+    TrainingLoop(trainer, policy, pages, recipe, run, lambda step: {}, start).run()
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     return rows, policy, run
 
