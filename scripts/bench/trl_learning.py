@@ -63,7 +63,7 @@ def main() -> None:
     curves: dict[str, list[Curve]] = {"TRL": [], "ours": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        pages = collect_pages(options.recipe.data, options.recipe.render, folder / "pages")
+        pages = collect_pages(options.recipe, folder / "pages")
         print("| seed | contender | CPU s | " + " | ".join(f"step {n}" for n in points(options)) + " |")
         print("|---|---|---|" + "---|" * len(points(options)), flush=True)
         for seed in options.seeds:
