@@ -11,8 +11,8 @@ from ocr_verifiers.cheats.table import BOUND, HONEST, cheat_table
 from ocr_verifiers.outputs.result import MAX_DROPPED
 
 FORMATS = sorted(set(OUTPUT_FORMATS) - {"markdown"})
-TOLERANCE = 0.01
-"""Of a reward: a line break between the rows of a table, and the like."""
+TOLERANCE = 0.015
+"""Of a reward: a line break between the rows of a table, or one word more of a label's forty (21 / 40 for 20 / 39)."""
 HIDDEN = [(output, place) for output, places in HIDING_PLACES.items() for place in places]
 
 
