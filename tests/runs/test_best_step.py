@@ -151,9 +151,15 @@ def test_keeping_the_best_needs_evaluations():
 
 def test_a_metric_that_no_held_out_page_allows_is_refused_before_training():
     page = make_page()
-    check_keep_best("cer", [page])
-    check_keep_best("reward", [page])
+
+    def check(metric, pages, **changes):
+        check_keep_best(make_recipe(train_keep_best=metric, **changes), pages)
+
+    check("cer", [page])
+    check("reward", [page])
     with pytest.raises(ValueError, match="is pass_rate, but no held-out page has a test; write cer or reward"):
-        check_keep_best("pass_rate", [page])
+        check("pass_rate", [page])
     with pytest.raises(ValueError, match="keep_best is exact, but no held-out page has a text; write pass_rate or"):
-        check_keep_best("exact", [])
+        check("exact", [])
+    with pytest.raises(ValueError, match="a single transcription of a held-out page has no consensus"):
+        check("reward", [page], reward_weights={"consensus": 1.0})
