@@ -11,8 +11,8 @@ from ocr_verifiers.cheats.table import BOUND, HONEST, cheat_table
 from ocr_verifiers.outputs.result import MAX_DROPPED
 
 FORMATS = sorted(set(OUTPUT_FORMATS) - {"markdown"})
-TOLERANCE = 0.015
-"""Of a reward: a line break between the rows of a table, or one word more of a label's forty (21 / 40 for 20 / 39)."""
+TOLERANCE = 0.01
+"""Of a reward: a line break between the rows of a table, and the like."""
 HIDDEN = [(output, place) for output, places in HIDING_PLACES.items() for place in places]
 
 
@@ -81,3 +81,11 @@ def test_the_table_of_a_format_has_its_hiding_places():
     table = cheat_table(Rubric(output="tags"), cheated_pages()[-1:])
     assert list(table.rows)[-2:] == ["tags: all in a watermark", "tags: all in a page number"]
     assert [table.rows[name][0].text_only for name in list(table.rows)[-2:]] == [0.0, 0.0]
+
+
+def test_white_space_does_not_make_up_for_text_that_nobody_reads():
+    """Two hundred line breaks after a page in an image's alt text: nothing more of it is read."""
+    page = next(page for page in cheated_pages() if page.name == "label")
+    prepared = Rubric().prepare(None, page.tests)
+    hidden = f"![{' '.join(page.reference.split())}](page.png)"
+    assert prepared.score(hidden + "\n" * 200).reward == prepared.score(hidden).reward < 0.6

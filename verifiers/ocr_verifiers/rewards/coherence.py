@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ocr_verifiers.markup.reading import read
 from ocr_verifiers.rewards.parts import USUAL_FRONT_MATTER
-from ocr_verifiers.text.normalize import invisible, strict
+from ocr_verifiers.text.normalize import invisible, strict, whitespace
 from ocr_verifiers.text.repetition import MAX_REPEATS
 from ocr_verifiers.unit_tests.loops import judge_loops
 from ocr_verifiers.unit_tests.page import PreparedPage
@@ -112,9 +112,9 @@ def coherence(page: PreparedPage, asked: Asked, max_repeats: int) -> Coherence:
 
 
 def _hidden(page: PreparedPage) -> float:
-    """The share of the page that nobody reads."""
+    """The share of the page that nobody reads. White space beyond one character does not make up for it."""
     front_matter = max(0, len(page.text) - len(page.body) - USUAL_FRONT_MATTER)
-    characters = len(page.body) + front_matter
+    characters = len(whitespace(page.body)) + front_matter
     unread = read(page.body).hidden + front_matter + len(page.body) - len(invisible(page.body))
     return min(1.0, unread / characters) if characters else 0.0
 
