@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from ocr_rl.config.presets import IN_SPECIAL_TOKENS, PromptFormat
 from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, check_adapter, restore, store_base, with_lora
+from ocr_rl.models.checkpoints.files import check_files, check_weights
 from ocr_rl.models.checkpoints.loading import check_model, load_error, pixel_budget, token_ids, vision_tower
 from ocr_rl.models.checkpoints.options import attention_error, load_options
 from ocr_rl.models.checkpoints.processors import load_processor
@@ -113,24 +114,29 @@ class Policy:
         path = str(TINY) if config.path == "tiny" else config.path
         adapter = Path(path) / ADAPTER
         base = path
+        check_files(Path(path))
         if adapter.is_file():
             saved = json.loads(adapter.read_text())
             check_adapter(config, saved)
             base = base_of(Path(path), saved)
             base = str(TINY) if base == "tiny" else base
+            check_files(Path(base))
         frozen_base = bool(config.lora_rank) or adapter.is_file()
         if config.quantize and not frozen_base:
             raise ValueError(
                 f'model.quantize is "{config.quantize}", but all weights are trained; write "", or model.lora_rank = 16'
             )
         try:
-            model = AutoModelForImageTextToText.from_pretrained(
+            model, found = AutoModelForImageTextToText.from_pretrained(
                 base,
                 dtype=compute if frozen_base else torch.float32,
                 trust_remote_code=config.trust_remote_code,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # refused by name
+                output_loading_info=True,
                 **load_options(config, compute, device),
             )
+            check_weights(found)
             processor = load_processor(path, trust_remote_code=config.trust_remote_code)
         except (OSError, ValueError, KeyError, ImportError) as error:
             if message := attention_error(config, error):
@@ -174,23 +180,34 @@ class Policy:
 
     def prompt(self, page: Page) -> Prompt:
         """The page image fitted to the pixel budget, and the instruction, in the model's chat format."""
+        inputs = self._processed(page)
+        return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
+
+    def prompt_ids(self, page: Page) -> list[int]:
+        """The token ids of `prompt`, which need no weights."""
+        ids: list[int] = self._processed(page)["input_ids"][0].tolist()
+        return ids
+
+    def _processed(self, page: Page) -> Any:
         text = self._chat_text(page)
         inputs = self.processor(
             text=[text], images=[self.budget.fit(page.image)], return_tensors="pt", **self._tokenizing(text)
         )
         inputs.pop("attention_mask", None)
-        return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
+        return inputs
 
     def _after_head(self) -> Logits:
         """What the model does with its head's output, from one forward pass of one token.
 
         Raises:
-            ValueError: something else than capping or scaling.
+            ValueError: something else than capping or scaling, or NaN.
         """
         ids = torch.tensor([self.end_ids[:1]], device=self.device)
         with torch.no_grad(), self.autocast():
             logits = self.base(input_ids=ids, use_cache=False).logits.float()
             head = self.head(self.backbone(input_ids=ids, use_cache=False).last_hidden_state).float()
+        if not logits.isfinite().any():
+            raise ValueError(f"{self.source}: its logits are not finite: its weights hold NaN or infinity")
         tolerance = 1e-4 if self.compute_dtype == torch.float32 else 2e-2
         found = after_head(self.base.config.get_text_config(), head, logits, tolerance)
         if found is None:
@@ -386,6 +403,18 @@ class Policy:
         other.model = other.base = self.model.merge_and_unload(safe_merge=True)
         other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
         return other
+
+    @property
+    def dropped(self) -> bool:
+        """Whether `drop_weights` was called."""
+        return self.device.type == "meta"
+
+    def drop_weights(self) -> None:
+        """Free the weights of this policy and of those that share them. Making prompts and decoding still work."""
+        cuda = self.device.type == "cuda"
+        self.model.to("meta")
+        if cuda:
+            torch.cuda.empty_cache()
 
     def with_own_processor(self) -> Policy:
         """This policy for another thread: two threads must not use one tokenizer."""

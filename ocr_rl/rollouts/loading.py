@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from ocr_rl.config.loader import check_model_path
 from ocr_rl.config.presets import check_names
 from ocr_rl.config.schema import ModelConfig, RolloutConfig
+from ocr_rl.errors import EngineError
 from ocr_verifiers import OutputFormat
 
 if TYPE_CHECKING:
+    from ocr_rl.models.policy import Policy
     from ocr_rl.rollouts.engine import Engine
 
 
@@ -50,11 +52,30 @@ class EngineOptions:
             ValueError: there is no model to load, or vLLM is asked for and not installed.
             EngineError: the engine does not start.
         """
-        from ocr_rl.models.policy import Policy
         from ocr_rl.rollouts.selection import chosen_engine, make_engine
 
         chosen_engine(self.engine)
-        policy = Policy.load(
+        loaded = self.settings()
+        policy = self._policy()
+        if policy.prompt_format.preset:
+            say(str(policy.prompt_format))
+
+        def reload() -> Policy:
+            if self.settings() != loaded:
+                raise EngineError(f"{self.model}: its weights have been written since they were loaded; start again")
+            try:
+                return self._policy()
+            except ValueError as error:
+                raise EngineError(
+                    f"the engine's process ended, and the model cannot be loaded again: {error}"
+                ) from None
+
+        return make_engine(policy, RolloutConfig(engine=self.engine), say=say, reload=reload)
+
+    def _policy(self) -> Policy:
+        from ocr_rl.models.policy import Policy
+
+        return Policy.load(
             ModelConfig(
                 path=self.model,
                 max_pixels=self.max_pixels,
@@ -63,9 +84,6 @@ class EngineOptions:
                 output=self.output,
             )
         )
-        if policy.prompt_format.preset:
-            say(str(policy.prompt_format))
-        return make_engine(policy, RolloutConfig(engine=self.engine), say=say)
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for two runs to write the same rows; for a folder, also when its weights were written."""

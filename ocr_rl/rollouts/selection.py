@@ -40,8 +40,11 @@ def make_engine(
     vllm: VllmConfig | None = None,
     say: Callable[[str], object] = print,
     log: Path | None = None,
+    reload: Callable[[], Policy] | None = None,
 ) -> Engine:
     """An engine with the policy's weights; `say` gets a line that names it. vLLM's output goes to the file `log`.
+
+    `reload` is for a policy that does not change, see `VllmEngine`.
 
     Raises:
         ValueError: the recipe asks for something that is not installed, or for settings that exclude each other.
@@ -62,7 +65,7 @@ def make_engine(
         from ocr_rl.rollouts.vllm.server_engine import ServerEngine
 
         return ServerEngine(policy, vllm.server, options)
-    return VllmEngine(policy, options)
+    return VllmEngine(policy, options, reload)
 
 
 def vllm_options(rows: int, vllm: VllmConfig, log: Path | None = None) -> VllmOptions:

@@ -95,7 +95,7 @@ def load_processor(path: str, *, trust_remote_code: bool = False) -> Any:
     """The processor of a checkpoint.
 
     Raises:
-        ValueError: it needs a package that is not installed.
+        ValueError: it needs a package that is not installed, or a token that the tokenizer does not name.
     """
     try:
         with without_video_part():
@@ -107,6 +107,8 @@ def load_processor(path: str, *, trust_remote_code: bool = False) -> Any:
                 f'its processor needs torchvision: pip install "torchvision=={matching_torchvision(torch.__version__)}"'
             )
         raise ValueError(f'"{path}": {reason}') from None
+    except AttributeError as error:  # a special token that tokenizer_config.json names
+        raise ValueError(f"its processor cannot be built: {error}; is tokenizer_config.json complete?") from None
 
 
 def matching_torchvision(torch_version: str) -> str:

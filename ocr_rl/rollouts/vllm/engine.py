@@ -11,7 +11,7 @@ CUDA: weights by CUDA IPC, CUDA graphs and sleep mode are written but not yet ru
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass, field, replace
@@ -77,11 +77,17 @@ class VllmEngine(Engine):
         EngineError: vLLM does not start.
     """
 
-    def __init__(self, policy: Policy, options: VllmOptions) -> None:
+    def __init__(self, policy: Policy, options: VllmOptions, reload: Callable[[], Policy] | None = None) -> None:
+        """For a policy that does not change, `reload` loads it again.
+
+        The worker's copy of the weights is then the only one, once the first completion is checked: the policy's own
+        are dropped, and `reload` is called if the worker has to be replaced.
+        """
         assert vllm_installed()
         if options.sleep and policy.device.type != "cuda":
             raise ValueError("sleep is on, but only the memory of a CUDA GPU can be given back; switch it off")
         self.policy, self.options, self.output = policy, options, policy.prompt_format.output
+        self._reload = reload
         self._supervisor = Supervisor(policy, options)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-rl-pages")
         self._closing = weakref.finalize(self, _close, self._reader, self._supervisor)
@@ -113,6 +119,7 @@ class VllmEngine(Engine):
             EngineError: no worker stays alive, or it does not sample from the policy's distribution.
         """
         assert not self._streaming, "sync while a stream is open"
+        assert self._reload is None, "the policy does not change"
         self.policy = policy
         self._check.restart(policy)
         self._supervisor.sync(policy)
@@ -178,6 +185,9 @@ class VllmEngine(Engine):
             del stream.pages[row.page]
         completion = sampled_completion(row.token_ids, row.logprobs, row.reason, self.policy.end_ids)
         self._check.see(opened.page, completion, stream.sampling.temperature)
+        if self._reload is not None and not self.policy.dropped:
+            self._supervisor.release_weights(self._reload)
+            self.policy.drop_weights()
         return Sampled(row.page, row.row, replace(completion, text=self._decoding.text(row.token_ids)))
 
     def _restart(self, stream: _Stream, lost: WorkerDiedError) -> None:

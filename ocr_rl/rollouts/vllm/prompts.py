@@ -48,7 +48,7 @@ class PromptReader:
         with self._lock:
             image = self.policy.budget.fit(page.image)
             fitted = replace(page, open_image=lambda: image)
-            prompt_ids, expanded_ids = self.policy.unexpanded_ids(fitted), self.policy.prompt(fitted).token_ids
+            prompt_ids, expanded_ids = self.policy.unexpanded_ids(fitted), self.policy.prompt_ids(fitted)
         if len(expanded_ids) + max_tokens > self.max_model_len:
             raise ValueError(
                 f"its prompt of {len(expanded_ids)} tokens and a completion of {max_tokens} exceed the engine's "

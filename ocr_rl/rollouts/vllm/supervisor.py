@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 from ocr_rl.errors import EngineError
@@ -39,6 +40,7 @@ class Supervisor:
 
     def __init__(self, policy: Policy, options: VllmOptions) -> None:
         self._options = options
+        self._reload: Callable[[], Policy] | None = None
         self._scratch = Scratch("vllm")
         self._log = options.log or self._scratch.path / "vllm.log"
         self.setup = _engine_setup(policy, options, self._scratch.path / "model")
@@ -74,8 +76,14 @@ class Supervisor:
         Raises:
             EngineError: see `replace`.
         """
+        assert self._reload is None
         self._weights.take(policy)
         self._load_or_start()
+
+    def release_weights(self, reload: Callable[[], Policy]) -> None:
+        """Keep no copy of the weights beside the worker's; a worker that takes its place gets those of `reload`."""
+        self._weights.release()
+        self._reload = reload
 
     def wake(self) -> None:
         """Start a worker if there is none, and load the weights again if it is asleep. Raises as `sync` does."""
@@ -127,10 +135,14 @@ class Supervisor:
 
     def _start(self) -> None:
         self.kill()
+        if self._reload is not None:
+            self._weights.take(self._reload())
         self._worker = Worker(self._log, self._weights.descriptors, self._environment)
         self._worker.send(self.setup)
         self._worker.expect("ready", self._options.load_timeout_s)
         self._load()
+        if self._reload is not None:
+            self._weights.release()
 
     def _load(self) -> None:
         """Send the weights to the worker."""

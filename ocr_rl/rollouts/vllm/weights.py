@@ -42,13 +42,20 @@ class SharedWeights:
 
     def __init__(self, policy: Policy) -> None:
         descriptor = os.memfd_create("ocr-rl-weights")
-        os.ftruncate(descriptor, sum(_space(tensor) for tensor in policy.base.state_dict().values()))
+        self._size = sum(_space(tensor) for tensor in policy.base.state_dict().values())
+        os.ftruncate(descriptor, self._size)
         self.descriptors = [descriptor]
         self._buffer = mapped(descriptor)
         self._pieces: list[Piece] = []
 
     def take(self, policy: Policy) -> None:
         (self._pieces,) = fill(self._buffer, checkpoint_tensors(policy))
+
+    def release(self) -> None:
+        """Free the copy, until the next `take`."""
+        for descriptor in self.descriptors:
+            os.ftruncate(descriptor, 0)
+            os.ftruncate(descriptor, self._size)
 
     def open(self) -> Tensor | None:
         """The buffer to send to the worker; None if it has it already."""
@@ -73,18 +80,24 @@ class CudaWeights:
         self.descriptors: list[int] = []
         sizes = [_space(tensor) for tensor in policy.base.state_dict().values()]
         self._size = max(*sizes, min(sum(sizes), BUFFER_BYTES))
-        self._policy = policy
+        self._policy: Policy | None = policy
         self._buffer: Tensor | None = None
 
     def take(self, policy: Policy) -> None:
         self._policy = policy
 
+    def release(self) -> None:
+        """Hold no policy, until the next `take`."""
+        self._policy = None
+
     def open(self) -> Tensor | None:
+        assert self._policy is not None
         self._buffer = torch.empty(self._size, dtype=torch.uint8, device=self._policy.device)
         return self._buffer
 
     def pieces(self) -> Iterator[list[Piece]]:
         assert self._buffer is not None
+        assert self._policy is not None
         for pieces in fill(self._buffer, checkpoint_tensors(self._policy)):
             torch.cuda.synchronize(self._buffer.device)
             yield pieces

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from random import Random
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -50,8 +49,8 @@ def test_prompts_of_fifty_sizes_are_the_trainer_s_token_for_token(engine, policy
 def test_a_prompt_that_differs_from_the_trainer_s_is_an_error(engine, monkeypatch):
     """As if trainer and engine had different pixel budgets: 48 x 32 pixels are 3 x 2 image tokens, plus one of text."""
     policy = engine._prompts.policy
-    prompt = policy.prompt
-    monkeypatch.setattr(policy, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids]))
+    prompt_ids = policy.prompt_ids
+    monkeypatch.setattr(policy, "prompt_ids", lambda page: [IMAGE, *prompt_ids(page)])
     with pytest.raises(EngineError, match=r"page0: the engine's prompt \(7 tokens\) differs from .* \(8 tokens\)"):
         engine.generate([make_page()], Sampling(1, 1.0, 2), seed=0)
 

@@ -13,7 +13,6 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -204,8 +203,8 @@ def test_prompts_of_twenty_sizes_are_the_trainer_s_token_for_token(engine, polic
 def test_a_prompt_that_differs_from_the_trainer_s_is_an_error(engine, monkeypatch):
     """As if trainer and server had different pixel budgets: 48 x 32 pixels are 3 x 2 image tokens, plus one of text."""
     policy = engine._prompts.policy
-    prompt = policy.prompt
-    monkeypatch.setattr(policy, "prompt", lambda page: SimpleNamespace(token_ids=[IMAGE, *prompt(page).token_ids]))
+    prompt_ids = policy.prompt_ids
+    monkeypatch.setattr(policy, "prompt_ids", lambda page: [IMAGE, *prompt_ids(page)])
     with pytest.raises(EngineError, match=r"page0: the engine's prompt \(7 tokens\) differs from .* \(8 tokens\)"):
         engine.generate(PAGES[:1], SAMPLING, seed=0)
 
