@@ -18,7 +18,21 @@ def without_effect(recipe: Recipe) -> list[str]:
         for key in keys.split() or values:
             if unused and values[key] != defaults[key]:
                 lines.setdefault(f"{section}.{key}", f"{section}.{key} = {values[key]!r} has no effect: {reason}")
-    return list(lines.values())
+    return [*lines.values(), *_idle(recipe)]
+
+
+def _idle(recipe: Recipe) -> list[str]:
+    """What makes training do nothing, or less than it seems."""
+    train, lines = recipe.train, []
+    if not train.learning_rate:
+        lines.append("train.learning_rate = 0: no weight changes")
+    if train.steps and train.warmup_steps > train.steps:
+        rate = train.learning_rate * train.steps / train.warmup_steps
+        lines.append(
+            f"train.warmup_steps = {train.warmup_steps}: training ends after step {train.steps}, at a learning rate of "
+            f"{rate:.2g}, not {train.learning_rate:g}"
+        )
+    return lines
 
 
 def _of_algorithms(recipe: Recipe) -> Unused:
@@ -28,7 +42,7 @@ def _of_algorithms(recipe: Recipe) -> Unused:
 
 
 def _of_shared_sections(recipe: Recipe) -> Unused:
-    rollout, vllm = recipe.rollout, recipe.vllm
+    rollout, vllm, steps = recipe.rollout, recipe.vllm, recipe.train.steps
     ratios = recipe.algorithm in ("grpo", "ppo")
     sampled = "rollout.group_size correction correction_cap ahead"
     return [
@@ -43,6 +57,7 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
         (not recipe.reward.model, "reward.model_weight", "reward.model is empty"),
         (not recipe.reward.weights.get("consensus"), "reward.agreement", "reward.weights has no consensus"),
         (not samples(recipe), "reward.permute", f"{recipe.algorithm} samples no completions here"),
+        (0 < steps < recipe.train.eval_every, "train.eval_every", f"train.steps is {steps}"),
     ]
 
 

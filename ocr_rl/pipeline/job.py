@@ -133,6 +133,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     policy = Policy.load(recipe.model)
     if line := without_adapter(policy.model):
         say(line)
+    if len(train) < (size := recipe.rollout.pages_per_step):
+        say(f"rollout.pages_per_step = {size}: a step takes some of the {len(train)} training pages several times")
     check_output(recipe, policy.prompt_format)
     reward_function = reward_function.of_output(policy.prompt_format.output)
     for line in take_prompt(recipe, policy, pages):

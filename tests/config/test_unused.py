@@ -74,6 +74,13 @@ def test_every_setting_of_a_shipped_recipe_has_an_effect(name):
         ("dpo", ["pairs.dead_zone=0.1"], "pairs.dead_zone = 0.1 has no effect: dpo learns from pairs"),
         ("dpo", ["pairs.most=4"], "pairs.most = 4 has no effect: pairs.choose is best-worst"),
         ("kto", ["pairs.threshold=0.7"], "pairs.threshold = 0.7 has no effect: pairs.label is mean"),
+        ("grpo", ["train.eval_every=61"], "train.eval_every = 61 has no effect: train.steps is 60"),
+        ("grpo", ["train.learning_rate=0"], "train.learning_rate = 0: no weight changes"),
+        (
+            "grpo",
+            ["train.warmup_steps=600"],
+            "train.warmup_steps = 600: training ends after step 60, at a learning rate of 1e-05, not 0.0001",
+        ),
     ],
 )
 def test_a_setting_without_effect_is_named_with_the_reason(recipe, overrides, line):
@@ -91,6 +98,8 @@ def test_a_setting_without_effect_is_named_with_the_reason(recipe, overrides, li
         ("grpo", ["vllm.sleep=true"]),  # engine = auto may take vLLM
         ("sft", ["rollout.pages_per_step=8", "rollout.temperature=0.5"]),
         ("ppo", ["ppo.beta=0.1", "ppo.kl=k3"]),
+        ("grpo", ["train.eval_every=60", "train.warmup_steps=60"]),
+        ("grpo", ["train.steps=0", "budget.seconds=60", "train.eval_every=10", "train.warmup_steps=5"]),
     ],
 )
 def test_a_setting_with_an_effect_is_not_named(recipe, overrides):

@@ -16,9 +16,10 @@ from helpers.tiny_models import (
     weights,
 )
 from ocr_rl.algorithms.preference.registry import LEARNERS
+from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import Recipe
 from ocr_rl.pipeline.dry_run import dry_run
-from ocr_rl.pipeline.job import ALGORITHMS, Job, chosen_pages, make_scorer, make_trainer
+from ocr_rl.pipeline.job import ALGORITHMS, Job, chosen_pages, make_scorer, make_trainer, prepare
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
@@ -128,3 +129,12 @@ def test_a_dry_run_of_stored_examples_samples_nothing_and_counts_them(case, monk
     dry_run(replace(job, examples=examples), lines.append)
     assert "step        2 pages, each with its examples: 3 on 2 pages in pairs.jsonl" in lines[0]
     assert learned == [[2]]  # those of the first of two prompts of the same length
+
+
+def test_a_step_of_more_pages_than_there_are_is_named():
+    lines = []
+    job = prepare(
+        load_recipe("grpo", ["rollout.engine=transformers"]), [make_page(i, text="abc") for i in range(6)], lines.append
+    )
+    job.engine.close()
+    assert "rollout.pages_per_step = 16: a step takes some of the 4 training pages several times" in lines
