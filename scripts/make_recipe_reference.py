@@ -17,7 +17,8 @@ INTRODUCTION = """# Recipe reference
 
 Every key of a recipe. A recipe is a TOML file with these sections; what it leaves out has its default, or the value of
 its `base`. On the command line, `--set section.key=value` overrides a key, and `--set section.key.entry=value` an entry
-of a table. A value of the wrong type or out of bounds is refused before anything is loaded. Numbers are finite.
+of a table. `reward.rubric` stands for the keys of a [rubric](training.md#rewards). A value of the wrong type or out of
+bounds is refused before anything is loaded. Numbers are finite.
 
 Written by `scripts/make_recipe_reference.py` from `ocr_rl/config/schema.py`.
 """

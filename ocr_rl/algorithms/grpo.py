@@ -38,7 +38,7 @@ from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatc
 from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.objectives.returns import kl_penalised_rewards, token_rewards
 from ocr_rl.rewards.placed_parts import PLACED, PlacedPart, placed_parts, rewards_without
-from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_parts
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_parts, make_rubric
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
@@ -194,7 +194,7 @@ class GrpoLearner:
         self, scored: Sequence[ScoredGroup], reward_function: RewardFunction | None = None
     ) -> tuple[GroupAdvantages, Sequence[Tensor]]:
         """Those of the completions, and those that each page is trained with: the same, (G,), or by token, (G, T)."""
-        grpo, weights = self.recipe.grpo, self.recipe.reward.weights
+        grpo, weights = self.recipe.grpo, make_rubric(self.recipe.reward).weights
         if grpo.credit == "alignment":
             assert reward_function is not None
             return self._credited_advantages(scored, reward_function)

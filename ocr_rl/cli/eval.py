@@ -16,6 +16,7 @@ from ocr_rl.cli.options import (
     json_option,
     model_options,
     on_error_option,
+    rubric_option,
     take,
 )
 from ocr_rl.cli.progress import console
@@ -55,6 +56,7 @@ from ocr_rl.cli.progress import console
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of samples, intervals and p-values.")
 @engine_option
+@rubric_option
 @model_options
 @json_option("Write metrics, tables and pages here.")
 @html_option("Write a report with page images and coloured differences here.")
@@ -76,11 +78,13 @@ def evaluate(
     ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --held-out 0.2 --against tiny.json
     ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --samples 8
     ocr-rl eval --predictions tesseract.jsonl --data scans/ --json tesseract.json
+    ocr-rl eval --predictions tesseract.jsonl --data scans/ --rubric my_rubric.toml
     """
     from ocr_rl.data.splits import SPLIT_SEED, split_pages
     from ocr_rl.evaluation import evaluate as evaluation
     from ocr_rl.reporting.evaluation_report import evaluation_report
     from ocr_rl.reporting.text_tables import evaluation_text
+    from ocr_rl.rewards.reward_function import scoring_settings
     from ocr_rl.runs.atomic import write_atomically
     from ocr_verifiers import write_json_atomic
 
@@ -104,6 +108,7 @@ def evaluate(
         "max_tokens": chosen.max_tokens,
         "preset": chosen.preset,
         "output": chosen.output,
+        **scoring_settings(chosen.rubric),
         "seed": chosen.seed,
     }
     if json_path is not None:

@@ -191,6 +191,13 @@ engine_option = click.option(
 )
 
 
+rubric_option = click.option(
+    "--rubric",
+    metavar="NAME|FILE",
+    help="How completions are scored: a rubric of ocr-verify or a TOML file.  [default: as ocr-rl train does]",
+)
+
+
 retry_errors_option = click.option("--retry-errors", is_flag=True, help='Try again the pages whose row has an "error".')
 
 

@@ -15,6 +15,7 @@ from ocr_rl.cli.options import (
     model_options,
     on_error_option,
     retry_errors_option,
+    rubric_option,
     take,
     writable_file,
 )
@@ -42,6 +43,7 @@ from ocr_rl.cli.progress import console
 @click.option("--seed", default=0, show_default=True, help="Seed of sampling.")
 @engine_option
 @retry_errors_option
+@rubric_option
 @click.option("--no-score", is_flag=True, help="Do not score the completions.")
 @click.option(
     "--processes",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ocr_rl.config.loader import RECIPES, apply_overrides, merged, parse_recipe, read_recipe_file
+from ocr_rl.config.rubrics import with_rubric
 from ocr_rl.config.schema import Recipe
 from ocr_rl.config.validation import trains_policy
 
@@ -74,7 +75,8 @@ def load_chain(path: Path, overrides: Sequence[str] = ()) -> list[Stage]:
         base = stage.get("base")
         start = read_recipe_file(base, path.parent, where) if base is not None else {}
         differs = {key: value for key, value in stage.items() if key not in ("base", "name")}
-        recipe = parse_recipe(merged(merged(start, table), differs), where)
+        shared, differs = (with_rubric(each, path.parent, where) for each in (table, differs))
+        recipe = parse_recipe(merged(merged(start, shared), differs), where)
         name = stage.get("name", f"{i}-{recipe.algorithm if base is None else Path(base).stem}")
         if i > 1 and ("path" in stage.get("model", {}) and "name" not in stage):
             raise ValueError(f"{where}: leave out model.path: a stage continues with the policy of the one before")

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ocr_rl.config.rubrics import with_rubric
 from ocr_rl.config.schema import ALIASES, Recipe
 from ocr_rl.config.validation import check
 from ocr_rl.config.wording import expected, schema_of
@@ -31,8 +32,8 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     """Read a shipped recipe by name or a TOML file by path, then apply `section.key=value` overrides in order.
 
-    A recipe may name another as its `base`, shipped or by a path relative to itself, and hold only what differs. The
-    result has no base.
+    A recipe may name another as its `base`, shipped or by a path relative to itself, and hold only what differs; and in
+    the same way a rubric as `reward.rubric`. The result has neither: it holds their values.
 
     Raises:
         ValueError: no such recipe or base, bases in a circle, bad TOML, an unknown key, a value of the wrong type or
@@ -82,6 +83,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     name = table.pop("base", None)
+    table = with_rubric(table, path.parent, str(path))
     parse_recipe(table, str(path))  # so that a mistake names the file that it is in
     if name is None:
         return table
@@ -126,7 +128,10 @@ def _override(recipe: Recipe, override: str) -> Recipe:
         if not isinstance(owner, dict):
             above = ".".join(path[:depth])
             raise ValueError(f"{where}: {above} has no entries; write --set {above}=value")
-    owner[last] = _value(text, isinstance(owner.get(last), str))
+    owner[last] = value = _value(text, isinstance(owner.get(last), str))
+    if key == "reward.rubric":
+        del owner[last]
+        table = merged(table, with_rubric({"reward": {last: value}}, Path(), where))
     return parse_recipe(table, where)
 
 

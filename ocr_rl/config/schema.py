@@ -7,9 +7,10 @@ settings are in `ocr_rl.config.validation`.
 from __future__ import annotations
 
 from dataclasses import field
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.dataclasses import dataclass
 
 from ocr_rl.metric_names import BestBy
@@ -31,6 +32,9 @@ Fraction = Annotated[float, Strict(), Field(gt=0, le=1)]
 """A share of something that takes some of it."""
 Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 """The lowest and the highest value."""
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+Code = Annotated[str, AfterValidator(lambda spec: str(Path(spec).absolute()))]
+"""FILE.py:NAME, found from every folder afterwards."""
 Values = Annotated[list[str], BeforeValidator(lambda value: value if isinstance(value, list) else [value])]
 """One string or several."""
 
@@ -168,7 +172,10 @@ class VllmConfig:
 @dataclass(frozen=True, config=STRICT)
 class RewardConfig:
     weights: dict[str, Amount] = field(default_factory=lambda: {"similarity": 0.7, "pass_rate": 0.3})
-    """Parts of the reward and their weights: similarity, pass_rate, exact, ... (docs/verifiers/rewards.md)."""
+    """Parts of the reward and their weights: similarity, pass_rate, exact, ... (docs/verifiers/rewards.md), and those
+    of `functions` by name, which weigh 1 if they are not there."""
+    functions: list[Code] = field(default_factory=list)
+    """Further parts in Python, e.g. ["my_rewards.py:score"]; in a recipe's file relative to its folder."""
     agreement: Literal["siblings", "medoid"] = "siblings"
     """What the part `consensus` compares a completion with: siblings: all others of its group; medoid: the one that
     agrees most with the others."""
@@ -181,6 +188,14 @@ class RewardConfig:
     wrong_numbers_gate: Fraction = 1.0
     """Factor for a completion none of whose numbers is right; one wrong number costs a tenth at least. 1: no gate, so
     that a digit counts like any other character."""
+    normalization: list[str] = field(default_factory=lambda: ["nfc", "whitespace"])
+    """Named normalisations before edits are counted, those of CER too: long_s, ligatures, dehyphenate, ..."""
+    equivalences: list[Pair] = field(default_factory=list)
+    """Pairs of texts that count as equal after that, e.g. [["&c.", "etc."]]."""
+    unit: Literal["codepoint", "grapheme"] = "codepoint"
+    """What a character is."""
+    compat: Literal["", "olmocr"] = ""
+    """olmocr: tests pass by olmOCR-bench's own verdicts, holes included."""
     processes: Count = 1
     """Processes that score completions while others are generated; 0: the trainer's own, in between."""
     model: str = ""

@@ -56,6 +56,7 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
         (vllm.transfer != "folder", "vllm.transfer_folder", f"vllm.transfer is {vllm.transfer}"),
         (not recipe.reward.model, "reward.model_weight", "reward.model is empty"),
         (not recipe.reward.weights.get("consensus"), "reward.agreement", "reward.weights has no consensus"),
+        (bool(recipe.reward.compat), "reward.unsupported", f"with {recipe.reward.compat}, tests pay in full"),
         (not samples(recipe), "reward.permute", f"{recipe.algorithm} samples no completions here"),
         (0 < steps < recipe.train.eval_every, "train.eval_every", f"train.steps is {steps}"),
     ]

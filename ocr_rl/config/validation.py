@@ -17,6 +17,7 @@ def check(recipe: Recipe) -> Recipe:
         _model_rules,
         _data_rules,
         _rollout_rules,
+        _reward_rules,
         _grpo_rules,
         _ppo_rules,
         _preference_rules,
@@ -82,6 +83,17 @@ def _rollout_rules(recipe: Recipe) -> Rules:
             vllm.transfer == "nccl" or bool(vllm.transfer_folder),
             "vllm.transfer_folder",
             "a folder that both machines see, for vllm.transfer = folder",
+        ),
+    ]
+
+
+def _reward_rules(recipe: Recipe) -> Rules:
+    reward = recipe.reward
+    return [
+        (
+            not reward.functions or reward.processes >= 1,
+            "reward.processes",
+            "at least 1: reward.functions are run in other processes, with a time limit",
         ),
     ]
 
@@ -267,9 +279,13 @@ def trains_policy(recipe: Recipe) -> bool:
 def needs_labels(recipe: Recipe) -> bool:
     """Whether each page of the dataset must have a text or tests.
 
-    The consensus of a page's completions needs neither, and pages that are not trained on are left out.
+    The consensus of a page's completions needs neither, nor do functions alone, and pages that are not trained on are
+    left out.
     """
-    return not recipe.reward.weights.get("consensus") and recipe.data.train == "all"
+    weights, functions = recipe.reward.weights, recipe.reward.functions
+    own = {spec.rpartition(":")[2] for spec in functions}
+    alone = bool(functions) and not any(weight for part, weight in weights.items() if part not in own)
+    return not weights.get("consensus") and not alone and recipe.data.train == "all"
 
 
 def samples(recipe: Recipe) -> bool:

@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 from ocr_rl.config.loader import check_model_path
 from ocr_rl.config.presets import check_names
-from ocr_rl.config.schema import RewardConfig
 from ocr_rl.data.unlabelled import Unread
 from ocr_rl.evaluation.paired import paired_differences
 from ocr_rl.evaluation.predictions import read_predictions
 from ocr_rl.evaluation.results import PageEvaluation, score_pages, score_samples
 from ocr_rl.evaluation.summary import evaluation, summarize_samples
-from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
+from ocr_rl.rewards.reward_function import RewardFunction, chosen_output, named_rubric, try_functions
 from ocr_rl.rollouts.console import SILENT, Console
 from ocr_rl.rollouts.loading import EngineOptions
 from ocr_rl.types import Completion, Group, Page
@@ -55,7 +54,10 @@ class EvaluateOptions:
     preset: str = "auto"
     """How the model is asked and what it answers in: `auto`, `none` or a name of docs/prompts-and-outputs.md."""
     output: Literal["auto", OutputFormat] = "auto"
-    """What the model writes, if not what its preset says; or what the predictions are written in, if not markdown."""
+    """What the model writes, if not what the rubric or its preset says; or what the predictions are written in, if not
+    markdown."""
+    rubric: str | None = None
+    """How transcriptions are scored: a shipped rubric or a TOML file; None: as `ocr-rl train` does by default."""
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.predictions is None):
@@ -65,6 +67,7 @@ class EvaluateOptions:
         if self.preset != "auto" and self.model is None:
             raise ValueError("--preset is that of a MODEL; a file of predictions has none")
         check_names(self.preset, self.output)
+        chosen_output(named_rubric(self.rubric), self.output)
         if self.predictions is not None and self.predictions.suffix == ".json" and self.output != "auto":
             raise ValueError("--output is that of a .jsonl file; the texts of an evaluation are markdown")
         if self.temperature is not None and not self.samples:
@@ -102,16 +105,19 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
         EngineError: the engine cannot continue.
     """
     this = other = None
+    rubric = named_rubric(options.rubric)
+    output = chosen_output(rubric, options.output)
     if options.predictions is not None:
-        output = "markdown" if options.output == "auto" else options.output
-        this = _Transcribed(*read_predictions(options.predictions, pages), output)
+        written = "markdown" if output == "auto" else output
+        this = _Transcribed(*read_predictions(options.predictions, pages), written)
         pages = this.pages
     if options.against is not None and (file := against_file(options.against)) is not None:
         other = _Transcribed(*read_predictions(file, pages, skip_unknown=True))
-    reward_function = RewardFunction(make_rubric(RewardConfig()), pages)
+    reward_function = RewardFunction(rubric, pages)
+    try_functions(rubric, pages)
     if options.model is not None:
         engine = _engine(options.model, options)
-        engine = replace(engine, preset=options.preset, output=options.output)
+        engine = replace(engine, preset=options.preset, output=output)
         this = _generate(engine, pages, options, options.samples or 0, console)
     assert this is not None
     if options.against is not None and other is None:

@@ -56,7 +56,8 @@ class PageEvaluation:
 def score_pages(
     pages: Sequence[Page], completions: Sequence[Completion], reward_function: RewardFunction
 ) -> list[PageEvaluation]:
-    return [PageEvaluation(p, c, reward_function.score(p, c)) for p, c in zip(pages, completions, strict=True)]
+    scores = reward_function.scores(pages, completions)
+    return [PageEvaluation(p, c, score) for p, c, score in zip(pages, completions, scores, strict=True)]
 
 
 def score_samples(groups: Sequence[Group], reward_function: RewardFunction) -> list[list[PageEvaluation]]:

@@ -31,7 +31,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt_format import writes
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
-from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
+from ocr_rl.rewards.reward_function import RewardFunction, make_rubric, try_functions
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.reward_model_scorer import RewardModelScorer
 from ocr_rl.rollouts.scoring import GroupScorer
@@ -121,9 +121,10 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     chosen_engine(recipe.rollout.engine, recipe.vllm.server)
     torch.manual_seed(derive(recipe.train.seed, "start"))
     train, held_out = divided(recipe, pages)
-    check_keep_best(recipe, held_out)
     rubric = make_rubric(recipe.reward)
+    check_keep_best(recipe, held_out)
     reward_function = RewardFunction(rubric, [*train, *held_out])
+    try_functions(rubric, train)
     algorithm = ALGORITHMS[recipe.algorithm]
     if algorithm.check_pages is not None:
         algorithm.check_pages(train)
@@ -232,7 +233,8 @@ def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:
 def check_keep_best(recipe: Recipe, held_out: Sequence[Page]) -> None:
     """Raises ValueError if no held-out page allows the metric that chooses the best step."""
     metric = recipe.train.keep_best
-    if metric == "reward" and not any(weight for part, weight in recipe.reward.weights.items() if part != CONSENSUS):
+    weights = make_rubric(recipe.reward).weights
+    if metric == "reward" and not any(weight for part, weight in weights.items() if part != CONSENSUS):
         raise ValueError(
             "train.keep_best is reward, but a single transcription of a held-out page has no consensus; write cer or "
             "pass_rate, or nothing"

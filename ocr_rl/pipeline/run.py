@@ -21,6 +21,7 @@ from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.training.checkpoint import environment_changes
 from ocr_rl.training.loop import TrainingLoop
+from ocr_verifiers.rewards.functions import FunctionError
 
 
 def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: ResumePoint | None = None) -> None:
@@ -37,6 +38,10 @@ def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: 
             _run(job, folder, say, start)
     except EngineError as error:
         raise TrainingStoppedError(str(error)) from None
+    except FunctionError as error:
+        raise TrainingStoppedError(
+            f"{error}\nall complete files are kept. Mend the function, then: ocr-rl train --resume {folder.path}"
+        ) from None
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise TrainingStoppedError(

@@ -12,8 +12,10 @@ from ocr_rl import distributed
 from ocr_rl.config.loader import check_model_path, to_toml
 from ocr_rl.config.schema import Recipe
 from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
+from ocr_rl.runs.function_record import record_functions
 from ocr_rl.runs.resume import find_resume_point
 from ocr_rl.runs.scratch import Scratch
+from ocr_verifiers.rewards.functions import function_digests
 
 if TYPE_CHECKING:
     from ocr_rl.pipeline.job import Job
@@ -46,6 +48,7 @@ def train(recipe: Recipe, out: str | Path, *, overwrite: bool = False, say: Say 
                 folder.rollback()
                 raise
             folder.commit()
+            _record_functions(recipe, folder, 0, say)
             run(job, folder, say)
         return folder
 
@@ -77,6 +80,7 @@ def resume(
 
             job = _prepare(start.recipe, folder.path, say)
             folder.commit()
+            _record_functions(start.recipe, folder, start.step, say)
             run(job, folder, say, start)
         return folder
 
@@ -115,6 +119,13 @@ def _prepare(recipe: Recipe, folder: Path, say: Say) -> Job:
 
     pages = collect_pages(recipe, folder / "pages", say)
     return prepare(recipe, pages, say, log=folder / "vllm.log")
+
+
+def _record_functions(recipe: Recipe, folder: RunFolder, step: int, say: Say) -> None:
+    """Keep the digests of the code of reward.functions in the run folder; say whose code has changed."""
+    if recipe.reward.functions and distributed.first():
+        for name in record_functions(folder.path, function_digests(recipe.reward.functions), step):
+            say(f"{name} has changed since the run began: the rewards after step {step} are those of the new code")
 
 
 def _write_missing_report(folder: RunFolder, say: Say) -> None:

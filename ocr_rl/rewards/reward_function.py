@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from random import Random
+from typing import Any, Literal
 
 from ocr_rl.config.schema import RewardConfig
 from ocr_rl.types import Completion, Group, Page
-from ocr_verifiers import OutputFormat, PreparedReference, Rubric, Score, UnitTest, parse_test
+from ocr_verifiers import OutputFormat, PreparedReference, Rubric, Score, ScoringPool, UnitTest, load_rubric, parse_test
+from ocr_verifiers.rewards.functions import FunctionError, function_digests
 from ocr_verifiers.rewards.gates import GATES
 from ocr_verifiers.rewards.rubric import CONSENSUS
 from ocr_verifiers.rewards.scoring_pool import KnownPage
+from ocr_verifiers.unit_tests.run import Compat
+
+TIMEOUT_S = 60.0
+"""For one completion, in a scoring process."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,45 @@ def make_rubric(config: RewardConfig) -> Rubric:
     gates = {"end": config.end_gate, "repetition": config.repetition_gate}
     if config.wrong_numbers_gate < 1:
         gates["wrong_numbers"] = config.wrong_numbers_gate
-    return Rubric(weights=config.weights, gates=gates, unsupported=config.unsupported, agreement=config.agreement)
+    try:
+        return Rubric(
+            weights=config.weights,
+            functions=tuple(config.functions),
+            gates=gates,
+            unsupported=config.unsupported,
+            agreement=config.agreement,
+            normalization=tuple(config.normalization),
+            equivalences=tuple((first, second) for first, second in config.equivalences),
+            unit=config.unit,
+            compat=config.compat or None,
+        )
+    except ValueError as error:
+        raise ValueError(f"[reward]: {error}") from None
+
+
+def named_rubric(name: str | None) -> Rubric:
+    """A shipped rubric by its name, or one from a TOML file; None: the rubric of `ocr-rl train` by default."""
+    return make_rubric(RewardConfig()) if name is None else load_rubric(name)
+
+
+def chosen_output(rubric: Rubric, given: Literal["auto", OutputFormat]) -> Literal["auto", OutputFormat]:
+    """The output format of completions: `given` (`--output`), or that of a rubric which is not for markdown.
+
+    Raises ValueError if they contradict each other.
+    """
+    if rubric.output == "markdown":
+        return given
+    if given not in ("auto", rubric.output):
+        raise ValueError(f"--output is {given}, and the output of the rubric is {rubric.output}; leave one of them out")
+    return rubric.output
+
+
+def scoring_settings(name: str | None) -> dict[str, Any]:
+    """What a file of results says of the rubric it was scored with; nothing of the default."""
+    if name is None:
+        return {}
+    rubric = load_rubric(name)
+    return {"rubric": {**asdict(rubric), "functions": function_digests(rubric.functions)}}
 
 
 def scored_group(group: Group, scores: Sequence[Score], permute: Random | None = None) -> ScoredGroup:
@@ -45,12 +89,12 @@ def gated_parts(score: Score, weights: Mapping[str, float]) -> list[float]:
     return [score.parts.get(part, 0.0) * gates for part in weights]
 
 
-def parse_tests(page: Page) -> list[UnitTest]:
-    return [parse_test(record, f"{page.id}, test {i + 1}") for i, record in enumerate(page.tests)]
+def parse_tests(page: Page, compat: Compat | None = None) -> list[UnitTest]:
+    return [parse_test(record, f"{page.id}, test {i + 1}", compat) for i, record in enumerate(page.tests)]
 
 
 def _prepare(rubric: Rubric, page: Page) -> PreparedReference:
-    tests = parse_tests(page)
+    tests = parse_tests(page, rubric.compat)
     try:
         return rubric.prepare(page.text, tests)
     except ValueError as error:
@@ -61,6 +105,20 @@ def check_scorable(rubric: Rubric, pages: Iterable[Page]) -> None:
     """Raises ValueError for a page with neither a reference nor a test that the rubric can use."""
     for page in pages:
         _prepare(rubric, page)
+
+
+def try_functions(rubric: Rubric, pages: Sequence[Page]) -> None:
+    """Runs the rubric's functions on the texts of two pages, and on empty completions.
+
+    Raises ValueError, with the page and a traceback, for a function that fails or takes longer than TIMEOUT_S.
+    """
+    if rubric.functions:
+        reward_function = RewardFunction(rubric, pages[:2])
+        for text in (None, ""):
+            completions = [Completion((), page.text or "" if text is None else text, "end", ()) for page in pages[:2]]
+            for page, score in zip(pages, reward_function.scores(pages[:2], completions), strict=False):
+                if score.trouble:
+                    raise FunctionError(f"{page.id}: {', '.join(rubric.functions)}: {score.trouble}")
 
 
 class RewardFunction:
@@ -84,10 +142,30 @@ class RewardFunction:
     def known(self, page: Page) -> KnownPage:
         """What another process needs to prepare the page."""
         prepared = self._prepared.get(page.id)
-        return KnownPage(page.id, page.text, prepared.tests if prepared else tuple(parse_tests(page)))
+        tests = prepared.tests if prepared else tuple(parse_tests(page, self.rubric.compat))
+        return KnownPage(page.id, page.text, tests)
 
     def score(self, page: Page, completion: Completion) -> Score:
-        return self.prepared(page).score(completion.text, finished=completion.finished)
+        try:
+            return self.prepared(page).score(completion.text, finished=completion.finished)
+        except FunctionError as error:
+            raise error.at(page.id) from error
+
+    def scores(self, pages: Sequence[Page], completions: Sequence[Completion]) -> list[Score]:
+        """One for each page and completion; functions are run in another process, with a time limit."""
+        each = zip(pages, completions, strict=True)
+        if not self.rubric.functions:
+            return [self.score(page, completion) for page, completion in each]
+        scores = []
+        with ScoringPool(self.rubric, 1, TIMEOUT_S) as pool:
+            known = {page.id: self.known(page) for page in pages}
+            asked = [(page, pool.submit(known[page.id], [(c.text, c.finished)])) for page, c in each]
+            for page, answer in asked:
+                try:
+                    scores += answer.result()
+                except FunctionError as error:
+                    raise error.at(page.id) from error
+        return scores
 
     def compare_siblings(self, group: Group, scores: Sequence[Score]) -> list[Score]:
         """The scores of all completions of a group, with `consensus` if the rubric weighs it."""
@@ -97,13 +175,11 @@ class RewardFunction:
 
     def score_groups(self, groups: Sequence[Group], permute: Random | None = None) -> list[ScoredGroup]:
         """Score every completion, identical ones once. `permute` shuffles the rewards within each group."""
+        distinct = {(i, c.text, c.finished): c for i, group in enumerate(groups) for c in group.completions}
+        pages = [groups[i].page for i, _, _ in distinct]
+        known = dict(zip(distinct, self.scores(pages, list(distinct.values())), strict=True))
         scored = []
-        for group in groups:
-            known: dict[tuple[str, bool], Score] = {}
-            for completion in group.completions:
-                key = completion.text, completion.finished
-                if key not in known:
-                    known[key] = self.score(group.page, completion)
-            scores = [known[c.text, c.finished] for c in group.completions]
+        for i, group in enumerate(groups):
+            scores = [known[i, c.text, c.finished] for c in group.completions]
             scored.append(scored_group(group, self.compare_siblings(group, scores), permute))
         return scored

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.config.schema import RewardConfig
 from ocr_rl.data.unlabelled import Unread
 from ocr_rl.rewards.group_files import group_row, page_row
-from ocr_rl.rewards.reward_function import RewardFunction, check_scorable, make_rubric
+from ocr_rl.rewards.reward_function import (
+    RewardFunction,
+    check_scorable,
+    chosen_output,
+    named_rubric,
+    scoring_settings,
+    try_functions,
+)
 from ocr_rl.rollouts.console import SILENT, Console
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.loading import EngineOptions
@@ -34,7 +40,9 @@ class RolloutOptions(EngineOptions):
     """Tokens of a completion, the end token included."""
     seed: int = 0
     score: bool = True
-    """Score the completions as `ocr-rl train` does by default."""
+    """Score the completions."""
+    rubric: str | None = None
+    """How: a shipped rubric or a TOML file; None: as `ocr-rl train` does by default."""
     processes: int = 1
     """That score beside generation; 0 scores between completions."""
     retry_errors: bool = False
@@ -57,9 +65,13 @@ def write_groups(
         ValueError: a page cannot be scored, or `out` was made with other settings or pages.
         EngineError: the engine cannot continue; the rows so far are kept.
     """
-    rubric = make_rubric(RewardConfig())
+    rubric = named_rubric(options.rubric)
     if options.score:
+        if rubric.functions and not options.processes:
+            raise ValueError("--processes is 0; write at least 1: functions are run in processes with a time limit")
         check_scorable(rubric, pages)
+        try_functions(rubric, pages)
+    options = replace(options, output=chosen_output(rubric, options.output))
     sampling = Sampling(options.group_size, options.temperature, options.max_tokens)
     by_id = {page.id: page for page in pages}
 
@@ -88,4 +100,5 @@ def _settings(options: RolloutOptions, dataset: Mapping[str, Any]) -> dict[str, 
         "max_tokens": options.max_tokens,
         "seed": options.seed,
         "scored": options.score,
+        **scoring_settings(options.rubric),
     }

@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, scored_group
+from ocr_rl.rewards.reward_function import TIMEOUT_S, RewardFunction, ScoredGroup, scored_group
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import Score, ScoringPool
+from ocr_verifiers.rewards.functions import FunctionError
 from ocr_verifiers.rewards.scoring_pool import KnownPage
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class RolledOut:
 class GroupScorer:
     """Scores completions in `processes` processes, which start when they are needed, or in this process."""
 
-    def __init__(self, reward_function: RewardFunction, processes: int, timeout: float | None = 60.0) -> None:
+    def __init__(self, reward_function: RewardFunction, processes: int, timeout: float | None = TIMEOUT_S) -> None:
         """With 0 `processes` this process scores, without a time limit.
 
         `timeout` is in seconds per completion; a completion that takes longer has reward 0 and a `trouble`.
@@ -152,6 +153,8 @@ class OpenGroup:
             scores = [self._scores[c.text, c.finished].result()[0] for c in group.completions]
             if self._reward_function is not None:
                 scores = self._reward_function.compare_siblings(group, scores)
+        except FunctionError as error:
+            raise error.at(self.page.id) from error
         except ValueError as error:
             raise ValueError(f"{self.page.id}: {error}") from error
         return scored_group(group, scores, permute)

@@ -7,6 +7,7 @@ checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent; traine
 checkpoints/best.json           which of them evaluated best, with train.keep_best
 eval/before.json, after.json    held-out pages before and after training
 eval/best.json                  the best evaluation in between, which later ones are compared with
+reward_functions.json           SHA-256 of the code of reward.functions, and the steps it was used after
 report.html                     all of this to look at, written at the end
 pages/                          the rendered collection, unless the recipe names a dataset
 tensorboard/                    event files, if tensorboard is installed

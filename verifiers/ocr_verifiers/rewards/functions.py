@@ -3,8 +3,8 @@
     def score(completion: str, page: RewardPage) -> float                 from 0 to 1
     def score(completion: str, page: RewardPage) -> dict[str, float]      its mean counts, each value is reported
 
-The file is run once in each process that scores. What a function raises stops the scoring, with the page and a
-traceback: an error of a reward is never a bad page.
+The file is run once in each process that scores; what it imports has to be installed. What a function raises stops the
+scoring, with the page and a traceback: an error of a reward is never a bad page.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ class RewardPage:
     """False for a completion that was cut off."""
 
 
+class FunctionError(ValueError):
+    """A function raised an exception, or what it returned is no reward. The message has a traceback."""
+
+    def at(self, where: str) -> FunctionError:
+        """The same with the page in front."""
+        return FunctionError(f"{where}: {self}")
+
+
 RewardFunction = Callable[[str, RewardPage], object]
 
 
@@ -55,7 +63,7 @@ def load_function(spec: str) -> RewardFunction:
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{file}: cannot be run:\n{_trace(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -69,12 +77,12 @@ def function_values(spec: str, completion: str, page: RewardPage) -> dict[str, f
     function = load_function(spec)
     try:
         found = function(completion, page)
-    except Exception as error:
-        raise ValueError(f"{spec} failed:\n{_trace(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise FunctionError(f"{spec} failed:\n{_trace(error)}") from error
     parts = {f"{name}.{key}": value for key, value in found.items()} if isinstance(found, Mapping) else {name: found}
     values = {key: _share(spec, key, value) for key, value in parts.items()}
     if not values:
-        raise ValueError(f"{spec} returned no value; return a number from 0 to 1")
+        raise FunctionError(f"{spec} returned no value; return a number from 0 to 1")
     return {name: sum(values.values()) / len(values), **values}
 
 
@@ -85,7 +93,7 @@ def function_digests(specs: Sequence[str]) -> dict[str, str]:
 
 def _share(spec: str, key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
-        raise ValueError(f"{spec} returned {value!r} for {key}; return a number from 0 to 1")
+        raise FunctionError(f"{spec} returned {value!r} for {key}; return a number from 0 to 1")
     return float(value)
 
 

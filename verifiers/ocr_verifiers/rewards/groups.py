@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ocr_verifiers.files.jsonl import RecordError
+from ocr_verifiers.rewards.functions import FunctionError
 from ocr_verifiers.rewards.rubric import CONSENSUS, Rubric, Score
 from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest, parse_test
@@ -52,6 +53,8 @@ def score_groups(rubric: Rubric, groups: Iterable[Group]) -> Iterator[tuple[Grou
             prepared = rubric.prepare(group.reference, group.tests)
             scores = [prepared.score(text, finished) for text, finished in group.distinct]
             scores = compared(rubric, group, group.spread(scores))
+        except FunctionError as error:
+            raise error.at(group.where) from error
         except ValueError as error:
             raise ValueError(f"{group.where}: {error}") from error
         yield group, scores

@@ -28,6 +28,7 @@ from threading import Lock
 from types import TracebackType
 from typing import IO, Any
 
+from ocr_verifiers.rewards.functions import FunctionError
 from ocr_verifiers.rewards.groups import Group, compared
 from ocr_verifiers.rewards.rubric import PreparedReference, Rubric, Score
 from ocr_verifiers.unit_tests.records import UnitTest
@@ -96,6 +97,8 @@ class ScoringPool:
                 try:
                     scores = [score for chunk in chunks for score in chunk.result()]
                     scores = compared(self._rubric, group, group.spread(scores))
+                except FunctionError as error:
+                    raise error.at(group.where) from error
                 except ValueError as error:
                     raise ValueError(f"{group.where}: {error}") from error
                 yield group, scores
@@ -298,6 +301,8 @@ def _answers(messages: IO[bytes]) -> Iterator[tuple[object, Sequence[UnitTest]]]
                         yield score, tests
         except EOFError:
             return
+        except FunctionError as error:
+            yield FunctionError(str(error)), ()
         except ValueError as error:
             yield ValueError(str(error)), ()
         except Exception:  # a bug: it is raised again, with its traceback, in the process of the pool
