@@ -61,7 +61,7 @@ class CompareOptions(RecipeOptions):
 
 
 @click.command()
-@click.option("--recipe", "recipes", required=True, metavar="A,B,...", help="Names or TOML files of recipes and chains.")
+@click.option("--recipe", "recipes", required=True, metavar="A,B,...", help="Recipes and chains: names or TOML files.")
 @click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N,...", help="Each recipe has a run with each.")
 @click.option(
     "--budget",
@@ -115,8 +115,8 @@ def compare(jobs: int, dry_run: bool, **options: Any) -> None:
 
     Each recipe is tried at each learning rate, evaluated on one half of the held-out pages; at the best rate it is
     trained with every seed, and evaluated on the other half, on which nothing was chosen. All start from the same
-    policy and see the same pages. A chain has the budget for all its stages together. The same command continues where it was stopped; with further recipes or seeds it
-    runs what is missing.
+    policy and see the same pages. A chain has the budget for all its stages together. The same command continues where
+    it was stopped; with further recipes or seeds it runs what is missing.
 
     \b
     ocr-rl compare --recipe sft,grpo,rloo,ppo,dpo,kto --out compared/
