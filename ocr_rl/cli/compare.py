@@ -61,7 +61,7 @@ class CompareOptions(RecipeOptions):
 
 
 @click.command()
-@click.option("--recipe", "recipes", required=True, metavar="A,B,...", help="Names or TOML files of recipes.")
+@click.option("--recipe", "recipes", required=True, metavar="A,B,...", help="Recipes and chains: names or TOML files.")
 @click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N,...", help="Each recipe has a run with each.")
 @click.option(
     "--budget",
@@ -115,13 +115,14 @@ def compare(jobs: int, dry_run: bool, **options: Any) -> None:
 
     Each recipe is tried at each learning rate, evaluated on one half of the held-out pages; at the best rate it is
     trained with every seed, and evaluated on the other half, on which nothing was chosen. All start from the same
-    policy and see the same pages. The same command continues where it was stopped; with further recipes or seeds it
-    runs what is missing.
+    policy and see the same pages. A chain has the budget for all its stages together. The same command continues where
+    it was stopped; with further recipes or seeds it runs what is missing.
 
     \b
     ocr-rl compare --recipe sft,grpo,rloo,ppo,dpo,kto --out compared/
     ocr-rl compare --recipe grpo,dpo --seeds 0 --budget completions=1024 --rates own --out quick/
     ocr-rl compare --recipe grpo,mine.toml --data scans/ --model org/vlm --budget minutes=60 --out scans-compared/
+    ocr-rl compare --recipe grpo,chain.toml --rates own --out chain-compared/
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ:
         raise ValueError("compare starts its runs itself; give the command without a launcher, and --jobs for several")

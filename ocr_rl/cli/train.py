@@ -81,8 +81,7 @@ def train(resume: Path | None, allow_removed_pages: bool, **options: Any) -> Non
     torchrun --nproc-per-node 8 -m ocr_rl.cli train my.toml --out runs/a
     """
     from ocr_rl import distributed
-    from ocr_rl.config.chains import find_chain, load_chain
-    from ocr_rl.config.loader import load_recipe
+    from ocr_rl.config.chains import Chain, load_system
     from ocr_rl.errors import TrainingStoppedError
     from ocr_rl.pipeline import chain
     from ocr_rl.pipeline import train as training
@@ -102,18 +101,16 @@ def train(resume: Path | None, allow_removed_pages: bool, **options: Any) -> Non
                 return
             if allow_removed_pages:
                 raise ValueError("--allow-removed-pages is for --resume RUN")
-            if (file := find_chain(name)) is not None:
-                stages = load_chain(file, chosen.overrides())
+            system = load_system(name, chosen.overrides())
+            if isinstance(system, Chain):
                 if chosen.dry_run:
-                    chain.show_costs(stages)
+                    chain.show_costs(system)
                 else:
-                    chain.train_chain(stages, out, overwrite=chosen.overwrite)
-                return
-            recipe = load_recipe(name, chosen.overrides())
-            if chosen.dry_run:
-                training.show_costs(recipe)
+                    chain.train_chain(system, out, overwrite=chosen.overwrite)
+            elif chosen.dry_run:
+                training.show_costs(system)
             else:
-                training.train(recipe, out, overwrite=chosen.overwrite)
+                training.train(system, out, overwrite=chosen.overwrite)
         except TrainingStoppedError as stop:
             distributed.announce_failure(stop)
             if distributed.first():

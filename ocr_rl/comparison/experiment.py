@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from ocr_rl.comparison.plan import Plan, Trial, final_trial, own_budget, tuning_trial
+from ocr_rl.comparison.plan import Plan, Trial, evaluation_reward, final_trial, own_budget, tuning_trial
 from ocr_rl.comparison.significance import COMPARED, Runs, differences, holm, most_different_pages, summary
 from ocr_rl.comparison.trial_results import cost, curve, evaluated, measured_drift, models_held, why_stopped
 from ocr_rl.comparison.trial_runs import is_done, run_trials
+from ocr_rl.config.chains import System, recipes_of
 from ocr_rl.config.schema import Recipe
-from ocr_rl.data.splits import SPLIT_SEED, split_pages, tuning_and_test
+from ocr_rl.config.validation import samples
+from ocr_rl.data.splits import held_out_pages
 from ocr_rl.evaluation.predictions import read_predictions
 from ocr_rl.evaluation.results import PageEvaluation, score_pages
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
@@ -36,12 +39,16 @@ Trials = dict[tuple[str, SeedOrRate], Trial]
 def run_experiment(plan: Plan, pages: Sequence[Page], jobs: int) -> dict[str, Any]:
     """Run the trials that are not done yet, and return the contents of compare.json, without the command."""
     tuning = run_phase(plan, "tuning", partial(tuning_trial, plan), plan.rates, jobs)
-    rates = {label: chosen_rate(plan, label, tuning) for label in plan.recipes}
+    tuned = {key: tuning_rates(plan, trial, pages) for key, trial in tuning.items()}
+    chosen = {label: chosen_rate(plan, label, tuned) if plan.rates else None for label in plan.recipes}
 
     def final(label: str, seed: int, seconds: float | None) -> Trial:
-        return final_trial(plan, label, rates[label], seed, seconds)
+        return final_trial(plan, label, chosen[label], seed, seconds)
 
-    return results(plan, pages, rates, tuning, run_phase(plan, "training", final, plan.seeds, jobs))
+    trials = run_phase(plan, "training", final, plan.seeds, jobs)
+    own = {label: recipes_of(system)[-1].train.learning_rate for label, system in plan.recipes.items()}
+    rates = {label: own[label] if rate is None else rate for label, rate in chosen.items()}
+    return results(plan, pages, rates, tuned, trials)
 
 
 def run_phase(
@@ -94,40 +101,54 @@ def progress_line(trial: Trial) -> str:
     if trial.stopped.exists():
         return f"{name}: {why_stopped(trial)}"
     before, after = (evaluated(trial, which) for which in ("before", "after"))
-    rates = [
-        f"{rate} {before[rate]:.3f} -> {after[rate]:.3f}"
-        for rate in ("cer", "pass_rate", "reward")
-        if after[rate] is not None
-    ]
+    own = recipes_of(trial.recipe)
+    shown = ["cer", "pass_rate", *["reward"] * (own[0].reward.weights == own[-1].reward.weights)]
+    rates = [f"{rate} {before[rate]:.3f} -> {after[rate]:.3f}" for rate in shown if after[rate] is not None]
     return f"{name}: {', '.join(rates)}; {cost(trial)['compute_s']:.0f} s"
 
 
-def chosen_rate(plan: Plan, label: str, tuning: Trials[float]) -> float:
+Tuned = Mapping[tuple[str, float], Mapping[str, Any]]
+"""By label and learning rate, what `tuning_rates` says."""
+
+
+def tuning_rates(plan: Plan, trial: Trial, pages: Sequence[Page]) -> dict[str, Any]:
+    """Rates on the tuning pages, by the reward that all are evaluated by; `failed` says why there are none."""
+    if trial.stopped.exists():
+        return dict.fromkeys(("reward", "cer", "pass_rate")) | {"failed": why_stopped(trial)}
+    after = evaluated(trial, "after")
+    found = {name: after[name] for name in ("reward", "cer", "pass_rate")} | {"failed": None}
+    reward = evaluation_reward(plan)
+    if recipes_of(trial.recipe)[-1].reward.weights != reward.weights:
+        own = {row["id"] for row in after["pages"]}
+        held_out = [page for page in pages if page.id in own]
+        function = RewardFunction(make_rubric(reward), held_out)
+        scored = score_pages(*read_predictions(trial.stages[-1] / "eval" / "after.json", held_out), function)
+        found["reward"] = _mean([page.score.reward for page in scored])
+    return found
+
+
+def chosen_rate(plan: Plan, label: str, tuned: Tuned) -> float:
     """The learning rate with the highest reward on the tuning pages; of equal ones the lowest."""
-    if not plan.rates:
-        return plan.recipes[label].train.learning_rate
-    rewards = {
-        rate: evaluated(tuning[label, rate], "after")[CHOSEN_BY]
-        for rate in sorted(plan.rates)
-        if not tuning[label, rate].stopped.exists()
-    }
+    rewards = {rate: tuned[label, rate][CHOSEN_BY] for rate in sorted(plan.rates) if not tuned[label, rate]["failed"]}
     if not rewards:
         raise ValueError(f"{label} reached its end at no learning rate; try lower --rates, or leave it out")
     return max(rewards, key=lambda rate: rewards[rate])
 
 
 def results(
-    plan: Plan, pages: Sequence[Page], rates: Mapping[str, float], tuning: Trials[float], final: Trials[int]
+    plan: Plan, pages: Sequence[Page], rates: Mapping[str, float], tuned: Tuned, final: Trials[int]
 ) -> dict[str, Any]:
     """What the finished runs show on the test pages. Raises ValueError if no run of the reference reached its end."""
-    recipe = plan.recipes[plan.reference]
-    train, held_out = split_pages(pages, recipe.data.validation, SPLIT_SEED)
-    limit = recipe.train.eval_pages or None
-    tuned_on, test = (half[:limit] for half in tuning_and_test(held_out))
-    reward_function = RewardFunction(make_rubric(recipe.reward), test)
+    recipe, reward = recipes_of(plan.recipes[plan.reference])[0], evaluation_reward(plan)
+    (train, tuned_on), (_, test) = (
+        held_out_pages(pages, replace(recipe.data, evaluate=half), recipe.train.eval_pages)
+        for half in ("tuning", "test")
+    )
+    reward_function = RewardFunction(make_rubric(reward), test)
 
     def read(trial: Trial, which: str) -> list[PageEvaluation]:
-        return score_pages(*read_predictions(trial.path / "eval" / f"{which}.json", test), reward_function)
+        run = trial.stages[0 if which == "before" else -1]
+        return score_pages(*read_predictions(run / "eval" / f"{which}.json", test), reward_function)
 
     ended = ended_trials(plan, final)
     systems: dict[str, Runs] = {label: [read(t, "after") for t in trials] for label, trials in ended.items() if trials}
@@ -137,20 +158,22 @@ def results(
     correct(list(against.values()))
     drifts = measured_drift([trial for trials in ended.values() for trial in trials], test)
     rows = {}
-    for label, recipe in plan.recipes.items():
+    for label, system in plan.recipes.items():
+        same = all(own.reward.weights == reward.weights for own in recipes_of(system))
         rows[label] = {
-            "algorithm": recipe.algorithm,
+            "algorithm": ", then ".join(own.algorithm for own in recipes_of(system)),
             "rate": rates[label],
-            "tuning": {f"{rate:g}": _tuned(tuning[label, rate]) for rate in plan.rates},
+            "tuning": {f"{rate:g}": dict(tuned[label, rate]) for rate in plan.rates},
             "failed": {str(s): why_stopped(final[label, s]) for s in plan.seeds if final[label, s].stopped.exists()},
             **_scores(systems.get(label), start, against.get(label)),
-            "seeds": {str(trial.recipe.train.seed): _seed(trial, plan.out) for trial in ended[label]},
-            **_costs(recipe, ended[label], drifts),
-            "curves": {str(trial.recipe.train.seed): curve(trial) for trial in ended[label]},
+            "seeds": {str(trial.seed): _seed(trial, plan.out) for trial in ended[label]},
+            **_costs(system, ended[label], drifts),
+            "own_budget": own_budget(plan, system),
+            "curves": {str(trial.seed): curve(trial, same) for trial in ended[label]},
         }
     return {
         "settings": settings(plan),
-        "environment": environment(RunFolder(ended[plan.reference][0].path)),
+        "environment": environment(RunFolder(ended[plan.reference][0].stages[-1])),
         "pages": {"train": len(train), "tuning": len(tuned_on), "test": len(test)},
         "start": summary(start),
         "recipes": rows,
@@ -194,12 +217,17 @@ def planned(plan: Plan) -> str:
         f"{plan.amount:g} {plan.limit} each",
         f"compared    with {plan.reference}",
     ]
-    for label, recipe in plan.recipes.items():
-        own = own_budget(plan, recipe)
-        batch = f"{recipe.rollout.pages_per_step} pages a step" + (f" x {recipe.rollout.group_size}" if own else "")
-        batch += "" if own else f", the compute of {plan.reference}"
-        lines.append(f"{label:12}{recipe.algorithm}, {batch}; holds {', '.join(models_held(recipe))}")
+    for label, system in plan.recipes.items():
+        steps = ", then ".join(_batch(recipe) for recipe in recipes_of(system))
+        steps += "" if own_budget(plan, system) else f", the compute of {plan.reference}"
+        lines.append(f"{label:12}{steps}; holds {', '.join(models_held(system))}")
     return "\n".join(lines)
+
+
+def _batch(recipe: Recipe) -> str:
+    """`grpo, 16 pages a step x 16`."""
+    group = f" x {recipe.rollout.group_size}" if samples(recipe) else ""
+    return f"{recipe.algorithm}, {recipe.rollout.pages_per_step} pages a step{group}"
 
 
 def correct(tables: Sequence[Mapping[str, dict[str, Any] | None]]) -> None:
@@ -219,23 +247,16 @@ def _scores(runs: Runs | None, start: Runs, against: Mapping[str, Any] | None) -
     }
 
 
-def _costs(recipe: Recipe, trials: Sequence[Trial], drifts: Mapping[Path, Mapping[str, float]]) -> dict[str, Any]:
+def _costs(system: System, trials: Sequence[Trial], drifts: Mapping[Path, Mapping[str, float]]) -> dict[str, Any]:
     """Means over the runs."""
     if not trials:
         return {"cost": None, "drift": None}
     costs = [cost(trial) for trial in trials]
     mean_cost = {name: _mean([own[name] for own in costs]) for name in costs[0]}
     return {
-        "cost": mean_cost | {"models": models_held(recipe)},
+        "cost": mean_cost | {"models": models_held(system)},
         "drift": {name: _mean([drifts[trial.path][name] for trial in trials]) for name in ("entropy", "kl")},
     }
-
-
-def _tuned(trial: Trial) -> dict[str, Any]:
-    if trial.stopped.exists():
-        return dict.fromkeys(("reward", "cer", "pass_rate")) | {"failed": why_stopped(trial)}
-    after = evaluated(trial, "after")
-    return {name: after[name] for name in ("reward", "cer", "pass_rate")} | {"failed": None}
 
 
 def _seed(trial: Trial, out: Path) -> dict[str, Any]:

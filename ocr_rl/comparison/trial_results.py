@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ocr_rl.comparison.plan import Trial
 from ocr_rl.comparison.significance import COMPARED
+from ocr_rl.config.chains import System, recipes_of
 from ocr_rl.config.schema import Recipe
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.types import Page
@@ -43,14 +44,15 @@ def why_stopped(trial: Trial) -> str:
 
 
 def evaluated(trial: Trial, which: str) -> dict[str, Any]:
-    """The run's evaluation `before` or `after` training."""
-    found = RunFolder(trial.path).read_eval(which)
+    """The evaluation `before` or `after` training; of a chain, before the first stage or after the last."""
+    found = RunFolder(trial.stages[0 if which == "before" else -1]).read_eval(which)
     assert found is not None, f"{trial.path} has no evaluation {which}"
     return found
 
 
 def metrics(trial: Trial) -> list[dict[str, Any]]:
-    return [dict(step.metrics) for step in RunFolder(trial.path).logged()]
+    """The lines of metrics.jsonl of all stages."""
+    return [dict(step.metrics) for run in trial.stages for step in RunFolder(run).logged()]
 
 
 def cost(trial: Trial) -> dict[str, float]:
@@ -70,24 +72,30 @@ def cost(trial: Trial) -> dict[str, float]:
     }
 
 
-def models_held(recipe: Recipe) -> list[str]:
+def models_held(system: System) -> list[str]:
     """The models whose weights are in memory during training; a reference is a copy of the trained weights."""
-    own = _BESIDES_POLICY[recipe.algorithm](recipe)
-    return ["policy", *own, *["reward model"] * bool(recipe.reward.model)]
+    held = {"policy": True}
+    for recipe in recipes_of(system):
+        held |= dict.fromkeys(_BESIDES_POLICY[recipe.algorithm](recipe), True)
+        held |= dict.fromkeys(["reward model"] * bool(recipe.reward.model), True)
+    return list(held)
 
 
-def curve(trial: Trial) -> list[dict[str, Any]]:
-    """A row for the start and one for each step, with what was used so far; evaluations are `eval/<name>`."""
+def curve(trial: Trial, same_reward: bool = True) -> list[dict[str, Any]]:
+    """A row for the start and one for each step, with what was used so far; evaluations are `eval/<name>`.
+
+    A chain's steps are counted over its stages. With another reward than the comparison's, `eval/reward` is left out.
+    """
     rows = [{"step": 0, "completions": 0, "compute_s": 0.0, **_evaluation(evaluated(trial, "before"))}]
     completions, seconds = 0, 0.0
-    for row in metrics(trial):
+    for step, row in enumerate(metrics(trial), 1):
         completions += row.get("completions") or 0
         seconds += row.get("time/compute") or 0.0
         kept = {k: v for k, v in row.items() if k in _LOGGED or k.startswith(("reward/", "pass_rate/"))}
         kept |= _evaluation({k.removeprefix("eval/"): v for k, v in row.items() if k.startswith("eval/")})
-        rows.append({"step": row["step"], "completions": completions, "compute_s": round(seconds, 1), **kept})
+        rows.append({"step": step, "completions": completions, "compute_s": round(seconds, 1), **kept})
     rows[-1] |= _evaluation(evaluated(trial, "after"))
-    return rows
+    return rows if same_reward else [{k: v for k, v in row.items() if k != "eval/reward"} for row in rows]
 
 
 def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,12 +113,12 @@ def measured_drift(trials: Sequence[Trial], pages: Sequence[Page]) -> dict[Path,
     found: dict[Path, dict[str, float]] = {}
     start = None
     for trial in tqdm(trials, desc="entropy and KL", unit="run", leave=False):
-        run = RunFolder(trial.path)
+        run = RunFolder(trial.stages[-1])
         own = run.read_eval("drift")
         if own is None:
             from ocr_rl.models.policy import Policy
 
-            start = start or Policy.load(trial.recipe.model)
+            start = start or Policy.load(recipes_of(trial.recipe)[0].model)
             own = _drift(trial, start, pages[:DRIFT_PAGES])
             run.write_eval("drift", own)
         found[trial.path] = own
@@ -121,8 +129,9 @@ def _drift(trial: Trial, start: Policy, pages: Sequence[Page]) -> dict[str, floa
     from ocr_rl.evaluation.drift import drift
     from ocr_rl.models.policy import Policy
 
-    checkpoints = RunFolder(trial.path).checkpoints()
+    recipe = recipes_of(trial.recipe)[-1]
+    checkpoints = [file for run in trial.stages for file in RunFolder(run).checkpoints()]
     if not checkpoints:
         raise ValueError(f"{trial.path} has no checkpoint; delete {trial.recipe_file} and {trial.path} to run it again")
-    policy = Policy.load(replace(trial.recipe.model, path=str(checkpoints[-1]), lora_rank=0))
-    return drift(policy, start, pages, trial.recipe.rollout.max_tokens)
+    policy = Policy.load(replace(recipe.model, path=str(checkpoints[-1]), lora_rank=0))
+    return drift(policy, start, pages, recipe.rollout.max_tokens)

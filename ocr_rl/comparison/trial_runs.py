@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from ocr_rl.comparison.children import Children
 from ocr_rl.comparison.plan import Trial
-from ocr_rl.config.loader import load_recipe, to_toml
+from ocr_rl.config.chains import Chain, System, load_system, system_to_toml
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import find_resume_point
@@ -26,26 +26,40 @@ def is_done(trial: Trial) -> bool:
     Raises:
         ValueError: its folder holds a run by another recipe.
     """
-    for file in (trial.recipe_file, trial.path / "resolved.toml"):
-        if file.exists() and (found := load_recipe(str(file))) != trial.recipe:
+    started = trial.path / ("chain.toml" if isinstance(trial.recipe, Chain) else "resolved.toml")
+    for file in (trial.recipe_file, started):
+        if file.exists() and (found := load_system(str(file))) != trial.recipe:
             raise ValueError(
                 f"{file}: {_difference(found, trial.recipe)}. Give another --out, or delete "
                 f"{trial.recipe_file} and {trial.path} to run it again"
             )
     if trial.stopped.exists():
         return True
-    return (trial.path / "resolved.toml").exists() and find_resume_point(RunFolder.open(trial.path)) is None
+    return all(
+        (run / "resolved.toml").exists() and find_resume_point(RunFolder.open(run)) is None for run in trial.stages
+    )
 
 
-def _difference(before: object, after: object, where: str = "") -> str:
+def _difference(before: System, after: System) -> str:
     """The first one: "budget.completions was 4096 and is now 8192"."""
-    for key, value in vars(before).items():
-        now = getattr(after, key)
-        if value != now:
-            name = f"{where}{key}"
-            inside = hasattr(value, "__dict__")
-            return _difference(value, now, f"{name}.") if inside else f"{name} was {value!r} and is now {now!r}"
+    values, now = _values(before), _values(after)
+    for key in values | now:
+        if values.get(key) != now.get(key):
+            return f"{key} was {values.get(key)!r} and is now {now.get(key)!r}"
     raise AssertionError("they are equal")
+
+
+def _values(system: System) -> dict[str, object]:
+    """By key: `train.steps`, or `stages.1.train.steps` of a chain."""
+    if isinstance(system, Chain):
+        parts = {f"stages.{i}.": stage.recipe for i, stage in enumerate(system.stages, 1)}
+        own: dict[str, object] = {f"budget.{key}": value for key, value in vars(system.budget).items()}
+        return own | {prefix + key: value for prefix, one in parts.items() for key, value in _values(one).items()}
+    return {
+        f"{name}.{key}" if key else name: value
+        for name, section in vars(system).items()
+        for key, value in (vars(section) if hasattr(section, "__dict__") else {"": section}).items()
+    }
 
 
 def run_trials(
@@ -76,8 +90,8 @@ def run_trials(
 def _train(trial: Trial, threads: Mapping[str, str], begun: Callable[[Trial], None], children: Children) -> None:
     begun(trial)
     trial.path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(trial.recipe_file, to_toml(trial.recipe))
-    begun_before = (trial.path / "resolved.toml").exists()
+    write_atomically(trial.recipe_file, system_to_toml(trial.recipe))
+    begun_before = (trial.stages[0] / "resolved.toml").exists()
     arguments = ["--resume", str(trial.path)] if begun_before else [str(trial.recipe_file), "--out", str(trial.path)]
     before = trial.log.stat().st_size if trial.log.exists() else 0
     code = children.run(["train", *arguments], trial.log, threads)

@@ -48,7 +48,7 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
 def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with each `section.key=value`, in order. Raises ValueError if settings do not go together."""
     for override in overrides:
-        recipe = _override(recipe, override)
+        recipe = override_recipe(recipe, override)
     return check(recipe)
 
 
@@ -115,8 +115,8 @@ def as_overrides(values: Mapping[str, Any]) -> list[str]:
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None]
 
 
-def _override(recipe: Recipe, override: str) -> Recipe:
-    """The recipe with `section.key=value`, or `section.key.entry=value` of a table such as reward.weights."""
+def override_recipe(recipe: Recipe, override: str) -> Recipe:
+    """The recipe, unchecked, with `section.key=value`, or `section.key.entry=value` of a table: reward.weights."""
     where = f"--set {override}"
     key, equals, text = (part.strip() for part in override.partition("="))
     if not equals:

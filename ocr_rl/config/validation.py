@@ -264,6 +264,11 @@ def _train_rules(recipe: Recipe) -> Rules:
             f"at least 1: train.keep_best = {train.keep_best} chooses among evaluations",
         ),
         (
+            not train.patience or bool(train.eval_every or recipe.budget.evaluations),
+            "train.patience",
+            "0, or train.eval_every at least 1: it counts evaluations",
+        ),
+        (
             not train.stop_on_alarm or (train.watch and bool(train.eval_every or recipe.budget.evaluations)),
             "train.stop_on_alarm",
             "false, or train.watch = true and train.eval_every at least 1: an evaluation raises the alarm",

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ocr_rl import distributed
-from ocr_rl.config.chains import Stage, chain_to_toml, load_chain
-from ocr_rl.config.schema import Recipe
+from ocr_rl.config.chains import Chain, chain_to_toml, limited, load_chain
+from ocr_rl.config.schema import BudgetConfig, Recipe
 from ocr_rl.pipeline import train as training
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.runs.folder import RunFolder
@@ -21,7 +21,7 @@ CHAIN = "chain.toml"
 
 
 def train_chain(
-    stages: Sequence[Stage], out: str | Path, *, overwrite: bool = False, say: Callable[[str], None] = print
+    chain: Chain, out: str | Path, *, overwrite: bool = False, say: Callable[[str], None] = print
 ) -> list[RunFolder]:
     """Train the stages one after another, each into a run folder of its own within `out`.
 
@@ -32,11 +32,13 @@ def train_chain(
     out = Path(out)
     replaced = _replaced(out)
     with distributed.together():
-        distributed.of_first(lambda: _create(out, replaced, stages, overwrite))
+        distributed.of_first(lambda: _create(out, replaced, chain, overwrite))
         try:
-            runs = _run(out, stages, say)
+            runs = _run(out, chain, say)
         except BaseException:
-            if distributed.first() and not (out / stages[0].name / "resolved.toml").is_file():  # nothing was begun
+            if (
+                distributed.first() and not (out / chain.stages[0].name / "resolved.toml").is_file()
+            ):  # nothing was begun
                 shutil.rmtree(out)
                 if replaced.exists():
                     os.replace(replaced, out)
@@ -61,14 +63,15 @@ def resume_chain(out: str | Path, *, say: Callable[[str], None] = print) -> list
         return runs
 
 
-def show_costs(stages: Sequence[Stage], say: Callable[[str], None] = print) -> None:
+def show_costs(chain: Chain, say: Callable[[str], None] = print) -> None:
     """The dry run of the first stage, and the pages of the others, whose policies do not exist yet.
 
     Raises:
         ValueError: as `ocr_rl.pipeline.train.show_costs`; or a later stage has no pages to train on.
     """
-    training.show_costs(stages[0].recipe, say)
-    for stage in stages[1:]:
+    first, *others = chain.stages
+    training.show_costs(limited(first.recipe, chain.budget, BudgetConfig()), say)
+    for stage in others:
         train, held_out = training.pages_of(stage.recipe, say)
         say(f"{stage.name}: {train} pages to train on, {held_out} held out")
 
@@ -83,7 +86,7 @@ def _replaced(out: Path) -> Path:
     return out.with_name(f"{out.name}.replaced")
 
 
-def _create(out: Path, replaced: Path, stages: Sequence[Stage], overwrite: bool) -> None:
+def _create(out: Path, replaced: Path, chain: Chain, overwrite: bool) -> None:
     """A folder with the chain's file; a chain that it replaces is kept beside it until the first stage is trained."""
     if out.is_dir() and any(out.iterdir()) and not (overwrite and is_chain(out)):
         what = "a chain" if is_chain(out) else "files"
@@ -92,18 +95,18 @@ def _create(out: Path, replaced: Path, stages: Sequence[Stage], overwrite: bool)
         shutil.rmtree(replaced, ignore_errors=True)
         os.replace(out, replaced)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / CHAIN, chain_to_toml(stages))
+    write_atomically(out / CHAIN, chain_to_toml(chain))
 
 
-def _run(out: Path, stages: Sequence[Stage], say: Callable[[str], None]) -> list[RunFolder]:
+def _run(out: Path, chain: Chain, say: Callable[[str], None]) -> list[RunFolder]:
     runs: list[RunFolder] = []
     before = ""
-    for stage in stages:
-        path, recipe = out / stage.name, stage.recipe
+    for stage in chain.stages:
+        path, recipe = out / stage.name, limited(stage.recipe, chain.budget, _spent(runs))
         if runs:
             recipe = replace(recipe, model=replace(recipe.model, path=before))
         if distributed.first():
-            say(f"stage {stage.name} of {len(stages)}")
+            say(f"stage {stage.name} of {len(chain.stages)}")
         if distributed.of_first((path / "resolved.toml").is_file):
             run = training.resume(path, say=say)
         else:
@@ -115,6 +118,18 @@ def _run(out: Path, stages: Sequence[Stage], say: Callable[[str], None]) -> list
         runs.append(run)
         before = _result(run, recipe)
     return runs
+
+
+def _spent(runs: Sequence[RunFolder]) -> BudgetConfig:
+    """What the stages so far have used."""
+    rows = [logged.metrics for run in runs for logged in run.logged()]
+
+    def total(name: str) -> float:
+        return sum(row.get(name) or 0 for row in rows)
+
+    return BudgetConfig(
+        pages=int(total("pages")), completions=int(total("completions")), seconds=float(total("time/compute"))
+    )
 
 
 def _result(run: RunFolder, recipe: Recipe) -> str:

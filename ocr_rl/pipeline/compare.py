@@ -6,6 +6,7 @@ from typing import Any
 
 from ocr_rl.comparison.experiment import run_experiment, write_json
 from ocr_rl.comparison.plan import Plan, check_plan
+from ocr_rl.config.chains import recipes_of
 from ocr_rl.pipeline.pages import collect_pages
 from ocr_rl.reporting.comparison_report import comparison_report
 from ocr_rl.runs.atomic import write_atomically
@@ -24,7 +25,7 @@ def compare(plan: Plan, jobs: int = 1, command: str = "") -> dict[str, Any]:
     """
     check_plan(plan)
     plan.out.mkdir(parents=True, exist_ok=True)
-    recipe = plan.recipes[plan.reference]
+    recipe = recipes_of(plan.recipes[plan.reference])[0]
     with RunFolder(plan.out).locked():
         pages = collect_pages(recipe, plan.out / "pages")
         compared = run_experiment(plan, pages, jobs)

@@ -72,7 +72,7 @@ def resume(
             start = distributed.of_first(lambda: find_resume_point(folder, overrides))
             if start is None:
                 _write_missing_report(folder, say)
-                say(f"{path} is finished; --steps N, or a larger budget, makes it longer")
+                say(f"{path} is finished; --steps N, more budget or patience makes it longer")
                 return folder
             start = replace(start, allow_removed_pages=allow_removed_pages)
             check_model_path(start.recipe.model.path)

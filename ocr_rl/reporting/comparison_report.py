@@ -225,9 +225,9 @@ def _cost(compared: Mapping[str, Any], looks: Mapping[str, int]) -> str:
         "Per run, mean over the seeds, without tuning and evaluations. Compute: CPU seconds of all its processes; on "
         "a GPU, wall-clock seconds. Models: those in memory during training."
     )
-    given = [name for name, own in recipes.items() if own["curves"] and not _sampled(own)]
-    if given and "minutes" not in compared["settings"]["budget"]:
-        note += f" Trained for the compute of the reference, as no completions are sampled: {listed(given)}."
+    given = [name for name, own in recipes.items() if own["curves"] and not own["own_budget"]]
+    if given:
+        note += f" Trained for the compute of the reference, as not all steps sample completions: {listed(given)}."
     return section("Cost", table("cost", ["", *columns.values(), "models"], rows) if rows else "", note=text(note))
 
 

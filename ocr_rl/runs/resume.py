@@ -15,6 +15,7 @@ from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import Recipe
 from ocr_rl.runs.budget import Budget
 from ocr_rl.runs.folder import RunFolder, step_of
+from ocr_rl.runs.patience import Patience
 
 RECIPE = Path("trainer", "recipe.toml")
 """In a checkpoint: the recipe that it was trained by."""
@@ -24,6 +25,7 @@ MAY_CHANGE = (
     "train.eval_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.patience",
     "train.watch",
     "train.stop_on_alarm",
     "train.tensorboard",
@@ -52,7 +54,7 @@ class ResumePoint:
 
 
 def find_resume_point(run: RunFolder, overrides: Sequence[str] = ()) -> ResumePoint | None:
-    """None if the run is finished: all steps done, and evaluated afterwards.
+    """None if the run is finished: all steps done, or its patience at an end, and evaluated afterwards.
 
     Raises:
         ValueError: the recipe differs from the one that the run was trained with, or there are checkpoints, but
@@ -61,7 +63,8 @@ def find_resume_point(run: RunFolder, overrides: Sequence[str] = ()) -> ResumePo
     resolved = run.path / "resolved.toml"
     recipe = load_recipe(str(resolved), list(overrides))
     refuse_changes(load_recipe(str(resolved)), recipe, resolved)
-    if run.evaluated() and Budget(recipe, [logged.metrics for logged in run.logged()]).used_up:
+    done = [logged.metrics for logged in run.logged()]
+    if run.evaluated() and (Budget(recipe, done).used_up or Patience(recipe.train, done).at_end):
         return None
     checkpoint, passed_over = newest_usable(run)
     if checkpoint is not None:

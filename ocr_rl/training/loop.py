@@ -19,6 +19,7 @@ from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.budget import Budget
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.idle_steps import LASTING, IdleSteps
+from ocr_rl.runs.patience import Patience
 from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.seeds import derive
 from ocr_rl.threads import ThreadWatch
@@ -35,7 +36,7 @@ Evaluate = Callable[[int], Mapping[str, Any]]
 
 
 class TrainingLoop:
-    """Trains `policy` in place on `pages` until the budget is used up, for at most train.steps, and logs to `folder`.
+    """Trains `policy` in place on `pages` until budget or patience ends, for at most train.steps, and logs to `folder`.
 
     Each of several processes runs one; all end after the same step.
     """
@@ -79,7 +80,7 @@ class TrainingLoop:
         # a run that was killed may have had no time to prune
         self.folder.prune(self.step, train.keep_checkpoints, spare=self.best.step)
         done = [logged.metrics for logged in self.folder.logged()]
-        self.budget = Budget(self.recipe, done)
+        self.budget, self.patience = Budget(self.recipe, done), Patience(train, done)
         self.idle = IdleSteps()
         for metrics in done:
             self.idle.add(metrics)
@@ -87,7 +88,7 @@ class TrainingLoop:
             if "removed_pages" in self.notes:
                 log.say(f"{self.notes['removed_pages']} pages have been removed since step {self.step}: left out")
             try:
-                while not self.budget.used_up:
+                while not (self.budget.used_up or self.patience.at_end):
                     self._step(log)
                     if distributed.any_of(bool(stop_requested)) or (self.alarms and train.stop_on_alarm):
                         break
@@ -141,6 +142,9 @@ class TrainingLoop:
         if evaluation_due or (train.eval_every and self.step % train.eval_every == 0):
             metrics |= self._evaluate()
         log.step(self.step, metrics)
+        self.patience.add(metrics)
+        if self.patience.at_end:
+            log.say(f"step {self.step}: the last {train.patience} evaluations were not better: training ends")
         for alarm in self.alarms:
             log.say(f"alarm at step {self.step}: {alarm}")
         stretch = self.idle.add({"step": self.step, **metrics})

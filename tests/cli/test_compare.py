@@ -154,6 +154,46 @@ sys.addaudithook(wait)
 """
 
 
+CHAIN = """
+[[stages]]
+base = "sft"
+[stages.train]
+steps = 2
+
+[[stages]]
+base = "unlabelled"
+"""
+
+
+def test_a_chain_is_compared_with_the_compute_of_the_reference_over_all_its_stages(tmp_path):
+    """Two steps of SFT, then consensus until the seconds of grpo are used up."""
+    (tmp_path / "two.toml").write_text(CHAIN)
+    given = ["--recipe", "grpo,two.toml", "--seeds", "0", "--rates", "1e-4", "--budget", "completions=32"]
+    given += ["--tuning-share", "1.0", "--evaluations", "1", "--out", tmp_path / "out", *SMALL]
+    done = run(*given)
+    assert done.exit_code == 0, done.output
+    results = json.loads((tmp_path / "out" / "compare.json").read_text())
+    grpo, two = results["recipes"]["grpo"], results["recipes"]["two"]
+    assert (two["algorithm"], two["own_budget"], grpo["own_budget"]) == ("sft, then grpo", False, True)
+    folder = tmp_path / "out" / "runs" / "two" / "seed_0"
+    stages = [[json.loads(line) for line in (folder / s / "metrics.jsonl").open()] for s in ("1-sft", "2-unlabelled")]
+    used = [row["time/compute"] for rows in stages for row in rows]
+    assert len(stages[0]) == 2
+    assert sum(used[:-1]) < grpo["cost"]["compute_s"] + 0.06
+    assert sum(used) > grpo["cost"]["compute_s"] - 0.06
+    assert two["cost"]["steps"] == len(used) == two["curves"]["0"][-1]["step"]
+    assert not any("eval/reward" in row for row in two["curves"]["0"])  # agreement is no rate of one transcription
+    after = json.loads((folder / "2-unlabelled" / "eval" / "after.json").read_text())
+    assert two["seeds"]["0"]["path"] == "runs/two/seed_0"
+    assert two["final"]["cer"] == after["cer"]
+    assert two["final"]["reward"] > after["reward"] == 0  # scored by grpo's reward
+    assert two["tuning"]["0.0001"]["reward"] > 0
+    assert "not all steps sample completions: two" in (tmp_path / "out" / "compare.html").read_text()
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("metrics.jsonl")}
+    assert run(*given).exit_code == 0
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("metrics.jsonl")} == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_interrupted_in_the_middle_of_a_run_the_same_command_comes_to_the_same_end(tmp_path, stop):

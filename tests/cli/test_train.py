@@ -15,7 +15,8 @@ from ocr_rl.config.loader import recipe_names
     [
         (
             ["nope"],
-            f'no recipe "nope"; write one of {", ".join(recipe_names())}, or the path of a TOML file',
+            f'no recipe "nope"; write one of {", ".join(recipe_names())}, a chain (few-labels), or the path of a TOML '
+            "file",
         ),
         (
             ["--set", "train.steps"],

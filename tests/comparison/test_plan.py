@@ -10,6 +10,7 @@ from ocr_rl.comparison.experiment import reference_seconds
 from ocr_rl.comparison.plan import (
     Plan,
     chosen_reference,
+    evaluation_reward,
     final_trial,
     load_recipes,
     own_budget,
@@ -18,7 +19,8 @@ from ocr_rl.comparison.plan import (
 )
 from ocr_rl.comparison.trial_results import models_held, why_stopped
 from ocr_rl.comparison.trial_runs import error_in, is_done, run_trials
-from ocr_rl.config.loader import to_toml
+from ocr_rl.config.chains import recipes_of, system_to_toml
+from ocr_rl.config.loader import load_recipe, to_toml
 from ocr_rl.config.schema import BudgetConfig
 from ocr_rl.runs.folder import RunFolder
 
@@ -154,6 +156,71 @@ def test_a_trial_that_was_run_by_another_recipe_is_not_taken_for_this_one(tmp_pa
         ValueError, match=r"seed_0.toml: budget.completions was 1000 and is now 2000. Give another --out"
     ):
         is_done(final_trial(replace(whole, amount=2000.0), "grpo", 1e-4, 0))
+
+
+CHAIN = """
+[[stages]]
+base = "sft"
+[stages.train]
+steps = 5
+
+[[stages]]
+base = "unlabelled"
+"""
+
+
+def test_a_chain_has_the_budget_for_all_its_stages_and_the_last_one_ends_by_it(tmp_path):
+    recipes = load_recipes(["grpo", file(tmp_path, "two", CHAIN)], ())
+    whole = plan(tmp_path, recipes=recipes)
+    assert not own_budget(whole, recipes["two"])  # SFT samples nothing
+    chain = final_trial(whole, "two", None, 1, 42.5).recipe
+    assert chain.budget == BudgetConfig(seconds=42.5, evaluations=3)
+    sft, last = recipes_of(chain)
+    assert (sft.train.steps, last.train.steps, last.budget) == (5, 0, BudgetConfig())
+    assert (sft.train.learning_rate, last.train.learning_rate) == (1e-4, 3e-4)  # those of the recipes
+    assert {(one.train.seed, one.data.evaluate, one.data.path) for one in (sft, last)} == {
+        (1, "test", str(tmp_path / "pages"))
+    }
+    tuned = tuning_trial(replace(whole, limit="minutes", amount=2.0), "two", 1e-3)
+    assert tuned.recipe.budget == BudgetConfig(seconds=30.0)
+    assert [one.train.learning_rate for one in recipes_of(tuned.recipe)] == [1e-3, 1e-3]
+    assert tuned.stages == [tuned.path / "1-sft", tuned.path / "2-unlabelled"]
+
+
+def test_a_chain_whose_stages_all_sample_is_counted_in_completions(tmp_path):
+    text = '[[stages]]\nbase = "unlabelled"\n[[stages]]\nbase = "grpo"\n'
+    whole = plan(tmp_path, recipes=load_recipes([file(tmp_path, "two", text)], ()), reference="two")
+    assert own_budget(whole, whole.recipes["two"])
+    assert final_trial(whole, "two", 1e-4, 0).recipe.budget == BudgetConfig(completions=1000, evaluations=3)
+    assert chosen_reference(whole.recipes, None, "completions") == "two"
+    recipes = load_recipes(["grpo", file(tmp_path, "sft-two", CHAIN)], ())
+    with pytest.raises(ValueError, match=r"sft-two samples no completions in some stage, so .* --against grpo"):
+        chosen_reference(recipes, "sft-two", "completions")
+
+
+def test_stages_must_agree_with_the_others_on_the_pages_that_are_held_out(tmp_path):
+    with pytest.raises(ValueError, match=r"data.train is 'labelled or unlabelled' in few-labels and 'all' in grpo"):
+        load_recipes(["grpo", "few-labels"], ())
+    labelled = file(tmp_path, "sft-few", 'base = "sft"\n[data]\ntrain = "labelled"\n')
+    assert list(load_recipes([labelled, "few-labels"], ())) == ["sft-few", "few-labels"]
+
+
+def test_a_reward_of_agreement_alone_is_not_what_recipes_are_evaluated_by(tmp_path):
+    whole = plan(tmp_path, recipes=load_recipes(["unlabelled", "grpo"], ()), reference="unlabelled")
+    assert evaluation_reward(whole) == load_recipe("grpo").reward
+    alone = plan(tmp_path, recipes=load_recipes(["unlabelled"], ()), reference="unlabelled")
+    assert evaluation_reward(alone).weights == {"similarity": 0.7, "pass_rate": 0.3}
+
+
+def test_another_stage_of_a_chain_is_named_when_it_differs(tmp_path):
+    whole = plan(tmp_path, recipes=load_recipes([file(tmp_path, "two", CHAIN)], ()), limit="minutes", reference="two")
+    trial = final_trial(whole, "two", None, 0)
+    trial.path.parent.mkdir(parents=True)
+    trial.recipe_file.write_text(system_to_toml(trial.recipe))
+    assert not is_done(trial)
+    other = load_recipes([file(tmp_path, "two", CHAIN.replace("steps = 5", "steps = 6"))], ())
+    with pytest.raises(ValueError, match=r"seed_0.toml: stages.1.train.steps was 5 and is now 6"):
+        is_done(final_trial(replace(whole, recipes=other), "two", None, 0))
 
 
 @pytest.mark.parametrize(

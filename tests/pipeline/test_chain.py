@@ -12,6 +12,7 @@ from helpers.tiny_models import make_page, make_policy
 
 SHORT = SETTINGS | {"train.steps": 2, "train.eval_every": 0, "train.checkpoint_every": 1}
 OPTIONS = [word for key, value in SHORT.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+STAGES = ("1-sft", "2-unlabelled")
 COMMAND = ["train", "few-labels", "--data", "scans", "--model", "policy", "--out", "chain", *OPTIONS]
 
 
@@ -71,6 +72,18 @@ def test_a_chain_killed_in_either_stage_is_resumed_and_ends_the_same(place):
         for name, expected in zip(("1-sft", "2-unlabelled"), whole, strict=True):
             found = weights(out / name / "checkpoints" / "step_000002")
             assert all((found[key] == value).all() for key, value in expected.items())
+
+
+def test_stages_share_a_budget_and_one_ends_when_its_evaluations_are_flat(place):
+    """SFT at rate 0 learns nothing, so its second evaluation ends it; six pages are then left for the second stage."""
+    own = ["stages.1.train.steps=9", "stages.1.train.patience=1", "stages.1.train.eval_every=1"]
+    own += ["stages.1.train.learning_rate=0.0", "stages.2.train.steps=0", "budget.pages=10"]
+    result = run(*COMMAND, *[word for setting in own for word in ("--set", setting)])
+    assert result.exit_code == 0, result.output
+    assert "step 2: the last 1 evaluations were not better: training ends" in result.output
+    pages = [[row["pages"] for row in rows_of(Path("chain") / name / "metrics.jsonl")] for name in STAGES]
+    assert pages == [[2, 2], [2, 2, 2]]
+    assert "is finished" in run("train", "--resume", "chain").output
 
 
 def test_a_finished_chain_is_left_alone_and_replaced_on_request(place):

@@ -154,14 +154,14 @@ def test_sft_saves_what_it_has_when_it_is_terminated(fresh):
 def test_a_finished_run_says_so_and_nothing_changes(uninterrupted):
     run, _ = uninterrupted
     before = contents(run)
-    assert done(resume(run)).output == f"{run} is finished; --steps N, or a larger budget, makes it longer\n"
+    assert done(resume(run)).output == f"{run} is finished; --steps N, more budget or patience makes it longer\n"
     assert contents(run) == before
 
 
 def test_a_run_killed_before_its_report_gets_it(fresh):
     killed(train(fresh, kill=before_touching("report.html")))
     assert not (fresh / "report.html").exists()
-    assert done(resume(fresh)).output == f"{fresh} is finished; --steps N, or a larger budget, makes it longer\n"
+    assert done(resume(fresh)).output == f"{fresh} is finished; --steps N, more budget or patience makes it longer\n"
     report = (fresh / "report.html").read_text(encoding="utf-8")
     assert "6 of 6 steps" in report
     assert "data:image/jpeg;base64," in report
