@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ocr_verifiers.metrics.anls import anls
 from ocr_verifiers.metrics.grits import grits
 
 WORDS = "north south total net gross 12 7.5 1,204 nil of per item price kg".split()
@@ -35,6 +36,8 @@ class Peer(NamedTuple):
     ours: Callable[[Any], list[float]]
     case: Callable[[random.Random], Any]
     tolerance: float
+    ties: float = 0.0
+    """The share of cases that may differ, because the definition leaves it open."""
 
 
 RUN_PEER = """
@@ -55,7 +58,9 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=500, help="for each peer")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print("| measure | cases | peer, s | ours, s | ratio | largest difference |\n|---|---|---|---|---|---|")
+    print(
+        "| measure | cases | peer, s | ours, s | ratio | unequal | largest difference |\n|---|---|---|---|---|---|---|"
+    )
     for name in args.peers:
         peer = PEERS[name]
         rng = random.Random(args.seed)
@@ -64,13 +69,16 @@ def main() -> None:
         start = time.process_time()
         mine = [peer.ours(case) for case in cases]
         seconds = time.process_time() - start
-        worst = max(abs(a - b) for x, y in zip(mine, values, strict=True) for a, b in zip(x, y, strict=True))
+        pairs = zip(mine, values, strict=True)
+        apart = [max(abs(a - b) for a, b in zip(x, y, strict=True)) for x, y in pairs]
+        unequal = sum(distance > peer.tolerance for distance in apart)
         print(
-            f"| {name} | {len(cases)} | {theirs:.2f} | {seconds:.2f} | {theirs / seconds:.1f}x | {worst:.1e} |",
+            f"| {name} | {len(cases)} | {theirs:.2f} | {seconds:.2f} | {theirs / seconds:.1f}x | {unequal} "
+            f"| {max(apart):.1e} |",
             flush=True,
         )
-        if worst > peer.tolerance:
-            sys.exit(f"{name}: the values differ by {worst}")
+        if unequal > peer.ties * len(cases):
+            sys.exit(f"{name}: {unequal} values differ by more than {peer.tolerance}")
 
 
 def run_peer(name: str, peer: Peer, cases: list[Any], envs: Path) -> tuple[float, list[list[float]]]:
@@ -85,7 +93,7 @@ def run_peer(name: str, peer: Peer, cases: list[Any], envs: Path) -> tuple[float
         installed.touch()
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "cases.json")
-        file.write_text(json.dumps(cases, default=lambda options: {"any of": list(options)}))
+        file.write_text(json.dumps(cases))
         code = RUN_PEER.format(code=peer.code)
         out = subprocess.run([python, "-c", code, file], check=True, capture_output=True, text=True).stdout
     seconds, values = json.loads(out)
@@ -130,6 +138,55 @@ def html_table(rng: random.Random, texts: list[list[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
+def value_pair(rng: random.Random) -> tuple[Any, Any]:
+    """An expected value, with alternatives, and the same with errors: what each holds is nested up to three deep."""
+
+    def text() -> str:
+        return " ".join(rng.choices(WORDS, k=rng.randint(1, 3)))
+
+    def value(depth: int) -> Any:
+        kind = rng.random()
+        if depth and kind < 0.3:
+            return [value(depth - 1) for _ in range(rng.randint(0, 4))]
+        if depth and kind < 0.65:
+            return {rng.choice("abcdef"): value(depth - 1) for _ in range(rng.randint(0, 4))}
+        if depth and kind < 0.72:
+            return {"any of": [value(depth - 1) for _ in range(rng.randint(1, 3))]}
+        return rng.choice([text, text, text, lambda: None, lambda: rng.randint(0, 99), lambda: rng.random() < 0.5])()
+
+    def found(value: Any) -> Any:
+        chance = rng.random()
+        if isinstance(value, dict) and "any of" in value:
+            return found(rng.choice(value["any of"]))
+        if chance < 0.05:
+            return rng.choice([None, "", [], {}, text(), [text()], {"a": text()}])
+        if isinstance(value, list):
+            items = [found(item) for item in value if rng.random() < 0.9]
+            if chance < 0.4:
+                rng.shuffle(items)
+            return items + ([text()] if chance > 0.8 else [])
+        if isinstance(value, dict):
+            items = {key: found(item) for key, item in value.items() if rng.random() < 0.9}
+            return items | ({"z": rng.choice([None, text()])} if chance > 0.8 else {})
+        if isinstance(value, str):
+            return "".join(c if rng.random() > 0.15 else rng.choice(["", "x", c * 2, c.upper()]) for c in value)
+        return value
+
+    expected = value(3) or {}  # the peer refuses an empty list against a text
+    return expected, found(expected)
+
+
+def with_tuples(value: Any) -> Any:
+    """`{"any of": [...]}` as a tuple of alternatives."""
+    if isinstance(value, dict):
+        return (
+            tuple(map(with_tuples, value["any of"]))
+            if "any of" in value
+            else {k: with_tuples(v) for k, v in value.items()}
+        )
+    return [with_tuples(item) for item in value] if isinstance(value, list) else value
+
+
 PEERS = {
     "grits": Peer(
         [["numpy", "apted", "lxml", "rapidfuzz"], ["--no-deps", "--ignore-requires-python", "table-metrics==1.0"]],
@@ -138,6 +195,14 @@ PEERS = {
         lambda pair: list(grits(*pair)),
         table_pair,
         1e-6,
+    ),
+    "anls": Peer(
+        [["anls-star==1.0.1"]],
+        "from anls_star import anls_score\nmeasure = lambda pair: [anls_score(*pair)]",
+        lambda pair: [anls(*map(with_tuples, pair))],
+        value_pair,
+        1e-9,
+        ties=0.001,
     ),
 }
 

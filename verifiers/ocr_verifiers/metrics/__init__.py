@@ -1,5 +1,6 @@
 """Metrics beyond olmOCR-bench's tests: pure functions of a reference and a completion."""
 
+from ocr_verifiers.metrics.anls import anls, json_anls
 from ocr_verifiers.metrics.bleu import bleu, corpus_bleu
 from ocr_verifiers.metrics.confusions import Confusion, ErrorTable, error_table
 from ocr_verifiers.metrics.diff_ratio import diff_ratio
@@ -15,6 +16,7 @@ __all__ = [
     "GriTS",
     "KeyValueScore",
     "NumberScore",
+    "anls",
     "bleu",
     "corpus_bleu",
     "diff_ratio",
@@ -22,6 +24,7 @@ __all__ = [
     "grits",
     "grits_con",
     "grits_top",
+    "json_anls",
     "key_values",
     "match_paragraphs",
     "numbers",

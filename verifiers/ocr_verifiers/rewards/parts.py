@@ -245,6 +245,12 @@ def tables(texts: Comparison) -> PartValue | None:
     return _unlike_tables(tables_similarity(expected, written), written)
 
 
+def anls(texts: Comparison) -> PartValue | None:
+    """ANLS* of two JSON objects or arrays."""
+    value = metrics.json_anls(texts.reference.text, texts.completion.text)
+    return None if value is None else _reasoned(value, lambda: "none of the values of the reference's JSON")
+
+
 def grits_content(texts: Comparison) -> PartValue | None:
     """GriTS_Con of matching tables, weighted by their cells."""
     expected, written = texts.reference.formats.tables, texts.completion.formats.tables
@@ -289,6 +295,7 @@ REFERENCE_PARTS: Mapping[str, Callable[[Comparison], PartValue | None]] = {
     "reading_order": reading_order,
     **FORMATS,
     "format_decoupled": format_decoupled,
+    "anls": anls,
     "grits_con": grits_content,
     "grits_top": grits_topology,
 }
