@@ -98,6 +98,25 @@ class Grid:
                     return True
         return False
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self._height, max((row[-1].end for row in self._rows if row), default=0)
+
+    def first_place(self, cell: int) -> tuple[int, int]:
+        """The row and the column in which a cell begins."""
+        return self._row[cell], self._column[cell]
+
+    def places(self, rows: int, columns: int) -> list[list[int]]:
+        """The cell at each place of the first rows and columns; -1 where there is none."""
+        dense = []
+        for row in range(rows):
+            places = [-1] * columns
+            for start, end, cell in self._rows[self._stored(row)]:
+                places[start : min(end, columns)] = [cell] * (min(end, columns) - start)
+            dense.append(places)
+        return dense
+
     def neighbours(self, cell: int, direction: Direction) -> tuple[int, ...]:
         """The cells next to a cell: the nearest one for each row (column) that it spans; gaps are skipped."""
         key = (direction, cell)

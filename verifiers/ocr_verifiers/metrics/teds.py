@@ -14,7 +14,6 @@ tests.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -25,13 +24,12 @@ from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.markup.grid import Cell, Grid
 from ocr_verifiers.markup.table_parsing import find_tables
+from ocr_verifiers.metrics.table_matching import matched_tables
 from ocr_verifiers.metrics.tree_distance import Costs, RowCosts, Rows, tree_distance
 
 MAX_PAIRS = 5_000**2
 """Pairs of cells that are compared, which takes about two seconds. Larger tables are compared in bands of rows."""
 MAX_BANDS = 1_000
-MAX_TABLES = 300
-"""Tables of a page that are compared at all, each with each; the rest counts as missing."""
 
 
 def teds(reference: Grid | str, completion: Grid | str, structure_only: bool = False) -> float:
@@ -53,27 +51,8 @@ def teds(reference: Grid | str, completion: Grid | str, structure_only: bool = F
 def tables_similarity(
     reference: Sequence[Grid] | str, completion: Sequence[Grid] | str, structure_only: bool = False
 ) -> float:
-    """The similarity of the tables of two pages, in [0, 1]: TEDS of matching tables, weighted by their cells.
-
-    Tables are matched in order, by the cells that they share. The cells of both sides have equal weight: a missing or
-    extra table costs its share of all cells.
-    """
-    left, right = _grids(reference), _grids(completion)
-    if not left or not right:
-        return float(not left and not right)
-    if [grid.rows for grid in left] == [grid.rows for grid in right]:
-        return 1.0
-    total = sum(len(grid.cells) for grid in (*left, *right))
-    if not total:
-        return 1.0
-    matched = 0.0
-    for a, b in _matching(left[:MAX_TABLES], right[:MAX_TABLES]):
-        matched += teds(left[a], right[b], structure_only) * (len(left[a].cells) + len(right[b].cells))
-    return min(1.0, matched / total)
-
-
-def _grids(tables: Sequence[Grid] | str) -> Sequence[Grid]:
-    return find_tables(tables).grids if isinstance(tables, str) else tables
+    """The similarity of the tables of two pages, in [0, 1]: TEDS of matching tables, see `matched_tables`."""
+    return matched_tables(reference, completion, lambda a, b: teds(a, b, structure_only))
 
 
 def _rows(table: Grid | str) -> Rows:
@@ -136,28 +115,3 @@ def _text_costs(columns: Sequence[Cell]) -> RowCosts:
         return worse
 
     return costs
-
-
-def _matching(left: Sequence[Grid], right: Sequence[Grid]) -> list[tuple[int, int]]:
-    """The pairs, in order, that share the most cells (weighted longest common subsequence).
-
-    A single table on each side is always a pair; pairs that share no cell fill the gaps between other pairs.
-    """
-    texts = [[Counter(cell.text for cell in grid.cells) for grid in grids] for grids in (left, right)]
-    # A hundredth of a cell for pairs that share none, so that tables in the same place are paired.
-    best = np.zeros((len(left) + 1, len(right) + 1))
-    gain = np.array([[0.01 + sum((a & b).values()) for b in texts[1]] for a in texts[0]])
-    for x in range(len(left)):
-        for y in range(len(right)):
-            best[x + 1, y + 1] = max(best[x, y] + gain[x, y], best[x, y + 1], best[x + 1, y])
-    pairs = []
-    x, y = len(left), len(right)
-    while x and y:
-        if best[x, y] == best[x - 1, y]:
-            x -= 1
-        elif best[x, y] == best[x, y - 1]:
-            y -= 1
-        else:
-            x, y = x - 1, y - 1
-            pairs.append((x, y))
-    return pairs[::-1]

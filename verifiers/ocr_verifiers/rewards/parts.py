@@ -18,8 +18,11 @@ from typing import NamedTuple
 from ocr_verifiers import metrics
 from ocr_verifiers.markup import katex, mathml
 from ocr_verifiers.markup.formats import Formats, take_apart
+from ocr_verifiers.markup.grid import Grid
 from ocr_verifiers.markup.reading import Reading, read
+from ocr_verifiers.metrics.grits import grits_con, grits_top
 from ocr_verifiers.metrics.numbers import NumberScore, numbers_of_reading
+from ocr_verifiers.metrics.table_matching import matched_tables
 from ocr_verifiers.metrics.teds import tables_similarity
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, char_edits, similarity_of, units, word_edits
 from ocr_verifiers.text.equivalences import Pairs, equate
@@ -239,8 +242,25 @@ def tables(texts: Comparison) -> PartValue | None:
     expected, written = texts.reference.formats.tables, texts.completion.formats.tables
     if not expected:
         return None
-    value = tables_similarity(expected, written)
-    return _reasoned(value, lambda: "the tables have nothing in common" if written else "no table on the page")
+    return _unlike_tables(tables_similarity(expected, written), written)
+
+
+def anls(texts: Comparison) -> PartValue | None:
+    """ANLS* of two JSON objects or arrays."""
+    value = metrics.json_anls(texts.reference.text, texts.completion.text)
+    return None if value is None else _reasoned(value, lambda: "none of the values of the reference's JSON")
+
+
+def grits_content(texts: Comparison) -> PartValue | None:
+    """GriTS_Con of matching tables, weighted by their cells."""
+    expected, written = texts.reference.formats.tables, texts.completion.formats.tables
+    return _unlike_tables(matched_tables(expected, written, grits_con), written) if expected else None
+
+
+def grits_topology(texts: Comparison) -> PartValue | None:
+    """GriTS_Top of matching tables, weighted by their cells."""
+    expected, written = texts.reference.formats.tables, texts.completion.formats.tables
+    return _unlike_tables(matched_tables(expected, written, grits_top), written) if expected else None
 
 
 def format_decoupled(texts: Comparison) -> PartValue | None:
@@ -275,6 +295,9 @@ REFERENCE_PARTS: Mapping[str, Callable[[Comparison], PartValue | None]] = {
     "reading_order": reading_order,
     **FORMATS,
     "format_decoupled": format_decoupled,
+    "anls": anls,
+    "grits_con": grits_content,
+    "grits_top": grits_topology,
 }
 
 
@@ -297,6 +320,10 @@ TEST_PARTS: Mapping[str, Callable[[Verdicts], PartValue]] = {
     "pass_rate": pass_rate,
     "pass_rate_macro": pass_rate_macro,
 }
+
+
+def _unlike_tables(value: float, written: Sequence[Grid]) -> PartValue:
+    return _reasoned(value, lambda: "the tables have nothing in common" if written else "no table on the page")
 
 
 def _reasoned(value: float, why: Callable[[], str]) -> PartValue:

@@ -12,6 +12,8 @@ Parts measure how good the transcription is, each in [0, 1]. Those that compare 
     reading_order    share of the pairs of paragraphs that are there and in order
     prose, formulas, tables      each format by its own measure;  apply if the reference has it
     format_decoupled these three, weighted by their shares of the reference's characters
+    anls             ANLS* of two JSON values;  applies if the reference is a JSON object or array
+    grits_con, grits_top         GriTS of the tables, by content and by topology;  apply if the reference has tables
 Those that sum up tests apply if there are tests:
     pass_rate        tests passed / tests;  pass_rate_macro: the mean of this over the kinds of tests
 One compares the completions of a page with each other, and applies to every page:
