@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ocr_rl import distributed
 from ocr_rl.config.loader import check_model_path, to_toml
 from ocr_rl.config.schema import Recipe
+from ocr_rl.rewards.reward_function import make_rubric
 from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
 from ocr_rl.runs.function_record import record_functions
 from ocr_rl.runs.resume import find_resume_point
@@ -34,7 +35,7 @@ def train(recipe: Recipe, out: str | Path, *, overwrite: bool = False, say: Say 
         TrainingStoppedError: training cannot continue; what was saved is kept for `resume`.
     """
     with distributed.together():
-        check_model_path(recipe.model.path)
+        _check(recipe)
         from ocr_rl.pipeline.run import run  # without torch this fails before anything is written
 
         say = _of_first(say)
@@ -75,7 +76,7 @@ def resume(
                 say(f"{path} is finished; --steps N, more budget or patience makes it longer")
                 return folder
             start = replace(start, allow_removed_pages=allow_removed_pages)
-            check_model_path(start.recipe.model.path)
+            _check(start.recipe)
             from ocr_rl.pipeline.run import run
 
             job = _prepare(start.recipe, folder.path, say)
@@ -91,7 +92,7 @@ def show_costs(recipe: Recipe, say: Say = print) -> None:
     Raises:
         ValueError: the recipe, its pages or its model cannot be used, or several processes were started.
     """
-    check_model_path(recipe.model.path)
+    _check(recipe)
     if distributed.count() > 1:
         raise ValueError("--dry-run is for one process; leave out the launcher")
     from ocr_rl.pipeline.dry_run import dry_run
@@ -111,6 +112,12 @@ def pages_of(recipe: Recipe, say: Say = print) -> tuple[int, int]:
     with closing(Scratch("dry-run")) as scratch:
         train, held_out = divided(recipe, collect_pages(recipe, scratch.path / "pages", say))
     return len(train), len(held_out)
+
+
+def _check(recipe: Recipe) -> None:
+    """What can be checked before pages are drawn and torch is loaded. Raises ValueError."""
+    check_model_path(recipe.model.path)
+    make_rubric(recipe.reward)
 
 
 def _prepare(recipe: Recipe, folder: Path, say: Say) -> Job:
