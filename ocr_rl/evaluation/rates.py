@@ -30,11 +30,11 @@ RATES: Mapping[str, Rate] = {
     "similarity": lambda r: _part(r, "similarity"),
     "pass_rate": lambda r: (r.score.passed, r.score.scored_tests),
     "truncated": lambda r: (not r.completion.finished, 1),
-    "reward": lambda r: (r.score.reward, 1),
+    "reward": lambda r: (r.score.reward, not r.score.needs_siblings),
 }
 """cer, wer: pooled edits over pooled reference lengths; cer_capped: the same with each page's edits capped at its
 length, so that a runaway page counts as one lost page; pass_rate: passed tests over all scored tests; the others:
-means over pages."""
+means over pages. A single transcription has no reward where that is the consensus of several alone."""
 
 
 def kind_rates(results: Sequence[PageEvaluation]) -> dict[str, Rate]:

@@ -27,7 +27,8 @@ class PageEvaluation:
         """A row of an evaluation's `pages`: all that a report needs, except the image.
 
         `reference` is None for a page that has only tests; its row has no rates and no edits. `raw` is what the model
-        wrote, if that is not the text; `malformed` says why it is not in the model's output format.
+        wrote, if that is not the text; `malformed` says why it is not in the model's output format. `reward` is None
+        where it is the consensus of several completions alone.
         """
         page, score = self.page, self.score
         row: dict[str, Any] = {"id": page.id, "document": document_of(page)}
@@ -35,7 +36,7 @@ class PageEvaluation:
         row |= {"reference": page.text, "text": self.text, "finish_reason": self.completion.finish_reason}
         row |= {"raw": self.completion.text} if score.markdown is not None else {}
         row |= {"malformed": score.malformed} if score.malformed else {}
-        row |= {"reward": score.reward, "parts": dict(score.parts)}
+        row |= {"reward": None if score.needs_siblings else score.reward, "parts": dict(score.parts)}
         if score.char_edits is not None and score.word_edits is not None:
             row |= {
                 "cer": score.char_edits.error_rate,

@@ -11,7 +11,9 @@ from ocr_rl.reporting.html import (
     diff,
     document,
     listing,
+    measures,
     name_cell,
+    quality,
     rate,
     rate_rows,
     section,
@@ -116,13 +118,12 @@ def _changed(row: Mapping[str, Any], own: Mapping[str, Any], page: Page | None) 
 
 
 def _worst(evaluated: Mapping[str, Any], pages: Mapping[str, Page]) -> str:
-    rows = sorted(evaluated["pages"], key=lambda row: (row["reward"], row["id"]))[:WORST]
+    rows = sorted(evaluated["pages"], key=lambda row: (quality(row), row["id"]))[:WORST]
     shown = []
     for row in rows:
-        about = f"reward {row['reward']:.3f}" + (f", CER {row['cer']:.3f}" if "cer" in row else "")
         failed = [f"{test['type']}: {test['why']}" for test in row["tests"] if not test["passed"]]
         reasons = "".join(f'<p class="why" dir="auto">{text(why)}</p>\n' for why in failed)
         ended = "" if row["finish_reason"] == "end" else f", ended by {row['finish_reason']}"
         outputs = [(f"transcription{ended}", diff(row["reference"], row["text"]) + why_malformed(row) + reasons)]
-        shown.append(sheet(row["id"], about, pages.get(row["id"]), outputs))
+        shown.append(sheet(row["id"], measures(row), pages.get(row["id"]), outputs))
     return section("Worst pages", "".join(shown), note=LEGEND)

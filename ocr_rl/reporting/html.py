@@ -130,6 +130,26 @@ def diff(reference: str | None, completion: str) -> str:
     return f'<pre dir="auto">{"".join(pieces)}</pre>\n'
 
 
+MEASURES = {"reward": "reward", "cer": "CER"}
+"""What a page's row of an evaluation is judged by, as it is shown."""
+
+
+def measures(*rows: Mapping[str, Any]) -> str:
+    """ "reward 0.512, CER 0.103" of a row, or "reward 0.231 → 0.512" of a page before and after."""
+    found = []
+    for key, shown in MEASURES.items():
+        values = [row[key] for row in rows if row.get(key) is not None]
+        if len(values) == len(rows):
+            found.append(f"{shown} {' → '.join(f'{value:.3f}' for value in values)}")
+    return ", ".join(found[: 1 if len(rows) > 1 else None])
+
+
+def quality(row: Mapping[str, Any]) -> float:
+    """The reward; where a single transcription has none, minus its CER, or 0 for all."""
+    reward: float | None = row["reward"]
+    return -float(row.get("cer") or 0) if reward is None else reward
+
+
 def why_malformed(row: Mapping[str, Any]) -> str:
     """Below a completion that is not in the model's output format."""
     reason = row.get("malformed")

@@ -18,7 +18,9 @@ from ocr_rl.reporting.html import (
     document,
     folded,
     listing,
+    measures,
     name_cell,
+    quality,
     rate_rows,
     section,
     sheet,
@@ -282,7 +284,7 @@ def _pages(
         return
     then = {row["id"]: row for row in before["pages"]} if before is not None and after is not None else {}
     now = {row["id"]: row for row in last["pages"]}
-    gain = {id: now[id]["reward"] - then[id]["reward"] for id in now if id in then}
+    gain = {id: quality(now[id]) - quality(then[id]) for id in now if id in then}
 
     def sheets(ids: Sequence[str]) -> str:
         return "".join(_sheet(now[id], then.get(id), pages.get(id)) for id in ids)
@@ -291,7 +293,7 @@ def _pages(
     by_gain = sorted(gain, key=lambda id: (-gain[id], id))
     yield section("Most improved pages", sheets([id for id in by_gain if gain[id] > 0][:SHOWN]), note=note)
     yield section("Pages that lost most", sheets([id for id in reversed(by_gain) if gain[id] < 0][: SHOWN // 2]))
-    worst = sorted(now, key=lambda id: (now[id]["reward"], id))[:SHOWN]
+    worst = sorted(now, key=lambda id: (quality(now[id]), id))[:SHOWN]
     title = "Worst pages afterwards" if after is not None else "Worst pages before training"
     yield section(title, sheets(worst), note="" if gain else note)
 
@@ -299,18 +301,14 @@ def _pages(
 def _sheet(now: Mapping[str, Any], then: Mapping[str, Any] | None, page: Page | None) -> str:
     reference = now.get("reference") or (page.text if page is not None else None)
 
-    def cers(row: Mapping[str, Any]) -> str:
-        return f", CER {row['cer']:.3f}" if row.get("cer") is not None else ""
-
     if then is None:
-        about = f"reward {now['reward']:.3f}{cers(now)}"
-        return sheet(now["id"], about, page, [("transcription", diff(reference, now["text"]) + why_malformed(now))])
-    about = f"reward {then['reward']:.3f} → {now['reward']:.3f}"
+        outputs = [("transcription", diff(reference, now["text"]) + why_malformed(now))]
+        return sheet(now["id"], measures(now), page, outputs)
     outputs = [
-        (f"before: reward {then['reward']:.3f}{cers(then)}", diff(reference, then["text"])),
-        (f"after: reward {now['reward']:.3f}{cers(now)}", diff(reference, now["text"]) + why_malformed(now)),
+        (f"before: {measures(then)}", diff(reference, then["text"])),
+        (f"after: {measures(now)}", diff(reference, now["text"]) + why_malformed(now)),
     ]
-    return sheet(now["id"], about, page, outputs)
+    return sheet(now["id"], measures(then, now), page, outputs)
 
 
 def _rollouts(run: RunFolder, step: int, pages: Mapping[str, Page]) -> str:

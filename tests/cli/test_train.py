@@ -98,7 +98,10 @@ def test_a_mistake_in_a_recipe_file_names_the_file(text, message):
         (["--where", "level=line"], 'no page has "level" = line; there is page (6)'),
         (["--where", "colour=red"], 'no page has "colour" to filter by; there is doc, level, source'),
         (["--column", "words=text"], 'columns: "words" is not one of image, text, id, prompt, tests, messages'),
-        (["--set", "reward.weights.similarty=1"], '[reward]: unknown quality part "similarty"; did you mean "similarity"?'),
+        (
+            ["--set", "reward.weights.similarty=1"],
+            '[reward]: unknown quality part "similarty"; did you mean "similarity"?',
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -15,7 +15,11 @@ from helpers.scored_pages import page, results
 from ocr_rl.data.loading import load_pages
 from ocr_rl.evaluation.bootstrap import RESAMPLES, resampled_sums
 from ocr_rl.evaluation.predictions import read_predictions
+from ocr_rl.evaluation.results import score_pages
 from ocr_rl.evaluation.summary import by_kind, by_metadata, evaluation, summarize
+from ocr_rl.rewards.reward_function import RewardFunction
+from ocr_rl.types import Completion
+from ocr_verifiers import Rubric
 
 
 def test_rates_pool_counts_over_pages():
@@ -55,6 +59,17 @@ def test_what_no_page_allows_is_none():
         assert summary[name] is None
         assert summary[f"{name}_ci"] is None
     assert summary["pass_rate"] == 1
+
+
+def test_a_single_transcription_has_no_reward_where_that_is_agreement_alone():
+    pages = [page("a", "abcd"), page("b", "abcd")]
+    completions = [Completion((), "abcd", "end", ()), Completion((), "abxy", "end", ())]
+    for weights, reward in (({"consensus": 1.0}, None), ({"consensus": 1.0, "similarity": 1.0}, 0.75)):
+        function = RewardFunction(Rubric(weights=weights), pages)
+        evaluated = evaluation(score_pages(pages, completions, function))
+        assert evaluated["reward"] == reward
+        assert [row["reward"] is None for row in evaluated["pages"]] == [reward is None] * 2
+        assert evaluated["cer"] == 2 / 8
 
 
 def test_a_single_document_has_an_interval_of_no_width():

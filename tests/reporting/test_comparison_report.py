@@ -94,6 +94,7 @@ def compared(recipes=10, texts=True, seeds=(0, 1, 2)):
             },
             "cost": {"steps": 24, "completions": 0 if name == "sft" else 6144, "pages": 384, "tokens": 250123}
             | {"compute_s": 80.1, "peak_memory_mib": 912, "models": ["policy", "critic"][: 2 if name == "ppo" else 1]},
+            "own_budget": name != "sft",
             "drift": {"entropy": 0.213, "kl": 0.0521},
             "curves": {str(seed): curve(name, end, noise, texts) for seed in seeds},
         }
@@ -276,12 +277,13 @@ def test_what_samples_nothing_has_no_curve_over_completions():
     assert "sft 0.286 at 0, 0.1" in over_compute
     text = " ".join(report.all("body")[0]["words"])
     assert "Shown only over compute, as no completions are sampled: sft." in text
-    assert "Trained for the compute of the reference, as no completions are sampled: sft." in text
+    assert "Trained for the compute of the reference, as not all steps sample completions: sft." in text
 
 
 def test_under_a_budget_of_time_nobody_is_given_the_compute_of_another():
     found = compared()
     found["settings"]["budget"] = {"minutes": 2.5}
+    found["recipes"]["sft"]["own_budget"] = True
     text = " ".join(tree(found).all("body")[0]["words"])
     assert "3 seeds; 2.5 minutes each;" in text
     assert "Trained for the compute of the reference" not in text

@@ -1,6 +1,7 @@
 """The HTML report of a training run, from a run folder that was written by hand on six rendered pages."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -210,6 +211,18 @@ def test_a_run_of_an_older_version_has_what_its_files_say(run):
     report = tree(run)
     assert "Most improved pages" in headings(report)
     assert report.all("del")  # the references are those of the dataset
+
+
+def test_without_a_reward_for_single_transcriptions_pages_are_ranked_by_their_cer(run):
+    for name in ("before", "after"):
+        old = json.loads((run.path / "eval" / f"{name}.json").read_text())
+        rows = [row | {"reward": None} for row in old["pages"]]
+        run.write_eval(name, old | {"reward": None, "reward_ci": None, "pages": rows})
+    report = tree(run)
+    assert "Most improved pages" in headings(report)
+    about = " ".join(report.all("body")[0]["words"])
+    assert re.search(r"CER 0\.\d{3} → 0\.\d{3}", about)
+    assert "before: CER 0." in about
 
 
 def test_a_run_that_was_stopped_has_a_report_of_what_there_is(run):

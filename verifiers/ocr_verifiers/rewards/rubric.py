@@ -89,6 +89,8 @@ class Score:
     """Why the completion is not in the rubric's output format; it was scored as it stands."""
     markdown: str | None = None
     """What was scored, if the output format made another text of the completion."""
+    needs_siblings: bool = False
+    """The reward is 0 because it is consensus alone, which takes several completions: see `compare_siblings`."""
 
     @property
     def passed(self) -> int:
@@ -272,6 +274,7 @@ class PreparedReference:
             why=why,
             malformed=problem or "",
             markdown=None if page.text == completion else page.text,
+            needs_siblings=not total,
         )
 
     def compare_siblings(self, completions: Sequence[str], scores: Sequence[Score]) -> list[Score]:
@@ -301,7 +304,8 @@ class PreparedReference:
             if not score.trouble:
                 paid = agreement * math.prod(score.parts.get(gate, 1.0) for gate in self.rubric.gates)
                 reward = min(1.0, (others * score.reward + weight * paid) / (others + weight))
-                score = replace(score, reward=reward, parts={**score.parts, CONSENSUS: agreement})
+                parts = {**score.parts, CONSENSUS: agreement}
+                score = replace(score, reward=reward, parts=parts, needs_siblings=False)
             compared.append(score)
         return compared
 
