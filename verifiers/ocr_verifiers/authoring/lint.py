@@ -6,6 +6,7 @@
                     small for what must be present
     duplicate       the same as an earlier test of the page
     reference       fails on the page's own reference, or has none
+    slow            the tests of its page take longer than a time limit
 
 For information, `degenerate_passes` finds tests that pass on pages that are not transcriptions (`DEGENERATE`).
 """
@@ -54,7 +55,7 @@ class Finding(NamedTuple):
     line: int
     id: str
     problem: str
-    """trivial, unrenderable, contradictory, duplicate or reference."""
+    """trivial, unrenderable, contradictory, duplicate, reference or slow."""
     why: str
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ocr_verifiers.authoring.lint import DEGENERATE, Finding, Numbered, degenerate_passes, lint_page, wanted_texts
@@ -46,20 +49,51 @@ class LintReport:
         }
 
 
-def lint_file(tests: Path, references: Path | None = None, progress: Progress = silent) -> LintReport:
-    """Lints the tests of a file; with `references`, each test must also pass on the reference of its page."""
+def lint_file(
+    tests: Path, references: Path | None = None, progress: Progress = silent, timeout: float | None = None
+) -> LintReport:
+    """Lints the tests of a file; with `references`, each test must also pass on the reference of its page.
+
+    `timeout` is in seconds for each page; it needs the main thread of a POSIX system.
+    """
     findings: list[Finding] = []
     pages = _read_tests(tests, findings)
     total = sum(map(len, pages.values())) + sum(finding.problem == "unrenderable" for finding in findings)
     passed: dict[str, list[Numbered]] = {name: [] for name in DEGENERATE}
     for page, reference in progress(_with_references(pages, references, findings), "linting", len(pages)):
-        findings += lint_page(pages[page], reference)
-        for name, own in degenerate_passes(pages[page]).items():
-            passed[name] += own
-    for own in passed.values():
-        own.sort(key=lambda each: each.line)
+        try:
+            with _time_limit(timeout):
+                own = lint_page(pages[page], reference), degenerate_passes(pages[page])
+        except TimeoutError:
+            line, test = pages[page][0]
+            findings.append(Finding(line, test.id, "slow", f"the tests of its page took longer than {timeout:g} s"))
+            continue
+        findings += own[0]
+        for name, passes in own[1].items():
+            passed[name] += passes
+    for passes in passed.values():
+        passes.sort(key=lambda each: each.line)
     demanding = sum(bool(wanted_texts(test)) for numbered in pages.values() for _, test in numbered)
     return LintReport(total, len(pages), sorted(findings), demanding, passed)
+
+
+@contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Raises TimeoutError in the block if it takes longer."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    if seconds is None:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _read_tests(path: Path, findings: list[Finding]) -> dict[PageKey, list[Numbered]]:

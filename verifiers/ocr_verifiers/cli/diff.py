@@ -11,6 +11,7 @@ import click
 
 from ocr_verifiers.cli.format_option import format_option
 from ocr_verifiers.cli.output_option import FileCommand, OutputFile
+from ocr_verifiers.cli.text_options import text_options
 from ocr_verifiers.files.diff import DiffOptions, page_diffs, rates_row
 from ocr_verifiers.files.jsonl import write_json_atomic
 from ocr_verifiers.text.diff import shown_lines, visible
@@ -25,6 +26,7 @@ from ocr_verifiers.text.edit_distance import UNITS, EditCounts, pool
 @click.option("--page", "pages", multiple=True, help="Compare only this page; may be repeated.")
 @click.option("--words", is_flag=True, help="Show whole words as replaced, not characters.")
 @click.option("--unit", type=click.Choice(UNITS), default=UNITS[0], show_default=True, help="What a character is.")
+@text_options
 @format_option
 @click.option("--context", type=click.IntRange(min=0), default=2, show_default=True, help="Equal lines around others.")
 @click.option("--color/--no-color", default=None, help="[default: on a terminal, unless NO_COLOR is set]")
@@ -34,10 +36,10 @@ def diff(context: int, color: bool | None, out: Path | None, **options: Any) -> 
 
     Text that only the reference has is red, or [-so-] without colour; text that only the completion has is green, or
     {+so+}. A line end that only one of them has is shown as ⏎, and characters that print nothing are named. The texts
-    are compared after NFC, lines before characters. CER and WER are counted as in `ocr-verify score`: after white
-    space collapsing.
+    are compared after --normalization, but with their line ends, lines before characters. CER and WER are counted as in
+    `ocr-verify score`: after white space collapsing too.
 
-    Exit code 0 if the texts are equal after NFC, 1 if they differ, 2 for bad input.
+    Exit code 0 if the texts are equal after that, 1 if they differ, 2 for bad input.
 
     \b
     Examples:

@@ -11,23 +11,34 @@ import click
 
 from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
+from ocr_verifiers.cli.text_options import text_options
 from ocr_verifiers.files.jsonl import write_json_atomic
 from ocr_verifiers.metrics.confusions import Confusion, ErrorTable, error_table
 from ocr_verifiers.rewards.predictions import predicted_pages
 from ocr_verifiers.text.diff import visible
 from ocr_verifiers.text.edit_distance import UNITS, EditCounts, Unit
+from ocr_verifiers.text.equivalences import Pairs
 
 
 @click.command(cls=FileCommand, short_help="Show which characters and words are confused.")
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--references", required=True, type=click.Path(path_type=Path), help="JSON Lines of true transcriptions.")
 @click.option("--unit", type=click.Choice(UNITS), default=UNITS[0], show_default=True, help="What a character is.")
+@text_options
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Confusions to print.")
 @click.option("--json", "out", type=OutputFile(), help="Write all counts here.")
-def errors(predictions: Path, references: Path, unit: Unit, top: int, out: Path | None) -> None:
+def errors(
+    predictions: Path,
+    references: Path,
+    unit: Unit,
+    normalization: tuple[str, ...],
+    equivalences: Pairs,
+    top: int,
+    out: Path | None,
+) -> None:
     """Count which characters of the references the transcriptions in PREDICTIONS confuse, by class, and which words.
 
-    The texts are compared as for CER, after NFC and white space collapsing, and the totals are those of CER and WER.
+    The texts are compared as for CER, after --normalization, and the totals are those of CER and WER.
     An empty side of a confusion is a character that was added or left out.
 
     \b
@@ -35,7 +46,8 @@ def errors(predictions: Path, references: Path, unit: Unit, top: int, out: Path 
       ocr-verify errors model.jsonl --references metadata.jsonl
       ocr-verify errors model.jsonl --references metadata.jsonl --top 50 --json errors.json
     """
-    table = error_table(progress(predicted_pages(predictions, references), "pages"), unit)
+    pages = predicted_pages(predictions, references, normalization, equivalences)
+    table = error_table(progress(pages, "pages"), unit)
     for line in _lines(table, top):
         click.echo(line)
     if out is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ocr_verifiers.authoring.lint_file import LintReport, lint_file
+from ocr_verifiers.cli.number_options import Seconds
 from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic
@@ -25,7 +26,8 @@ from ocr_verifiers.text.quoting import quoted
 )
 @click.option("--degenerate", is_flag=True, help="List the tests that degenerate pages pass, not only their number.")
 @click.option("--json", "out", type=OutputFile(), help="Write everything found here.")
-def lint(tests: Path, references: Path | None, degenerate: bool, out: Path | None) -> None:
+@click.option("--timeout", type=Seconds(), default=60.0, show_default=True, help="Seconds for the tests of one page.")
+def lint(tests: Path, references: Path | None, degenerate: bool, out: Path | None, timeout: float) -> None:
     """Report what is wrong with the unit tests in TESTS.
 
     \b
@@ -35,6 +37,7 @@ def lint(tests: Path, references: Path | None, degenerate: bool, out: Path | Non
                    whose max_length is too small for what must be present
     duplicate      the same as an earlier test of the page, or has the same id
     reference      fails on the page's own reference, or names a page that has none (with --references)
+    slow           the tests of the page take longer than --timeout, and are not checked further
 
     For information, it also counts the tests that degenerate pages pass: a "loop" of the first text that a page's
     tests want, a "word soup" of all their words in alphabetical order, and a "list" of all these texts. Rejected
@@ -47,7 +50,7 @@ def lint(tests: Path, references: Path | None, degenerate: bool, out: Path | Non
       ocr-verify lint tests.jsonl
       ocr-verify lint tests.jsonl --references metadata.jsonl --json lint.json
     """
-    report = lint_file(tests, references, progress)
+    report = lint_file(tests, references, progress, timeout)
     for line in _lines(tests, report, degenerate):
         click.echo(line)
     if out is not None:

@@ -12,6 +12,7 @@ from ocr_verifiers.cli.format_option import format_option
 from ocr_verifiers.cli.number_options import Share, timeout_option
 from ocr_verifiers.cli.output_option import FileCommand, OutputFile, refuse_overwriting
 from ocr_verifiers.cli.progress import progress
+from ocr_verifiers.cli.text_options import text_options
 from ocr_verifiers.files.jsonl import write_json_atomic
 from ocr_verifiers.rewards.predictions import PredictionOptions, score_predictions
 from ocr_verifiers.text.edit_distance import UNITS
@@ -33,6 +34,7 @@ from ocr_verifiers.text.edit_distance import UNITS
     show_default=True,
     help="What CER counts as a character.",
 )
+@text_options
 @click.option("--compat", type=click.Choice(["olmocr"]), help="Reproduce olmOCR-bench's own verdicts, holes included.")
 @format_option
 @timeout_option
@@ -47,12 +49,13 @@ def score(out: Path | None, fail_under: float | None, **options: Any) -> None:
 
     Page n of a PDF is the row named file.pdf#n; page 1 may be file.pdf. A reference row without "text" has only
     tests. Pages that have a prediction are scored. CER and WER are pooled: all edits divided by the length of all
-    references, after NFC and white space collapsing.
+    references, after --normalization.
 
     \b
     Examples:
       ocr-verify score tesseract.jsonl --references metadata.jsonl
       ocr-verify score model.jsonl --references metadata.jsonl --tests tests.jsonl --json scores.json
+      ocr-verify score model.jsonl --references metadata.jsonl --normalization nfc,long_s,whitespace
     """
     chosen = PredictionOptions(**options)
     refuse_overwriting([out], [path for path in (chosen.tests_file,) if path])

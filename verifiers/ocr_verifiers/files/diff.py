@@ -12,7 +12,8 @@ from ocr_verifiers.files.page_rows import page_of, read_page_rows
 from ocr_verifiers.outputs.conversion import OutputFormat, to_markdown
 from ocr_verifiers.text.diff import Line, diff_lines, text_diff
 from ocr_verifiers.text.edit_distance import EditCounts, Span, Unit, char_edits, word_edits
-from ocr_verifiers.text.normalize import nfc, normalize
+from ocr_verifiers.text.equivalences import Pairs, equate
+from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.quoting import quoted
 
 COMPARED = ("nfc", "whitespace")
@@ -35,6 +36,10 @@ class DiffOptions:
     """What a character is."""
     output: OutputFormat = "markdown"
     """The format of completions."""
+    normalization: tuple[str, ...] = COMPARED
+    """Before edits are counted; texts are shown after all of it but `whitespace`."""
+    equivalences: Pairs = ()
+    """Pairs of texts that count as equal after that."""
 
     @property
     def of_texts(self) -> bool:
@@ -52,7 +57,7 @@ class PageDiff(NamedTuple):
 
     name: str
     spans: list[Span]
-    """After NFC."""
+    """After all normalisations but `whitespace`."""
     characters: EditCounts
     words: EditCounts
     malformed: str = ""
@@ -65,16 +70,19 @@ class PageDiff(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """True unless the texts are equal after NFC."""
+        """True unless the texts are equal after these."""
         return any(span.op != "equal" for span in self.spans)
 
 
 def page_diffs(options: DiffOptions) -> Iterator[PageDiff]:
     """One diff per page, in the order of the references; one in all for two text files."""
+    names, pairs = options.normalization, options.equivalences
+    shown = [name for name in names if name != "whitespace"]
     for name, true, completion in _pairs(options):
         text, problem, _ = to_markdown(completion, options.output)
-        spans = text_diff(nfc(true), nfc(text), options.unit, options.words)
-        true, text = normalize(true, COMPARED), normalize(text, COMPARED)
+        sides = [equate(normalize(side, shown), pairs) for side in (true, text)]
+        spans = text_diff(sides[0], sides[1], options.unit, options.words)
+        true, text = (equate(normalize(side, names), pairs) for side in (true, text))
         yield PageDiff(name, spans, char_edits(true, text, options.unit), word_edits(true, text), problem or "")
 
 

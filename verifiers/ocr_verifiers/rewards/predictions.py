@@ -18,10 +18,13 @@ from ocr_verifiers.rewards.groups import Group
 from ocr_verifiers.rewards.rubric import Rubric, Score
 from ocr_verifiers.rewards.scoring_pool import ScoringPool
 from ocr_verifiers.text.edit_distance import Unit, pool
+from ocr_verifiers.text.equivalences import Pairs, equate
 from ocr_verifiers.text.normalize import normalize
 from ocr_verifiers.text.quoting import quoted
 from ocr_verifiers.unit_tests.records import UnitTest, page_of_test, read_tests
 from ocr_verifiers.unit_tests.run import Compat
+
+USUAL = Rubric().normalization
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class PredictionOptions:
     """The format of the predictions."""
     timeout: float | None = 60.0
     """Seconds for one page; None is no limit."""
+    normalization: tuple[str, ...] = USUAL
+    """Before edits are counted."""
+    equivalences: Pairs = ()
+    """Pairs of texts that count as equal after that."""
 
     @property
     def tests_file(self) -> Path | None:
@@ -63,7 +70,14 @@ def score_predictions(options: PredictionOptions, progress: Progress = silent) -
     tests = options.tests_file
     by_page = _tests_by_page(tests, known, options) if tests else {}
     weights = {"similarity": 1.0, "exact": 1.0, "pass_rate": 1.0}
-    rubric = Rubric(weights, unit=options.unit, compat=options.compat, output=options.output)
+    rubric = Rubric(
+        weights,
+        unit=options.unit,
+        compat=options.compat,
+        output=options.output,
+        normalization=options.normalization,
+        equivalences=options.equivalences,
+    )
     groups = (
         Group(str(options.predictions), name, known[page].text, tuple(by_page.get(page, ())), (text,), (True,))
         for page, (name, text) in texts.items()
@@ -74,6 +88,8 @@ def score_predictions(options: PredictionOptions, progress: Progress = silent) -
         scores = {group.id: score for group, (score,) in scored}
     pages = [ScoredPage(name, known[page].row, scores.get(name)) for page, (name, _) in texts.items()]
     report = _report(pages, len(known))
+    if options.normalization != USUAL or options.equivalences:
+        report |= {"normalization": list(options.normalization), "equivalences": options.equivalences}
     if late := [page.name for page in pages if page.score and page.score.trouble]:
         report |= {"too_late": late}
     if options.output != "markdown":
@@ -82,18 +98,19 @@ def score_predictions(options: PredictionOptions, progress: Progress = silent) -
     return report
 
 
-def predicted_pages(predictions: Path, references: Path) -> Iterator[tuple[str, str, str]]:
+def predicted_pages(
+    predictions: Path, references: Path, normalization: Sequence[str] = USUAL, equivalences: Pairs = ()
+) -> Iterator[tuple[str, str, str]]:
     """Name, reference and prediction of each page that has both, normalised as CER is counted."""
+
+    def compared(text: str) -> str:
+        return equate(normalize(split_front_matter(text).body, normalization), equivalences)
+
     known = {page_of(row.name): row for row in read_page_rows(references)}
     for page, (name, text) in _read_predictions(predictions, known, references).items():
         reference = known[page].text
         if reference is not None:
-            names = Rubric().normalization
-            yield (
-                name,
-                normalize(split_front_matter(reference).body, names),
-                normalize(split_front_matter(text).body, names),
-            )
+            yield name, compared(reference), compared(text)
 
 
 def _read_predictions(path: Path, known: Mapping[PageKey, PageRow], references: Path) -> dict[PageKey, tuple[str, str]]:
