@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rapidfuzz.distance import Levenshtein
+
 from ocr_rl.data.loading import load_pages
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
 from ocr_rl.evaluation.completions import readable, transcribe_pages
@@ -18,7 +20,7 @@ from ocr_rl.rollouts.console import Console
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Completion, Page
 
-Reading = tuple[list[Page], list[Completion]]
+Reading = tuple[Sequence[Page], Sequence[Completion]]
 """The pages that could be read, and the transcription of each."""
 
 
@@ -29,6 +31,27 @@ class Difference:
     page: str
     expected: str
     found: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two policies read on the same pages."""
+
+    pages: int
+    characters: int
+    """Of the expected transcriptions."""
+    edits: int
+    """Characters inserted, deleted or replaced."""
+    differences: Sequence[Difference]
+    """The pages whose tokens differ."""
+
+    @property
+    def share(self) -> float:
+        """Changed characters in proportion to all; a page that was empty counts its new ones."""
+        return self.edits / max(1, self.characters)
+
+    def __str__(self) -> str:
+        return f"{len(self.differences)} of {self.pages} pages, {self.edits:,} of {self.characters:,} characters"
 
 
 @contextmanager
@@ -53,10 +76,16 @@ def score(
     return score_pages(*read(policy, pages, max_tokens, console, label), rewards)
 
 
-def differences(expected: Reading, found: Reading) -> list[Difference]:
-    """The pages whose tokens differ."""
-    return [
-        Difference(page.id, one.text, other.text)
-        for page, one, other in zip(expected[0], expected[1], found[1], strict=True)
-        if list(one.token_ids) != list(other.token_ids)
-    ]
+def compare(expected: Reading, found: Reading) -> Comparison:
+    """Two readings of the same pages, token by token and character by character."""
+    pairs = list(zip(*expected, found[1], strict=True))
+    return Comparison(
+        pages=len(pairs),
+        characters=sum(len(one.text) for _, one, _ in pairs),
+        edits=sum(Levenshtein.distance(one.text, other.text) for _, one, other in pairs),
+        differences=[
+            Difference(page.id, one.text, other.text)
+            for page, one, other in pairs
+            if list(one.token_ids) != list(other.token_ids)
+        ],
+    )

@@ -52,6 +52,12 @@ class Source:
         """The policy in float32, so that an adapter is merged without rounding."""
         return Policy.load(loadable(self.recipe, self.checkpoint))
 
+    @property
+    def quantized(self) -> ModelConfig | None:
+        """How it is loaded beside the quantised base that it was trained with; None if its base was not."""
+        bits = self.recipe.model.quantize if self.recipe is not None else ""
+        return replace(loadable(self.recipe, self.checkpoint), quantize=bits) if bits else None
+
     def held_out(self) -> list[Page]:
         """The pages that its run holds out; none if there is no run.
 
