@@ -63,7 +63,8 @@ def score_predictions(options: PredictionOptions, progress: Progress = silent) -
     tests = options.tests_file
     by_page = _tests_by_page(tests, known, options) if tests else {}
     weights = {"similarity": 1.0, "exact": 1.0, "pass_rate": 1.0}
-    rubric = Rubric(weights, unit=options.unit, compat=options.compat, output=options.output)
+    gates = {"repetition": 0.5, "compression": 0.5}
+    rubric = Rubric(weights, gates, unit=options.unit, compat=options.compat, output=options.output)
     groups = (
         Group(str(options.predictions), name, known[page].text, tuple(by_page.get(page, ())), (text,), (True,))
         for page, (name, text) in texts.items()
@@ -181,6 +182,7 @@ def _page_row(page: ScoredPage) -> dict[str, Any]:
         "exact": score.parts["exact"] == 1.0 if score and "exact" in score.parts else None,
         "pass_rate": score.parts.get("pass_rate") if score else None,
         "loops": score.parts["repetition"] < 1.0 if score and not score.trouble else None,
+        "compresses": score.parts["compression"] < 1.0 if score and not score.trouble else None,
         "tests": [
             {"id": test.id, "type": test.type, "passed": verdict.passed, "why": verdict.why}
             for test, verdict in (score.verdicts if score else ())
