@@ -86,6 +86,9 @@ def _table(report: Mapping[str, Any]) -> Iterator[str]:
         yield "tests passed, by kind"
     for kind, t in report["by_kind"].items():
         yield f"  {kind:<10}{_rate(t)}"
+    for key, how in (("loops", "repeat themselves word by word"), ("compresses", "repeat themselves with variations")):
+        if names := [page["file_name"] for page in report["pages"] if page[key]]:
+            yield f"pages that {how}: {len(names)}, such as {names[0]}"
     if report["pages_without_scores"]:
         yield f"pages with neither text nor tests: {len(report['pages_without_scores'])}"
     if late := report.get("too_late"):

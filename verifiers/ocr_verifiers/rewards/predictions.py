@@ -72,6 +72,7 @@ def score_predictions(options: PredictionOptions, progress: Progress = silent) -
     weights = {"similarity": 1.0, "exact": 1.0, "pass_rate": 1.0}
     rubric = Rubric(
         weights,
+        {"repetition": 0.5, "compression": 0.5},
         unit=options.unit,
         compat=options.compat,
         output=options.output,
@@ -198,6 +199,7 @@ def _page_row(page: ScoredPage) -> dict[str, Any]:
         "exact": score.parts["exact"] == 1.0 if score and "exact" in score.parts else None,
         "pass_rate": score.parts.get("pass_rate") if score else None,
         "loops": score.parts["repetition"] < 1.0 if score and not score.trouble else None,
+        "compresses": score.parts["compression"] < 1.0 if score and not score.trouble else None,
         "tests": [
             {"id": test.id, "type": test.type, "passed": verdict.passed, "why": verdict.why}
             for test, verdict in (score.verdicts if score else ())

@@ -31,6 +31,7 @@ The reward uses the smaller value; the reported part is unchanged.
 Gates multiply by 1, or by their factor in (0, 1] when they close; they never add: form alone earns nothing.
     end             the completion was cut off
     repetition      the completion loops, and says something more often in a row than the reference
+    compression     the completion compresses far better than pages and its reference do
     wrong_numbers   a number of the reference is missing, or another one is there: by min(0.9, factor + (1 - factor) F1)
 """
 
@@ -48,7 +49,7 @@ from ocr_verifiers.outputs.conversion import OutputFormat, check_output, to_mark
 from ocr_verifiers.rewards.coherence import Asked, Coherence, asked_for, coherence
 from ocr_verifiers.rewards.consensus import Agreement, consensus
 from ocr_verifiers.rewards.functions import RewardPage, function_name, function_values
-from ocr_verifiers.rewards.gates import GATES, number_factor, repetition
+from ocr_verifiers.rewards.gates import GATES, compression, number_factor, repetition
 from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
 from ocr_verifiers.text.equivalences import Pairs, read_equivalences
@@ -348,6 +349,9 @@ class PreparedReference:
             elif name == "repetition":
                 max_repeats = max([MAX_REPEATS, *(guard.max_repeats for guard in self.guards)])
                 loops = repetition(page, max_repeats, texts)
+                factors[name] = (1.0, "") if loops.passed else (factor, loops.why)
+            elif name == "compression":
+                loops = compression(page, texts)
                 factors[name] = (1.0, "") if loops.passed else (factor, loops.why)
             elif (numbers := number_factor(texts, factor)) is not None:
                 factors[name] = numbers
