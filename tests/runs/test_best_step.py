@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -163,3 +164,10 @@ def test_a_metric_that_no_held_out_page_allows_is_refused_before_training():
         check("exact", [])
     with pytest.raises(ValueError, match="a single transcription of a held-out page has no consensus"):
         check("reward", [page], reward_weights={"consensus": 1.0})
+
+
+def test_patience_needs_something_to_measure():
+    agreement = make_recipe(train_patience=2, train_eval_every=1, reward_weights={"consensus": 1.0})
+    with pytest.raises(ValueError, match="patience is 2, but no held-out page has a text or a test"):
+        check_keep_best(agreement, [replace(make_page(), text=None)])
+    check_keep_best(agreement, [make_page()])
