@@ -59,12 +59,15 @@ def find_markers(page: str) -> Markers:
     pieces: list[str] = []
     places: dict[str, list[int]] = {}
     done = length = 0
-    emphasis = {marker for _, *both in emphases(page) for marker in both} if "*" in page else set()
+    emphasis = {at for _, *both in emphases(page) for span in both for at in range(*span)} if "*" in page else set()
     for found in _MARKER.finditer(page):
         kind = found.lastgroup or ""
-        if kind == "sign" and found.span() in emphasis:
+        if kind == "sign" and found.start() in emphasis and found.end() - 1 in emphasis:
             continue
-        names = _names(found[kind]) if kind != "note" else []
+        written = found[kind]
+        if kind == "sign" and found.start() in emphasis:  # of `**Total***` the last star
+            written = "".join(c for at, c in enumerate(written, found.start()) if at not in emphasis)
+        names = _names(written) if kind != "note" else []
         pieces.append(_letters(page[done : found.start()]))
         length += len(pieces[-1])
         for name in names:
