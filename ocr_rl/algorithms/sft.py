@@ -32,14 +32,15 @@ PAGES_NAMED = 5
 """How many pages an error names."""
 
 
-def require_texts(pages: Sequence[Page]) -> None:
+def require_texts(pages: Sequence[Page], algorithm: str = "sft") -> None:
     """Raises ValueError if a page has no text to learn."""
     without = [page.id for page in pages if page.text is None]
     if without:
         more = f" and {len(without) - PAGES_NAMED} more" if len(without) > PAGES_NAMED else ""
         raise ValueError(
             f"{len(without)} of {len(pages)} pages to train on have no text: {', '.join(without[:PAGES_NAMED])}{more}. "
-            'algorithm "sft" learns texts: add some, leave these pages out with --where, or learn by "grpo" from tests'
+            f'algorithm "{algorithm}" learns texts: add some, leave these pages out with --where, or learn by "grpo" '
+            "from tests"
         )
 
 

@@ -31,6 +31,7 @@ _BESIDES_POLICY: dict[str, Callable[[Recipe], list[str]]] = {
         "critic" if recipe.ppo.critic == "separate" else "value head",
     ],
     "sft": lambda _: [],
+    "ocd": lambda _: [],
     "dpo": lambda recipe: ["reference"] * (recipe.dpo.reference == "live"),
     "orpo": lambda _: [],
     "kto": lambda _: ["reference"],

@@ -310,6 +310,21 @@ class PpoConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class OcdConfig:
+    learn: Literal["each", "rest"] = "each"
+    """What is learned of a sampled completion. each: the optimal next token after each of its tokens (OCD); rest: the
+    rest of the reference after a part of it, cut at random (scheduled sampling)."""
+    choice: Literal["nearest", "likeliest", "uniform", "furthest"] = "nearest"
+    """For learn = each, where several tokens are optimal. nearest: that of the first position of the reference, so that
+    no text is skipped; furthest: of the last; likeliest: their total probability; uniform: all alike, as in the
+    paper."""
+    cap: Amount = 4.0
+    """Cross-entropy in nats above which a token is not learned; 0: no cap."""
+    sft_share: Share = 0.25
+    """Share of the loss that is plain SFT on the page's text."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class RewardModelConfig:
     margin: Fraction = 0.1
     """Smallest difference between the rewards of a pair's two completions; equal rewards make no pair."""
@@ -447,11 +462,12 @@ ALIASES = {
 }
 """Other names of keys, in terms that are usual elsewhere."""
 
-Algorithm = Literal["grpo", "sft", "dpo", "kto", "orpo", "ppo", "reward-model"]
+Algorithm = Literal["grpo", "sft", "ocd", "dpo", "kto", "orpo", "ppo", "reward-model"]
 
 OWN_SECTIONS: dict[Algorithm, tuple[str, ...]] = {
     "grpo": ("grpo",),
     "sft": (),
+    "ocd": ("ocd",),
     "dpo": ("pairs", "dpo"),
     "kto": ("pairs", "kto"),
     "orpo": ("pairs", "orpo"),
@@ -483,6 +499,8 @@ class Recipe:
     """GRPO and its family: DAPO, Dr. GRPO, GSPO, CISPO, GDPO, RLOO, REINFORCE."""
     ppo: PpoConfig = field(default_factory=PpoConfig)
     """PPO with a critic."""
+    ocd: OcdConfig = field(default_factory=OcdConfig)
+    """Optimal completion distillation, and SFT on own prefixes."""
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
     """A reward model trained on pairs of completions."""
     pairs: PairsConfig = field(default_factory=PairsConfig)

@@ -81,6 +81,7 @@ def _of_own_section(recipe: Recipe) -> Unused:
             "grpo.credit_lambda credit_cap credit_baseline",
             "grpo.credit is sequence",
         ),
+        (recipe.ocd.learn == "rest", "ocd.choice", "ocd.learn is rest"),
         (not ppo.beta, "ppo.kl kl_in", "ppo.beta is 0"),
         (ppo.estimator != "gae", "ppo.lam", f"ppo.estimator is {ppo.estimator}"),
         (bool(pairs.path), "pairs.choose margin most label threshold dead_zone", "pairs.path has the pairs"),

@@ -65,7 +65,7 @@ def _rollout_rules(recipe: Recipe) -> Rules:
             '"", or rollout.engine = "transformers": vLLM does not take 4-bit weights from the trainer',
         ),
         (
-            recipe.rollout.group_size >= 2 or recipe.algorithm == "ppo",
+            recipe.rollout.group_size >= 2 or recipe.algorithm in ("ppo", "ocd"),
             "rollout.group_size",
             "at least 2: a group of one has no advantage",
         ),

@@ -22,15 +22,20 @@ class TextEncoder:
         text always has its end token. Special tokens in the text are plain text, unless the policy's output format may
         be written in them and none of them is an end or an image.
         """
-        ids = self._ids(text, plain=not self._policy.writes_special_tokens)
-        if not self._policy.control_ids.isdisjoint(ids):
-            ids = self._ids(text, plain=True)
+        ids = self.ids(text)
         ends = finished or not ids
         ids = [*ids, self.end_id] if ends else ids
         if len(ids) > max_tokens:
             ids, ends = ids[:max_tokens], False
             text = self._policy.text(ids)
         return Completion(ids, text, "end" if ends else "length", [math.nan] * len(ids))
+
+    def ids(self, text: str) -> list[int]:
+        """The text's tokens, without an end."""
+        ids = self._ids(text, plain=not self._policy.writes_special_tokens)
+        if not self._policy.control_ids.isdisjoint(ids):
+            ids = self._ids(text, plain=True)
+        return ids
 
     def _ids(self, text: str, plain: bool) -> list[int]:
         tokenizer = self._policy.processor.tokenizer

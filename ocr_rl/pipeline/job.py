@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from ocr_rl import distributed
 from ocr_rl.algorithms.grpo import GrpoTrainer
+from ocr_rl.algorithms.ocd import OcdTrainer
 from ocr_rl.algorithms.ppo import PpoTrainer
 from ocr_rl.algorithms.preference.learner import PreferenceLearner
 from ocr_rl.algorithms.preference.registry import LEARNERS
@@ -83,6 +84,10 @@ def _sft(job: Job, _: GroupScorer) -> Trainer:
     return SftTrainer(job.policy, job.engine, job.train, job.recipe)
 
 
+def _ocd(job: Job, scorer: GroupScorer) -> Trainer:
+    return OcdTrainer(job.policy, job.engine, job.train, scorer, job.recipe)
+
+
 def _reward_model(job: Job, scorer: GroupScorer) -> Trainer:
     return RewardModelTrainer(job.policy, job.engine, job.train, job.held_out, scorer, job.recipe)
 
@@ -98,6 +103,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "grpo": Algorithm(_grpo),
     "ppo": Algorithm(_ppo),
     "sft": Algorithm(_sft, check_pages=require_texts, samples=False),
+    "ocd": Algorithm(_ocd, check_pages=partial(require_texts, algorithm="ocd")),
     "reward-model": Algorithm(_reward_model),
     **{name: Algorithm(partial(_preference, kind), read_examples=kind.read) for name, kind in LEARNERS.items()},
 }
@@ -181,7 +187,8 @@ def take_prompt(recipe: Recipe, policy: Policy, pages: Sequence[Page]) -> Iterat
 
 def check_output(recipe: Recipe, format: PromptFormat) -> None:
     """Raises ValueError if the algorithm teaches texts that are not in the model's output format."""
-    teaches = {"sft": recipe.algorithm == "sft", "grpo.reference_in_group": recipe.grpo.reference_in_group}
+    texts = recipe.algorithm in ("sft", "ocd")
+    teaches = {recipe.algorithm: texts, "grpo.reference_in_group": recipe.grpo.reference_in_group}
     for name in [name for name, used in teaches.items() if used and to_markdown("x", format.output).problem]:
         raise ValueError(
             f"the model's output is {format.output}, and {name} teaches the references, which are markdown; write "

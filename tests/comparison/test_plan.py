@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from ocr_rl.comparison.experiment import reference_seconds
+from helpers.tiny_models import make_page
+from ocr_rl.comparison.experiment import chosen_rate, reference_seconds, tuning_rates
 from ocr_rl.comparison.plan import (
     Plan,
     chosen_reference,
@@ -210,6 +211,24 @@ def test_a_reward_of_agreement_alone_is_not_what_recipes_are_evaluated_by(tmp_pa
     assert evaluation_reward(whole) == load_recipe("grpo").reward
     alone = plan(tmp_path, recipes=load_recipes(["unlabelled"], ()), reference="unlabelled")
     assert evaluation_reward(alone).weights == {"similarity": 0.7, "pass_rate": 0.3}
+
+
+def test_rates_are_chosen_by_the_reward_of_the_comparison(tmp_path):
+    """The run itself was scored by agreement, of which a single transcription has none."""
+    whole = plan(tmp_path, recipes=load_recipes(["grpo", "unlabelled"], ()))
+    page = make_page(0, text="abcd")
+    for label, own in (("grpo", 0.9), ("unlabelled", 0.0)):
+        trial = tuning_trial(whole, label, 1e-4)
+        row = {"id": page.id, "text": "abcx", "finish_reason": "end"}
+        RunFolder.create(trial.path, "").write_eval(
+            "after", {"reward": own, "cer": 0.25, "pass_rate": None, "pages": [row]}
+        )
+    found = {label: tuning_rates(whole, tuning_trial(whole, label, 1e-4), [page]) for label in ("grpo", "unlabelled")}
+    assert found["grpo"]["reward"] == 0.9
+    assert found["unlabelled"] == {"reward": pytest.approx(0.75), "cer": 0.25, "pass_rate": None, "failed": None}
+    found["unlabelled"] = found["unlabelled"] | {"failed": "step 3: nan"}
+    with pytest.raises(ValueError, match="unlabelled reached its end at no learning rate"):
+        chosen_rate(replace(whole, rates=(1e-4,)), "unlabelled", {("unlabelled", 1e-4): found["unlabelled"]})
 
 
 def test_another_stage_of_a_chain_is_named_when_it_differs(tmp_path):

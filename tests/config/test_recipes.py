@@ -44,7 +44,7 @@ FAMILY = {
     # Williams, 1992
     "reinforce": GrpoConfig(surrogate="reinforce", divide_by_std=False),
 }
-ON_THE_SAME_PAGES = [*FAMILY, "sft", "dpo", "ipo", "kto", "orpo", "ppo", "reward-model"]
+ON_THE_SAME_PAGES = [*FAMILY, "sft", "ocd", "scheduled", "dpo", "ipo", "kto", "orpo", "ppo", "reward-model"]
 
 
 def test_the_shipped_recipes_are_all_there():

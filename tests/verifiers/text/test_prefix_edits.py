@@ -1,5 +1,10 @@
 """The edits that prefixes make unavoidable, against the whole table; and where normalised characters come from."""
 
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
@@ -76,3 +81,43 @@ def test_folded_white_space_maps_back():
     lengths = prefix_lengths("  a \n b", "a b")
     assert lengths[:4] == [0, 0, 0, 1]
     assert lengths[6:] == [2, 3]
+
+
+RECORDED = json.loads((Path(__file__).parent / "pydrobert.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("row", RECORDED)
+def test_optimal_completions_and_prefix_distances_are_those_of_pydrobert_pytorch(row):
+    """Recorded by scripts/pydrobert_oracle.py, which compares 100,000 pairs; `$` is the end."""
+    reference, completion, each = row["reference"], row["completion"], row["distances"]
+    [found] = prefix_edits(reference, [completion], optimal=True)
+    assert found.distance == each[-1]
+    assert found.fewest[-1] == min(each)
+    assert found.optimal[-1].tolist() == [k for k, distance in enumerate(each) if distance == min(each)]
+    assert [following(reference, positions) for positions in found.optimal] == row["optimal"]
+
+
+def following(reference, positions):
+    letters = sorted({reference[k] for k in positions if k < len(reference)})
+    return "".join(letters) + "$" * (len(reference) in positions)
+
+
+tiny = st.text("ab", max_size=4)
+
+
+@settings(max_examples=60)
+@given(tiny, tiny)
+def test_optimal_positions_are_by_brute_force_those_with_which_a_completion_can_still_be_best(reference, completion):
+    """A next letter is optimal if no other one, nor the end, leads to a text of fewer edits."""
+    suffixes = ["".join(letters) for n in range(5) for letters in product("ab", repeat=n)]
+    [found] = prefix_edits(reference, [completion], optimal=True)
+    for t, positions in enumerate(found.optimal):
+        prefix = completion[:t]
+        best = {"$": Levenshtein.distance(prefix, reference)}
+        for letter in "ab":
+            best[letter] = min(Levenshtein.distance(prefix + letter + rest, reference) for rest in suffixes)
+        fewest = min(best.values())
+        assert found.fewest[t] == fewest
+        assert following(reference, positions) == "".join(
+            letter for letter in ("a", "b", "$") if best[letter] == fewest
+        )

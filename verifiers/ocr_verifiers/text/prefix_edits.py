@@ -27,9 +27,14 @@ class PrefixEdits(NamedTuple):
     """The largest k at which m_t is reached, (T + 1,): how much of the reference the prefix stands for."""
     distance: int
     """D(y, x), at least m_T."""
+    optimal: Sequence[Ints] = ()
+    """All k at which m_t is reached, for each t, rising; empty unless asked for. After the first t characters exactly
+    the next ones x[k] can be followed by a text of m_t edits, and the end if one k is the length of x."""
 
 
-def prefix_edits(reference: Sequence[str], completions: Sequence[Sequence[str]]) -> list[PrefixEdits]:
+def prefix_edits(
+    reference: Sequence[str], completions: Sequence[Sequence[str]], *, optimal: bool = False
+) -> list[PrefixEdits]:
     """The edits of all prefixes of each completion of one reference. Sequences of code points or grapheme clusters.
 
     A path of cost m leaves the diagonal by at most m, and m_t is at most D(y, x), so only a band of the edit table is
@@ -46,7 +51,7 @@ def prefix_edits(reference: Sequence[str], completions: Sequence[Sequence[str]])
         several = [i for i in order if distances[i] <= width]
         order = order[len(several) :]
         band = distances[several[-1]]
-        rows = _banded(target, [texts[i] for i in several], band)
+        rows = _banded(target, [texts[i] for i in several], band, optimal)
         found |= dict(zip(several, rows, strict=True))
     for i, distance in enumerate(distances):
         assert found[i].distance == distance
@@ -57,7 +62,7 @@ def _encoded(text: Sequence[str], codes: dict[str, int]) -> Ints:
     return np.array([codes.setdefault(unit, len(codes)) for unit in text], dtype=np.int32)
 
 
-def _banded(target: Ints, texts: Sequence[Ints], band: int) -> list[PrefixEdits]:
+def _banded(target: Ints, texts: Sequence[Ints], band: int, optimal: bool) -> list[PrefixEdits]:
     """`band` is at least each text's distance. Column b of row t holds D(y[:t], x[:k]), k = t + b - band."""
     n, longest = len(target), max(map(len, texts))
     beside = np.full(band, -1, dtype=np.int32)
@@ -71,6 +76,7 @@ def _banded(target: Ints, texts: Sequence[Ints], band: int) -> list[PrefixEdits]
     fewest = np.zeros((longest + 1, len(texts)), dtype=np.int32)
     position = np.zeros_like(fewest)
     distance = [0] * len(texts)
+    sets: list[list[Ints]] = [[] for _ in texts]
     for t in range(longest + 1):
         if t:
             following = rows + (around[t - 1 : t + 2 * band] != written[t - 1])  # one character for another
@@ -84,10 +90,13 @@ def _banded(target: Ints, texts: Sequence[Ints], band: int) -> list[PrefixEdits]
         last = inside.shape[1] - 1 - backwards.argmin(1)
         fewest[t] = inside[np.arange(len(texts)), last]
         position[t] = t + last - band
+        if optimal:
+            for i, own in enumerate(inside == fewest[t, :, None]):
+                sets[i].append(np.flatnonzero(own).astype(np.int32) + (t - band))
         for i, text in enumerate(texts):
             if len(text) == t:
                 distance[i] = int(rows[i, n - t + band])
     return [
-        PrefixEdits(fewest[: len(text) + 1, i], position[: len(text) + 1, i], distance[i])
+        PrefixEdits(fewest[: len(text) + 1, i], position[: len(text) + 1, i], distance[i], sets[i][: len(text) + 1])
         for i, text in enumerate(texts)
     ]
