@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 EXTRAS = {
-    "data": ("datasets", "matplotlib", "PIL", "pypdfium2", "reportlab"),
+    "data": ("datasets", "lxml", "matplotlib", "PIL", "pypdfium2", "reportlab"),
     "train": ("huggingface_hub", "peft", "safetensors", "torch", "tqdm", "transformers"),
     "train,vllm": ("vllm",),
 }

@@ -92,6 +92,14 @@ class DataConfig:
     training, or be left out and listed in skipped.jsonl."""
     split: str = ""
     """Pages of this split only; empty takes all, and `train` of a Hugging Face dataset."""
+    level: Literal["page", "region", "line"] = "page"
+    """What becomes a page to transcribe, of PAGE-XML, ALTO and hOCR: their pages, text regions or lines."""
+    mask: Flag = True
+    """What is outside of the polygon of a region or line is white; otherwise the box around it shows the page."""
+    deskew: Flag = False
+    """Lines are turned until the ends of their baseline are level."""
+    padding: Annotated[int, Strict(), Field(ge=0, le=1000)] = 0
+    """Pixels on each side of a region or line: white with mask, else the page's own."""
     prompt: str = ""
     """Instruction for pages that have none; empty: the one of model.preset."""
     train: Literal["all", "labelled", "unlabelled"] = "all"

@@ -42,10 +42,12 @@ def _of_algorithms(recipe: Recipe) -> Unused:
 
 
 def _of_shared_sections(recipe: Recipe) -> Unused:
-    rollout, vllm, steps = recipe.rollout, recipe.vllm, recipe.train.steps
+    rollout, vllm, steps, level = recipe.rollout, recipe.vllm, recipe.train.steps, recipe.data.level
     ratios = recipe.algorithm in ("grpo", "ppo")
     sampled = "rollout.group_size correction correction_cap ahead"
     return [
+        (level == "page", "data.mask deskew padding", "data.level is page"),
+        (level == "region", "data.deskew", "regions have no baseline"),
         (not recipe.model.lora_rank, "model.lora_alpha lora_targets", "model.lora_rank is 0"),
         (not samples(recipe), sampled, f"{recipe.algorithm} samples no completions here"),
         (not ratios, "rollout.correction correction_cap", f"{recipe.algorithm} has no ratio to correct"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ocr_rl.data.archives.crops import Crop
 from ocr_rl.data.images import LONGEST_SIDE, ImageError
 from ocr_rl.data.loading import find_pages, metadata_values, select_pages
 from ocr_rl.data.problems import Found, Problem
@@ -65,6 +66,7 @@ def check_dataset(
     split: str = "",
     longest_side: int = LONGEST_SIDE,
     labels: bool = True,
+    crop: Crop = Crop(),
     validation: float | int = 0.1,
     seed: int = SPLIT_SEED,
     check_texts: Callable[[Sequence[Page]], Iterable[str]] | None = None,
@@ -72,10 +74,12 @@ def check_dataset(
 ) -> DataReport:
     """Reads a dataset as `load_pages` does, opens every image and runs the tests of each page on its own text.
 
-    `labels` is that of `load_pages`, `validation` and `seed` are those of `split_pages`: anything that both sides of
-    the split contain is a warning. So is what `check_texts` returns, e.g. about a tokenizer.
+    `labels` and `crop` are those of `load_pages`, `validation` and `seed` are those of `split_pages`: anything that
+    both sides of the split contain is a warning. So is what `check_texts` returns, e.g. about a tokenizer.
     """
-    found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side, labels=labels)
+    found, problems = find_pages(
+        path, columns=columns, split=split, longest_side=longest_side, labels=labels, crop=crop
+    )
     warnings: list[Problem] = []
     if found:
         wanted = {page.id for page in select_pages([one.page for one in found], where)}

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocr_rl.config.validation import needs_labels
+from ocr_rl.data.archives.crops import Crop
+from ocr_rl.data.archives.pages import is_archive
+from ocr_rl.data.archives.reading import read_archive_pages
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
 from ocr_rl.data.messages import without_placeholder
@@ -35,6 +38,7 @@ def recipe_pages(recipe: Recipe, rendered: Path, skipped: ReportProblem = lambda
         columns=data.columns,
         split=data.split,
         labels=needs_labels(recipe),
+        crop=Crop(data.level, data.mask, data.deskew, data.padding),
         skip=skipped if data.on_error == "skip" else None,
     )
 
@@ -48,6 +52,7 @@ def load_pages(
     split: str = "",
     longest_side: int = LONGEST_SIDE,
     labels: bool = True,
+    crop: Crop = Crop(),
     skip: ReportProblem | None = None,
 ) -> list[Page]:
     """The pages of a dataset. Images are not opened; every page has a text or tests, but without `labels`.
@@ -57,6 +62,7 @@ def load_pages(
         a folder of such folders          their pages, e.g. of train/ and test/
         a folder with pdfs/ and *.jsonl   olmOCR-bench: a page for each (pdf, page) that has tests
         a folder of images and PDFs       scan.png and scan.txt or scan.md; book.pdf and book_pg3.txt
+        PAGE-XML, ALTO, hOCR              such a file, a METS, a zip or folder of them, with their images
         save_to_disk, parquet, hub id     a Hugging Face dataset; a local path wins over a hub id
 
     where: keep the pages whose metadata has these values; a list means any of them. Values are compared as text, and a
@@ -67,11 +73,14 @@ def load_pages(
         there is none, that is an error. Empty keeps all, and `train` of a Hugging Face dataset with several.
     longest_side: pixels along the longer side of a rendered PDF page.
     labels: whether a page must have a text or tests, and an image in a folder of images a text beside it.
+    crop: whether pages, regions or lines are read from PAGE-XML, ALTO or hOCR, and how they are cut out.
     skip: leave pages with a problem out, and call this with each problem. Every image is opened to see if it can be.
 
     Raises ValueError if anything is wrong with the dataset: it shows the first problem and counts the others.
     """
-    found, problems = find_pages(path, columns=columns, split=split, longest_side=longest_side, labels=labels)
+    found, problems = find_pages(
+        path, columns=columns, split=split, longest_side=longest_side, labels=labels, crop=crop
+    )
     if skip is not None:
         found = [one for one in found if not one.is_broken(problems)]
         problems += [problem for one in found if (problem := one.unreadable())]
@@ -93,11 +102,12 @@ def find_pages(
     split: str = "",
     longest_side: int = LONGEST_SIDE,
     labels: bool = True,
+    crop: Crop = Crop(),
 ) -> tuple[list[Found], list[Problem]]:
     """The pages at `path` with their locations, and every problem. Raises ValueError if it is not a dataset."""
     problems: list[Problem] = []
     pages: dict[str, Found] = {}
-    for found in _read(Path(path), columns, split, longest_side, labels, problems.append):
+    for found in _read(Path(path), columns, split, longest_side, labels, crop, problems.append):
         page, location = found.page, found.location
         if page.id in pages:
             problems.append(location.problem(None, f"the page {page.id} is already at {pages[page.id].location}"))
@@ -114,8 +124,21 @@ def find_pages(
 
 
 def _read(
-    path: Path, columns: Mapping[str, str], split: str, longest_side: int, labels: bool, report: ReportProblem
+    path: Path,
+    columns: Mapping[str, str],
+    split: str,
+    longest_side: int,
+    labels: bool,
+    crop: Crop,
+    report: ReportProblem,
 ) -> Iterable[Found]:
+    if is_archive(path) and not _has_rows(path):
+        return _of_split(read_archive_pages(path, crop, labels, report), split, path)
+    if crop != Crop():
+        raise ValueError(
+            f"{path}: holds no PAGE-XML, ALTO or hOCR that regions or lines could be cut from; leave out data.level "
+            "and --level, and choose rows by their metadata with --where"
+        )
     if path.is_dir():
         return _read_folder(path, columns, split, longest_side, labels, report)
     if path.is_file() and path.suffix in (".jsonl", ".csv"):
@@ -123,10 +146,20 @@ def _read(
     if path.is_file() and path.suffix == ".parquet":
         return read_table(path, columns, split, report)
     if path.exists():
-        raise ValueError(f"{path}: a dataset is a folder, a .jsonl file or a .parquet file")
+        archives = "or a PAGE-XML, ALTO, hOCR or METS file, or a .zip of them"
+        raise ValueError(f"{path}: a dataset is a folder, a .jsonl file or a .parquet file, {archives}")
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path.as_posix()):  # owner/name
         return read_table(path, columns, split, report)
     raise ValueError(f"{path}: no such file or folder")
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether a folder is a dataset of rows or tests, whatever other files are in it."""
+    if not path.is_dir():
+        return False
+    tables = ("metadata.jsonl", "metadata.csv", *SAVED_TABLE)
+    bench = (path / "pdfs").is_dir() and any(path.glob("*.jsonl"))
+    return bench or any(file.name in tables or file.suffix == ".parquet" for file in files_in(path))
 
 
 def _read_folder(
@@ -146,7 +179,7 @@ def _read_folder(
         return _of_split(read_side_by_side(path, files, longest_side, labels, report), split, path)
     raise ValueError(
         f"{path}: no pages here: no metadata.jsonl, no pdfs/ with *.jsonl tests, "
-        "no saved Hugging Face dataset, no parquet files, no images or PDFs"
+        "no saved Hugging Face dataset, no parquet files, no PAGE-XML, ALTO or hOCR, no images or PDFs"
     )
 
 
