@@ -59,6 +59,12 @@ def test_one_text_for_every_page_is_an_alarm():
     assert "of different held-out pages are more alike: similarity 1.00" in line
 
 
+def test_texts_that_shrink_because_loops_are_gone_are_none():
+    before = [page(i, "a loop " * 9, edits=45) for i in range(30)]
+    now = [page(i, "a page", edits=2) for i in range(30)]
+    assert alarms(before, now, "the start") == []
+
+
 def test_nothing_on_any_page_is_an_alarm():
     assert any("have 0 characters" in line for line in alarms(rows(texts(0)), rows([""] * 24), "the start"))
 
