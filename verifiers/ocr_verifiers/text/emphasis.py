@@ -130,7 +130,7 @@ def _flanking(text: str, start: int, end: int) -> tuple[bool, bool]:
 
 
 def _is_product(text: str, star: int) -> bool:
-    """Whether a star inside a word is a sign of multiplication: next to a digit, or between letters that stand alone."""
+    """Whether a star inside a word is a sign of multiplication: next to a digit, or between lone letters."""
     before, after = text[star - 1], text[star + 1]
     if not _is_word(before) or _UNSPACED.match(before):
         return False
