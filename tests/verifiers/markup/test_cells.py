@@ -82,8 +82,21 @@ def test_two_spellings_of_what_a_reader_sees_are_one_cell(one, other):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("12.3 ± 0.5", "12.3 ± 0.6"), ("$5 to $6", "5 to 6"), ("H₂O", "H₃O"), ("5%", "5‰"), ("<", ">")]
-    + [("½", "12"), ("1½", "11/2"), (r"$x^2$", "x^3"), ("±5", "5"), ("*", "†"), ("", "0"), ("xᵢ", "xⱼ"), ("1/2", "12")],
+    [
+        ("12.3 ± 0.5", "12.3 ± 0.6"),
+        ("$5 to $6", "5 to 6"),
+        ("H₂O", "H₃O"),
+        ("5%", "5‰"),
+        ("<", ">"),
+        ("½", "12"),
+        ("1½", "11/2"),
+        (r"$x^2$", "x^3"),
+        ("±5", "5"),
+        ("*", "†"),
+        ("", "0"),
+        ("xᵢ", "xⱼ"),
+        ("1/2", "12"),
+    ],
 )
 def test_different_cells_stay_different(one, other):
     assert cell_key(cell_text(one)) != cell_key(cell_text(other))
