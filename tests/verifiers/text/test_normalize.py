@@ -157,3 +157,26 @@ def test_markdown_takes_out_markers_and_nothing_else(text):
         return [c for c in s if c not in "*_"]
 
     assert without_markers(markdown(text)) == without_markers(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ("R&amp;D, caf&eacute;, &lt;5, &#39;", "R&D, café, <5, '"),
+        ("&quot;no&quot;&nbsp;&mdash; &frac12;", '"no" - ½'),
+        ("1\\. snake\\_case \\[1\\] 5 \\* 3 50\\% \\#1", "1. snake_case [1] 5 * 3 50% #1"),
+        ("C:\\\\dir", "C:\\dir"),
+        ("a\\-b \\~5 \\> 3 \\$5", "a-b ~5 > 3 $5"),
+        ("&unknown; AT&T; &amp 5 & 3", "&unknown; AT&T; &amp 5 & 3"),
+        ("co\u00ad\noperate, soft\u00adly", "cooperate, softly"),
+        ("<a href='x'>a</a> <code>b</code> <kbd>c</kbd> <strike>d</strike> e<wbr>f", "a b c d ef"),
+        ('<span title="5 < 6 > 4">a</span>', "a"),
+        ("<u>Act</u> <ins>b</ins> <mark class=y>c</mark>", "Act b c"),
+        ("~~old~~ new, `code()`", "old new, code()"),
+        ("``quoted'' and `quoted'", "``quoted'' and `quoted'"),
+        ("~5 and ~6, a ~~ b ~~ c", "~5 and ~6, a ~~ b ~~ c"),
+        ("H<sub>2</sub>O, 19<sup>th</sup>, x<sup>2</sup>", "H₂O, 19th, x²"),
+    ],
+)
+def test_unit_tests_see_what_a_reader_sees(written, seen):
+    assert strict(written) == seen

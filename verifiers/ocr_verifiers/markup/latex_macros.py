@@ -7,6 +7,15 @@ from __future__ import annotations
 
 import re
 
+UNITS = dict(
+    pair.split("=")
+    for pair in (
+        "kilo=k centi=c milli=m mega=M giga=G nano=n gram=g metre=m meter=m second=s ampere=A kelvin=K mole=mol "
+        "hertz=Hz newton=N pascal=Pa joule=J watt=W volt=V litre=L liter=L hour=h minute=min tesla=T farad=F coulomb=C "
+        "per=/"
+    ).split()
+)
+"""Names of siunitx."""
 _TEXT = r"\text{#1}"
 _SAME = "{#1}"
 MACROS: dict[str, tuple[int, str]] = {
@@ -55,7 +64,21 @@ MACROS: dict[str, tuple[int, str]] = {
     "sl": (0, ""),
     "em": (0, ""),
     "cal": (0, r"\mathcal"),
-    "upmu": (0, r"\mu"),
+    **{f"up{name}": (0, rf"\{name}") for name in "alpha beta gamma delta epsilon eta theta lambda mu nu pi".split()},
+    **{f"up{name}": (0, rf"\{name}") for name in "rho sigma tau phi chi psi omega".split()},
+    **{name: (0, rf"\mathrm{{{sign}}}") for name, sign in UNITS.items()},
+    "dv": (2, r"\frac{d #1}{d #2}"),
+    "odv": (2, r"\frac{d #1}{d #2}"),
+    "pdv": (2, r"\frac{\partial #1}{\partial #2}"),
+    "prescript": (3, "{}^{#1}_{#2}{#3}"),
+    "ang": (1, r"#1^\circ"),
+    "symbf": (1, r"\mathbf{#1}"),
+    "mathbfit": (1, r"\boldsymbol{#1}"),
+    "mathbfcal": (1, r"\mathbf{\mathcal{#1}}"),
+    "uppercase": (1, _SAME),
+    "textquotesingle": (0, "'"),
+    "xspace": (0, ""),
+    "ce": (1, r"\mathrm{#1}"),
     "degree": (0, r"^\circ"),
     "celsius": (0, r"\text{°C}"),
     "micro": (0, r"\mu"),
@@ -68,12 +91,25 @@ MACROS: dict[str, tuple[int, str]] = {
 """The number of arguments and what a command prints. Those that KaTeX has are left to it."""
 
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
+_CHEMISTRY = re.compile(r"\\ce ?\{([^{}\\$]{0,500})\}")
+_COUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+)")
+_CHARGE = re.compile(r"\^(\d*[+-])|(?<=[A-Za-z0-9)\]}])([+-])(?=\s|$)")
+_ARROW = re.compile(r"<=>|<->|->")
+_ARROWS = {"<=>": r" \rightleftharpoons ", "<->": r" \leftrightarrow ", "->": r" \rightarrow "}
 
 
 def with_macros(latex: str) -> str:
     """The formula after definitions of those of its commands that KaTeX lacks."""
+    if "\\ce" in latex:
+        latex = _CHEMISTRY.sub(_chemistry, latex)
     used = dict.fromkeys(name for name in _COMMAND.findall(latex) if name in MACROS)
     return "".join(map(_definition, used)) + latex
+
+
+def _chemistry(found: re.Match[str]) -> str:
+    """A formula of mhchem: counts after elements are subscripts, charges superscripts."""
+    text = _CHARGE.sub(lambda charge: f"^{{{charge[1] or charge[2]}}}", _COUNT.sub(r"_{\1}", found[1]))
+    return rf"\mathrm{{{_ARROW.sub(lambda arrow: _ARROWS[arrow[0]], text)}}}"
 
 
 def _definition(name: str) -> str:

@@ -48,6 +48,11 @@ _ALIKE = str.maketrans(
         "\u00b5": "μ",
         "″": "′′",
         "‴": "′′′",
+        "≔": ":=",
+        "≕": "=:",
+        "∬": "∫∫",
+        "∭": "∫∫∫",
+        **dict(zip("⟵⟶⟷⟸⟹⟺", "←→↔⇐⇒⇔", strict=True)),
     }
 )
 _FENCES = str.maketrans("<>", "⟨⟩")
@@ -272,7 +277,7 @@ class _MathmlReader:
             table.get("columnspacing", "").startswith("0em")
         )
         lines = [list(line) for line in table]
-        if aligned and len(lines) == 1:
+        if len(lines) == 1 and (aligned or len(lines[0]) == 1):
             for cell in lines[0]:
                 self._read(cell, tokens, glued)
             return

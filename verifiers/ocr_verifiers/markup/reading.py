@@ -17,7 +17,7 @@ from ocr_verifiers.markup.blocks import blocks
 from ocr_verifiers.markup.formulas import locate_formulas, plain
 from ocr_verifiers.markup.grid import Grid
 from ocr_verifiers.markup.table_parsing import without_hidden
-from ocr_verifiers.text.normalize import escapes, markdown
+from ocr_verifiers.text.normalize import ATTRIBUTES, escapes, markdown
 
 USUAL_TAG = 80
 """Characters of a tag, or of an image's or link's target; more are hidden text."""
@@ -32,10 +32,10 @@ _ELEMENTS = (
     "|head|header|hr|html|main|nav|ol|p|pre|section|table|tbody|td|tfoot|th|thead|title|tr|ul"
 )
 _INLINE = "a|abbr|cite|code|img|input|kbd|label|nobr|q|time|tt|var|math|strike"
-_BLOCK_TAG = re.compile(rf"</?(?:{_ELEMENTS}|br)(?:[\s/][^<>]*)?>", re.IGNORECASE)
-_ITEM_TAG = re.compile(r"<li(?:\s[^<>]*)?>", re.IGNORECASE)
-_OTHER_TAG = re.compile(rf"</?(?:{_INLINE}|li)(?:[\s/][^<>]*)?>", re.IGNORECASE)
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_BLOCK_TAG = re.compile(rf"</?(?:{_ELEMENTS}|br){ATTRIBUTES}>", re.IGNORECASE)
+_ITEM_TAG = re.compile(rf"<li{ATTRIBUTES}>", re.IGNORECASE)
+_OTHER_TAG = re.compile(rf"</?(?:{_INLINE}|li){ATTRIBUTES}>", re.IGNORECASE)
+_TAG = re.compile(rf"</?[A-Za-z](?:[^<>\s/]*+{ATTRIBUTES}|[^<>]*+)>")
 _IMAGE = re.compile(r"!\[([^\[\]]*)\]\(([^()\s]*)[^()]*\)")
 _LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^()\s]*)[^()]*\)")
 _NOTE = re.compile(r"\[\^([0-9]{1,3})\](?!:)")

@@ -17,13 +17,19 @@ from ocr_verifiers.text.suggestions import suggestion
 _BREAK = re.compile(r"<br(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _INVISIBLE = regex.compile(r"(?:\u00ad[ \t]*\r?\n[ \t]*|\p{Default_Ignorable_Code_Point})+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+ATTRIBUTES = r"""(?:[\s/](?:[^<>"']|"[^"]{0,400}"|'[^']{0,400}')*+|[\s/][^<>]*+)?"""
+"""Of an HTML tag; a quoted value may hold angle brackets."""
 _INLINE_TAG = re.compile(
-    r"</?(?:b|i|u|s|strong|em|ins|del|mark|small|big|span|font|su[bp])(?:\s[^<>]*)?>", re.IGNORECASE
+    r"</?(?:b|i|u|s|strong|em|ins|del|mark|small|big|span|font|su[bp]|a|abbr|bdi|bdo|cite|code|dfn|kbd|label|nobr|q|samp"
+    rf"|strike|time|tt|var|wbr){ATTRIBUTES}>",
+    re.IGNORECASE,
 )
 _SCRIPT = re.compile(r"<(su[bp])(?:\s[^<>]*)?>\s*([0-9+\-−=()ni]{1,32})\s*</\1\s*>", re.IGNORECASE)
 _SUPERSCRIPTS = str.maketrans("0123456789+-−=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱ")
 _SUBSCRIPTS = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_CODE = re.compile(r"(?<![`\\])`([^`\n]+)`(?!`)")
+_STRUCK = re.compile(r"(?<![~\\])~~(?=[^\s~])([^~\n]*[^\s~])~~(?!~)")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-‐⸗¬]\r?\n[ \t]*(?=[^\W\d_])")
 _WIDTH: dict[int, int | str] = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
@@ -118,13 +124,18 @@ def dehyphenate(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Drops emphasis markers (`**b**`, `_i_`) by the rules of `text.emphasis`, and tags within a line (`<b>`, `<u>`).
+    """Drops emphasis markers (`**b**`, `_i_`) by the rules of `text.emphasis`, those of code and of what is struck out
+    (~~so~~), and tags within a line (`<b>`, `<u>`).
 
     Digits in <sub> and <sup> become Unicode's: `H<sub>2</sub>O` is `H₂O`. Headings, lists, links and tables are left
     alone.
     """
     if "<" in text:
         text = _INLINE_TAG.sub("", _SCRIPT.sub(_script, text))
+    if "~~" in text:
+        text = _STRUCK.sub(r"\1", text)
+    if "`" in text:
+        text = _CODE.sub(r"\1", text)
     return without_emphasis(text) if "*" in text or "_" in text else text
 
 
