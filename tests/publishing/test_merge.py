@@ -91,9 +91,13 @@ def test_rounding_may_change_2_characters_in_100_and_merging_none():
     plain, accepting = MergeOptions(), MergeOptions(accept_differences=True)
     _check(made(0), None, plain)
     _check(made(20), torch.bfloat16, plain)
-    with pytest.raises(ValueError, match=r"^rounding to bfloat16 changes more than 2% .*21 of 1,000 characters, e\.g\. p1"):
+    with pytest.raises(
+        ValueError, match=r"^rounding to bfloat16 changes more than 2% .*21 of 1,000 characters, e\.g\. p1"
+    ):
         _check(made(21), torch.bfloat16, plain)
-    with pytest.raises(ValueError, match=r"^merging changes what is read: 1 of 10 pages, 1 of 1,000 characters, e\.g\. p1"):
+    with pytest.raises(
+        ValueError, match=r"^merging changes what is read: 1 of 10 pages, 1 of 1,000 characters, e\.g\. p1"
+    ):
         _check(made(1), None, plain)
     _check(made(999), torch.bfloat16, accepting)
     _check(made(1), None, accepting)
@@ -120,7 +124,8 @@ def test_an_adapter_beside_a_quantised_base_is_merged_into_the_base_as_it_was(pl
         result.stdout
     )
     line = re.search(r"against training, (\d+) of (\d+) pages, (\d+) of (\d+) characters differ\.", result.stdout)
-    assert line and int(line[1]) > 0, "4 bits change what random weights read"
+    assert line
+    assert int(line[1]) > 0, "4 bits change what random weights read"
     assert f"the base was in nf4 in training; without that, {line[1]} of {line[2]} pages, " in result.stderr
     assert line[0] in Path("out/README.md").read_text()
 
