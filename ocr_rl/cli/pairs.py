@@ -88,7 +88,11 @@ class PreferenceOptions:
 )
 @dataset_options
 @on_error_option
-@click.option("--prompt", default="", help="Instruction for pages of --data that have none.")
+@click.option(
+    "--prompt",
+    default="",
+    help="Instruction for pages of --data that have none.",
+)
 @user_errors
 def pairs(groups: Path, out: Path, scores: Path | None, **options: Any) -> None:
     """Turn the scored completions in GROUPS, from `ocr-rl rollout`, into preferences.
@@ -99,9 +103,10 @@ def pairs(groups: Path, out: Path, scores: Path | None, **options: Any) -> None:
      "chosen_reward": 0.93, "rejected_reward": 0.11, "chosen_finished": true, "rejected_finished": true}
     {"id": ..., "images": ..., "prompt": ..., "completion": [{...}], "label": true, "reward": 0.93, ...}     --labels
 
-    A page whose completions are not far enough apart gives nothing and is counted. `ocr-rl train dpo` reads the file
-    as pairs.path; TRL's trainers read it if --data was given. Images inside PDFs and tables are written into a folder
-    beside OUT.
+    A page whose completions are not far enough apart gives nothing and is counted. The prompt is the conversation that
+    GROUPS says the model was asked with, also a preset's; if it says none, the page and its instruction in --data.
+    `ocr-rl train dpo` reads the file as pairs.path; TRL's trainers read it if --data was given. Images inside PDFs and
+    tables are written into a folder beside OUT.
 
     \b
     ocr-rl pairs groups.jsonl --out pairs.jsonl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ocr_verifiers.outputs.conversion import OutputFormat, check_output
 from ocr_verifiers.text.suggestions import suggestion
@@ -31,6 +31,15 @@ class PromptFormat:
     chat_template: str = ""
     """For a checkpoint without one (Jinja)."""
 
+    def messages(self, prompt: str = "") -> list[dict[str, Any]]:
+        """The conversation that asks for a page, as chat templates take it; `prompt` goes before the format's own."""
+        text = prompt or self.prompt
+        content = [{"type": "image"}] + ([{"type": "text", "text": text}] if text else [])
+        if self.prompt_order == "text_first":
+            content.reverse()
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return [*system, {"role": "user", "content": content}]
+
     def __str__(self) -> str:
         """What a run says of it, on one line."""
         asked = " ".join(self.prompt.split())
@@ -56,6 +65,7 @@ class Preset:
 _TRANSFORMERS = "documentation of transformers: "
 _DOCLING = "docling-project/docling, docling/datamodel/vlm_model_specs.py"
 _GLM = "zai-org/GLM-OCR, glmocr/config.yaml"
+_LIGHTON = "lightonai/LightOnOCR, lightonocr/models.py and lightonocr/client.py"
 _OLMOCR = (
     "Attached is one page of a document that you must process. Just return the plain text representation of this "
     "document as if you were reading it naturally. Convert equations to LateX and tables to HTML.\n"
@@ -71,6 +81,10 @@ _NANONETS = (
     "<img></img>. Watermarks should be wrapped in brackets. Ex: <watermark>OFFICIAL COPY</watermark>. Page numbers "
     "should be wrapped in brackets. Ex: <page_number>14</page_number> or <page_number>9/22</page_number>. Prefer using "
     "☐ and ☑ for check boxes."
+)
+_GLM_PAGE = (
+    "Recognize the text in the image and output in Markdown format. Preserve the original layout "
+    "(headings/paragraphs/tables/formulas). Do not fabricate content that does not exist in the image."
 )
 _HUNYUAN = (
     "提取文档图片中正文的所有信息用markdown格式表示，其中页眉、页脚部分忽略，表格用html格式表达，"
@@ -96,21 +110,23 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         PromptFormat("nanonets-ocr", _NANONETS, output="tags"),
-        f"model card of nanonets/Nanonets-OCR2-3B; {_DOCLING}",
+        f"NanoNets/docstrange, docstrange/pipeline/nanonets_processor.py; {_DOCLING}",
         ("qwen2_5_vl", "qwen2_vl"),
         ("nanonets-ocr",),
     ),
     Preset(
         PromptFormat("lightonocr", longest_side=1540),
-        f"model card of lightonai/LightOnOCR-2-1B; {_TRANSFORMERS}lighton_ocr",
+        _LIGHTON,
         ("lighton_ocr", "mistral3"),
         ("lightonocr",),
     ),
+    Preset(PromptFormat("lightonocr-3", longest_side=2048), _LIGHTON, ("qwen3_5",), ("lightonocr-3",)),
     Preset(PromptFormat("paddleocr-vl", "OCR:"), f"{_TRANSFORMERS}paddleocr_vl", ("paddleocr_vl",)),
     Preset(PromptFormat("paddleocr-vl-table", "Table Recognition:", output="otsl"), f"{_TRANSFORMERS}paddleocr_vl"),
     Preset(PromptFormat("paddleocr-vl-formula", "Formula Recognition:"), f"{_TRANSFORMERS}paddleocr_vl"),
     Preset(PromptFormat("paddleocr-vl-chart", "Chart Recognition:"), f"{_TRANSFORMERS}paddleocr_vl"),
     Preset(PromptFormat("glm-ocr", "Text Recognition:"), f"{_TRANSFORMERS}glm_ocr; {_GLM}", ("glm_ocr",)),
+    Preset(PromptFormat("glm-ocr-page", _GLM_PAGE), _GLM),
     Preset(PromptFormat("glm-ocr-table", "Table Recognition:"), _GLM),
     Preset(PromptFormat("glm-ocr-formula", "Formula Recognition:"), _GLM),
     Preset(

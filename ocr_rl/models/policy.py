@@ -234,12 +234,7 @@ class Policy:
         for token in self.refused_tokens if prompt else ():
             if token in prompt:
                 raise ImageError(page.id, f'its prompt holds "{token}", a special token of the model; leave it out')
-        content = [{"type": "image"}] + ([{"type": "text", "text": prompt}] if prompt else [])
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if asked.prompt_order == "text_first":
-            content.reverse()
-        if asked.system is not None:
-            messages.insert(0, {"role": "system", "content": asked.system})
+        messages = asked.messages(page.prompt)
         text: str = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return text
 

@@ -130,9 +130,7 @@ def warnings(merged: Merged) -> list[str]:
     if bits is not None and merged.quantized is None:
         found.append(f"not compared with the policy in {bits.quantize}: bitsandbytes is not installed")
     elif bits is not None and merged.quantized is not None and merged.quantized.differences:
-        found.append(
-            f"the base was in {bits.quantize} in training; without that, {merged.quantized} are read otherwise"
-        )
+        found.append(f"the base was in {bits.quantize} in training; without that, {merged.quantized} differ")
     return found
 
 

@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.data.problems import Location, Problem, json_lines
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.types import Completion, Group, Page
 
 
-def group_row(group: ScoredGroup | Group) -> dict[str, Any]:
-    """A line that `ocr-verify groups` reads, with what the engine and the rubric say about each completion."""
+def group_row(group: ScoredGroup | Group, asked: PromptFormat = PromptFormat()) -> dict[str, Any]:
+    """A line that `ocr-verify groups` reads, with what the engine and the rubric say about each completion.
+
+    `prompt` is the conversation that the policy was asked with, unless that is the page alone.
+    """
     scored = group if isinstance(group, ScoredGroup) else None
     group = group.group if isinstance(group, ScoredGroup) else group
     completions = group.completions
-    row = page_row(group.page) | {
-        "completions": [c.text for c in completions],
-        "finished": [c.finished for c in completions],
-        "finish_reasons": [c.finish_reason for c in completions],
-        "tokens": [len(c.token_ids) for c in completions],
-        "sum_logprobs": [_finite(math.fsum(c.sampling_logprobs)) for c in completions],
-    }
+    messages = asked.messages(group.page.prompt)
+    prompt = {} if messages == PAGE_ALONE else {"prompt": messages}
+    row = (
+        page_row(group.page)
+        | prompt
+        | {
+            "completions": [c.text for c in completions],
+            "finished": [c.finished for c in completions],
+            "finish_reasons": [c.finish_reason for c in completions],
+            "tokens": [len(c.token_ids) for c in completions],
+            "sum_logprobs": [_finite(math.fsum(c.sampling_logprobs)) for c in completions],
+        }
+    )
     if scored is not None:
         row["rewards"] = list(scored.rewards)
         row["parts"] = [dict(score.parts) for score in scored.scores]
         if any(score.malformed for score in scored.scores):
             row["malformed"] = [score.malformed for score in scored.scores]
     return row
+
+
+PAGE_ALONE = PromptFormat().messages()
 
 
 def page_row(page: Page) -> dict[str, Any]:
@@ -54,9 +68,17 @@ def fail_at(problem: Problem) -> NoReturn:
     raise ValueError(str(problem))
 
 
+@dataclass(frozen=True)
+class GroupOfFile(ScoredGroup):
+    """A line of a file of groups."""
+
+    prompt: Sequence[Any] = ()
+    """The conversation that the policy was asked with; empty if the line does not say."""
+
+
 def read_groups(
     file: Path, scores: Path | None = None, pages: Mapping[str, Page] | None = None
-) -> Iterator[ScoredGroup]:
+) -> Iterator[GroupOfFile]:
     """Groups from the output of `ocr-rl rollout`, or from any input of `ocr-verify groups` and the `scores` it wrote.
 
     Lines without completions, whose pages could not be read, are skipped. Without `pages`, a page has only its id.
@@ -83,9 +105,16 @@ def read_groups(
             fail_at(place.problem("id", f"is {name}, which is not a page of the dataset"))
         page = pages[name] if pages is not None else Page(name, _no_image)
         completions = [text_completion(text, ended) for text, ended in zip(texts, finished, strict=True)]
-        yield ScoredGroup(Group(page, completions), (), rewards)
+        yield GroupOfFile(Group(page, completions), (), rewards, _prompt(row, place))
     if scored is not None and (more := next(scored, None)) is not None:
         fail_at(more[0].problem(None, f"has no line in {file}"))
+
+
+def _prompt(row: Row, place: Location) -> list[Any]:
+    prompt = row.get("prompt", [])
+    if not isinstance(prompt, list) or not all(isinstance(one, dict) for one in prompt):
+        fail_at(place.problem("prompt", "must be a conversation, a list of messages, as `ocr-rl rollout` writes it"))
+    return prompt
 
 
 def _own_rewards(row: Row, place: Location) -> list[float]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.data.images import ImageFile
 from ocr_rl.data.problems import Location, json_lines
 from ocr_rl.rewards.group_files import Row, fail_at, page_name, text_completion
@@ -23,10 +24,15 @@ from ocr_rl.types import Completion, Page
 # Writing
 
 
-def pair_row(pair: Pair, image: Path | None = None) -> dict[str, Any]:
-    """A line of a pairs file; `image` is the page's image file."""
+def pair_row(pair: Pair, image: Path | None = None, prompt: Sequence[Any] = ()) -> dict[str, Any]:
+    """A line of a pairs file.
+
+    Args:
+        image: the page's image file.
+        prompt: the conversation that asked for the completions; empty: the page and its own prompt.
+    """
     return {
-        **_page_columns(pair.page, image),
+        **_page_columns(pair.page, image, prompt),
         "chosen": _answer(pair.chosen),
         "rejected": _answer(pair.rejected),
         "chosen_reward": pair.chosen_reward,
@@ -36,10 +42,10 @@ def pair_row(pair: Pair, image: Path | None = None) -> dict[str, Any]:
     }
 
 
-def label_row(label: LabelledCompletion, image: Path | None = None) -> dict[str, Any]:
+def label_row(label: LabelledCompletion, image: Path | None = None, prompt: Sequence[Any] = ()) -> dict[str, Any]:
     """A line of a file of labelled completions."""
     return {
-        **_page_columns(label.page, image),
+        **_page_columns(label.page, image, prompt),
         "completion": _answer(label.completion),
         "label": label.desirable,
         "reward": label.reward,
@@ -47,10 +53,9 @@ def label_row(label: LabelledCompletion, image: Path | None = None) -> dict[str,
     }
 
 
-def _page_columns(page: Page, image: Path | None) -> dict[str, Any]:
-    content = [{"type": "image"}] + ([{"type": "text", "text": page.prompt}] if page.prompt else [])
+def _page_columns(page: Page, image: Path | None, prompt: Sequence[Any]) -> dict[str, Any]:
     images = {} if image is None else {"images": [str(image)]}
-    return {"id": page.id, **images, "prompt": [{"role": "user", "content": content}]}
+    return {"id": page.id, **images, "prompt": list(prompt) or PromptFormat().messages(page.prompt)}
 
 
 def _answer(completion: Completion) -> list[dict[str, str]]:

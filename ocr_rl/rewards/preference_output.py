@@ -88,9 +88,9 @@ def write_preferences(
             image = image_path(group.group.page, out.with_name(out.stem + "_images")) if pages and found else None
             for preference in found:
                 if isinstance(preference, Pair):
-                    row = pair_row(preference, image)
+                    row = pair_row(preference, image, group.prompt)
                 else:
-                    row = label_row(preference, image)
+                    row = label_row(preference, image, group.prompt)
                     desirable += preference.desirable
                 print(json.dumps(row, allow_nan=False), file=file)
         if not rows:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm import tqdm
 
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import OutputFormat
 
@@ -55,10 +56,14 @@ class Engine(ABC):
     """Generates completions. vLLM and transformers have the same interface.
 
     Attributes:
-        output: what its completions are written in.
+        prompt_format: how its policy is asked for a page, and what its completions are written in.
     """
 
-    output: OutputFormat = "markdown"
+    prompt_format = PromptFormat()
+
+    @property
+    def output(self) -> OutputFormat:
+        return self.prompt_format.output
 
     @abstractmethod
     def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:

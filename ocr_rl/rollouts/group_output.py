@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ocr_rl.config.presets import PromptFormat
 from ocr_rl.data.unlabelled import Unread
 from ocr_rl.rewards.group_files import group_row, page_row
 from ocr_rl.rewards.reward_function import (
@@ -75,7 +76,11 @@ def write_groups(
     sampling = Sampling(options.group_size, options.temperature, options.max_tokens)
     by_id = {page.id: page for page in pages}
 
+    asked = PromptFormat()
+
     def results(engine: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
+        nonlocal asked
+        asked = engine.prompt_format
         rewards = RewardFunction(rubric, ()).of_output(engine.output)
         scorer = GroupScorer(rewards, options.processes) if options.score else nullcontext()
         with scorer as scoring:
@@ -84,7 +89,7 @@ def write_groups(
     def row(result: Result) -> dict[str, Any]:
         if isinstance(result, Unread):
             return page_row(by_id[result.id]) | {"completions": [], "error": result.why}
-        return group_row(result)
+        return group_row(result, asked)
 
     job = RowJob(pages, lambda: options.load(console.say), results, row, len(pages), options.retry_errors)
     return append_rows(out, _settings(options, dataset), job, console)

@@ -25,7 +25,7 @@ class TransformersEngine(Engine):
 
     def __init__(self, policy: Policy, rows: int = 256) -> None:
         """`rows` completions are decoded at a time, whole pages together; fewer need less memory."""
-        self.policy, self.rows, self.output = policy, rows, policy.prompt_format.output
+        self.policy, self.rows, self.prompt_format = policy, rows, policy.prompt_format
 
     def sync(self, policy: Policy) -> None:
         self.policy = policy

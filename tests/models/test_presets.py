@@ -32,6 +32,8 @@ CHECKPOINTS = {
     "nanonets/Nanonets-OCR-s": ("Qwen2_5_VLConfig", "nanonets-ocr"),
     "nanonets/Nanonets-OCR2-3B": ("Qwen2_5_VLConfig", "nanonets-ocr"),
     "lightonai/LightOnOCR-2-1B": ("LightOnOcrConfig", "lightonocr"),
+    "lightonai/LightOnOCR-3-0.8B": ("Qwen3_5Config", "lightonocr-3"),
+    "lightonai/LightOnOCR-3-1B": ("Mistral3Config", "lightonocr"),
     "PaddlePaddle/PaddleOCR-VL": ("PaddleOCRVLConfig", "paddleocr-vl"),
     "zai-org/GLM-OCR": ("GlmOcrConfig", "glm-ocr"),
     "tencent/HunyuanOCR": ("HunYuanVLConfig", "hunyuanocr"),

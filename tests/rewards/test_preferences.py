@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.tiny_models import make_page
-from ocr_rl.rewards.group_files import read_groups
+from ocr_rl.config.presets import PromptFormat
+from ocr_rl.rewards.group_files import group_row, read_groups
 from ocr_rl.rewards.preference_files import label_row, pair_row, read_labels, read_pairs
+from ocr_rl.rewards.preference_output import PairOptions, write_preferences
 from ocr_rl.rewards.preferences import labels_of_groups, largest_margin, pairs_of_groups
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.types import Completion, Group
@@ -180,6 +182,20 @@ def test_the_prompt_of_a_row_is_the_policy_s():
         assert "images" not in pair_row(pair)
 
 
+def test_a_conversation_of_the_groups_is_the_prompt_of_the_pairs(tmp_path):
+    """Also the preset's text, its place before the image, and its system message."""
+    asked = PromptFormat(prompt="Read.", prompt_order="text_first", system="Be exact.")
+    for page in PAGES:
+        row = group_row(scored(("a", 1.0), ("b", 0.0), page=page), asked)
+        groups, out = write(tmp_path / "g.jsonl", row), tmp_path / "p.jsonl"
+        write_preferences(groups, out, PairOptions())
+        assert json.loads(out.read_text())["prompt"] == [
+            {"role": "system", "content": "Be exact."},
+            {"role": "user", "content": [{"type": "text", "text": "Read."}, {"type": "image"}]},
+        ]
+        assert "prompt" not in group_row(scored(("a", 1.0), page=replace(page, prompt="")))
+
+
 ANSWER = [{"role": "assistant", "content": "a"}]
 PAIR = {"id": "page0", "chosen": ANSWER, "rejected": [{"role": "assistant", "content": "b"}]}
 
@@ -260,6 +276,7 @@ def test_more_scores_than_groups_are_an_error(tmp_path):
         ({"rewards": [1.0, "0"]}, '"rewards" must have a number for each completion, its reward'),
         ({"rewards": [1.0, float("nan")]}, '"rewards" must have a number for each completion, its reward'),
         ({"completions": "ab"}, '"completions" must be a list of strings'),
+        ({"prompt": "Read."}, '"prompt" must be a conversation, a list of messages, as `ocr-rl rollout` writes it'),
         ({"finished": [True]}, '"finished" must be a list of true or false, one for each completion'),
         ({"id": "page9"}, '"id" is page9, which is not a page of the dataset'),
     ],

@@ -86,7 +86,7 @@ class VllmEngine(Engine):
         assert vllm_installed()
         if options.sleep and policy.device.type != "cuda":
             raise ValueError("sleep is on, but only the memory of a CUDA GPU can be given back; switch it off")
-        self.policy, self.options, self.output = policy, options, policy.prompt_format.output
+        self.policy, self.options, self.prompt_format = policy, options, policy.prompt_format
         self._reload = reload
         self._supervisor = Supervisor(policy, options)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ocr-rl-pages")

@@ -104,7 +104,7 @@ class ServerEngine(Engine):
         if options.transfer == "folder" and options.transfer_folder is None:
             raise ValueError('vllm.transfer is "folder"; set vllm.transfer_folder to a folder that both machines see')
         self.policy, self.options, self.server = policy, options, VllmServer(url)
-        self.output = policy.prompt_format.output
+        self.prompt_format = policy.prompt_format
         length = model_length(policy, options.max_model_len)
         self._required = ServerRequirements(policy.compute_dtype, length, options.transfer, _tied(policy))
         self.start_command = serve_command(model_name(policy), self._required, options.rows, self.server.port)

@@ -247,6 +247,7 @@ def make_engine(setup: EngineSetup) -> Any:
         "enable_chunked_prefill": False,  # part of a prompt would rewind its row's generator, which a CPU's cannot
         "limit_mm_per_prompt": {"image": 1, "video": 0},
         "mm_processor_cache_gb": 0,  # each page is sent once
+        "mm_device_do_normalize": False,  # its constants would be random too: no checkpoint has them
         "logprobs_mode": "processed_logprobs",
         "generation_config": "vllm",  # nothing from the checkpoint
         "enforce_eager": setup.eager,
