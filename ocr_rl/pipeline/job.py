@@ -20,7 +20,7 @@ from ocr_rl.algorithms.preference.learner import PreferenceLearner
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.trainer import PreferenceTrainer
 from ocr_rl.algorithms.reward_model import RewardModelTrainer
-from ocr_rl.algorithms.sft import SftTrainer, require_texts
+from ocr_rl.algorithms.sft import SftTrainer
 from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
@@ -39,6 +39,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.selection import chosen_engine, make_engine
 from ocr_rl.seeds import derive
 from ocr_rl.training.base import Trainer
+from ocr_rl.training.references import require_texts
 from ocr_rl.types import Page
 from ocr_verifiers import to_markdown
 from ocr_verifiers.rewards.rubric import CONSENSUS
