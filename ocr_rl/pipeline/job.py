@@ -32,6 +32,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt_format import writes
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
+from ocr_rl.rewards.probe import probed_pages
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.reward_model_scorer import RewardModelScorer
@@ -156,6 +157,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
 def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
     """The pages to train on, and those that are held out. Raises ValueError if there are none of a sort."""
     train, held_out = held_out_pages(pages, recipe.data, recipe.train.eval_pages)
+    if recipe.data.only:
+        train = probed_pages(Path(recipe.data.only), train, pages)
     if recipe.data.train == "all":
         return train, held_out
     return chosen_pages(train, recipe.data.train), held_out
