@@ -16,7 +16,6 @@ from random import Random
 import torch
 
 from ocr_rl import distributed
-from ocr_rl.algorithms.sft import require_texts
 from ocr_rl.config.schema import Recipe
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.page_reader import PageReader
@@ -31,6 +30,7 @@ from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.micro_batches import cut
 from ocr_rl.training.optimal_targets import OptimalTargets, Targets
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
+from ocr_rl.training.references import require_texts
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Completion, Page
@@ -43,7 +43,7 @@ class OcdTrainer(Trainer):
         self, policy: Policy, engine: Engine, pages: Sequence[Page], scorer: GroupScorer, recipe: Recipe
     ) -> None:
         """Raises ValueError if a page has no text."""
-        require_texts(pages, recipe.algorithm)
+        require_texts(pages, "ocd")
         self.policy, self.recipe = policy, recipe
         self.parameters = policy.trainable_parameters()
         self.optimizer = make_optimizer(self.parameters, recipe.train)

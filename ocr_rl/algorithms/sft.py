@@ -26,22 +26,8 @@ from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.batching import epochs
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.readable import NO_PROMPTS, next_readable
+from ocr_rl.training.references import require_texts
 from ocr_rl.types import Page
-
-PAGES_NAMED = 5
-"""How many pages an error names."""
-
-
-def require_texts(pages: Sequence[Page], algorithm: str = "sft") -> None:
-    """Raises ValueError if a page has no text to learn."""
-    without = [page.id for page in pages if page.text is None]
-    if without:
-        more = f" and {len(without) - PAGES_NAMED} more" if len(without) > PAGES_NAMED else ""
-        raise ValueError(
-            f"{len(without)} of {len(pages)} pages to train on have no text: {', '.join(without[:PAGES_NAMED])}{more}. "
-            f'algorithm "{algorithm}" learns texts: add some, leave these pages out with --where, or learn by "grpo" '
-            "from tests"
-        )
 
 
 class SftTrainer(Trainer):

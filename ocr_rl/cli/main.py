@@ -1,4 +1,4 @@
-"""`ocr-rl`: train, compare, report, eval, transcribe, merge, soup, rollout, pairs, render, data check."""
+"""`ocr-rl`: train, compare, report, eval, transcribe, merge, soup, rollout, probe, pairs, render, data check."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ocr_rl.cli.data import data
 from ocr_rl.cli.eval import evaluate
 from ocr_rl.cli.merge import merge
 from ocr_rl.cli.pairs import pairs
+from ocr_rl.cli.probe import probe
 from ocr_rl.cli.render import render
 from ocr_rl.cli.report import report
 from ocr_rl.cli.rollout import rollout
@@ -39,6 +40,7 @@ def main(context: click.Context) -> None:
     ocr-rl transcribe page.png --model tiny
     ocr-rl merge runs/a --out reader               a plain checkpoint with a model card
     ocr-rl rollout tiny --data scans/ --out groups.jsonl
+    ocr-rl probe groups.jsonl --out kept.jsonl     the pages that are worth training on
     ocr-rl pairs groups.jsonl --out pairs.jsonl
     ocr-rl data check scans/
     """
@@ -49,5 +51,5 @@ def main(context: click.Context) -> None:
             click.echo(line, err=True)
 
 
-for command in (compare, data, evaluate, merge, pairs, render, report, rollout, soup, train, transcribe):
+for command in (compare, data, evaluate, merge, pairs, probe, render, report, rollout, soup, train, transcribe):
     main.add_command(command)

@@ -105,6 +105,8 @@ class DataConfig:
     train: Literal["all", "labelled", "unlabelled"] = "all"
     """Which pages are trained on, of those that are not held out: all, those with a text, or those without one. For the
     latter two, pages without a label may be in the dataset, and those with one are evaluated, if any is held out."""
+    only: str = ""
+    """A file of `ocr-rl probe`, or other rows with an id: of the pages to train on, these alone; empty: all."""
     validation: OpenShare = 0.2
     """Share of the pages held out, whole documents at a time."""
     evaluate: Literal["all", "tuning", "test"] = "all"

@@ -20,7 +20,7 @@ from ocr_rl.algorithms.preference.learner import PreferenceLearner
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.trainer import PreferenceTrainer
 from ocr_rl.algorithms.reward_model import RewardModelTrainer
-from ocr_rl.algorithms.sft import SftTrainer, require_texts
+from ocr_rl.algorithms.sft import SftTrainer
 from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
@@ -32,6 +32,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt_format import writes
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
+from ocr_rl.rewards.probe import probed_pages
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric, try_functions
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.reward_model_scorer import RewardModelScorer
@@ -39,6 +40,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.selection import chosen_engine, make_engine
 from ocr_rl.seeds import derive
 from ocr_rl.training.base import Trainer
+from ocr_rl.training.references import require_texts
 from ocr_rl.types import Page
 from ocr_verifiers import to_markdown
 from ocr_verifiers.rewards.rubric import CONSENSUS
@@ -158,6 +160,8 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
 def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
     """The pages to train on, and those that are held out. Raises ValueError if there are none of a sort."""
     train, held_out = held_out_pages(pages, recipe.data, recipe.train.eval_pages)
+    if recipe.data.only:
+        train = probed_pages(Path(recipe.data.only), train, pages)
     if recipe.data.train == "all":
         return train, held_out
     return chosen_pages(train, recipe.data.train), held_out

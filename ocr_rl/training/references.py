@@ -1,4 +1,4 @@
-"""The known text of a page as one more completion of its group."""
+"""The known texts of pages: those that an algorithm needs, and one as one more completion of its page's group."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import TextEncoder
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.types import Group, Page
+
+PAGES_NAMED = 5
+"""How many pages an error names."""
+
+
+def require_texts(pages: Sequence[Page], algorithm: str = "sft") -> None:
+    """Raises ValueError if a page has no text to learn."""
+    without = [page.id for page in pages if page.text is None]
+    if without:
+        more = f" and {len(without) - PAGES_NAMED} more" if len(without) > PAGES_NAMED else ""
+        raise ValueError(
+            f"{len(without)} of {len(pages)} pages to train on have no text: {', '.join(without[:PAGES_NAMED])}{more}. "
+            f'algorithm "{algorithm}" learns texts: add some, leave these pages out with --where, or learn by "grpo" '
+            "from tests"
+        )
 
 
 class References:

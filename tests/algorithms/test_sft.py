@@ -21,7 +21,7 @@ from helpers.tiny_models import (
     tokens,
     weights,
 )
-from ocr_rl.algorithms.sft import SftTrainer, require_texts
+from ocr_rl.algorithms.sft import SftTrainer
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import TextEncoder, end_id
@@ -29,6 +29,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.loop import TrainingLoop
+from ocr_rl.training.references import require_texts
 
 TEXTS = ["abc", "", "adfghi", "kl"]
 

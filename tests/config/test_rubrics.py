@@ -87,7 +87,7 @@ def test_the_stages_of_a_chain_have_rubrics(own):
         '[[stages]]\nbase = "grpo"\n'
         '[[stages]]\nbase = "grpo"\nreward.rubric = "own.toml"\n'
     )
-    first, second = load_chain(own / "chain.toml")
+    first, second = load_chain(own / "chain.toml").stages
     assert set(first.recipe.reward.weights) == {"numbers", "similarity", "tables"}
     assert set(second.recipe.reward.weights) == {"similarity", "score"}
 
