@@ -28,7 +28,7 @@ from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, check_adapter, 
 from ocr_rl.models.checkpoints.loading import check_model, load_error, pixel_budget, token_ids, vision_tower
 from ocr_rl.models.checkpoints.options import attention_error, load_options
 from ocr_rl.models.checkpoints.processors import load_processor
-from ocr_rl.models.checkpoints.safetensors_io import disk_errors
+from ocr_rl.models.checkpoints.safetensors_io import check_weights, disk_errors
 from ocr_rl.models.checkpoints.vocabulary import special_tokens
 from ocr_rl.models.kv_cache import Layer, cache_of, empty_layers, layer_of, layer_tensors
 from ocr_rl.models.logprobs import entropy, token_logprobs
@@ -118,6 +118,8 @@ class Policy:
             check_adapter(config, saved)
             base = base_of(Path(path), saved)
             base = str(TINY) if base == "tiny" else base
+            check_weights(Path(path))
+        check_weights(Path(base))
         frozen_base = bool(config.lora_rank) or adapter.is_file()
         if config.quantize and not frozen_base:
             raise ValueError(

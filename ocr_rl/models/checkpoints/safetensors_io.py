@@ -1,4 +1,4 @@
-"""Turns errors while safetensors are written into OSErrors with a path."""
+"""Errors of weights files name the file: damaged ones before they are read, full disks while they are written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+
+LFS_POINTER = b"version https://git-lfs"
+
+
+def check_weights(folder: Path) -> None:
+    """Raises ValueError, with the file and what to do, if a weights file in a local folder cannot be read.
+
+    Only headers and sizes are looked at, so this is quick. What is no local folder is not checked.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError as error:
+            with file.open("rb") as opened:
+                if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                    raise ValueError(f"{file}: is a pointer of Git LFS, not the weights; run `git lfs pull`") from None
+            raise ValueError(f"{file}: is damaged or not complete ({error}); download or copy it again") from None
+    if not files and (pickled := next(folder.glob("*.bin"), None)):
+        raise ValueError(
+            f"{pickled}: holds weights as a pickle, which may run code and is not read; load the model with "
+            f'transformers where you trust it, and save it with `model.save_pretrained("{folder}")`'
+        )
 
 
 @contextmanager
