@@ -58,13 +58,13 @@ def _saved(folder: str) -> PromptFormat | None:
 
 
 def chat_template(config: ModelConfig, format: PromptFormat, processor: Any) -> str | None:
-    """The recipe's chat template, the checkpoint's, or the preset's for checkpoints without one.
+    """The recipe's chat template, the processor's, the preset's, or the tokenizer's, which may be for text alone.
 
     Raises:
         ValueError: the recipe's file cannot be read, is not a template, or does not write the image.
     """
     if not config.chat_template:
-        return getattr(processor, "chat_template", None) or format.chat_template or None
+        return getattr(processor, "chat_template", None) or format.chat_template or _of_tokenizer(processor)
     where = f'model.chat_template "{config.chat_template}"'
     try:
         template = Path(config.chat_template).read_text(encoding="utf-8")
@@ -76,6 +76,14 @@ def chat_template(config: ModelConfig, format: PromptFormat, processor: Any) -> 
     if not shows:
         raise ValueError(f"{where}: writes nothing for a part of type image; write the model's image token there")
     return template
+
+
+def _of_tokenizer(processor: Any) -> str | None:
+    template = getattr(processor.tokenizer, "chat_template", None)
+    try:
+        return template if isinstance(template, str) and writes(processor, "image", template) else None
+    except Exception:  # whatever a template raises that expects text
+        return None
 
 
 def writes(processor: Any, kind: Literal["image", "text"], template: str | None = None) -> bool:

@@ -21,6 +21,7 @@ OBJECTS = (
 )
 """Files that hold one JSON object each, where they are present."""
 ADVICE = "copy or download it again"
+LFS_POINTER = b"version https://git-lfs"
 
 
 def check_files(folder: Path) -> None:
@@ -36,13 +37,22 @@ def check_files(folder: Path) -> None:
     for name in needed:
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name} is missing; {ADVICE}")
-    for file in sorted(folder.glob("*.safetensors")):
+    files = sorted(folder.glob("*.safetensors"))
+    for file in files:
         try:
             with safe_open(file, framework="pt"):
                 pass
         except SafetensorError as error:
+            with file.open("rb") as opened:
+                if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                    raise ValueError(f"{file} is a pointer of Git LFS, not the weights; run `git lfs pull`") from None
             reason = str(error).removeprefix("Error while deserializing header: ")
             raise ValueError(f"{file} is broken ({reason}); {ADVICE}") from None
+    if not files and (pickled := next(folder.glob("*.bin"), None)):
+        raise ValueError(
+            f"{pickled} holds weights as a pickle, which may run code and is not read; load the model with "
+            f'transformers where you trust it, and save it with `model.save_pretrained("{folder}")`'
+        )
 
 
 def check_weights(found: Mapping[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from transformers.utils import is_torchvision_available
 
+from helpers.families import save
+from helpers.families.checks import load, page, sampled_as_scored
 from helpers.tiny_models import make_page, weights
 from helpers.vllm_models import make_policy
 from helpers.vllm_scored import completions, worst_difference
@@ -48,6 +51,17 @@ def test_over_twenty_updates_of_tower_and_language_model_the_log_probabilities_a
             name for name, old in before.items() if part in name and not old.equal(policy.model.state_dict()[name])
         ]
         assert moved, f"{part} did not train"
+
+
+@pytest.mark.skipif(not is_torchvision_available(), reason="vLLM's Qwen2.5-VL needs torchvision")
+def test_constants_that_no_checkpoint_holds_are_not_random(tmp_path):
+    """For some families vLLM can normalise pixels itself, with a mean and deviation that are random without weights."""
+    policy = load(save("qwen2_5_vl", tmp_path / "model"))
+    engine = VllmEngine(policy, VllmOptions(rows=8, max_model_len=2048, kv_cache_gib=0.05, log=tmp_path / "vllm.log"))
+    try:
+        assert sampled_as_scored(policy, engine.generate([page()], SAMPLING, seed=0)) <= 1e-5
+    finally:
+        engine.close()
 
 
 def test_log_probabilities_of_the_old_weights_differ(engine, policy):
