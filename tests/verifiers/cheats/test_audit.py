@@ -53,7 +53,7 @@ def test_hunyuans_scores_of_tables():
     wrong = text.replace("cd", "yz")
     similarity = 1 - 2 / 53
     assert hunyuan_parsing(wrong, text) == pytest.approx((2 * similarity + 2 / 3 + 1) / 4)
-    assert hunyuan_parsing(text.replace("<table>", "<table >"), text) == 0.0  # another number of tables
+    assert hunyuan_parsing(wrong.replace("<table>", "<table x>"), text) == 0.0  # another number of tables
 
 
 def test_r1v_wants_its_format_and_an_answer_in_one_line():
