@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import ocr_verifiers
+from ocr_verifiers.cli.audit import audit
 from ocr_verifiers.cli.bench import bench
 from ocr_verifiers.cli.cheats import cheats
 from ocr_verifiers.cli.diff import diff
@@ -47,5 +48,5 @@ def main() -> None:
     """Score document transcriptions against references and unit tests. Needs no GPU and no torch."""
 
 
-for command in (bench, cheats, diff, errors, groups, lint, make_tests, score):
+for command in (audit, bench, cheats, diff, errors, groups, lint, make_tests, score):
     main.add_command(command)
