@@ -269,6 +269,8 @@ class GrpoConfig:
     """Steps after which the policy becomes the reference of the KL; 0: the starting policy stays."""
     mask_truncated: Flag = False
     """Leave completions without an end token out of the loss; their rewards still count in the group."""
+    mask_common_prefix: Flag = False
+    """Leave the tokens with which all completions of a page begin out of the loss: they tell none from another."""
 
 
 @dataclass(frozen=True, config=STRICT)
