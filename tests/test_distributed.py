@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from helpers.tiny_models import group, make_page, make_policy, make_recipe, pages_of_different_sizes
 from ocr_rl import distributed
 from ocr_rl.algorithms import grpo, ppo, reward_model
+from ocr_rl.algorithms.ocd import OcdTrainer
 from ocr_rl.algorithms.preference.registry import LEARNERS
 from ocr_rl.algorithms.preference.sources import of_pages
 from ocr_rl.algorithms.sft import SftTrainer
@@ -31,6 +32,7 @@ from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
+from ocr_rl.training.optimizer import clipped_step
 from ocr_rl.training.shared_rollout import roll_out
 from ocr_verifiers import Rubric
 
@@ -85,6 +87,14 @@ def learn_sft(policy, pages, recipe):
     return update.made(trainer.step(1, RATE).metrics)
 
 
+def learn_ocd(policy, pages, recipe):
+    scorer = GroupScorer(RewardFunction(Rubric(), PAGES), 0)
+    trainer = OcdTrainer(policy, TransformersEngine(policy), PAGES[:pages], scorer, recipe)
+    update = Update(trainer)
+    metrics = trainer.accumulate(scored(pages), 1)
+    return update.made(metrics | {"grad_norm": clipped_step(trainer.optimizer, trainer.parameters, RATE, 1.0)})
+
+
 def learn_preferences(policy, pages, recipe):
     learner = LEARNERS[recipe.algorithm](policy, recipe)
     update = Update(learner, away_from_reference=True)
@@ -137,6 +147,8 @@ CASES = {
     "grpo with nothing worth learning": (learn_grpo, 3, recipe(grpo_min_group_std=0.5)),
     "sft": (learn_sft, 3, recipe("sft")),
     "sft of one page": (learn_sft, 1, recipe("sft", rollout_pages_per_step=1)),
+    "ocd": (learn_ocd, 3, recipe("ocd")),
+    "ocd of one page, the rest of its text": (learn_ocd, 1, recipe("ocd", ocd_learn="rest")),
     "dpo": (learn_preferences, 3, recipe("dpo")),
     "dpo of one page": (learn_preferences, 1, recipe("dpo", pairs_choose="margin")),
     "orpo": (learn_preferences, 3, recipe("orpo")),

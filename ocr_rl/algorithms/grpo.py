@@ -42,7 +42,7 @@ from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_pa
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
-from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
+from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, common_prefix, cut, reference_logprobs
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.references import References
 from ocr_rl.training.rollout_batches import Rollouts
@@ -163,16 +163,22 @@ def micro_batches(
         advantages: (G,), or (G, T) where each token has its own.
     """
     trained = torch.tensor([c.finished or not config.mask_truncated for c in group.group.completions])
+    first = first_trained(group, config)
     return [
         GrpoMicroBatch(
             batch.rows,
             batch.ids,
-            batch.mask & trained[batch.rows, None],
+            batch.mask & trained[batch.rows, None] & (torch.arange(batch.mask.shape[1]) >= first),
             batch.sampling_logprobs,
             advantages[batch.rows] if advantages.ndim == 1 else advantages[batch.rows, : batch.ids.shape[1]],
         )
         for batch in cut(group.group.completions, pad_id, max_tokens)
     ]
+
+
+def first_trained(group: ScoredGroup, config: GrpoConfig) -> int:
+    """The place of the first token that is trained on, the same for all completions of a page."""
+    return common_prefix(group.group.completions) if config.mask_common_prefix else 0
 
 
 class GrpoLearner:
@@ -297,9 +303,14 @@ class GrpoLearner:
 
     def accumulate(self, scored: Sequence[ScoredGroup], tasks: Sequence[PageTask[GrpoMicroBatch]]) -> None:
         """Add up the gradient of one optimiser step on these groups."""
-        completions = [c for group in scored for c in group.group.completions]
-        trained = [c for c in completions if c.finished or not self.recipe.grpo.mask_truncated]
-        counts = StepCounts(sum(len(c.token_ids) for c in trained), len(completions), self.recipe.rollout.max_tokens)
+        grpo, completions = self.recipe.grpo, [c for group in scored for c in group.group.completions]
+        trained = [
+            len(c.token_ids) - first_trained(group, grpo)
+            for group in scored
+            for c in group.group.completions
+            if c.finished or not grpo.mask_truncated
+        ]
+        counts = StepCounts(sum(trained), len(completions), self.recipe.rollout.max_tokens)
         for task in tasks:
             if task.prompt is not None:
                 self._backward(task.prompt, task.batches, counts)

@@ -80,7 +80,7 @@ class OcdTrainer(Trainer):
             token in tokens for page in learned for one in page for token, tokens in zip(*one, strict=True) if tokens
         )
         texts = [self.targets.text(group.group.page) for group in scored]
-        counts = torch.tensor([places, optimal], dtype=torch.float64)
+        counts = torch.tensor([places, optimal], dtype=torch.float64, device=self.policy.device)
         distributed.sum_over(counts)
         places, optimal = counts.tolist()
         tokens = sum(len(text.token_ids) for text in texts)

@@ -269,6 +269,8 @@ class GrpoConfig:
     """Steps after which the policy becomes the reference of the KL; 0: the starting policy stays."""
     mask_truncated: Flag = False
     """Leave completions without an end token out of the loss; their rewards still count in the group."""
+    mask_common_prefix: Flag = False
+    """Leave the tokens with which all completions of a page begin out of the loss: they tell none from another."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -324,10 +326,10 @@ class OcdConfig:
     learn: Literal["each", "rest"] = "each"
     """What is learned of a sampled completion. each: the optimal next token after each of its tokens (OCD); rest: the
     rest of the reference after a part of it, cut at random (scheduled sampling)."""
-    choice: Literal["nearest", "likeliest", "uniform", "furthest"] = "nearest"
-    """For learn = each, where several tokens are optimal. nearest: that of the first position of the reference, so that
-    no text is skipped; furthest: of the last; likeliest: their total probability; uniform: all alike, as in the
-    paper."""
+    choice: Literal["likeliest", "uniform", "nearest", "furthest"] = "likeliest"
+    """For learn = each, where several tokens are optimal. likeliest: their total probability, so that the policy
+    chooses; uniform: all alike, as in the paper; nearest: that of the first position of the reference, so that no text
+    is skipped; furthest: of the last."""
     cap: Amount = 4.0
     """Cross-entropy in nats above which a token is not learned; 0: no cap."""
     sft_share: Share = 0.25

@@ -122,6 +122,21 @@ def find_source(name: str) -> Source:
     return Source(name, name, recipe=_of_policy(name, recipe))
 
 
+def last_checkpoints(name: str, count: int) -> list[str]:
+    """The newest checkpoints of a run, oldest first.
+
+    Raises:
+        ValueError: `name` is no run, or has fewer.
+    """
+    saved = [str(path) for path in RunFolder.open(Path(name)).checkpoints()]
+    if len(saved) < count:
+        raise ValueError(
+            f"{name} has {len(saved)} checkpoints, and --last is {count}; give a lower one, or train with "
+            f"train.keep_checkpoints = {count} and train.checkpoint_every"
+        )
+    return saved[-count:]
+
+
 def _of_run(name: str, run: RunFolder, checkpoint: Path) -> Source:
     if (checkpoint / MANIFEST).exists() and (damage := run.damage(checkpoint)):
         raise ValueError(f"{damage}; name another checkpoint")

@@ -44,6 +44,13 @@ def by_update(pages: int, updates: int) -> list[int]:
     return [i for part in range(updates) for i in range(part, pages, updates)]
 
 
+def common_prefix(completions: Sequence[Completion]) -> int:
+    """How many tokens all of them begin with."""
+    shortest = min(len(completion.token_ids) for completion in completions)
+    columns = zip(*(completion.token_ids for completion in completions), strict=False)
+    return next((t for t, column in enumerate(columns) if len({*column}) > 1), shortest)
+
+
 def cut(completions: Sequence[Completion], pad_id: int, max_tokens: int) -> list[MicroBatch]:
     """Completions of one page sorted by length, in micro-batches of at most `max_tokens` padded tokens.
 

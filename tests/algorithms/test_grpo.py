@@ -33,6 +33,7 @@ from ocr_rl.objectives.policy_losses import StepCounts, grpo_loss
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.engine import Refused, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.training.micro_batches import common_prefix
 from ocr_rl.types import Group
 
 
@@ -230,6 +231,31 @@ def test_mask_truncated_leaves_truncated_completions_out_of_the_loss_but_in_thei
     state.backward()
     expected = gradients(policy)
     assert_all_close(gradient(policy, recipe, scored), expected, 1e-5)
+
+
+def test_a_common_prefix_is_left_out_of_the_loss_and_of_its_denominator(policy):
+    """`ab` begins all three: of 4 + 4 + 3 tokens 5 are left, with advantages 1, -1 and 0."""
+    page = make_page(0, text="abc")
+    scored = [ScoredGroup(group(page, "abc", "abd", "ab"), (), [1.0, 0.0, 0.5])]
+    advantages, every = torch.tensor([[1.0, -1.0, 0.0]]), torch.ones(1, dtype=torch.bool)
+    seen = {}
+    for masked in (False, True):
+        recipe = make_recipe(grpo_mask_common_prefix=masked)
+        learner = GrpoLearner(policy, recipe)
+        tasks = learner.prepare(scored, advantages, every)
+        trained = {row: mask.tolist() for one in tasks[0].batches for row, mask in zip(one.rows, one.mask, strict=True)}
+        learner.accumulate(scored, tasks)
+        seen[masked] = gradients(policy), trained
+    assert [sum(seen[True][1][row]) for row in (0, 1, 2)] == [2, 2, 1]
+    assert seen[True][1][0][:2] == [False, False]
+    assert_all_close({k: g * 5 for k, g in seen[True][0].items()}, {k: g * 11 for k, g in seen[False][0].items()}, 1e-4)
+
+
+def test_all_alike_have_all_tokens_in_common():
+    page = make_page(0)
+    assert common_prefix(group(page, "abc", "abc").completions) == 4
+    assert common_prefix(group(page, "abc", "b").completions) == 0
+    assert common_prefix(group(page, "ab", "abc", finished=False).completions) == 2
 
 
 def test_a_batch_of_only_truncated_completions_changes_nothing_under_mask_truncated(policy):

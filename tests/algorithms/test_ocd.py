@@ -28,7 +28,8 @@ PAGES = [make_page(0, text="abcd"), make_page(1, (64, 64), text="ef")]
 
 
 def trainer_of(policy, **changes):
-    recipe = make_recipe(**{"ocd_cap": 0.0, "ocd_sft_share": 0.0, "rollout_max_tokens": 8} | changes)
+    naive = {"ocd_choice": "nearest", "ocd_cap": 0.0, "ocd_sft_share": 0.0, "rollout_max_tokens": 8}
+    recipe = make_recipe(**naive | changes)
     rewards = RewardFunction(make_rubric(recipe.reward), PAGES)
     return OcdTrainer(policy, TransformersEngine(policy), PAGES, GroupScorer(rewards, 0), recipe)
 
@@ -67,6 +68,19 @@ def test_the_gradient_is_that_of_the_nearest_optimal_tokens_after_each_own_prefi
     assert_all_close(gradients(policy), wanted, 1e-4)
     assert metrics["optimal_fraction"] == pytest.approx((2 + 5 + 1) / 11)
     assert metrics["text_loss"] is None
+
+
+def test_the_likeliest_is_the_total_probability_of_the_optimal_tokens(policy):
+    """After `abl` both `c` and `d` are optimal: -log(pi(c) + pi(d)); all other places have one token."""
+    page, ids = PAGES[0], tokens("abl")
+    single = [*((page, "abl", t, token) for t, token in enumerate(tokens("abc"))), *LEARNED[9:]]
+    either = [loss_at(policy, page, ids, 3, token) for token in tokens("cd")]
+    (-torch.logsumexp(-torch.stack(either), 0) / 6).backward()
+    wanted = gradients(policy)
+    rest = expected(policy, 1 / 6, single)
+    metrics = trainer_of(policy, ocd_choice="likeliest").accumulate(scored(["abl"], ["e"]), 1)
+    assert_all_close(gradients(policy), {name: wanted[name] + rest[name] for name in rest}, 1e-4)
+    assert metrics["optimal_fraction"] == pytest.approx(3 / 6)
 
 
 @pytest.fixture

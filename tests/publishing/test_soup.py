@@ -114,6 +114,16 @@ def test_runs_bring_their_held_out_pages(place):
     assert message.startswith(f"{other} may have been trained on the held-out pages of {runs[0]}; give --data")
 
 
+def test_the_last_checkpoints_of_a_run_are_averaged(place):
+    run = train(place, "long", "--steps=3", "--set=train.checkpoint_every=1", "--set=train.keep_checkpoints=3")
+    soup(run, "--last", "2")
+    a, b = (tensors(Path(run) / "checkpoints" / f"step_00000{step}") for step in (2, 3))
+    for name, tensor in tensors().items():
+        torch.testing.assert_close(tensor, (a[name] + b[name]) / 2, atol=1e-6, rtol=0)
+    message = refused("soup", run, "--last", "4", "--out", "elsewhere")
+    assert message.startswith(f"{run} has 3 checkpoints, and --last is 4; give a lower one, or train with train.keep")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
