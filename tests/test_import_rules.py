@@ -41,7 +41,7 @@ ROOMS = {
     },
     "ocr_verifiers": {
         "cli": "bench cheats authoring rewards outputs unit_tests metrics files markup text resampling",
-        "bench": "rewards outputs unit_tests files text resampling",
+        "bench": "rewards outputs unit_tests metrics files text resampling",
         "cheats": "authoring rewards outputs unit_tests metrics markup text",
         "adapters": "rewards unit_tests files",
         "authoring": "unit_tests files markup text",

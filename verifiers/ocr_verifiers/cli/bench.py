@@ -1,4 +1,4 @@
-"""`ocr-verify bench`: scores the candidates of an olmOCR-bench folder."""
+"""`ocr-verify bench`: scores the candidates of an olmOCR-bench folder, or transcriptions of OmniDocBench."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ocr_verifiers.bench.report import render_report
 from ocr_verifiers.bench.run import (
@@ -21,13 +22,20 @@ from ocr_verifiers.bench.run import (
 from ocr_verifiers.bench.scoring import CandidateScore, CategoryScore
 from ocr_verifiers.cli.format_option import format_option
 from ocr_verifiers.cli.number_options import Share
+from ocr_verifiers.cli.omnidocbench import bench_omnidocbench
 from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
 
 
 @click.command(cls=FileCommand)
-@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR_OR_JSON", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--predictions",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With a JSON file of OmniDocBench: the transcriptions, <image>.md.",
+)
 @click.option("--candidate", "candidates", multiple=True, metavar="NAME", help="Only this candidate; may be repeated.")
 @click.option("--compat", type=click.Choice(["olmocr"]), help="olmOCR's own verdicts, holes included.")
 @format_option
@@ -45,9 +53,15 @@ from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
 @click.option("--fail-under", type=Share(), help="Exit with 1 if a candidate's overall score is below this.")
 @click.option("--skip-baseline", is_flag=True, help="Add no baseline test to documents that have none.")
 def bench(
-    json_out: Path | None, html_out: Path | None, max_pages: int, fail_under: float | None, **options: Any
+    folder: Path,
+    predictions: Path | None,
+    json_out: Path | None,
+    html_out: Path | None,
+    max_pages: int,
+    fail_under: float | None,
+    **options: Any,
 ) -> None:
-    """Score the candidates of an olmOCR-bench folder.
+    """Score the candidates of an olmOCR-bench folder, or transcriptions of OmniDocBench.
 
     \b
     DIR/*.jsonl                                     unit tests, a file per category
@@ -61,8 +75,17 @@ def bench(
     Examples:
       ocr-verify bench olmOCR-bench --html report.html
       ocr-verify bench olmOCR-bench --candidate mine --compat olmocr --fail-under 0.8
+      ocr-verify bench OmniDocBench.json --predictions mine --json scores.json
     """
-    run = run_bench(BenchOptions(**options), progress)
+    if folder.is_file():
+        _refuse_options({"folder", "predictions", "json_out", "fail_under"}, "of olmOCR-bench, and has no effect here")
+        if predictions is None:
+            raise ValueError(f"{folder} is a file; with one of OmniDocBench, write --predictions FOLDER")
+        bench_omnidocbench(folder, predictions, json_out, fail_under)
+        return
+    if predictions is not None:
+        raise ValueError(f"--predictions needs a JSON file of OmniDocBench, and {folder} is a folder")
+    run = run_bench(BenchOptions(folder, **options), progress)
     for line in _table(run):
         click.echo(line)
     if json_out is not None:
@@ -71,6 +94,14 @@ def bench(
         write_text_atomic(html_out, render_report(run, max_pages))
     if fail_under is not None and any(candidate.score < fail_under for candidate in run.score.candidates):
         raise click.exceptions.Exit(1)
+
+
+def _refuse_options(usual: set[str], why: str) -> None:
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        if name not in usual and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise ValueError(f"{option.opts[0]} is {why}")
 
 
 def _table(run: BenchRun) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def errors(
     """Count which characters of the references the transcriptions in PREDICTIONS confuse, by class, and which words.
 
     The texts are compared as for CER, after --normalization, and the totals are those of CER and WER.
-    An empty side of a confusion is a character that was added or left out.
+    An empty side of a confusion is a character that was added or left out. Invented is what stands on pages without
+    text, and runs of five added words and more.
 
     \b
     Examples:
@@ -60,6 +62,11 @@ def _lines(table: ErrorTable, top: int) -> Iterator[str]:
             f"{name}: {edits.distance:,} errors in {edits.reference_length:,} ({edits.error_rate:.4f}): "
             f"{edits.substitutions:,} wrong, {edits.deletions:,} missing, {edits.insertions:,} added"
         )
+    invented = table.invented
+    yield (
+        f"invented: {invented.invented:,} of {invented.written:,} written characters ({invented.rate:.4f}), "
+        f"on {invented.inventing:,} of {invented.pages:,} pages"
+    )
     yield ""
     for name, count in sorted(table.classes.items(), key=lambda item: -item[1].errors):
         yield f"{name:12}{count.errors:8,} errors, {count.occurrences:10,} in the references"
@@ -96,6 +103,7 @@ def _report(table: ErrorTable) -> dict[str, Any]:
     return {
         "characters": rates(table.character_edits),
         "words": rates(table.word_edits),
+        "invented": asdict(table.invented) | {"rate": table.invented.rate},
         "classes": {name: {"errors": c.errors, "reference": c.occurrences} for name, c in table.classes.items()},
         "character_confusions": [
             {"reference": c.reference, "completion": c.completion, "count": n, "page": table.examples[c][0]}

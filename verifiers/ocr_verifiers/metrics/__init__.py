@@ -5,6 +5,7 @@ from ocr_verifiers.metrics.bleu import bleu, corpus_bleu
 from ocr_verifiers.metrics.confusions import Confusion, ErrorTable, error_table
 from ocr_verifiers.metrics.diff_ratio import diff_ratio
 from ocr_verifiers.metrics.grits import GriTS, grits, grits_con, grits_top, tables_grits
+from ocr_verifiers.metrics.hallucination import Hallucination, hallucination
 from ocr_verifiers.metrics.key_values import KeyValueScore, key_values, written_fields
 from ocr_verifiers.metrics.numbers import NumberScore, numbers, numbers_exact
 from ocr_verifiers.metrics.paragraphs import paragraph_count, paragraphs
@@ -14,6 +15,7 @@ __all__ = [
     "Confusion",
     "ErrorTable",
     "GriTS",
+    "Hallucination",
     "KeyValueScore",
     "NumberScore",
     "anls",
@@ -24,6 +26,7 @@ __all__ = [
     "grits",
     "grits_con",
     "grits_top",
+    "hallucination",
     "json_anls",
     "key_values",
     "match_paragraphs",

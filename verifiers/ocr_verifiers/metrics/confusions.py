@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
+from ocr_verifiers.metrics.hallucination import Hallucination, hallucination
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, units
 
 CONTEXT = 12
@@ -60,6 +61,7 @@ class ErrorTable:
     """For each confusion of characters the page of the first one and its surroundings in the reference."""
     character_edits: EditCounts = field(default_factory=EditCounts)
     word_edits: EditCounts = field(default_factory=EditCounts)
+    invented: Hallucination = field(default_factory=Hallucination)
 
     def add(self, page: str, reference: str, completion: str) -> None:
         """Adds a page; the texts are normalised already."""
@@ -75,6 +77,7 @@ class ErrorTable:
         before, after = reference.split(), completion.split()
         self.words.update(confusion for _, confusion in _confusions(before, after))
         self.word_edits += _edits(before, after)
+        self.invented += hallucination(reference, completion)
 
     def _class_of(self, character: str) -> ClassCount:
         return self.classes.setdefault(CLASSES[unicodedata.category(character[0])[0]], ClassCount())

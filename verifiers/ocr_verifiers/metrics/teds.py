@@ -68,7 +68,7 @@ def _cells(rows: Rows) -> int:
 
 def _distance(a: Rows, b: Rows, structure_only: bool) -> float:
     """The tree edit distance; above MAX_PAIRS pairs of cells, the sum of those of bands of rows, from above."""
-    costs = _structure_costs if structure_only else _text_costs
+    costs = structure_costs if structure_only else text_costs
     cells_a, cells_b = _cells(a), _cells(b)
     if cells_a * cells_b <= MAX_PAIRS:
         return tree_distance(a, b, costs)
@@ -88,7 +88,7 @@ def _bands(rows: Rows, number: int) -> list[Rows]:
     return [rows[start:end] for start, end in pairwise([0, *at, len(rows)])]
 
 
-def _structure_costs(columns: Sequence[Cell]) -> RowCosts:
+def structure_costs(columns: Sequence[Cell]) -> RowCosts:
     """1 for cells with different spans, else 0."""
     codes: dict[tuple[int, int], int] = {}
 
@@ -99,12 +99,12 @@ def _structure_costs(columns: Sequence[Cell]) -> RowCosts:
     return lambda row: (spans(row)[:, None] != known[None]).astype(np.float32)
 
 
-def _text_costs(columns: Sequence[Cell]) -> RowCosts:
+def text_costs(columns: Sequence[Cell]) -> RowCosts:
     """1 for cells with different spans, else the share of their texts that differs."""
     places: dict[str, int] = {}  # tables repeat their texts
     which = np.array([places.setdefault(cell.text, len(places)) for cell in columns], dtype=np.intp)
     texts = list(places)
-    structure = _structure_costs(columns)
+    structure = structure_costs(columns)
 
     def costs(row: Sequence[Cell]) -> Costs:
         if not row or not texts:

@@ -1,0 +1,38 @@
+"""`ocr-verify bench` for a file of OmniDocBench."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ocr_verifiers.bench.omnidocbench import OmniDocBenchScore, omnidocbench_report, score_omnidocbench
+from ocr_verifiers.cli.progress import progress
+from ocr_verifiers.files.jsonl import write_json_atomic
+
+COLUMNS = ("text_edit", "formula_edit", "table_edit", "table_teds", "table_teds_s", "order_edit", "overall")
+
+
+def bench_omnidocbench(pages: Path, predictions: Path, json_out: Path | None, fail_under: float | None) -> None:
+    """Scores the transcriptions, prints the table, and exits with 1 if the overall score is too low."""
+    score = score_omnidocbench(pages, predictions, progress)
+    for line in _table(score):
+        click.echo(line)
+    if json_out is not None:
+        write_json_atomic(json_out, omnidocbench_report(score))
+    overall = score.summaries["all"].overall
+    if fail_under is not None and (overall is None or overall < fail_under):
+        raise click.exceptions.Exit(1)
+
+
+def _table(score: OmniDocBenchScore) -> Iterator[str]:
+    summaries = score.summaries
+    width = max(map(len, summaries))
+    yield f"{'':{width}}  pages  {'  '.join(f'{name:>12}' for name in COLUMNS)}"
+    for name, each in summaries.items():
+        values = [getattr(each, column) for column in COLUMNS]
+        written = "  ".join(f"{'-' if value is None else f'{value:.4f}':>12}" for value in values)
+        yield f"{name:{width}}  {each.pages:5}  {written}"
+    if score.missing:
+        yield f"pages without a transcription, which count as empty: {len(score.missing)}, such as {score.missing[0]}"

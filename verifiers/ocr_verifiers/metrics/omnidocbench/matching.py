@@ -1,0 +1,205 @@
+"""Which blocks of a page belong to which of its reference: OmniDocBench's quick match.
+
+A paragraph may be written as several blocks, and several may be written as one. So, for texts in their normal form:
+
+1. A block of the reference that is near no block of the page (edit distance under .25) is compared with runs of blocks;
+   a run grows while that brings it nearer. Of runs that overlap those with the smallest mean distance are joined.
+2. Blocks and runs are paired with the smallest sum of distances; a pair further apart than .7 is given up.
+3. A block of the reference without a partner joins every block of the page in which it is found (.4 of it wrong).
+4. What is left on both sides is paired. If only the page has blocks left, they stand together against nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from rapidfuzz import process
+from rapidfuzz.distance import Levenshtein
+
+from ocr_verifiers.metrics.assignment import cheapest_pairs
+
+NEAR = 0.25
+FAR = 0.7
+INSIDE = 0.4
+MERGED = 0.6
+SHORT = 40
+"""Characters of a text that is looked for everywhere at once."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Pair(NamedTuple):
+    """Blocks of the reference and of the page that belong together, by number; one side may have none."""
+
+    reference: tuple[int, ...]
+    page: tuple[int, ...]
+
+
+class _Run(NamedTuple):
+    blocks: tuple[int, ...]
+    cost: float
+
+
+def distances(reference: Sequence[str], page: Sequence[str]) -> Floats:
+    """Edit distances / the longer length of each pair; no text may be empty."""
+    found: Floats = process.cdist(reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64)
+    return found
+
+
+def simple_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
+    """Pairs with the smallest sum of distances; what is left of the page stands together."""
+    if not page:
+        return [Pair((number,), ()) for number in range(len(reference))]
+    partner = dict(cheapest_pairs(distances(reference, page))) if reference else {}
+    pairs = [Pair((number,), (partner[number],) if number in partner else ()) for number in range(len(reference))]
+    left = tuple(sorted(set(range(len(page))) - set(partner.values())))
+    return pairs + [Pair((), left)] * bool(left)
+
+
+def quick_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
+    """All blocks of both sides in pairs; no text may be empty."""
+    if not reference:
+        return [Pair((), (number,)) for number in range(len(page))]
+    if not page:
+        return [Pair((number,), ()) for number in range(len(reference))]
+    if len(reference) == len(page) == 1:
+        return [Pair((0,), (0,))]
+    costs = distances(reference, page)
+    parts = _joined(costs, reference, page)
+    runs = [at for at, part in enumerate(parts) if len(part) > 1]
+    if runs:
+        costs = costs[:, [part[0] for part in parts]]
+        costs[:, runs] = distances(reference, [" ".join(page[number] for number in parts[at]) for at in runs])
+    partners: dict[tuple[int, ...], list[int]] = {}
+    taken = set()
+    for row, column in cheapest_pairs(costs):
+        if costs[row, column] <= FAR:
+            partners[parts[column]] = [row]
+            taken.add(row)
+    lonely = [number for number in range(len(reference)) if number not in taken]
+    for number, text in enumerate(page):
+        inside = [row for row in lonely if contains(text, reference[row])]
+        if inside:
+            partners.setdefault((number,), []).extend(row for row in inside if row not in taken)
+            taken.update(inside)
+    return _with_rest(partners, reference, page)
+
+
+def _with_rest(partners: dict[tuple[int, ...], list[int]], reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
+    """The pairs, and what is left."""
+    pairs = [Pair(tuple(sorted(rows)), blocks) for blocks, rows in partners.items() if rows]
+    used = {number for blocks in partners for number in blocks}
+    lonely = sorted(set(range(len(reference))) - {row for pair in pairs for row in pair.reference})
+    left = sorted(set(range(len(page))) - used)
+    if not left:
+        return pairs + [Pair((row,), ()) for row in lonely] * 2  # the benchmark counts them twice
+    if not lonely:
+        return [*pairs, Pair((), tuple(left))]
+    edits = process.cdist(
+        [reference[row] for row in lonely], [page[n] for n in left], scorer=Levenshtein.distance, dtype=np.int32
+    )
+    last = cheapest_pairs(edits.astype(np.float64))
+    pairs += [Pair((lonely[row],), (left[column],)) for row, column in last]
+    paired = {row for row, _ in last}
+    return pairs + [Pair((number,), ()) for row, number in enumerate(lonely) if row not in paired]
+
+
+def _joined(costs: Floats, reference: Sequence[str], page: Sequence[str]) -> list[tuple[int, ...]]:
+    """The blocks of the page, those of a run together."""
+    near = costs < NEAR
+    far_rows = np.flatnonzero(~near.any(axis=1)).tolist()
+    near_columns = set(np.flatnonzero(near.any(axis=0)).tolist())
+    far_columns = [column for column in range(len(page)) if column not in near_columns]
+    parts: list[tuple[int, ...]] = [(number,) for number in range(len(page))]
+    if not far_columns:
+        return parts
+    runs = []
+    for row in far_rows:
+        grown = [_grown(reference[row], page, column, near_columns, costs[row]) for column in far_columns]
+        runs.append(min(grown, key=lambda run: run.cost))
+    for run in _without_overlaps(runs):
+        at = parts.index((run[0],))
+        parts[at : at + len(run)] = [run]
+    return parts
+
+
+def _grown(text: str, page: Sequence[str], start: int, near: set[int], costs: Floats) -> _Run:
+    """The run of blocks from `start` on, which grows while it comes nearer to the text."""
+    end, written, cost = start + 1, page[start], float(costs[start])
+    while end < len(page) and end not in near:
+        merged = f"{written} {page[end]}"
+        nearer = Levenshtein.normalized_distance(text, merged)
+        if nearer > cost or not _parts_of(text, page[start : end + 1]):
+            break
+        end, written, cost = end + 1, merged, nearer
+        if len(merged) > len(text):
+            break
+    return _Run(tuple(range(start, end)), cost)
+
+
+def _parts_of(text: str, parts: Sequence[str]) -> bool:
+    """True if all are found in the text, with .6 of them wrong; the last one with less than that."""
+    *before, last = parts
+    return all(found_within(text, part, MERGED) for part in before) and found_within(text, last, MERGED, strictly=True)
+
+
+def contains(text: str, part: str) -> bool:
+    """True if some stretch of the text as long as the part differs from it in less than .4 of its characters."""
+    return found_within(text, part, INSIDE, strictly=True)
+
+
+def found_within(text: str, part: str, share: float, strictly: bool = False) -> bool:
+    """True if a stretch of the text that is as long as the part has at most (strictly: less than) so many edits."""
+    length = len(part)
+    if not 0 < length <= len(text):
+        return False
+    if part in text:
+        return True
+    if length < SHORT:  # few places could be skipped
+        stretches = [text[start : start + length] for start in range(len(text) - length + 1)]
+        edits = process.cdist([part], stretches, scorer=Levenshtein.distance, dtype=np.int32).min()
+        return bool(edits / length < share or (not strictly and edits / length == share))
+    start = 0
+    while start + length <= len(text):
+        edits = Levenshtein.distance(text[start : start + length], part)
+        if edits / length < share or (not strictly and edits / length == share):
+            return True
+        # One place further, a stretch loses and gains a character: at most two edits less.
+        start += max(1, int((edits - share * length) / 2))
+    return False
+
+
+def _without_overlaps(runs: Sequence[_Run]) -> list[tuple[int, ...]]:
+    """Of runs that overlap, those of the way to choose some of them with the smallest mean cost."""
+    if not runs:
+        return []
+    ordered = sorted(runs, key=lambda run: run.blocks[0])
+    groups = [[ordered[0]]]
+    for run in ordered[1:]:
+        if any(set(run.blocks) & set(other.blocks) for other in groups[-1]):
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    chosen: list[tuple[int, ...]] = []
+    for group in groups:
+        ways = [[group[0]]]
+        for run in group[1:]:
+            placed = False
+            for way in ways:
+                same = next((other for other in way if other.blocks == run.blocks), None)
+                if same is not None:
+                    placed = True
+                    if same.cost > run.cost:
+                        way.remove(same)
+                        way.append(run)
+                elif not any(set(run.blocks) & set(other.blocks) for other in way):
+                    way.append(run)
+                    placed = True
+            if not placed:
+                ways.append([run])
+        best = min(ways, key=lambda way: sum(run.cost for run in way) / len(way))
+        chosen += [run.blocks for run in best]
+    return chosen

@@ -1,0 +1,78 @@
+"""What OmniDocBench compares of a text, a formula and a table."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from html import unescape
+
+from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
+
+INLINE = re.compile(r"\$(.*?)\$|\\\((.*?)\\\)")
+_UNCOUNTED = re.compile(r"\\[tn]|[\t\n]|/[tn]")
+_NOT_A_LETTER = re.compile(r"[^\w\u4e00-\u9fff]")
+_DISPLAYED = re.compile(r"\\\[(.+?)(?<!\\)\\\]")
+_LAYOUT = re.compile(r"\\(?:tag|hspace|begin|end)\{.*?\}")
+_COLUMNS = re.compile(r"\\arraycolsep.*?\}")
+_STYLES = (
+    "mathbf mathrm mathnormal mathit mathbb mathcal mathscr mathfrak mathsf mathtt textbf text boldmath boldsymbol "
+    "operatorname bm symbfit mathbfcal symbf scriptscriptstyle notag setlength coloneqq space thickspace thinspace "
+    "medspace nobreakspace negmedspace quad qquad enspace substackw"
+).split()
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s[^<>]*)?)/?>")
+_BETWEEN_TAGS = re.compile(r"(?<=>)\s+(?=<)")
+_ATTRIBUTE = re.compile(r"""([^\s=<>"'/]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+))?""")
+_TABLES = re.compile(r"<table\b[^>]*>(.*)</table>", re.DOTALL | re.IGNORECASE)
+_DROPPED_ATTRIBUTES = re.compile(r' (?:style|height|width|align|class)=".*?"')
+_DROPPED_TAGS = re.compile(r"</?(?:tbody|sup|sub|span|div|p)>|<colgroup>.*?</colgroup>")
+
+
+def normalized_text(text: str) -> str:
+    """Letters, digits and underscores. Inline formulas with a command or a script are read, others are text."""
+    return _NOT_A_LETTER.sub("", _without_escapes(INLINE.sub(_inline, text)))
+
+
+def _without_escapes(text: str) -> str:
+    for escape in ("\\t", "\\n", "\t", "\n", "/t", "/n"):
+        text = text.replace(escape, "")
+    return text
+
+
+def _inline(found: re.Match[str]) -> str:
+    content = re.sub(r"\\[\\_&%^]", "", found[1] if found[1] is not None else found[2])
+    return formula_letters(content).strip() if any(sign in content for sign in "\\^_") else found[0]
+
+
+def normalized_formula(latex: str) -> str:
+    r"""A formula in lower case without spaces, styles and environments; `\[` and `\]` around it do not count."""
+    displayed = _DISPLAYED.search(latex)
+    text = displayed[1].strip() if displayed else latex
+    text = _COLUMNS.sub("", _LAYOUT.sub("", text)).strip(".")
+    for style in _STYLES:
+        text = text.replace(f"\\{style}", "")
+    return text.replace(" ", "").lower()
+
+
+def normalized_table(html: str) -> str:
+    """A table as one line of HTML with `td` alone, without styles; empty if there is none."""
+    if "<table" not in html.replace(" ", ""):
+        return ""
+    text = _BETWEEN_TAGS.sub(lambda space: "" if "\n" in space[0] else " ", html)
+    text = unicodedata.normalize("NFKC", unescape(_TAG.sub(_plain_tag, text)).replace("\n", "")).strip()
+    text = _DROPPED_ATTRIBUTES.sub("", "".join(_TABLES.findall(text)))
+    text = re.sub(r"\s+", " ", text.replace("<tbody>", "").replace("</tbody>", ""))
+    return _DROPPED_TAGS.sub("", f'<html><body><table border="1" >{text}</table></body></html>')
+
+
+def _plain_tag(found: re.Match[str]) -> str:
+    closing, name, attributes = found[1], found[2].lower(), found[3]
+    if name in ("thead", "span"):
+        return ""
+    if name == "th":
+        name = "td"
+    if closing:
+        return "" if name in ("br", "img", "hr") else f"</{name}>"
+    written = "".join(
+        f' {key.lower()}="{value.strip(chr(34)).strip(chr(39))}"' for key, value in _ATTRIBUTE.findall(attributes)
+    )
+    return f"<{name}{written}/>" if name in ("br", "img", "hr") else f"<{name}{written}>"

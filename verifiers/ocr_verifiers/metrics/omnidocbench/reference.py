@@ -1,0 +1,103 @@
+"""The pages of an OmniDocBench file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+TEXTS = (
+    "text_block title code_txt code_txt_caption reference equation_caption figure_caption figure_footnote "
+    "table_caption table_footnote code_algorithm code_algorithm_caption header footer page_footnote page_number"
+).split()
+"""Kinds of blocks with text, in the order of the benchmark."""
+IGNORED = frozenset(
+    "figure_caption figure_footnote table_caption table_footnote code_algorithm code_algorithm_caption header footer "
+    "page_footnote page_number equation_caption".split()
+)
+"""Those that are matched and do not count: systems may leave them out."""
+
+
+class Expected(NamedTuple):
+    """A block of the reference."""
+
+    kind: str
+    text: str
+    """Of a table its HTML, of a formula its LaTeX."""
+    order: int
+    """Its place in reading order; 0 if it has none."""
+
+
+@dataclass(frozen=True)
+class ReferencePage:
+    """A page of the benchmark."""
+
+    image: str
+    """The name of its file."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """`language` and others."""
+    texts: Sequence[Expected] = ()
+    formulas: Sequence[Expected] = ()
+    tables: Sequence[Expected] = ()
+
+
+def reference_page(record: Mapping[str, Any]) -> ReferencePage:
+    """A page from its record. Raises ValueError, naming the field, if it is not one."""
+    info = _mapping(record, "page_info")
+    image = info.get("image_path")
+    if not isinstance(image, str) or not image:
+        raise ValueError('"page_info" has no "image_path"')
+    items = record.get("layout_dets")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ValueError('"layout_dets" is not a list of objects')
+    relations = _mapping(record, "extra").get("relation") or []
+    joined = _joined([item for item in items if "category_type" in item], relations)
+    return ReferencePage(
+        image.replace("\\", "/").rsplit("/", 1)[-1],
+        _mapping(info, "page_attribute"),
+        _sorted(joined, TEXTS, "text"),
+        _sorted(joined, ["equation_isolated"], "latex"),
+        _sorted(joined, ["table"], "html"),
+    )
+
+
+def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = record.get(name) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f'"{name}" is not an object')
+    return value
+
+
+def _sorted(items: Sequence[Mapping[str, Any]], kinds: Sequence[str], key: str) -> list[Expected]:
+    """The blocks of some kinds in reading order; those without a place come first, in the order of the kinds."""
+    found = [
+        Expected(kind, str(item.get("content") or item.get(key) or ""), int(item.get("order") or 0))
+        for kind in kinds
+        for item in items
+        if item["category_type"] == kind
+    ]
+    return sorted(found, key=lambda block: block.order)
+
+
+def _joined(items: Sequence[Mapping[str, Any]], relations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The items, with those that a column or page break cuts in one; they come after the others.
+
+    As in the benchmark, the middle one of three has its text twice.
+    """
+    groups: list[list[Any]] = []
+    for relation in relations:
+        if relation.get("relation_type") == "truncated":
+            ends = [relation.get("source_anno_id"), relation.get("target_anno_id")]
+            known = [group for group in groups if ends[0] in group or ends[1] in group]
+            for group in known:
+                group += ends
+            if not known:
+                groups.append(ends)
+    cut = {end for group in groups for end in group}
+    by_id = {item.get("anno_id"): item for item in items}
+    whole = [item for item in items if item.get("anno_id") not in cut]
+    for group in groups:
+        parts = sorted((by_id[end] for end in group if end in by_id), key=lambda item: item.get("order") or 0)
+        if parts:
+            whole.append({**parts[0], "text": "".join(str(part.get("text") or "") for part in parts)})
+    return whole
