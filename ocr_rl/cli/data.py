@@ -1,4 +1,4 @@
-"""`ocr-rl data`: look at datasets."""
+"""`ocr-rl data`: look at datasets, and write them in another form."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ocr_rl.cli.convert import convert
 from ocr_rl.cli.crop_options import crop_of
 from ocr_rl.cli.errors import user_errors
 from ocr_rl.cli.options import dataset_options, json_option, parse_columns
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Look at datasets."""
+    """Look at datasets, and write them in another form."""
+
+
+data.add_command(convert)
 
 
 @data.command()

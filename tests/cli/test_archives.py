@@ -147,3 +147,47 @@ def test_a_line_that_cannot_be_cut_out_is_named_and_the_others_are_transcribed(e
     }
     assert [row["id"] for row in rows] == LINES
     assert Path("out/0042.xml").is_file()
+
+
+# data convert
+
+
+@pytest.mark.parametrize("kind", ["page-xml", "alto", "hocr"])
+def test_layout_files_become_those_of_another_format_in_pixels_of_their_image(kind):
+    write_page(Path("export/page"), "0042.xml", letter(), size=(200, 160))
+    assert run("data", "convert", "export", "--to", kind, "--out", "out").stdout == "1 pages in out\n"
+    [page] = read_archive(Path("out"))
+    assert page.layout.text == letter().text
+    assert page.layout.size == page.image().size == (200, 160)
+    assert [(line.id, line.polygon) for line in page.layout.lines] == [
+        (line.id, tuple((2 * x, 2 * y) for x, y in line.polygon)) for line in letter().lines
+    ]
+    assert page.file == f"page/0042{'.hocr' if kind == 'hocr' else '.xml'}"
+
+
+@pytest.mark.parametrize("out", ["lines", "lines.parquet"])
+def test_lines_become_rows_with_their_images_ids_and_metadata(export, out):
+    form = "parquet" if out.endswith("parquet") else "imagefolder"
+    run("data", "convert", export, "--level", "line", "--to", form, "--out", out)
+    before, after = load_pages("export", crop=Crop("line")), load_pages(out, columns={"id": "id"})
+    assert [(page.id, page.text, dict(page.metadata)) for page in after] == [
+        (page.id, page.text, dict(page.metadata)) for page in before
+    ]
+    assert [page.image.tobytes() for page in after] == [page.image.tobytes() for page in before]
+
+
+def test_rows_become_layout_files_of_one_region(pages):
+    run("data", "convert", pages, "--to", "page-xml", "--out", "out")
+    before, after = load_pages(pages), load_pages("out")
+    assert [(page.text or "").split() for page in after] == [(page.text or "").split() for page in before]
+    assert [page.image.size for page in after] == [page.image.size for page in before]
+
+
+def test_a_conversion_that_cannot_be_is_refused_and_writes_nothing(export):
+    assert "has no effect" in refused("data", "convert", export, "--to", "alto", "--level", "line", "--out", "out")
+    assert "name it *.parquet" in refused("data", "convert", export, "--to", "parquet", "--out", "out")
+    assert "is there already" in refused("data", "convert", export, "--to", "alto", "--out", export)
+    (export / "0042.png").unlink()
+    message = refused("data", "convert", export, "--to", "alto", "--out", "out")
+    assert message.startswith("export/0042.xml: names 0042.png, which is neither beside it nor in ..")
+    assert not list(Path().glob("out*"))
