@@ -1,4 +1,4 @@
-"""`ocr-rl data`: look at datasets."""
+"""`ocr-rl data`: look at datasets, and write them in another form."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ocr_rl.cli.convert import convert
+from ocr_rl.cli.crop_options import crop_of
 from ocr_rl.cli.errors import user_errors
 from ocr_rl.cli.options import dataset_options, json_option, parse_columns
 from ocr_rl.cli.progress import progress
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Look at datasets."""
+    """Look at datasets, and write them in another form."""
+
+
+data.add_command(convert)
 
 
 @data.command()
@@ -44,6 +49,8 @@ def check(
     where: tuple[str, ...],
     columns: tuple[str, ...],
     split: str | None,
+    level: str | None,
+    cuts: tuple[str, ...],
     validation: float,
     no_labels: bool,
     model: str | None,
@@ -57,12 +64,14 @@ def check(
       a folder of images with metadata.jsonl (rows {file_name, text, ...}) and optionally tests.jsonl
       an olmOCR-bench folder: pdfs/ and *.jsonl
       a folder of images or PDFs with .txt or .md beside them
+      PAGE-XML, ALTO or hOCR with their images: a file, a METS, a folder or a zip
       a Hugging Face dataset: a save_to_disk folder, parquet, or a hub id
 
     \b
     ocr-rl data check scans/
     ocr-rl data check scans/ --where level=line --json report.json
     ocr-rl data check images/ --no-labels
+    ocr-rl data check export.zip --level line
     ocr-rl data check scans/ --model tiny --max-tokens 300
     """
     from ocr_rl.data.check import check_dataset
@@ -73,6 +82,7 @@ def check(
         where=parse_filters(where),
         columns=parse_columns(columns),
         split=split or "",
+        crop=crop_of(level, cuts),
         validation=validation,
         labels=not no_labels,
         check_texts=None if model is None else _tokenizer_check(model, max_tokens),

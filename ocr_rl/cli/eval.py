@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ocr_rl.cli.crop_options import crop_settings
 from ocr_rl.cli.errors import fail_if_unread, user_errors
 from ocr_rl.cli.options import (
     DatasetOptions,
@@ -102,6 +103,7 @@ def evaluate(
         "predictions": None if chosen.predictions is None else str(chosen.predictions),
         "data": dataset.data,
         "where": dataset.filters,
+        **crop_settings(dataset.level, dataset.cuts),
         "on_error": dataset.on_error,
         "held_out": held_out,
         "limit": limit,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ocr_rl.cli.crop_options import crop_of, crop_options, crop_settings
+
 if TYPE_CHECKING:
     from ocr_rl.types import Page
 
@@ -31,6 +33,9 @@ class DatasetOptions:
     columns: tuple[str, ...]
     """ROLE=NAME"""
     split: str | None
+    level: str | None
+    cuts: tuple[str, ...]
+    """As `crop_settings`."""
     on_error: str
     """stop or skip, as data.on_error"""
     prompt: str
@@ -47,6 +52,7 @@ class DatasetOptions:
             prompt=self.prompt,
             columns=parse_columns(self.columns),
             split=self.split or "",
+            crop=crop_of(self.level, self.cuts),
             skip=skipped.append if self.on_error == "skip" else None,
         )
         list_skipped(skipped, out and out.with_suffix(".skipped.jsonl"), lambda line: click.echo(line, err=True))
@@ -66,6 +72,7 @@ class DatasetOptions:
             "columns": parse_columns(self.columns),
             "split": self.split,
             "prompt": self.prompt,
+            **crop_settings(self.level, self.cuts),
             **({"on_error": "skip"} if self.on_error == "skip" else {}),
         }
 
@@ -79,6 +86,8 @@ class RecipeOptions:
     where: tuple[str, ...]
     columns: tuple[str, ...]
     split: str | None
+    level: str | None
+    cuts: tuple[str, ...]
     sets: tuple[str, ...]
     """A.B=C"""
 
@@ -92,6 +101,7 @@ class RecipeOptions:
             "data.split": self.split,
             "model.path": self.model,
             **{f"data.columns.{role}": name for role, name in parse_columns(self.columns).items()},
+            **{f"data.{key}": value for key, value in crop_settings(self.level, self.cuts).items()},
             **{f"data.where.{key}": values for key, values in parse_filters(self.where).items()},
         }
         return [*self.sets, *as_overrides(values)]
@@ -108,7 +118,7 @@ def set_option(help: str) -> Callable[[Command], Command]:
 
 
 def dataset_options(command: Command) -> Command:
-    """Which pages of a dataset, and what its columns are: the same for every command that reads one."""
+    """Which pages of a dataset, what its columns are, and what becomes a page: for every command that reads one."""
     where = click.option(
         "--where",
         multiple=True,
@@ -123,7 +133,7 @@ def dataset_options(command: Command) -> Command:
         help="The column that holds the image, text, id, prompt or tests, e.g. --column text=truth.",
     )
     split = click.option("--split", help="Pages of this split only.  [default: all; train of a Hugging Face dataset]")
-    return where(columns(split(command)))
+    return where(columns(split(crop_options(command))))
 
 
 def model_options(command: Command) -> Command:

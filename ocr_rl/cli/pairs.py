@@ -130,6 +130,7 @@ def pages_of(dataset: DatasetOptions, out: Path) -> list[Page] | None:
     if dataset.data:
         return dataset.load(out)
     others = {"--where": dataset.where, "--column": dataset.columns, "--split": dataset.split}
+    others |= {"--level": dataset.level, "--cut": dataset.cuts}
     skip = "" if dataset.on_error == "stop" else "skip"
     refuse({**others, "--on-error": skip, "--prompt": dataset.prompt}, "is about a dataset; add --data")
     return None

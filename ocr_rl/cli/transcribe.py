@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ocr_rl.cli.crop_options import crop_of, crop_options
 from ocr_rl.cli.errors import fail_if_unread, stoppable, user_errors
 from ocr_rl.cli.options import engine_option, model_options, retry_errors_option
 from ocr_rl.cli.progress import console
@@ -35,21 +37,27 @@ if TYPE_CHECKING:
 @click.option(
     "--as",
     "written_as",
-    type=click.Choice(["markdown", "raw"]),
+    type=click.Choice(["markdown", "raw", "text", "jsonl", "page-xml", "alto", "hocr"]),
     default="markdown",
     show_default=True,
-    help="Convert what the model writes to markdown, or leave it.",
+    help="Markdown whatever the model writes, that as it is, text without markup, rows, or layout files.",
 )
+@crop_options
 @engine_option
 @retry_errors_option
 @model_options
 @user_errors
-def transcribe(source: Path, out: Path | None, **options: Any) -> None:
-    """Transcribe SOURCE, an image, a PDF, or a folder of them; greedy.
+def transcribe(
+    source: Path, out: Path | None, written_as: str, level: str | None, cuts: tuple[str, ...], **options: Any
+) -> None:
+    """Transcribe SOURCE, an image, a PDF, or a folder of them, or an export with PAGE-XML, ALTO or hOCR; greedy.
 
     Pages are read several at a time and written in the order of their names. A .jsonl file has a line {"id", "text",
     "finish_reason"} per page, which `ocr-rl eval --predictions` reads; a folder has a file per page, and such lines
     with its "file" in pages.jsonl. The same command continues where it was stopped or killed.
+
+    --as page-xml, alto and hocr write a file per page into the folder. The texts are on the lines of SOURCE's own
+    layout files: by id with --level line, otherwise by alignment with the texts that they have.
 
     A text that is not in the model's output format stays as it is, and its line says why in "malformed".
 
@@ -59,19 +67,42 @@ def transcribe(source: Path, out: Path | None, **options: Any) -> None:
     ocr-rl transcribe letter.png
     ocr-rl transcribe book.pdf --model org/vlm --out transcribed/
     ocr-rl transcribe scans/ --model runs/a/checkpoints/step_000060 --out scans.jsonl
+    ocr-rl transcribe export.zip --level line --as page-xml --out transcribed/
     """
-    from ocr_rl.data.unlabelled import walk_pages
     from ocr_rl.evaluation import transcribe as transcribing
 
-    chosen = transcribing.TranscribeOptions(**options)
+    check_format(written_as, out)
+    options["written_as"] = "markdown" if written_as == "jsonl" else written_as
+    chosen = transcribing.TranscribeOptions(crop=crop_of(level, cuts), **options)
     with stoppable():
         if out is None:
-            alone = len(list(islice(walk_pages(source), 2))) == 1
-            fail_if_unread(print_all(transcribing.transcribe(source, chosen, console()), chosen.max_tokens, alone))
+            pages = transcribing.transcribe(source, chosen, console())
+            if written_as == "jsonl":
+                fail_if_unread(print_rows(pages))
+                return
+            alone = len(list(islice(transcribing.pages_of(source, chosen), 2))) == 1
+            fail_if_unread(print_all(pages, chosen.max_tokens, alone))
             return
         unread = transcribing.write_transcriptions(out, source, chosen, console())
     file = out if out.suffix == ".jsonl" else out / "pages.jsonl"
     fail_if_unread(unread, f"; see the rows with an error in {file}")
+
+
+def check_format(written_as: str, out: Path | None) -> None:
+    """Raises ValueError for a format that needs another --out."""
+    if written_as == "jsonl" and out is not None and out.suffix != ".jsonl":
+        raise ValueError(f"{out}: --as jsonl writes one file; name it *.jsonl")
+    if written_as in ("page-xml", "alto", "hocr") and out is None:
+        raise ValueError(f"--as {written_as} writes a file for each page; add --out FOLDER")
+
+
+def print_rows(pages: Iterable[Transcription]) -> int:
+    """The transcriptions on stdout, a line each as in a .jsonl file; how many could not be read."""
+    unread = 0
+    for page in pages:
+        click.echo(json.dumps(page.row()))
+        unread += bool(page.error)
+    return unread
 
 
 def print_all(pages: Iterable[Transcription], max_tokens: int, alone: bool) -> int:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from ocr_rl.data.archives.crops import Crop
+from ocr_rl.data.archives.pages import is_archive
+from ocr_rl.data.archives.reading import walk_archive
 from ocr_rl.data.unlabelled import Unread, walk_pages
+from ocr_rl.evaluation.layout_output import LAYOUT_FORMATS, write_layouts
 from ocr_rl.rollouts.console import SILENT, Console
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.loading import EngineOptions
 from ocr_rl.rollouts.ordered import Result, in_order
 from ocr_rl.rollouts.resumable import Pages, RowJob, append_rows
 from ocr_rl.runs.atomic import write_atomically
-from ocr_rl.types import FinishReason, Group
+from ocr_rl.types import FinishReason, Group, Page
 from ocr_verifiers import OutputFormat, to_markdown
 from ocr_verifiers.files.writable import file_trouble, folder_trouble
+from ocr_verifiers.markup.reading import read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,11 @@ class TranscribeOptions(EngineOptions):
     """Tokens of a transcription; longer ones are cut off."""
     prompt: str = ""
     """The instruction that goes with each page; empty: the model's own, if it has one."""
-    written_as: Literal["markdown", "raw"] = "markdown"
-    """Whether a model's output in another format becomes markdown, or stays as the model wrote it."""
+    crop: Crop = field(default_factory=Crop)
+    """What is transcribed of PAGE-XML, ALTO and hOCR."""
+    written_as: Literal["markdown", "raw", "text", "page-xml", "alto", "hocr"] = "markdown"
+    """markdown, whatever the model writes; raw: as the model wrote it; text: without markup; the others: that text on
+    the lines of the source's layout files, or in one region a page."""
     retry_errors: bool = False
     """Try pages whose row has an "error" again."""
 
@@ -40,7 +48,7 @@ class Transcription:
     """The text of one page, or why there is none."""
 
     id: str
-    """The file's name, relative to the folder; `book.pdf#3` is the third page of a PDF."""
+    """The file's name, relative to the folder; `book.pdf#3` is the third page of a PDF, `0042.xml#r1l3` a line."""
     text: str
     """Empty if the page cannot be read."""
     finish_reason: FinishReason | None
@@ -55,6 +63,13 @@ class Transcription:
         """True if the policy ended the transcription itself."""
         return self.finish_reason == "end"
 
+    def row(self) -> dict[str, Any]:
+        """As a line of a .jsonl file."""
+        if self.error:
+            return {"id": self.id, "text": "", "error": self.error}
+        reason = {"malformed": self.malformed} if self.malformed else {}
+        return {"id": self.id, "text": self.text, "finish_reason": self.finish_reason, **reason}
+
 
 def transcribe(
     source: str | Path,
@@ -63,27 +78,30 @@ def transcribe(
 ) -> Iterator[Transcription]:
     """The greedy transcription of each page of an image, a PDF, or a folder of them, sorted by name.
 
-    Pages are read several at a time, as the transcriptions are asked for.
+    Of an export with PAGE-XML, ALTO or hOCR, it is that of each of their pages, regions or lines, as `options.crop`
+    says. Pages are read several at a time, as the transcriptions are asked for.
 
     Raises:
-        ValueError: there is no image or PDF at `source`, or no model at `options.model`.
+        ValueError: there is no image or PDF at `source`, or no layout file to cut lines from, or no model at
+            `options.model`.
         EngineError: the engine cannot continue.
     """
-    pages = walk_pages(Path(source), options.prompt)
+    pages = pages_of(Path(source), options)
     pages = chain([next(pages)], pages)  # a folder without pages is an error before the model is loaded
     with closing(options.load(console.say)) as engine, closing(_results(engine, pages, options)) as results:
         for result in results:
-            yield _transcription(result, _output(engine, options))
+            yield _transcription(result, _output(engine, options), options)
 
 
 def write_transcriptions(
     out: Path, source: str | Path, options: TranscribeOptions = TranscribeOptions(), console: Console = SILENT
 ) -> int:
-    """Write the transcriptions into a .jsonl file, a row per page, or into a folder, a .md file per page.
+    """Write the transcriptions into a .jsonl file, a row per page, or into a folder, a .md or .txt file per page.
 
     The rows are {"id", "text", "finish_reason"}; those of a folder, in its pages.jsonl, have the name of the "file" in
     place of the text. A page that cannot be read has an "error", a text that could not be made markdown the reason in
-    "malformed". The same call continues after an interruption.
+    "malformed". As PAGE-XML, ALTO or hOCR, the folder's pages.jsonl has the texts, and a layout file for each page is
+    written after the last of them. The same call continues after an interruption.
 
     Returns:
         The number of pages that cannot be read.
@@ -92,25 +110,33 @@ def write_transcriptions(
         ValueError: as `transcribe`, or the file was made with other settings or of other pages.
         EngineError: the engine cannot continue; what was written is kept.
     """
-    as_text = out.suffix == ".jsonl"
-    if trouble := file_trouble(out) if as_text else folder_trouble(out):
+    layouts = options.written_as in LAYOUT_FORMATS
+    into_file = out.suffix == ".jsonl"
+    as_text = into_file or layouts
+    if layouts and into_file:
+        raise ValueError(f"{out}: {options.written_as} is a file for each page; name a folder")
+    if layouts and out.resolve() in (Path(source).resolve(), Path(source).resolve().parent):
+        raise ValueError(f"{out}: is where {source} is, whose files would be replaced; name another folder")
+    if trouble := file_trouble(out) if into_file else folder_trouble(out):
         raise ValueError(f"{out}: {trouble}")
     settings = {"command": "transcribe", **options.settings(), "data": str(Path(source).resolve())}
     settings |= {"prompt": options.prompt, "max_tokens": options.max_tokens}
-    settings |= {"as": "raw"} if options.written_as == "raw" else {}
+    settings |= {"as": options.written_as} if options.written_as != "markdown" else {}
+    settings |= {"crop": asdict(options.crop)} if options.crop != Crop() else {}
     cut_off = malformed = 0
     output: OutputFormat = "markdown"
 
     def row(result: Result) -> dict[str, Any]:
         nonlocal cut_off, malformed
-        page = _transcription(result, output)
-        if page.error:
-            return {"id": page.id, **({"text": ""} if as_text else {}), "error": page.error}
-        cut_off += not page.finished
-        malformed += bool(page.malformed)
-        reason = {"malformed": page.malformed} if page.malformed else {}
-        text = {"text": page.text} if as_text else {"file": _write_text(out, page)}
-        return {"id": page.id, **text, "finish_reason": page.finish_reason, **reason}
+        page = _transcription(result, output, options)
+        row = page.row()
+        if not page.error:
+            cut_off += not page.finished
+            malformed += bool(page.malformed)
+        if as_text:
+            return row
+        del row["text"]
+        return row if page.error else {"id": page.id, "file": _write_text(out, page, options)} | row
 
     def results(engine: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
         nonlocal output
@@ -118,7 +144,7 @@ def write_transcriptions(
         return _results(engine, rest, options)
 
     job = RowJob(
-        walk_pages(Path(source), options.prompt),
+        pages_of(Path(source), options),
         lambda: options.load(console.say),
         results,
         row,
@@ -126,12 +152,26 @@ def write_transcriptions(
         options.retry_errors,
     )
     try:
-        return append_rows(out if as_text else out / "pages.jsonl", settings, job, console)
+        rows = out if into_file else out / "pages.jsonl"
+        unread = append_rows(rows, settings, job, console)
+        if layouts:
+            write_layouts(out, Path(source), options.written_as)
+        return unread
     finally:
         if cut_off:
             console.say(f"{cut_off} cut off at {options.max_tokens} tokens; raise --max-tokens")
         if malformed:
             console.say(f"{malformed} are not valid {output} and are as the model wrote them")
+
+
+def pages_of(source: Path, options: TranscribeOptions) -> Iterator[Page | Unread]:
+    """What is transcribed of a source. Raises ValueError as `transcribe`."""
+    if is_archive(source):
+        return walk_archive(source, options.crop, options.prompt)
+    if options.crop != Crop():
+        level = options.crop.level
+        raise ValueError(f"{source}: holds no PAGE-XML, ALTO or hOCR to cut a {level} from; leave out --level")
+    return walk_pages(source, options.prompt)
 
 
 def _results(engine: Engine, pages: Pages, options: TranscribeOptions) -> Generator[Result, None, None]:
@@ -143,18 +183,22 @@ def _output(engine: Engine, options: TranscribeOptions) -> OutputFormat:
     return "markdown" if options.written_as == "raw" else engine.output
 
 
-def _transcription(result: Result, output: OutputFormat) -> Transcription:
+def _transcription(result: Result, output: OutputFormat, options: TranscribeOptions) -> Transcription:
     if isinstance(result, Unread):
         return Transcription(result.id, "", None, result.why)
     group = result if isinstance(result, Group) else result.group
     completion = group.completions[0]
     written = to_markdown(completion.text, output)
-    return Transcription(group.page.id, written.text, completion.finish_reason, malformed=written.problem or "")
+    marked_up = options.written_as in ("markdown", "raw")
+    text = written.text if marked_up else read(written.text).text.strip()
+    return Transcription(group.page.id, text, completion.finish_reason, malformed=written.problem or "")
 
 
-def _write_text(folder: Path, page: Transcription) -> str:
-    """Write the page's .md file, and return its name once it is on disk."""
-    name = page.id.replace("#", "_pg") + ".md"
+def _write_text(folder: Path, page: Transcription, options: TranscribeOptions) -> str:
+    """Write the page's .md or .txt file, and return its name once it is on disk."""
+    file, _, part = page.id.partition("#")
+    suffix = ".txt" if options.written_as == "text" else ".md"
+    name = file + (f"_pg{part}" if part.isdecimal() else f"_{part}" if part else "") + suffix
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / name, page.text + "\n")
     return name

@@ -126,7 +126,7 @@ def _text(line: Any) -> str:
 def write_alto(page: Layout, creator: str = "ocr-rl") -> bytes:
     """A page as ALTO 4.4. Words have no boxes of their own, since nobody measured them.
 
-    A region without lines gets a line without a place for each line of its text.
+    A region whose lines have no text gets a line without a place for each line of its text.
     """
     from lxml import etree
 
@@ -159,7 +159,7 @@ def write_alto(page: Layout, creator: str = "ocr-rl") -> bytes:
         for line in region.lines:
             baseline = {"BASELINE": _written(line.baseline)} if line.baseline else {}
             _add_line(block, line, {"ID": ids[line.id], **baseline}, add)
-        if not region.lines and region.own_text:
+        if region.text == region.own_text != "":
             for number, text in enumerate(region.own_text.split("\n"), 1):
                 _add_line(block, Line("", text), {"ID": ids.new(f"{region.id}l{number}")}, add)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))

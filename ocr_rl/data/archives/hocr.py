@@ -81,7 +81,8 @@ def _region(holder: Any, found: list[Any], name: str, is_page: bool, size: tuple
     kinds = {kind for line in found for kind in _classes(line) & LINES} or {""}
     kind = holder.get("data-type") or (kinds.pop() if len(kinds) == 1 else "")
     kind = "" if kind in ("ocr_line", "ocrx_line") else kind.removeprefix("ocr_")
-    own_text = "\n".join(filter(None, map(_spaced, text_of(holder, "\f").split("\f")))) if not lines else ""
+    own_lines = [] if any(line.text for line in lines) else text_of(holder, "\f").split("\f")
+    own_text = "\n".join(filter(None, map(_spaced, own_lines)))
     return Region(name, kind, polygon, lines, own_text, problem)
 
 
@@ -159,13 +160,13 @@ def write_hocr(page: Layout, creator: str = "ocr-rl") -> bytes:
     for region in page.regions:
         attributes = {"class": "ocr_par", "id": ids[region.id]} | _title(region.polygon)
         paragraph = add(body, "p", attributes | ({"data-type": xml_text(region.kind)} if region.kind else {}))
-        for line in region.lines:
-            attributes = {"class": "ocr_line", "id": ids[line.id]} | _title(line.polygon, line.baseline)
-            add(paragraph, "span", attributes, xml_text(line.text)).tail = "\n"
-        if not region.lines:
+        if region.text == region.own_text:
             paragraph.text, *rest = xml_text(region.own_text).split("\n")
             for text in rest:
                 add(paragraph, "br", {}).tail = text
+        for line in region.lines:
+            attributes = {"class": "ocr_line", "id": ids[line.id]} | _title(line.polygon, line.baseline)
+            add(paragraph, "span", attributes, xml_text(line.text)).tail = "\n"
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
 
 
