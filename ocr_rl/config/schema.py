@@ -255,9 +255,9 @@ class GrpoConfig:
     credit: Literal["sequence", "alignment"] = "sequence"
     """sequence: every token has its completion's advantage; alignment: the similarity to the reference, and consensus,
     are divided over tokens by the edits that each of them made unavoidable; the rest of the reward stays as it is."""
-    credit_lambda: Share = 0.0
+    credit_lambda: Share = 0.5
     """For credit = alignment: 0: a token answers for its own edits; 1: for all edits after it too."""
-    credit_cap: Amount = 4.0
+    credit_cap: Amount = 2.0
     """For credit = alignment: edits that one token answers for at most, e.g. an end token that leaves out a page; 0: no
     limit."""
     credit_baseline: Literal["batch", "group", "position"] = "batch"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from math import inf
 
 from ocr_rl.config.presets import PRESETS
 from ocr_rl.config.schema import OWN_SECTIONS, Recipe
@@ -140,7 +141,13 @@ def _credit_rules(recipe: Recipe) -> Rules:
     grpo = recipe.grpo
     if grpo.credit == "sequence":
         return []
+    enough = 1 / (1 - grpo.credit_lambda) if grpo.credit_lambda < 1 else inf
     return [
+        (
+            not grpo.credit_cap or grpo.credit_cap >= enough * (1 - 1e-9),
+            "grpo.credit_cap",
+            f"0, or at least {enough:.3g}, 1 / (1 - grpo.credit_lambda): below that, ending costs less than reading on",
+        ),
         (
             _has_place(recipe),
             "grpo.credit",

@@ -10,6 +10,7 @@ from helpers.grpo_steps import RUBRIC, gradient, run_training
 from helpers.tiny_models import assert_all_close, completion, group, make_page, make_policy, make_recipe
 from ocr_rl.algorithms import grpo as grpo_module
 from ocr_rl.algorithms.grpo import GrpoLearner
+from ocr_rl.config.loader import load_recipe
 from ocr_rl.rewards.placed_parts import placed_parts, rewards_without
 from ocr_rl.rewards.reward_function import RewardFunction, scored_group
 from ocr_rl.training.references import References
@@ -27,6 +28,7 @@ def scored(rubric, *texts, text="abcd", tests=()):
 
 
 def advantages(reward_function, one, **changes):
+    changes = {"grpo_credit_lambda": 0.0, **changes}
     learner = GrpoLearner(make_policy(), make_recipe(grpo_credit="alignment", **changes))
     found, [by_token] = learner.advantages([one], reward_function)
     return found, by_token
@@ -119,6 +121,15 @@ def test_every_token_of_a_better_completion_counts_the_same_at_lambda_1_but_for_
     _, by_token = advantages(reward_function, one, grpo_credit_lambda=1.0)
     assert by_token[0][0] < by_token[0][1]
     assert by_token[0][1:].tolist() == pytest.approx(by_token[1][1:].tolist())
+
+
+def test_a_cap_below_what_reading_on_may_cost_is_refused():
+    wrong = ["grpo.credit=alignment", "grpo.credit_lambda=0.9", "grpo.credit_cap=4"]
+    with pytest.raises(ValueError, match=r"credit_cap is 4.0; write 0, or at least 10, 1 / \(1 - grpo.credit_lambda\)"):
+        load_recipe("grpo", wrong)
+    load_recipe("grpo", [*wrong, "grpo.credit_cap=10"])
+    load_recipe("grpo", ["grpo.credit=alignment"])
+    load_recipe("grpo", ["grpo.credit=alignment", "grpo.credit_lambda=1", "grpo.credit_cap=0"])
 
 
 def pages_and_groups():
