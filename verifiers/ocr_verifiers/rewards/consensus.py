@@ -20,7 +20,7 @@ from rapidfuzz.process import cdist
 from ocr_verifiers.text.edit_distance import Unit, units
 
 Agreement = Literal["siblings", "medoid"]
-SURPLUS = 0.5
+SURPLUS = 0.75
 """Edits that each character costs which a text has more than another."""
 
 
