@@ -2,16 +2,19 @@
 
     python scripts/make_model_table.py                      # all families; minutes
     python scripts/make_model_table.py qwen2_5_vl gemma3    # these rows; the others stay
-    python scripts/make_model_table.py --vllm qwen2_5_vl    # also sample with vLLM, in the CPU build
+    python scripts/make_model_table.py --vllm               # the column of vLLM, in the CPU build, and nothing else
 
 The models have random weights and their real config and processor classes (tests/helpers/families); the checks are
 those of tests/models/test_families.py. A family that is not run keeps its row. What cannot be loaded gives the reason.
+With --vllm each family has a process of its own, and no cell is written that was not run. With torchvision, the models
+that need it are loaded too, and their rows say so.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +36,8 @@ from ocr_rl.rollouts.engine import Sampling
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "models.md"
 COLUMNS = ["family", "page size", "shared prompt", "checkpointing", "engine", "LoRA", "vLLM"]
+CELL = "vLLM cell:"
+TIMEOUT_S = 1200
 START, END = "<!-- table: scripts/make_model_table.py -->\n", "<!-- end of table -->\n"
 
 
@@ -40,25 +45,47 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", default=list(FAMILIES), help="default: all")
     parser.add_argument("--vllm", action="store_true", help="sample with vLLM, and do nothing else")
+    parser.add_argument("--vllm-cell", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    for name in options.families:
-        rows = rows_of(DOCUMENT.read_text(encoding="utf-8"))
+    if options.vllm_cell:
         with tempfile.TemporaryDirectory() as folder:
-            old = rows.get(name, dict.fromkeys(COLUMNS, ""))
-            rows[name] = {**old, **found(name, Path(folder), vllm=options.vllm), "family": name}
+            print(CELL, vllm_cell(options.families[0], Path(folder)))
+        return 0
+    for name in options.families:
+        with tempfile.TemporaryDirectory() as folder:
+            cells = {"vLLM": in_a_process(name)} if options.vllm else found(name, Path(folder))
+        rows = rows_of(DOCUMENT.read_text(encoding="utf-8"))
+        rows[name] = {**rows.get(name, dict.fromkeys(COLUMNS, "")), **cells, "family": name}
         print(rows[name], flush=True)
         write(rows)
     return 0
 
 
-def found(name: str, folder: Path, *, vllm: bool) -> dict[str, str]:
+def in_a_process(name: str) -> str:
+    """The cell of vLLM, which changes classes of transformers in its process, and may end it."""
+    command = [sys.executable, __file__, "--vllm-cell", name]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no: no answer in {TIMEOUT_S // 60} minutes"
+    cells = [line.removeprefix(CELL).strip() for line in done.stdout.splitlines() if line.startswith(CELL)]
+    return cells[0] if cells else f"no: its process ended with code {done.returncode}"
+
+
+def vllm_cell(name: str, folder: Path) -> str:
+    try:
+        policy = load(save(name, folder / "model"))
+    except (ValueError, ImportError, AttributeError):
+        return ""
+    return with_vllm(policy, folder)
+
+
+def found(name: str, folder: Path) -> dict[str, str]:
     try:
         model = save(name, folder / "model")
         policy = load(model)
     except (ValueError, ImportError, AttributeError) as error:
         return {"page size": f"not loaded: {reason(error)}"}
-    if vllm:
-        return {"vLLM": with_vllm(policy, folder)}
     any_size = name in ANY_SIZE
     if any_size:
         fits(policy, name, pages=300)
@@ -73,9 +100,11 @@ def found(name: str, folder: Path, *, vllm: bool) -> dict[str, str]:
 
 def with_vllm(policy: Any, folder: Path) -> str:
     from ocr_rl.errors import EngineError
+    from ocr_rl.rollouts.vllm import supervisor
     from ocr_rl.rollouts.vllm.engine import VllmEngine
     from ocr_rl.rollouts.vllm.options import VllmOptions
 
+    supervisor.RESTARTS = 0  # a process that ends is the result
     options = VllmOptions(rows=8, max_model_len=2048, kv_cache_gib=0.05, timeout_s=600, log=folder / "vllm.log")
     try:
         engine = VllmEngine(policy, options)
@@ -84,11 +113,13 @@ def with_vllm(policy: Any, folder: Path) -> str:
         finally:
             engine.close()
     except (EngineError, ValueError) as error:
+        if found := re.search(r"differ from the trainer's by ([\d.]+) on average", str(error)):
+            return f"no: differs by {found[1]} on average, which stops the run"
         log = options.log.read_text(encoding="utf-8", errors="replace") if options.log.is_file() else ""
         if "No module named 'torchvision'" in log:
             return "vLLM needs torchvision"
-        last = re.findall(r"^\w*(?:Error|Exception): (.*)", log, re.MULTILINE)[-1:]
-        return f"no: {reason(ValueError(*last) if last else error)}"
+        raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", log, re.MULTILINE)
+        return f"no: {reason(ValueError(raised[-1].partition(': ')[2] or raised[-1]) if raised else error)}"
     return shown(sampled_as_scored(policy, groups))
 
 

@@ -80,7 +80,12 @@ ANY_SIZE = {
     ),
     "qwen2_5_vl": QWEN2_5_VL,
     "qwen3_vl": QWEN3_VL,
-    "qwen3_vl_moe": replace(QWEN3_VL, classes="Qwen3VLMoe", text=QWEN3_VL.text | EXPERTS, processor="Qwen3VL"),
+    "qwen3_vl_moe": replace(
+        QWEN3_VL,
+        classes="Qwen3VLMoe",
+        text=QWEN3_VL.text | EXPERTS | {"norm_topk_prob": True},  # for vLLM; transformers always does that
+        processor="Qwen3VL",
+    ),
     "qwen3_5": QWEN3_5,
     "qwen3_5_moe": replace(
         QWEN3_5, classes="Qwen3_5Moe", text=QWEN3_5.text | EXPERTS | {"shared_expert_intermediate_size": 24}
@@ -121,7 +126,7 @@ ANY_SIZE = {
         GLM4V,
         classes="GlmOcr",
         images="Glm46V",
-        text=HEAD | {"rope_parameters": MROPE},
+        text=HEAD | {"rope_parameters": MROPE | {"partial_rotary_factor": 1.0}},
         processor="Glm46V",
         video="Glm46V",
     ),
