@@ -148,3 +148,88 @@ def test_absent_tests_pay_on_a_true_page_that_repeats():
     test = parse_test({"pdf": "a.pdf", "page": 1, "id": "t", "type": "absent", "text": "Page 7"}, "t")
     page = "nil return\n" * 60
     assert load_rubric("default").prepare(page, [test]).score(page).reward == 1.0
+
+
+REPEATING = {
+    "a column of zeros": "| a |\n|---|\n" + "| 0.00 |\n" * 60,
+    "returns of nil": "nil\n" * 80,
+    "an attendance list": markdown_table([["Name", "Mon"], *[["present", "absent"]] * 50]),
+    "blanks to fill in": "Name: ____________\n" * 30,
+    "ditto marks": '"   do.   do.\n' * 60,
+    "a litany": "Pray for us.\n" * 45,
+    "leaders": "Chapter ........................................ 1\n" * 20,
+    "laughter": "ha " * 200,
+    "none, in Chinese": "无\n" * 90,
+    "a sutra": "南无阿弥陀佛\n" * 40,
+    "rows in HTML": html_table([["nil", "0.00", "-"]] * 70),
+    "boxes to tick": "[ ] Yes [ ] No\n" * 40,
+    "ballot boxes": "☐ " * 120,
+    "formulas": "$0$ " * 60,
+    "a table of binary numbers": "0 1 " * 100,
+    "lines to write": "I must not talk in class.\n" * 50,
+    "empty rows": markdown_table([["a", "b", "c"], *[["", "", ""]] * 60]),
+    "two and one": "A\nA\nB\n" * 40,
+    "bold ones": "**nil**\n" * 60,
+    "entities": "&nbsp;0 " * 50,
+    "telephone numbers": "000-000-0000\n" * 40,
+    "items": "1. none\n" * 50,
+}
+
+
+@pytest.mark.parametrize("name", REPEATING)
+def test_a_page_that_truly_repeats_earns_all_and_half_or_double_of_it_less(name):
+    page = REPEATING[name]
+    prepared = load_rubric("default").prepare(page)
+    assert prepared.score(page).reward == pytest.approx(1.0)
+    for other in (page[: len(page) // 2], page * 2, page * 3):
+        assert prepared.score(other).reward < 0.75
+
+
+ROWS_OF_A_BILL = [["Item", "Qty", "Price"], ["Tea", "12", "3.40"], ["Salt & Co", "7", "1,200.00"], ["x²", "5%", "$4"]]
+BILL, MARKDOWN_BILL = html_table(ROWS_OF_A_BILL), markdown_table(ROWS_OF_A_BILL)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        MARKDOWN_BILL,
+        MARKDOWN_BILL.replace("|---|", "|:--|:-:|--:|"),
+        "\n".join("> " + line for line in MARKDOWN_BILL.splitlines()),
+        BILL.replace("td>", "th>"),
+        BILL.replace("<table>", '<table border="1" class="x">'),
+        BILL.replace("td", "TD").replace("table", "TABLE"),
+        BILL.replace("<tr>", "\n<tr>\n").replace("<td>", "\n  <td>"),
+        BILL.replace("&", "&amp;").replace("<td>", "<td><p>").replace("</td>", "</p></td>"),
+        f"```html\n{BILL}\n```",
+        f"<html><body><div align='center'>{BILL}</div></body></html>",
+        BILL.replace("Item", "<b>Item</b>").replace("x²", "$x^2$").replace("5%", r"5\%"),
+    ],
+)
+def test_a_table_earns_all_in_every_legitimate_markup(written):
+    assert load_rubric("default").prepare(BILL).score(written).reward > 0.97
+
+
+PROSE = "# Title\n\nThe **Act** of $x^2 + y$ and\n\n1. one\n2. two\n\n- a\n- b\n\nSee [page](http://x.y/z) & note[^1]."
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "<h1>Title</h1><p>The <b>Act</b> of \\(x^{2} + y\\) and</p><ol><li>one</li><li>two</li></ol><ul><li>a</li><li>b"
+        "</li></ul><p>See <a href='http://x.y/z'>page</a> &amp; note<sup>1</sup>.</p>",
+        PROSE.replace("# Title", "Title\n====="),
+        PROSE.replace("# Title", "<center><h2>Title</h2></center>"),
+        PROSE.replace("**Act**", "<u>Act</u>"),
+        PROSE.replace("**Act**", "`Act`"),
+        PROSE.replace("$x^2 + y$", "$$x^2+y$$"),
+        PROSE.replace("$x^2 + y$", "<math>\\mathrm{x}^2+y</math>"),
+        PROSE.replace("$x^2 + y$", "\\begin{equation}x^2+y\\end{equation}"),
+        PROSE.replace("&", "&amp;").replace(".", "\\."),
+        PROSE.replace("- ", "* ").replace("two", "~~two~~"),
+        PROSE.replace("\n", "\r\n"),
+        f"```markdown\n{PROSE}\n```",
+        f"{PROSE}\n\n---\n\n![](figure.png)",
+    ],
+)
+def test_prose_earns_nearly_all_in_every_legitimate_markup(written):
+    assert load_rubric("default").prepare(PROSE).score(written).reward > 0.95

@@ -33,12 +33,13 @@ _ELEMENTS = (
 )
 _INLINE = "a|abbr|cite|code|img|input|kbd|label|nobr|q|time|tt|var|math|strike"
 _BLOCK_TAG = re.compile(rf"</?(?:{_ELEMENTS}|br){ATTRIBUTES}>", re.IGNORECASE)
-_ITEM_TAG = re.compile(rf"<li{ATTRIBUTES}>", re.IGNORECASE)
+_ITEM_TAG = re.compile(rf"<(?:(/?)(ol|ul)|li){ATTRIBUTES}>", re.IGNORECASE)
 _OTHER_TAG = re.compile(rf"</?(?:{_INLINE}|li){ATTRIBUTES}>", re.IGNORECASE)
 _TAG = re.compile(rf"</?[A-Za-z](?:[^<>\s/]*+{ATTRIBUTES}|[^<>]*+)>")
 _IMAGE = re.compile(r"!\[([^\[\]]*)\]\(([^()\s]*)[^()]*\)")
 _LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^()\s]*)[^()]*\)")
 _NOTE = re.compile(r"\[\^([0-9]{1,3})\](?!:)")
+_NOTE_ITSELF = re.compile(r"^\[\^([0-9]{1,3})\]:[ \t]*", re.MULTILINE)
 _LINE_MARK = re.compile(r"^[ \t]*(?:>[ \t]?)*(?:#{1,6}[ \t]+|([-*+][ \t]+(?![\d.,+-])))?(?=\S)", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*(?:(?:[-*_=][ \t]*){3,}|(?:```|~~~)[^\n`]*)$", re.MULTILINE)
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -50,6 +51,9 @@ _INVISIBLE_LATEX = re.compile(
 _SYNONYMS = dict(
     pair.split("=")
     for pair in "dfrac=frac tfrac=frac le=leq ge=geq ne=neq to=rightarrow dots=ldots mbox=text textrm=text".split()
+)
+_UPRIGHT = re.compile(
+    r"\\(?:mathrm|mathit|mathsf|mathtt|mathnormal|text|textrm|textit|textup|operatorname\*?)\s*\{([^{}]*)\}"
 )
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _SPACES = re.compile(r"(\\[A-Za-z]+)\s+(?=[A-Za-z])|\s+")
@@ -100,10 +104,30 @@ def _prose(text: str) -> tuple[str, int]:
     text = "".join([*pieces, text[position:]])
     text = _LINK.sub(r"\1", _IMAGE.sub("", text))
     text = _NOTE.sub(lambda note: note[1].translate(_SUPERSCRIPTS), text)
+    text = _NOTE_ITSELF.sub(lambda note: f"{note[1].translate(_SUPERSCRIPTS)} ", text)
     if "<" in text:
-        text = _OTHER_TAG.sub("", _BLOCK_TAG.sub("\n", _ITEM_TAG.sub("\n- ", text)))
+        text = _OTHER_TAG.sub("", _BLOCK_TAG.sub("\n", _items(text)))
     text = _LINE_MARK.sub(lambda mark: "- " if mark[1] else "", _RULE.sub("", text))
     return _PLACE.sub(lambda place: formulas[int(place[1])], escapes(markdown(text))), hidden
+
+
+def _items(text: str) -> str:
+    """The items of HTML lists as those of markdown, those of `<ol>` with their numbers."""
+    lists: list[int | None] = []
+
+    def mark(tag: re.Match[str]) -> str:
+        if tag[2] is None:
+            if not lists or lists[-1] is None:
+                return "\n- "
+            lists[-1] += 1
+            return f"\n{lists[-1]}. "
+        if not tag[1]:
+            lists.append(0 if tag[2].lower() == "ol" else None)
+        elif lists:
+            lists.pop()
+        return "\n"
+
+    return _ITEM_TAG.sub(mark, text)
 
 
 def _long_tags(text: str) -> int:
@@ -115,6 +139,7 @@ def _long_tags(text: str) -> int:
 def formula_content(latex: str) -> str:
     r"""LaTeX without what does not print: `\left( x^{2} \right)\, ` is `(x^2)`."""
     latex = _INVISIBLE_LATEX.sub(" ", plain(latex))
+    latex = _UPRIGHT.sub(r"\1", latex)
     latex = _COMMAND.sub(lambda command: "\\" + _SYNONYMS.get(command[1], command[1]), latex)
     latex = _SPACES.sub(lambda found: f"{found[1]} " if found[1] else "", latex)
     return _SINGLE.sub(r"\1", latex).strip()
