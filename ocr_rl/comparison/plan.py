@@ -24,6 +24,11 @@ from ocr_verifiers.rewards.rubric import CONSENSUS
 Half = Literal["tuning", "test"]
 LIMITS = ("pages", "completions", "minutes")
 """What a budget may limit."""
+ALIKE = "a comparison needs one policy, one collection and one reward: change a recipe, or set it for all with --set"
+HELD_OUT = (
+    "where pages without a text are trained on, only those with one are held out: write data.train in all recipes, or "
+    "in none of them"
+)
 
 
 @dataclass(frozen=True)
@@ -107,10 +112,8 @@ def load_recipes(names: Sequence[str], overrides: Sequence[str]) -> dict[str, Sy
             for key, value in _shared(recipe, first=not number).items():
                 other, other_value = wanted.setdefault(key, (label, value))
                 if value != other_value:
-                    raise ValueError(
-                        f"{key} is {value!r} in {label} and {other_value!r} in {other}; a comparison needs one policy, "
-                        "one collection and one reward: change a recipe, or set it for all with --set"
-                    )
+                    needs = HELD_OUT if key == "data.train" else ALIKE
+                    raise ValueError(f"{key} is {value!r} in {label} and {other_value!r} in {other}; {needs}")
             if not trains_policy(recipe):
                 raise ValueError(f"{label} trains no policy; leave it out, or name its model in reward.model")
     return systems
