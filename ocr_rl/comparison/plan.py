@@ -19,6 +19,8 @@ from ocr_rl.config.chains import Chain, System, limited, load_system, recipes_of
 from ocr_rl.config.loader import check_model_path
 from ocr_rl.config.schema import BudgetConfig, Recipe, RewardConfig
 from ocr_rl.config.validation import check, samples, trains_policy
+from ocr_rl.rewards.reward_function import check_scorable, make_rubric
+from ocr_rl.types import Page
 from ocr_verifiers.rewards.rubric import CONSENSUS
 
 Half = Literal["tuning", "test"]
@@ -191,6 +193,16 @@ def check_plan(plan: Plan) -> None:
     for label in plan.recipes:
         final_trial(plan, label, None, plan.seeds[0], 1.0)
     refuse_other_pages(plan)
+
+
+def check_comparable(plan: Plan, held_out: Sequence[Page]) -> None:
+    """Raises ValueError for a held-out page of which a single transcription has no reward."""
+    reward = evaluation_reward(plan)
+    weights = {part: weight for part, weight in reward.weights.items() if part != CONSENSUS}
+    try:
+        check_scorable(make_rubric(replace(reward, weights=weights)), held_out)
+    except ValueError as error:
+        raise ValueError(f"recipes are compared on held-out pages with a text or tests; {error}") from None
 
 
 def refuse_other_pages(plan: Plan) -> None:

@@ -6,12 +6,12 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ocr_rl.config.loader import (
     RECIPES,
-    apply_overrides,
     load_recipe,
     merged,
     override_recipe,
@@ -134,7 +134,7 @@ def load_chain(path: Path, overrides: Sequence[str] = ()) -> Chain:
             raise ValueError(f"{where}: leave out model.path: a stage continues with the policy of the one before")
         if i < len(given) and not trains_policy(recipe):
             raise ValueError(f"{where}: {recipe.algorithm} leaves no policy for the next stage; write it last")
-        stages.append(Stage(str(name), apply_overrides(recipe, settings)))
+        stages.append(Stage(str(name), reduce(override_recipe, settings, recipe)))
     chain = Chain(tuple(stages), together.budget)
     for i, stage in enumerate(stages, 1):
         try:

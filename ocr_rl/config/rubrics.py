@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ocr_verifiers.rewards.gates import GATES
 from ocr_verifiers.rewards.rubric import RUBRICS, Rubric, load_rubric
 
 OPEN = 1.0
@@ -40,7 +41,7 @@ def with_rubric(table: Mapping[str, Any], folder: Path, where: str) -> dict[str,
 
 
 def _reward_keys(rubric: Rubric) -> dict[str, Any]:
-    gates = {f"{gate}_gate": float(rubric.gates.get(gate, OPEN)) for gate in ("end", "repetition", "wrong_numbers")}
+    gates = {f"{gate}_gate": float(rubric.gates.get(gate, OPEN)) for gate in GATES}
     return {
         "weights": {name: float(weight) for name, weight in rubric.weights.items()},
         "functions": list(rubric.functions),

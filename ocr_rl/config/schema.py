@@ -195,6 +195,8 @@ class RewardConfig:
     """Factor for a completion without an end token."""
     repetition_gate: Share = 0.5
     """Factor for a completion that loops."""
+    compression_gate: Fraction = 1.0
+    """Factor for a completion that loops with variations, by how well it compresses; 1: no gate."""
     wrong_numbers_gate: Fraction = 1.0
     """Factor for a completion none of whose numbers is right; one wrong number costs a tenth at least. 1: no gate, so
     that a digit counts like any other character."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ocr_rl.comparison.experiment import run_experiment, write_json
-from ocr_rl.comparison.plan import Plan, check_plan
+from ocr_rl.comparison.plan import Plan, check_comparable, check_plan
 from ocr_rl.config.chains import recipes_of
+from ocr_rl.data.splits import held_out_pages
 from ocr_rl.pipeline.pages import collect_pages
 from ocr_rl.reporting.comparison_report import comparison_report
 from ocr_rl.runs.atomic import write_atomically
@@ -28,6 +29,7 @@ def compare(plan: Plan, jobs: int = 1, command: str = "") -> dict[str, Any]:
     recipe = recipes_of(plan.recipes[plan.reference])[0]
     with RunFolder(plan.out).locked():
         pages = collect_pages(recipe, plan.out / "pages")
+        check_comparable(plan, held_out_pages(pages, recipe.data, recipe.train.eval_pages)[1])
         compared = run_experiment(plan, pages, jobs)
     if command:
         compared["settings"] = {"command": command, **compared["settings"]}

@@ -244,14 +244,16 @@ def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:
 def check_keep_best(recipe: Recipe, held_out: Sequence[Page]) -> None:
     """Raises ValueError if no held-out page allows the metric that chooses the best step, or ends training."""
     metric = recipe.train.keep_best
-    weights = make_rubric(recipe.reward).weights
-    agreement_alone = not any(weight for part, weight in weights.items() if part != CONSENSUS)
-    if recipe.train.patience and agreement_alone and not any(page.text is not None or page.tests for page in held_out):
+    rubric = make_rubric(recipe.reward)
+    labelled = any(page.text is not None or page.tests for page in held_out)
+    judged = labelled or bool(rubric.functions)  # a single transcription, which has no consensus
+    if recipe.train.patience and not judged:
         raise ValueError(
             f"train.patience is {recipe.train.patience}, but no held-out page has a text or a test, and a single "
             "transcription has no consensus; write 0"
         )
-    if metric == "reward" and agreement_alone:
+    others = any(weight for part, weight in rubric.weights.items() if part != CONSENSUS)
+    if metric == "reward" and not (judged and others):
         raise ValueError(
             "train.keep_best is reward, but a single transcription of a held-out page has no consensus; write cer or "
             "pass_rate, or nothing"

@@ -32,8 +32,8 @@ class ScoredGroup:
 def make_rubric(config: RewardConfig) -> Rubric:
     """For completions in markdown; see `RewardFunction.of_output`."""
     gates = {"end": config.end_gate, "repetition": config.repetition_gate}
-    if config.wrong_numbers_gate < 1:
-        gates["wrong_numbers"] = config.wrong_numbers_gate
+    optional = {"compression": config.compression_gate, "wrong_numbers": config.wrong_numbers_gate}
+    gates |= {gate: factor for gate, factor in optional.items() if factor < 1}
     try:
         return Rubric(
             weights=config.weights,

@@ -10,6 +10,7 @@ from helpers.tiny_models import make_page
 from ocr_rl.comparison.experiment import chosen_rate, reference_seconds, tuning_rates
 from ocr_rl.comparison.plan import (
     Plan,
+    check_comparable,
     chosen_reference,
     evaluation_reward,
     final_trial,
@@ -178,7 +179,7 @@ def test_a_chain_has_the_budget_for_all_its_stages_and_the_last_one_ends_by_it(t
     assert chain.budget == BudgetConfig(seconds=42.5, evaluations=3)
     sft, last = recipes_of(chain)
     assert (sft.train.steps, last.train.steps, last.budget) == (5, 0, BudgetConfig())
-    assert (sft.train.learning_rate, last.train.learning_rate) == (1e-4, 3e-4)  # those of the recipes
+    assert (sft.train.learning_rate, last.train.learning_rate) == (1e-4, 2e-4)  # those of the recipes
     assert {(one.train.seed, one.data.evaluate, one.data.path) for one in (sft, last)} == {
         (1, "test", str(tmp_path / "pages"))
     }
@@ -313,3 +314,11 @@ def test_pages_that_were_rendered_by_another_recipe_are_not_taken(tmp_path):
     other = plan(tmp_path, recipes=load_recipes(["grpo"], ["render.style=scan"]))
     with pytest.raises(ValueError, match=r"seed_0.toml has another \[render\] than these recipes"):
         refuse_other_pages(other)
+
+
+@pytest.mark.parametrize("overrides", [[], ["reward.weights.similarity=1.0"]])
+def test_pages_without_labels_are_refused_before_anything_is_run(tmp_path, overrides):
+    alone = plan(tmp_path, recipes={"a": load_recipe("unlabelled", overrides)}, reference="a")
+    check_comparable(alone, [make_page(0, text="abc")])
+    with pytest.raises(ValueError, match="compared on held-out pages with a text or tests; page1: the page cannot be"):
+        check_comparable(alone, [make_page(0, text="abc"), replace(make_page(1), text=None)])

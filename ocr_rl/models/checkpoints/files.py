@@ -27,17 +27,18 @@ LFS_POINTER = b"version https://git-lfs"
 def check_files(folder: Path) -> None:
     """Raises ValueError for the first file of a folder that is broken, or that an index or an adapter lacks.
 
-    Of weights only the header and the length are read.
+    Of weights only the header and the length are read, and only of files that transformers loads.
     """
     found = {name: _object(folder / name) for name in OBJECTS if (folder / name).is_file()}
-    index = found.get("model.safetensors.index.json", {})
+    whole = "model.safetensors"
+    index = {} if (folder / whole).is_file() else found.get(f"{whole}.index.json", {})
     needed = sorted(set(index.get("weight_map", {}).values()))
     if "adapter_config.json" in found:
         needed.append("adapter_model.safetensors")
     for name in needed:
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name} is missing; {ADVICE}")
-    files = sorted(folder.glob("*.safetensors"))
+    files = [folder / name for name in (whole, *needed) if (folder / name).is_file()]
     for file in files:
         try:
             with safe_open(file, framework="pt"):

@@ -86,5 +86,13 @@ def test_a_shard_that_the_index_names_is_missed(checkpoints, tmp_path):
     folder = shutil.copytree(checkpoints / "policy", tmp_path / "sharded")
     index = {"metadata": {}, "weight_map": {WEIGHT: "model-00002-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    Policy.load(ModelConfig(path=str(folder)))  # the whole file is there, and an index is left over
+    (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"model-00002-of-00002.safetensors is missing; copy or download it again"):
         Policy.load(ModelConfig(path=str(folder)))
+
+
+def test_a_file_that_is_not_loaded_may_be_anything(checkpoints, tmp_path):
+    folder = shutil.copytree(checkpoints / "policy", tmp_path / "other")
+    (folder / "consolidated.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    Policy.load(ModelConfig(path=str(folder)))

@@ -33,7 +33,9 @@ _ELEMENTS = (
 )
 _INLINE = "a|abbr|cite|code|img|input|kbd|label|nobr|q|time|tt|var|math|strike"
 _BLOCK_TAG = re.compile(rf"</?(?:{_ELEMENTS}|br){ATTRIBUTES}>", re.IGNORECASE)
-_ITEM_TAG = re.compile(rf"<(?:(/?)(ol|ul)|li){ATTRIBUTES}>", re.IGNORECASE)
+_ITEM_TAG = re.compile(rf"<(?:(/?)(ol|ul)|li)({ATTRIBUTES})>", re.IGNORECASE)
+_NUMBER_FROM = re.compile(r"""\b(?:start|value)\s*=\s*["']?(\d{1,9})\b""", re.IGNORECASE)
+_NOT_NUMBERED = re.compile(r"""\breversed\b|\btype\s*=\s*["']?[^\s"'1]""", re.IGNORECASE)
 _OTHER_TAG = re.compile(rf"</?(?:{_INLINE}|li){ATTRIBUTES}>", re.IGNORECASE)
 _TAG = re.compile(rf"</?[A-Za-z](?:[^<>\s/]*+{ATTRIBUTES}|[^<>]*+)>")
 _IMAGE = re.compile(r"!\[([^\[\]]*)\]\(([^()\s]*)[^()]*\)")
@@ -112,17 +114,23 @@ def _prose(text: str) -> tuple[str, int]:
 
 
 def _items(text: str) -> str:
-    """The items of HTML lists as those of markdown, those of `<ol>` with their numbers."""
+    """The items of HTML lists as those of markdown, those of `<ol>` with their numbers.
+
+    Lists that count in letters or backwards have no numbers.
+    """
     lists: list[int | None] = []
 
     def mark(tag: re.Match[str]) -> str:
         if tag[2] is None:
             if not lists or lists[-1] is None:
                 return "\n- "
-            lists[-1] += 1
+            value = _NUMBER_FROM.search(tag[3])
+            lists[-1] = int(value[1]) if value else lists[-1] + 1
             return f"\n{lists[-1]}. "
         if not tag[1]:
-            lists.append(0 if tag[2].lower() == "ol" else None)
+            start = _NUMBER_FROM.search(tag[3])
+            numbered = tag[2].lower() == "ol" and not _NOT_NUMBERED.search(tag[3])
+            lists.append((int(start[1]) if start else 1) - 1 if numbered else None)
         elif lists:
             lists.pop()
         return "\n"
