@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocr_rl.config.validation import needs_labels
+from ocr_rl.data.archives.choice import reads_layouts
 from ocr_rl.data.archives.crops import Crop
-from ocr_rl.data.archives.pages import is_archive
 from ocr_rl.data.archives.reading import read_archive_pages
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
@@ -132,7 +132,7 @@ def _read(
     crop: Crop,
     report: ReportProblem,
 ) -> Iterable[Found]:
-    if is_archive(path) and not _has_rows(path):
+    if reads_layouts(path, crop):
         return _of_split(read_archive_pages(path, crop, labels, report), split, path)
     if crop != Crop():
         raise ValueError(
@@ -151,15 +151,6 @@ def _read(
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path.as_posix()):  # owner/name
         return read_table(path, columns, split, report)
     raise ValueError(f"{path}: no such file or folder")
-
-
-def _has_rows(path: Path) -> bool:
-    """Whether a folder is a dataset of rows or tests, whatever other files are in it."""
-    if not path.is_dir():
-        return False
-    tables = ("metadata.jsonl", "metadata.csv", *SAVED_TABLE)
-    bench = (path / "pdfs").is_dir() and any(path.glob("*.jsonl"))
-    return bench or any(file.name in tables or file.suffix == ".parquet" for file in files_in(path))
 
 
 def _read_folder(

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ocr_rl.data.archives.alto import write_alto
+from ocr_rl.data.archives.choice import reads_layouts
+from ocr_rl.data.archives.crops import Crop
 from ocr_rl.data.archives.hocr import write_hocr
 from ocr_rl.data.archives.layout import Layout, Region, box_points
 from ocr_rl.data.archives.page_xml import write_page_xml
-from ocr_rl.data.archives.pages import ArchivePage, is_archive, read_archive
+from ocr_rl.data.archives.pages import ArchivePage, read_archive
 from ocr_rl.data.archives.placing import place_page_text, place_part_texts
 from ocr_rl.data.unlabelled import Unread, walk_pages
 from ocr_rl.runs.atomic import write_atomically
@@ -24,11 +26,11 @@ LAYOUT_FORMATS: dict[str, tuple[Callable[[Layout], bytes], str]] = {
 """For each format what writes it, and how its files end."""
 
 
-def write_layouts(folder: Path, source: Path, written_as: str) -> None:
+def write_layouts(folder: Path, source: Path, crop: Crop, written_as: str) -> None:
     """A layout file for each page with a row in the folder's pages.jsonl, named like the page's own file."""
     write, suffix = LAYOUT_FORMATS[written_as]
     taken: set[str] = set()
-    for name, layout in _transcribed(source, _texts(folder / "pages.jsonl")):
+    for name, layout in _transcribed(source, crop, _texts(folder / "pages.jsonl")):
         file = layout_name(name, suffix, taken)
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / file, write(layout).decode("utf-8"))
@@ -57,9 +59,9 @@ def _texts(rows: Path) -> dict[str, dict[str, str]]:
     return texts
 
 
-def _transcribed(source: Path, texts: dict[str, dict[str, str]]) -> Iterator[tuple[str, Layout]]:
+def _transcribed(source: Path, crop: Crop, texts: dict[str, dict[str, str]]) -> Iterator[tuple[str, Layout]]:
     """(the page, its layout with the texts that it has now); pages without any are left out."""
-    if not is_archive(source):
+    if not reads_layouts(source, crop):
         for page in walk_pages(source):
             name, _, part = page.id.partition("#")
             if not isinstance(page, Unread) and part in texts.get(name, {}):

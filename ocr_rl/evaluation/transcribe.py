@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from ocr_rl.data.archives.choice import reads_layouts
 from ocr_rl.data.archives.crops import Crop
-from ocr_rl.data.archives.pages import is_archive
 from ocr_rl.data.archives.reading import walk_archive
 from ocr_rl.data.unlabelled import Unread, walk_pages
 from ocr_rl.evaluation.layout_output import LAYOUT_FORMATS, write_layouts
@@ -155,7 +155,7 @@ def write_transcriptions(
         rows = out if into_file else out / "pages.jsonl"
         unread = append_rows(rows, settings, job, console)
         if layouts:
-            write_layouts(out, Path(source), options.written_as)
+            write_layouts(out, Path(source), options.crop, options.written_as)
         return unread
     finally:
         if cut_off:
@@ -166,7 +166,7 @@ def write_transcriptions(
 
 def pages_of(source: Path, options: TranscribeOptions) -> Iterator[Page | Unread]:
     """What is transcribed of a source. Raises ValueError as `transcribe`."""
-    if is_archive(source):
+    if reads_layouts(source, options.crop):
         return walk_archive(source, options.crop, options.prompt)
     if options.crop != Crop():
         level = options.crop.level

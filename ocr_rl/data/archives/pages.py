@@ -60,16 +60,16 @@ class BadFile:
 def is_archive(path: Path) -> bool:
     """Whether a zip, a layout file or METS, or a folder with a layout file is at `path`."""
     if path.is_file():
-        return path.suffix.lower() == ".zip" or (path.suffix.lower() in SUFFIXES and _kind_at(path) is not None)
+        return path.suffix.lower() == ".zip" or (path.suffix.lower() in SUFFIXES and kind_at(path) is not None)
     for folder, _, names in os.walk(path):
         for name in names:
             file = Path(folder, name)
-            if file.suffix.lower() in SUFFIXES and not name.startswith(".") and _kind_at(file) in LAYOUT_KINDS:
+            if file.suffix.lower() in SUFFIXES and not name.startswith(".") and kind_at(file) in LAYOUT_KINDS:
                 return True
     return False
 
 
-def _kind_at(file: Path) -> Kind | None:
+def kind_at(file: Path) -> Kind | None:
     try:
         with open(file, "rb") as opened:
             return kind_of(opened.read(HEAD))

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import zipfile
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from ocr_rl.data.archives.reading import walk_archive
 from ocr_rl.data.check import check_dataset
 from ocr_rl.data.loading import load_pages
 from ocr_rl.data.splits import document_of, split_pages
+from ocr_rl.evaluation.transcribe import TranscribeOptions, pages_of
 
 LINES = Crop("line")
 
@@ -269,6 +271,73 @@ def test_levels_are_refused_where_there_is_no_layout(tmp_path):
     assert load_pages(tmp_path)[0].id == "a.png"
     with pytest.raises(ValueError, match="holds no PAGE-XML, ALTO or hOCR that regions or lines could be cut from"):
         load_pages(tmp_path, crop=LINES)
+
+
+# Folders that also hold something else
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Three images, each with its text."""
+    for name in "abc":
+        Image.new("L", (100, 80)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(f"true text {name}")
+    return tmp_path
+
+
+def add_layout(folder, name, image):
+    """A layout file of an image that is there already."""
+    kept = (folder / image).read_bytes() if (folder / image).exists() else None
+    write_page(folder, name, letter(image=image), "hocr" if name.endswith(".hocr") else "page-xml")
+    if kept is None:
+        (folder / image).unlink()
+    else:
+        (folder / image).write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("stray", "image", "other"),
+    [("a.hocr", "a.png", "b.png"), ("old/notes.xml", "gone.png", "a.png"), ("x.hocr", "gone.png", "a.png")],
+)
+@pytest.mark.parametrize("texts", [True, False])
+def test_images_beside_a_stray_layout_file_are_refused(scans, stray, image, other, texts):
+    (scans / stray).parent.mkdir(exist_ok=True)
+    add_layout((scans / stray).parent, (scans / stray).name, image)
+    for text in () if texts else scans.glob("*.txt"):
+        text.unlink()
+    message = f"{scans}: holds {other}, which no layout file covers, and the layout file {stray}; give the folder or "
+    for read in (load_pages, lambda path: pages_of(path, TranscribeOptions())):
+        with pytest.raises(ValueError, match="^" + re.escape(message)):
+            read(scans)
+
+
+def test_a_pdf_beside_a_stray_layout_file_is_refused(tmp_path):
+    Image.new("L", (40, 60)).save(tmp_path / "book.pdf")
+    (tmp_path / "book.txt").write_text("x")
+    write_page(tmp_path, "1.xml", letter(image="1.png"))
+    with pytest.raises(ValueError, match=r": holds book\.pdf, which no layout file .* layout file 1\.xml;"):
+        load_pages(tmp_path)
+    assert len(load_pages(tmp_path, crop=LINES)) == 3
+    write_mets(tmp_path, "1.xml")
+    assert [page.id for page in load_pages(tmp_path)] == ["1.xml"]
+
+
+def test_layout_files_that_cover_every_image_are_read_and_a_broken_one_covers_its_own(scans):
+    for name in "abc":
+        add_layout(scans, f"{name}.xml", f"{name}.png")
+    assert [page.text[:8] for page in load_pages(scans)] == ["Dear Sir"] * 3
+    (scans / "b.xml").write_text("<PcGts>")
+    [message] = messages(scans)
+    assert message.startswith("D/b.xml:1: is not well-formed")
+
+
+@pytest.mark.parametrize("under", ["", "train"])
+def test_a_folder_with_rows_is_read_by_them(scans, under):
+    (scans / under).mkdir(exist_ok=True)
+    Image.new("L", (9, 9)).save(scans / under / "a.png")
+    (scans / under / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "row"}\n')
+    add_layout(scans, "a.hocr", "a.png")
+    assert [page.text for page in load_pages(scans)] == ["row"]
 
 
 # Zips
