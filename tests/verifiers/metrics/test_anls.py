@@ -81,6 +81,15 @@ def test_json_is_read_from_a_code_fence_and_other_text_is_a_text():
     assert json_anls("a: x", '{"a": "x"}') is None
 
 
+@pytest.mark.parametrize("completion", ["Total 12.50", '"Total 12.50"', "```\nAnna\n```", "1999", "null", ""])
+def test_an_array_has_no_alternatives(completion):
+    assert json_anls('["Total 12.50", "Anna", "1999"]', completion) == 0
+
+
+def test_a_part_of_an_array_is_a_part():
+    assert json_anls('["Total 12.50", "Anna", "1999"]', '["Total 12.50"]') == 1 / 3
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(0, 99) | st.text("ab ", max_size=4),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.sampled_from("abc"), values, max_size=3),

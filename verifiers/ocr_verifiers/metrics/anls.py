@@ -73,12 +73,13 @@ def anls(expected: Any, found: Any) -> float:
 def json_anls(expected: str, completion: str) -> float | None:
     """ANLS* of two JSON texts, in code fences or not; None if `expected` is no JSON object or array.
 
-    A completion that is no JSON is one text.
+    0 if the completion is neither: an array has values to match, and no alternatives.
     """
     wanted = _json(expected)
     if not isinstance(wanted, dict | list):
         return None
-    return anls(wanted, _json(completion))
+    found = _json(completion)
+    return anls(wanted, found) if isinstance(found, dict | list) else 0.0
 
 
 def _json(text: str) -> Any:
