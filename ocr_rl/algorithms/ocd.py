@@ -97,7 +97,7 @@ class OcdTrainer(Trainer):
             "loss": loss + text_loss,
             "text_loss": text_loss / ocd.sft_share if ocd.sft_share else None,
             "entropy": entropy / max(places, 1),
-            "optimal_fraction": optimal / max(places, 1),
+            "optimal_fraction": optimal / max(places, 1) if ocd.learn == "each" else None,
             "capped_fraction": capped / max(places, 1),
         }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Literal, NamedTuple
 
-from ocr_rl.data.problems import json_lines
+from ocr_rl.data.problems import Location, json_lines
 from ocr_rl.rewards.group_files import fail_at, page_name, read_groups
 from ocr_rl.runs.atomic import atomic_file
 from ocr_rl.types import Page
@@ -56,7 +56,8 @@ def write_probe(groups: Path, out: Path, by: By, keep: float, scores: Path | Non
     `out` appears once it is complete.
 
     Raises:
-        ValueError: a line is not a scored group; or no page has completions of different rewards.
+        ValueError: a line is not a scored group, or its page is on an earlier line; or no page has completions of
+            different rewards.
     """
     probes = read_probes(groups, scores)
     differ = [page for page in probes if page.spread > 0]
@@ -75,7 +76,13 @@ def write_probe(groups: Path, out: Path, by: By, keep: float, scores: Path | Non
 
 def read_probes(groups: Path, scores: Path | None = None) -> list[Probe]:
     """The pages of a file of scored groups, in order; those without completions are left out."""
-    entropies = {page_name(row, place): _entropy(row) for place, row in json_lines(groups, fail_at)}
+    entropies: dict[str, float] = {}
+    lines: dict[str, int | None] = {}
+    for place, row in json_lines(groups, fail_at):
+        name = page_name(row, place)
+        if name in lines:
+            fail_at(place.problem("id", f"is {name}, as on line {lines[name]}; keep one group of each page"))
+        lines[name], entropies[name] = place.line, _entropy(row, place)
     return [
         Probe(page, fmean(group.rewards), max(group.rewards), pstdev(group.rewards), entropies[page])
         for group in read_groups(groups, scores)
@@ -83,11 +90,17 @@ def read_probes(groups: Path, scores: Path | None = None) -> list[Probe]:
     ]
 
 
-def _entropy(row: dict[str, object]) -> float:
+def _entropy(row: dict[str, object], place: Location) -> float:
     tokens, logprobs = row.get("tokens"), row.get("sum_logprobs")
     if not (isinstance(tokens, list) and isinstance(logprobs, list) and len(tokens) == len(logprobs)):
         return 0.0
-    known = [(int(n), float(total)) for n, total in zip(tokens, logprobs, strict=True) if total is not None]
+    if wrong := [n for n in tokens if type(n) is not int or n < 0]:
+        fail_at(place.problem("tokens", f"holds {wrong[0]!r}; write the number of tokens of each completion"))
+    if wrong := [x for x in logprobs if x is not None and not (type(x) in (int, float) and math.isfinite(x))]:
+        fail_at(
+            place.problem("sum_logprobs", f"holds {wrong[0]!r}; write a number for each completion, null if unknown")
+        )
+    known = [(n, total) for n, total in zip(tokens, logprobs, strict=True) if total is not None]
     return -sum(total for _, total in known) / max(1, sum(n for n, _ in known))
 
 

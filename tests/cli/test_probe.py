@@ -88,3 +88,19 @@ def test_from_a_rollout_to_training(pages):
     assert result.exit_code == 0, result.output
     trained = {row["page"] for row in rows_of(Path("run/rollouts/step_000001.jsonl"))}
     assert trained <= kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tokens": ["z", 1]}, """2: "tokens" holds 'z'; write the number of tokens of each completion"""),
+        ({"tokens": [None, 1]}, '2: "tokens" holds None; write the number of tokens of each completion'),
+        ({"tokens": [1.5, 1]}, '2: "tokens" holds 1.5; write'),
+        ({"sum_logprobs": [None, "x"]}, """2: "sum_logprobs" holds 'x'; write a number for each completion, null if"""),
+        ({"id": "wide"}, '2: "id" is wide, as on line 1; keep one group of each page'),
+    ],
+)
+def test_a_line_that_is_wrong_is_named(changes, message):
+    write_rows(Path("groups.jsonl"), [group("wide", 0.0, 1.0), group("other", 0.0, 1.0) | changes])
+    assert refused("probe", "groups.jsonl", "--out", "kept.jsonl").startswith(f"groups.jsonl:{message}")
+    assert not Path("kept.jsonl").exists()
