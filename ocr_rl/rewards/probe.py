@@ -100,8 +100,8 @@ def _entropy(row: dict[str, object], place: Location) -> float:
         fail_at(
             place.problem("sum_logprobs", f"holds {wrong[0]!r}; write a number for each completion, null if unknown")
         )
-    known = [(n, total) for n, total in zip(tokens, logprobs, strict=True) if total is not None]
-    return -sum(float(total) for _, total in known) / max(1, sum(n for n, _ in known))
+    known = [(int(n), float(total)) for n, total in zip(tokens, logprobs, strict=True) if total is not None]
+    return -sum(total for _, total in known) / max(1, sum(n for n, _ in known))
 
 
 def probed_pages(file: Path, pages: Sequence[Page], others: Sequence[Page] = ()) -> list[Page]:
