@@ -12,6 +12,8 @@ from threading import Thread
 import datasets
 import huggingface_hub
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import ocr_rl.models
 from ocr_rl import hub
@@ -101,5 +103,6 @@ def test_without_a_network_a_model_in_the_cache_is_used(no_hub, tmp_path):
 
 def test_without_a_network_an_adapter_names_its_missing_base(no_hub, tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/name", "r": 4, "lora_alpha": 8}')
+    save_file({"a": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
     with pytest.raises(ValueError, match=r'is an adapter, and its base is missing: no model "owner/name"'):
         Policy.load(ModelConfig(path=str(tmp_path)))

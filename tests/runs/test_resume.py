@@ -412,7 +412,7 @@ def test_lines_after_the_checkpoint_are_cut_back_and_written_again(cut):
 
 
 @pytest.mark.parametrize(
-    ("every", "limit", "file"), [(2, 20_000, "checkpoints/step_000002.partial"), (0, 3_000, "metrics.jsonl")]
+    ("every", "limit", "file"), [(2, 20_000, "checkpoints/step_000002.partial"), (0, 4_000, "metrics.jsonl")]
 )
 def test_a_full_disk_stops_the_run_with_the_file_s_name_and_it_can_be_resumed_later(
     fresh, uninterrupted, every, limit, file
