@@ -165,6 +165,7 @@ base = "unlabelled"
 """
 
 
+@pytest.mark.slow
 def test_a_chain_is_compared_with_the_compute_of_the_reference_over_all_its_stages(tmp_path):
     """Two steps of SFT, then consensus until the seconds of grpo are used up."""
     (tmp_path / "two.toml").write_text(CHAIN)
