@@ -98,8 +98,8 @@ def test_a_file_a_folder_and_a_zip_of_each_format_are_the_same_dataset(tmp_path,
         ("0042.png", "export/page/images/0042.png"),
         ("OCR-D-IMG/0042.png", "export/OCR-D-IMG/0042.png"),  # OCR-D
         ("C:\\scans\\0042.png", "export/page/0042.png"),
-        ("/home/me/0042.png", "export/page/0042.png"),
-        ("file:///home/me/0042.png", "export/page/0042.png"),
+        ("/scans/0042.png", "export/page/0042.png"),
+        ("file:///scans/0042.png", "export/page/0042.png"),
         ("https://example.org/iiif/7/full/full/0/default.jpg", "export/page/0042.png"),  # by the stem of the XML
         ("0042.tif", "export/page/0042.png"),
         ("Lettre é.png", "export/Lettre e\u0301.png"),
