@@ -8,40 +8,31 @@ GDPO, RLOO and REINFORCE are settings in [grpo]; `ocr_rl.objectives.policy_losse
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import GrpoConfig, Recipe
-from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.reference import Reference
-from ocr_rl.objectives.advantages import (
-    GroupAdvantages,
-    batch_advantages,
-    decoupled_advantages,
-    group_advantages,
-    leave_one_out_advantages,
-    reward_to_go_advantages,
-)
-from ocr_rl.objectives.alignment import alignment_advantages, mixed_advantages
+from ocr_rl.objectives.advantages import GroupAdvantages, reward_to_go_advantages
 from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.objectives.off_policy import MismatchSums, mismatch_metrics, mismatch_sums, sampling_weights
 from ocr_rl.objectives.policy_losses import StepCounts, clip_fraction, grpo_loss, kl_estimate
 from ocr_rl.objectives.returns import kl_penalised_rewards, token_rewards
-from ocr_rl.rewards.placed_parts import PLACED, PlacedPart, placed_parts, rewards_without
-from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_parts, make_rubric
+from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, make_rubric
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
+from ocr_rl.training.group_advantages import advantages_of, credited_advantages
 from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, common_prefix, cut, reference_logprobs
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.references import References
@@ -103,36 +94,6 @@ class GrpoTrainer(Trainer):
 def has_spread(group: ScoredGroup, min_std: float) -> bool:
     """Whether its rewards differ enough to learn from."""
     return torch.tensor(group.rewards).std().item() >= min_std
-
-
-def advantages_of(
-    scored: Sequence[ScoredGroup],
-    config: GrpoConfig,
-    weights: Mapping[str, float] | None = None,
-    rewards: Tensor | None = None,
-    scale_of: Tensor | None = None,
-) -> GroupAdvantages:
-    """(P, G) advantages and (P,) whether the group has spread.
-
-    Args:
-        weights: of the parts of the reward, for the decoupled advantages.
-        rewards: (P, G), in place of the groups' own.
-        scale_of: (P, G), the rewards whose deviation `rewards`, a part of these, are divided by.
-    """
-    if config.advantage == "decoupled":
-        assert weights is not None
-        assert rewards is None
-        parts = torch.tensor([[gated_parts(score, weights) for score in group.scores] for group in scored])
-        return decoupled_advantages(parts, torch.tensor(list(weights.values())), min_group_std=config.min_group_std)
-    if rewards is None:
-        rewards = torch.tensor([group.rewards for group in scored])
-    if config.advantage == "leave_one_out":
-        return leave_one_out_advantages(rewards)
-    if config.advantage == "batch":
-        return batch_advantages(rewards, scale_of=scale_of)
-    return group_advantages(
-        rewards, divide_by_std=config.divide_by_std, min_group_std=config.min_group_std, scale_of=scale_of
-    )
 
 
 class PenalisedRewards(NamedTuple):
@@ -203,7 +164,7 @@ class GrpoLearner:
         grpo, weights = self.recipe.grpo, make_rubric(self.recipe.reward).weights
         if grpo.credit == "alignment":
             assert reward_function is not None
-            return self._credited_advantages(scored, reward_function)
+            return credited_advantages(scored, grpo, reward_function, self.policy.pieces)
         if not (grpo.beta and grpo.kl_in == "reward"):
             found = advantages_of(scored, grpo, weights)
             return found, found.advantages.unbind()
@@ -213,40 +174,6 @@ class GrpoLearner:
             return found, found.advantages.unbind()
         pages = zip(found.advantages, penalised, strict=True)
         return found, [reward_to_go_advantages(own, page.by_token, page.mask) for own, page in pages]
-
-    def _credited_advantages(
-        self, scored: Sequence[ScoredGroup], reward_function: RewardFunction
-    ) -> tuple[GroupAdvantages, Sequence[Tensor]]:
-        """Edits are paid to their tokens, the rest of the reward to the completion as a whole."""
-        grpo = self.recipe.grpo
-        mine = [placed_parts(group, reward_function, self.policy.pieces) for group in distributed.mine(scored)]
-        parts = distributed.gather(mine)
-        rest = torch.tensor([rewards_without(group, own) for group, own in zip(scored, parts, strict=True)])
-        whole = torch.tensor([group.rewards for group in scored])
-        found = advantages_of(scored, grpo, rewards=rest, scale_of=whole)
-        masks = [pad_rows([[0] * len(c.token_ids) for c in group.group.completions], 0)[1] for group in scored]
-        by_token: list[list[tuple[float, Tensor]]] = [[] for _ in scored]
-        for name in PLACED:
-            pages = [(i, part) for i, own in enumerate(parts) for part in own if part.name == name]
-            if not pages:
-                continue
-            credited = alignment_advantages(
-                [_by_token(part, masks[i], "deltas").float() for i, part in pages],
-                [
-                    masks[i] & torch.tensor([credit is not None for credit in part.credits])[:, None]
-                    for i, part in pages
-                ],
-                [_by_token(part, masks[i], "positions") for i, part in pages],
-                lam=grpo.credit_lambda,
-                cap=grpo.credit_cap,
-                baseline=grpo.credit_baseline,
-            )
-            for (i, part), own in zip(pages, credited, strict=True):
-                by_token[i].append((part.share, own))
-        each = zip(found.advantages, by_token, masks, strict=True)
-        mixed = [mixed_advantages(sequence, own, mask) for sequence, own, mask in each]
-        means = torch.stack([own.sum(1) / mask.sum(1) for own, mask in zip(mixed, masks, strict=True)])
-        return GroupAdvantages(means, found.spread | torch.tensor([bool(own) for own in parts])), mixed
 
     def update(
         self, scored: Sequence[ScoredGroup], advantages: Sequence[Tensor] | Tensor, spread: Tensor, rate: float
@@ -398,13 +325,6 @@ class GrpoLearner:
         reading, temperature = PageReader(self.policy, task.prompt), self.recipe.rollout.temperature
         old = [reading.score(batch.ids, batch.mask, temperature).logprobs.cpu() for batch in task.batches]
         return replace(task, batches=[replace(b, old_logprobs=o) for b, o in zip(task.batches, old, strict=True)])
-
-
-def _by_token(part: PlacedPart, mask: Tensor, name: Literal["deltas", "positions"]) -> Tensor:
-    """(G, T) of a part's credit; 0 for a completion without one, and at pads."""
-    rows = [[0] if credit is None else getattr(credit, name) for credit in part.credits]
-    found = pad_rows(rows, 0)[0]
-    return torch.nn.functional.pad(found, (0, mask.shape[1] - found.shape[1]))
 
 
 def _on_cpu(sums: MismatchSums) -> MismatchSums:

@@ -265,6 +265,9 @@ class GrpoConfig:
     credit_baseline: Literal["batch", "group", "position"] = "batch"
     """For credit = alignment: a token is compared with all tokens of the batch, with those of its page, or with those
     at the same position of the reference."""
+    credit_tests: Flag = False
+    """For credit = alignment: present and absent tests are paid to the tokens of the passage that they look at, found
+    or misread; other tests, and texts that nothing on the page is like, stay with the completion."""
     reference_in_group: Flag = False
     """The known text of a page is one more completion of its group, with the reward that it has."""
     reference_every: Count = 0

@@ -80,8 +80,13 @@ def _of_own_section(recipe: Recipe) -> Unused:
         ),
         (
             grpo.credit == "sequence",
-            "grpo.credit_lambda credit_cap credit_baseline",
+            "grpo.credit_lambda credit_cap credit_baseline credit_tests",
             "grpo.credit is sequence",
+        ),
+        (
+            grpo.credit == "alignment" and not recipe.reward.weights.get("pass_rate"),
+            "grpo.credit_tests",
+            "reward.weights has no pass_rate",
         ),
         (recipe.ocd.learn == "rest", "ocd.choice", "ocd.learn is rest"),
         (not ppo.beta, "ppo.kl kl_in", "ppo.beta is 0"),

@@ -149,9 +149,9 @@ def _credit_rules(recipe: Recipe) -> Rules:
             f"0, or at least {enough:.3g}, 1 / (1 - grpo.credit_lambda): below that, ending costs less than reading on",
         ),
         (
-            _has_place(recipe),
+            _has_place(recipe) or (grpo.credit_tests and bool(recipe.reward.weights.get("pass_rate"))),
             "grpo.credit",
-            NO_PLACE,
+            NO_PLACE + ", but for tests with grpo.credit_tests",
         ),
         (
             grpo.ratio == "token" or grpo.surrogate == "reinforce",

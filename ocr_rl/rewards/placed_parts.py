@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rewards.token_credit import TokenCredit, token_credits
-from ocr_rl.types import Group
+from ocr_rl.types import Group, Page
 from ocr_verifiers.rewards.consensus import consensus
 from ocr_verifiers.rewards.gates import GATES
 from ocr_verifiers.rewards.rubric import CONSENSUS
@@ -45,7 +45,7 @@ def placed_parts(
         pieces: what each token adds to the text (`Policy.pieces`).
     """
     rubric, prepared = reward_function.rubric, reward_function.prepared(scored.group.page)
-    weights = {**prepared.weights, CONSENSUS: rubric.weights.get(CONSENSUS, 0.0)}
+    weights = applied_weights(reward_function, scored.group.page)
     read = [i for i, score in enumerate(scored.scores) if not score.trouble]
     group = Group(scored.group.page, [scored.group.completions[i] for i in read])
     written = [pieces(completion.token_ids) for completion in group.completions]
@@ -71,6 +71,12 @@ def placed_parts(
             credits[i], values[i] = credit, value
         parts.append(PlacedPart(name, weights[name] / sum(weights.values()), credits, values))
     return parts
+
+
+def applied_weights(reward_function: RewardFunction, page: Page) -> dict[str, float]:
+    """The weights of the parts of the reward that apply to a page, consensus included."""
+    consensus_weight = reward_function.rubric.weights.get(CONSENSUS, 0.0)
+    return {**reward_function.prepared(page).weights, CONSENSUS: consensus_weight}
 
 
 def token_costs(scored: ScoredGroup, parts: Sequence[PlacedPart]) -> list[list[float]]:

@@ -32,13 +32,14 @@ from typing import Any
 
 import torch
 
-from ocr_rl.algorithms.grpo import GrpoLearner, advantages_of
+from ocr_rl.algorithms.grpo import GrpoLearner
 from ocr_rl.config.schema import GrpoConfig, ModelConfig, Recipe, RewardConfig, RolloutConfig, TrainConfig
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_page
 from ocr_rl.models.policy import Policy
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, make_rubric
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.training.group_advantages import advantages_of
 from ocr_rl.types import Group, Page
 
 TOLERANCE = 1e-4

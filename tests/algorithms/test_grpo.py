@@ -24,7 +24,7 @@ from helpers.tiny_models import (
     weights,
 )
 from ocr_rl.algorithms import grpo as grpo_module
-from ocr_rl.algorithms.grpo import GrpoLearner, advantages_of, micro_batches
+from ocr_rl.algorithms.grpo import GrpoLearner, micro_batches
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.errors import TrainingStoppedError
 from ocr_rl.models.padding import pad_rows
@@ -33,6 +33,7 @@ from ocr_rl.objectives.policy_losses import StepCounts, grpo_loss
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.engine import Refused, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.training.group_advantages import advantages_of
 from ocr_rl.training.micro_batches import common_prefix
 from ocr_rl.types import Group
 

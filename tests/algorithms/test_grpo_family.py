@@ -27,7 +27,7 @@ from helpers.tiny_models import (
     score_unshared,
     weights,
 )
-from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer, advantages_of
+from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer
 from ocr_rl.config.schema import GrpoConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.padding import pad_rows
@@ -36,6 +36,7 @@ from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup, gated_pa
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
+from ocr_rl.training.group_advantages import advantages_of
 from ocr_rl.training.loop import TrainingLoop
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics

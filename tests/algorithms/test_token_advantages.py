@@ -8,11 +8,11 @@ import torch
 
 from helpers.grpo_steps import RUBRIC, gradient, run_training
 from helpers.tiny_models import assert_all_close, completion, group, make_page, make_policy, make_recipe
-from ocr_rl.algorithms import grpo as grpo_module
 from ocr_rl.algorithms.grpo import GrpoLearner
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.rewards.placed_parts import placed_parts, rewards_without
 from ocr_rl.rewards.reward_function import RewardFunction, scored_group
+from ocr_rl.training.group_advantages import advantages_of
 from ocr_rl.training.references import References
 from ocr_rl.types import Group
 from ocr_verifiers import Rubric
@@ -111,9 +111,58 @@ def test_a_page_without_anything_to_align_keeps_its_sequence_advantages():
     reward_function, one = scored(rubric, "abcd", "", text=None, tests=[BASELINE])
     assert placed_parts(one, reward_function, make_policy().pieces) == []
     _, by_token = advantages(reward_function, one)
-    sequence = grpo_module.advantages_of([one], make_recipe().grpo).advantages[0]
+    sequence = advantages_of([one], make_recipe().grpo).advantages[0]
     assert by_token[0].tolist() == pytest.approx([sequence[0].item()] * 5)
     assert by_token[1].tolist() == pytest.approx([sequence[1].item()] + [0.0] * 4)
+
+
+def present(text, **fields):
+    return {"type": "present", "pdf": "p", "page": 1, "id": text, "text": text, **fields}
+
+
+def test_a_test_is_paid_to_the_tokens_that_it_looks_at():
+    """`bcd j` is found in the first and misread in the second; the other test passes in both."""
+    rubric = Rubric(weights={"pass_rate": 1.0}, gates={})
+    tests = [present("bcd j"), present("kl")]
+    reward_function, one = scored(rubric, "abcd jkl", "abld jkl", text=None, tests=tests)
+    found, by_token = advantages(reward_function, one, grpo_credit_tests=True)
+    paid = 0.25 / (torch.tensor([1.0, 0.5]).std().item() + 1e-4)
+    looked_at = [0.0] + [1.0] * 5 + [0.0] * 3
+    assert by_token[0].tolist() == pytest.approx([paid * each for each in looked_at])
+    assert by_token[1].tolist() == pytest.approx([-paid * each for each in looked_at])
+    assert found.advantages[0].tolist() == pytest.approx(by_token.mean(1).tolist())
+
+
+def test_a_test_whose_text_is_nowhere_stays_with_the_completion():
+    rubric = Rubric(weights={"pass_rate": 1.0}, gates={})
+    reward_function, one = scored(rubric, "abcd jkl", "jkl", text=None, tests=[present("abcd")])
+    _, by_token = advantages(reward_function, one, grpo_credit_tests=True)
+    paid = 0.5 / (torch.tensor([1.0, 0.0]).std().item() + 1e-4)
+    assert by_token[0].tolist() == pytest.approx([paid] * 4 + [0.0] * 5)
+    assert by_token[1].tolist() == pytest.approx([-paid] * 4 + [0.0] * 5)
+
+
+@pytest.mark.parametrize("advantage", ["group", "batch", "leave_one_out"])
+def test_tests_without_a_place_are_paid_as_before(advantage):
+    """An order and the end of the page are matters of the whole completion."""
+    rubric = Rubric(weights={"pass_rate": 1.0}, gates={})
+    order = {"type": "order", "pdf": "p", "page": 1, "id": "o", "before": "ab", "after": "jkl"}
+    tests = [order, present("kl", last_n=2), present("cd", first_n=3)]
+    reward_function, one = scored(rubric, "abcd jkl", "jkl abcd", text=None, tests=tests)
+    _, by_token = advantages(reward_function, one, grpo_credit_tests=True, grpo_advantage=advantage)
+    sequence = advantages_of([one], make_recipe(grpo_advantage=advantage).grpo).advantages[0]
+    assert_all_close({"a": by_token}, {"a": sequence[:, None].expand_as(by_token)}, 1e-6)
+
+
+def test_edits_and_tests_are_paid_together():
+    rubric = Rubric(weights={"similarity": 1.0, "pass_rate": 1.0}, gates={})
+    reward_function, one = scored(rubric, "abcd jkl", "abld jkl", text="abcd jkl", tests=[present("bcd j")])
+    _, with_tests = advantages(reward_function, one, grpo_credit_tests=True)
+    _, without = advantages(reward_function, one)
+    moved = with_tests - without
+    paid = 0.25 / (torch.tensor(one.rewards).std().item() + 1e-4)
+    assert moved[0].tolist() == pytest.approx([-paid] + [0.0] * 5 + [-paid] * 3, abs=1e-6)
+    assert moved[1].tolist() == pytest.approx([paid] + [0.0] * 5 + [paid] * 3, abs=1e-6)
 
 
 def test_every_token_of_a_better_completion_counts_the_same_at_lambda_1_but_for_what_came_before():

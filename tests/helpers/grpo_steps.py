@@ -13,11 +13,12 @@ from helpers.tiny_models import (
     pages_of_different_sizes,
 )
 from ocr_rl.algorithms import grpo as grpo_module
-from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer, advantages_of
+from ocr_rl.algorithms.grpo import GrpoLearner, GrpoTrainer
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
 from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import RunFolder
+from ocr_rl.training.group_advantages import advantages_of
 from ocr_rl.training.loop import TrainingLoop
 from ocr_verifiers import Rubric
 
