@@ -22,7 +22,7 @@ ROOMS = {
         "reporting": "comparison data runs config metric_names types",
         "algorithms": "training rollouts rewards data models objectives config distributed types errors seeds",
         "comparison": "evaluation rewards data models runs config metric_names types threads",
-        "training": "rollouts rewards data models runs config distributed types errors seeds threads",
+        "training": "rollouts rewards data models runs objectives config distributed types errors seeds threads",
         "evaluation": "rollouts rewards data models runs objectives config metric_names types",
         "rollouts": "rewards data models runs config types errors seeds",
         "rewards": "data config runs types",
