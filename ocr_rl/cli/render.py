@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,7 @@ from ocr_rl.cli.options import take, writable_folder
 from ocr_rl.cli.progress import progress
 
 if TYPE_CHECKING:
-    from ocr_rl.data.synthetic.render import Layout, Style
+    from ocr_rl.data.synthetic.render import Layout, LayoutKind, Style
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class LayoutOptions:
     """What is on the pages, and how they look."""
 
     style: str
-    kinds: tuple[Literal["lines", "columns", "table"], ...]
+    kinds: tuple[LayoutKind, ...]
     lines: tuple[int, int]
     characters: tuple[int, int]
     headers: float
@@ -50,7 +50,7 @@ class LayoutOptions:
     "--layout",
     "kinds",
     multiple=True,
-    type=click.Choice(["lines", "columns", "table"]),
+    type=click.Choice(["lines", "columns", "table", "html-table", "formulas"]),
     default=("lines",),
     show_default=True,
     help="If given several times, pages alternate.",

@@ -118,8 +118,8 @@ class DataConfig:
 class RenderConfig:
     style: str = "carbon"
     """One of the styles that `ocr-rl render --help` lists."""
-    layout: Literal["lines", "columns", "table"] = "lines"
-    """What is on a page."""
+    layout: Literal["lines", "columns", "table", "html-table", "formulas"] = "lines"
+    """What is on a page: lines of one or two columns; a table, whose text is Markdown or HTML; equations in LaTeX."""
     pages: Annotated[int, Strict(), Field(ge=2)] = 1000
     """Pages of the collection, held-out pages included: at least one to train on and one held out."""
     lines: Range = field(default_factory=lambda: [2, 4])

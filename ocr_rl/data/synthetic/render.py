@@ -19,22 +19,25 @@ import numpy as np
 from ocr_rl.data.synthetic import words
 from ocr_rl.data.synthetic.fields import to_bytes
 from ocr_rl.data.synthetic.scan import PRINT, TYPESCRIPT, Center, Look, scanned
+from ocr_rl.data.synthetic.structure import Ink, formulas, table
 from ocr_rl.data.synthetic.typefaces import FACES, face_alphabet, load_face
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Range = tuple[float, float]
+LayoutKind = Literal["lines", "columns", "table", "html-table", "formulas"]
+"""Lines of one or two columns; a table, transcribed in Markdown or HTML; equations, transcribed in LaTeX."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """What is on a page. Ranges are inclusive, in characters or lines."""
 
-    kind: Literal["lines", "columns", "table"] = "lines"
+    kind: LayoutKind = "lines"
     lines: tuple[int, int] = (3, 6)
     characters: tuple[int, int] = (14, 30)
-    """Per line; per column line of two columns; a table's cells take a third of it."""
+    """Per line; per column line of two columns. Tables and formulas have sizes of their own."""
     header: float = 0.0
     """Share of pages with a running header above the text, which a transcription leaves out."""
     page_number: float = 0.0
@@ -120,28 +123,18 @@ class RenderedPage:
     image: Image
     """8-bit grey; both sides are multiples of 16 pixels."""
     text: str
-    """The body, one line for each printed line; a table as Markdown; without headers and page numbers."""
+    """The body, one line for each printed line or formula; without headers and page numbers."""
     tests: tuple[dict[str, Any], ...]
     """olmOCR-bench records without `pdf`, `page` and `id`, which the collection adds."""
     centers: tuple[Center, ...]
     """The centre of each character, headers included, in pixels; before skew, unless the style has a look."""
 
 
-@dataclass(frozen=True)
-class _Ink:
-    """A piece of text and the position of its top left corner, in lines and font sizes from the body's corner."""
-
-    text: str
-    line: float
-    column: float = 0.0
-
-
 def render_page(seed: int | str, layout: Layout, style: Style) -> RenderedPage:
     """One page. The same seed, layout and style give the same pixels, text and tests."""
     rng = Random(seed)
     face = rng.choice(style.faces)
-    alphabet = face_alphabet(face)
-    inks, text, tests = _compose(rng, alphabet, layout)
+    inks, text, tests = _compose(rng, face, layout)
     mask, centers = _draw(rng, inks, face, style)
     if style.look is not None:
         image, centers = _scan(rng, mask, centers, style.look, sum(style.font_size) / 2)
@@ -149,29 +142,31 @@ def render_page(seed: int | str, layout: Layout, style: Style) -> RenderedPage:
     return RenderedPage(_impress(rng, mask, style), text, tuple(tests), centers)
 
 
-def _compose(rng: Random, alphabet: str, layout: Layout) -> tuple[list[_Ink], str, list[dict[str, Any]]]:
+def _compose(rng: Random, face: str, layout: Layout) -> tuple[list[Ink], str, list[dict[str, Any]]]:
     """The text on the page with its positions, the reference text, and the unit tests."""
+    alphabet = face_alphabet(face)
     count = rng.randint(*layout.lines)
 
     def lines(shortest: int, longest: int) -> list[str]:
         return [words.line(rng, alphabet, shortest, longest, layout.random_strings) for _ in range(count)]
 
     tests: list[dict[str, Any]] = [{"type": "baseline"}]
-    if layout.kind == "table":
-        rows = [[words.word(rng, alphabet.replace("|", ""), 0.1)[:10] for _ in range(3)] for _ in range(count)]
-        inks = [_Ink(cell, i, 7.0 * j) for i, row in enumerate(rows) for j, cell in enumerate(row)]
-        text = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * 3, *rows[1:]])
+    if layout.kind in ("table", "html-table"):
+        (inks, text), cells = table(rng, alphabet, count, "markdown" if layout.kind == "table" else "html")
         i, j = rng.randrange(count), rng.randrange(1, 3)
-        tests.append({"type": "table", "cell": rows[i][j], "left": rows[i][j - 1]})
+        tests.append({"type": "table", "cell": cells[i][j], "left": cells[i][j - 1]})
+    elif layout.kind == "formulas":
+        (inks, text), latex = formulas(rng, face, count)
+        tests += [{"type": "math", "math": formula} for formula in latex]
     else:
         body = lines(*layout.characters)
         if layout.kind == "columns":
             right = lines(*layout.characters)
             step = 0.62 * max(map(len, body)) + 2
-            inks = [_Ink(s, i) for i, s in enumerate(body)] + [_Ink(s, i, step) for i, s in enumerate(right)]
+            inks = [Ink(s, i) for i, s in enumerate(body)] + [Ink(s, i, step) for i, s in enumerate(right)]
             body = body + right
         else:
-            inks = [_Ink(s, i) for i, s in enumerate(body)]
+            inks = [Ink(s, i) for i, s in enumerate(body)]
         text = "\n".join(body)
         tests += [{"type": "present", "text": s, "max_diffs": 0} for s in body if _has_word(s)]
         first, last = body[0], body[-1]
@@ -181,12 +176,12 @@ def _compose(rng: Random, alphabet: str, layout: Layout) -> tuple[list[_Ink], st
 
     if rng.random() < layout.header:
         header = words.line(rng, alphabet, 8, 16, 0.0).upper()
-        inks = [_Ink(header, 0, 2)] + [replace(ink, line=ink.line + 1.6) for ink in inks]
+        inks = [Ink(header, 0, 2)] + [replace(ink, line=ink.line + 1.6) for ink in inks]
         if set(header) <= set(alphabet) and header not in text:
             tests.append({"type": "absent", "text": header, "max_diffs": 0})
     if rng.random() < layout.page_number:
         page_number = f"- {rng.randint(1, 999)} -"
-        inks.append(_Ink(page_number, max(ink.line for ink in inks) + 1.6, 4))
+        inks.append(Ink(page_number, max(ink.line for ink in inks) + 1.6, 4))
         tests.append({"type": "absent", "text": page_number, "max_diffs": 0})
     return inks, text, tests
 
@@ -196,7 +191,7 @@ def _has_word(text: str) -> bool:
     return any(c.isalnum() for c in text) and not any(c in "*_<>#|`" for c in text)
 
 
-def _draw(rng: Random, inks: Sequence[_Ink], face: str, style: Style) -> tuple[Image, tuple[Center, ...]]:
+def _draw(rng: Random, inks: Sequence[Ink], face: str, style: Style) -> tuple[Image, tuple[Center, ...]]:
     """The ink of the page as coverage (0 = paper, 255 = solid), and the centre of each character."""
     from PIL import Image, ImageDraw
 
@@ -204,13 +199,17 @@ def _draw(rng: Random, inks: Sequence[_Ink], face: str, style: Style) -> tuple[I
     font = load_face(face, size)
     pitch = max(size + 2, round(size * rng.uniform(*style.leading)))
     left, top = (max(2, round(size * rng.uniform(0.3, 1.0))) for _ in range(2))
-    width = max(left + ink.column * size + font.getlength(ink.text) for ink in inks) + left
+    fonts = {ink.scale: load_face(face, max(1, round(ink.scale * size))) for ink in inks}
+    width = max(left + (ink.column + ink.rule) * size + fonts[ink.scale].getlength(ink.text) for ink in inks) + left
     height = top + pitch * (max(ink.line for ink in inks) + 1) + top // 2
     mask = Image.new("L", (_ceil16(width), _ceil16(height)), 0)
     pen = ImageDraw.Draw(mask)
     centers: list[Center] = []
     for ink in inks:
-        x, y = left + ink.column * size, top + ink.line * pitch
+        x, y = left + ink.column * size, top + ink.line * pitch + ink.drop * size
+        font = fonts[ink.scale]
+        if ink.rule:
+            pen.line((x, y, x + ink.rule * size, y), fill=255, width=max(1, size // 12))
         if not style.jitter:
             pen.text((x, y), ink.text, font=font, fill=255)
         for character in ink.text:
@@ -218,11 +217,11 @@ def _draw(rng: Random, inks: Sequence[_Ink], face: str, style: Style) -> tuple[I
             if style.jitter:
                 off = rng.choice((-1, 1)) if rng.random() < style.jitter else 0
                 pen.text((x, y + off), character, font=font, fill=255)
-            centers.append((character, x + advance / 2, y + 0.6 * size))
+            centers.append((character, x + advance / 2, y + 0.6 * ink.scale * size))
             x += advance
     if rng.random() < style.remnants:
         above = words.line(rng, face_alphabet(face), 1, 60)
-        pen.text((left, top - pitch - rng.randint(-2, 1)), above, font=font, fill=255)
+        pen.text((left, top - pitch - rng.randint(-2, 1)), above, font=load_face(face, size), fill=255)
     return mask, tuple(centers)
 
 

@@ -1,8 +1,11 @@
 """Rendered pages: the same seed gives the same bytes, and a page's text is right about its page."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,12 +13,12 @@ import pytest
 from ocr_rl.data.check import check_dataset
 from ocr_rl.data.loading import load_pages
 from ocr_rl.data.synthetic import words
-from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection, render_page
+from ocr_rl.data.synthetic.render import STYLES, Layout, LayoutKind, render_collection, render_page
 from ocr_rl.data.synthetic.typefaces import ALPHABET, FACES, face_alphabet, load_face
 from ocr_verifiers import Rubric, parse_test
 
 SAMPLE = Path(__file__).resolve().parents[3] / "data" / "sample"
-DECORATED = [Layout(kind, header=1.0, page_number=1.0) for kind in ("lines", "columns", "table")]
+DECORATED = [Layout(kind, header=1.0, page_number=1.0) for kind in get_args(LayoutKind)]
 SEEDS = range(12)
 
 
@@ -97,6 +100,24 @@ def test_a_table_is_a_markdown_table_of_its_cells():
     assert len(lines) == 5
     assert lines[1] == "| --- | --- | --- |"
     assert all(line.count("|") == 4 for line in lines)
+
+
+def test_a_table_is_transcribed_in_html_on_request():
+    """The same page, in other markup."""
+    markdown, html = (render_page(0, Layout(kind, lines=(4, 4)), STYLES["clean"]) for kind in ("table", "html-table"))
+    assert np.array_equal(pixels(markdown), pixels(html))
+    assert html.text.startswith("<table>\n<tr><td>")
+    assert Rubric(weights={"tables": 1.0}).score(html.text, reference=markdown.text).reward == 1.0
+
+
+@pytest.mark.parametrize("face", ["serif", "typewriter"])
+def test_formulas_are_transcribed_in_latex(face):
+    """Every character that is drawn is in the formula, in order, and the rest of the formula is markup."""
+    for seed in range(40):
+        page = render_page(seed, Layout("formulas", lines=(2, 2)), replace(STYLES["clean"], faces=(face,)))
+        plain = re.sub(r"\\frac|[{}$^_ \n]", "", page.text)
+        assert "".join(character for character, _, _ in page.centers) == plain
+        assert [test["math"] for test in page.tests[1:]] == page.text.replace("$", "").split("\n")
 
 
 def test_lines_have_the_length_asked_for():
