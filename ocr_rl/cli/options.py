@@ -250,3 +250,13 @@ def parse_columns(columns: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"--column {text}: write ROLE=NAME, e.g. --column text=truth")
         names[role] = name
     return names
+
+
+groups_argument = click.argument("groups", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+"""A file of groups, from `ocr-rl rollout`."""
+
+scores_option = click.option(
+    "--scores",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What `ocr-verify groups GROUPS --json SCORES` wrote, if GROUPS has no rewards, or you want others.",
+)

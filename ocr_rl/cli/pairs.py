@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import DatasetOptions, dataset_options, on_error_option, take, writable_file
+from ocr_rl.cli.options import (
+    DatasetOptions,
+    dataset_options,
+    groups_argument,
+    on_error_option,
+    scores_option,
+    take,
+    writable_file,
+)
 
 if TYPE_CHECKING:
     from ocr_rl.rewards.preference_output import LabelOptions, PairOptions
@@ -46,7 +54,7 @@ class PreferenceOptions:
 
 
 @click.command()
-@click.argument("groups", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@groups_argument
 @click.option(
     "--out",
     required=True,
@@ -75,11 +83,7 @@ class PreferenceOptions:
     type=click.FloatRange(min=0),
     help="With --labels: leave out completions that are this close to the threshold.  [default: 0]",
 )
-@click.option(
-    "--scores",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What `ocr-verify groups GROUPS --json SCORES` wrote, if GROUPS has no rewards, or you want others.",
-)
+@scores_option
 @click.option(
     "--data",
     default="",

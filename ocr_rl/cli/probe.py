@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ocr_rl.cli.errors import user_errors
-from ocr_rl.cli.options import writable_file
+from ocr_rl.cli.options import groups_argument, scores_option, writable_file
 
 if TYPE_CHECKING:
     from ocr_rl.rewards.probe import By
 
 
 @click.command()
-@click.argument("groups", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@groups_argument
 @click.option(
     "--out",
     required=True,
@@ -38,11 +38,7 @@ if TYPE_CHECKING:
     help="What ranks pages: (best - mean reward) exp(entropy + 2 variance); the rewards' standard deviation; or the "
     "entropy of the policy's tokens.",
 )
-@click.option(
-    "--scores",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What `ocr-verify groups GROUPS --json SCORES` wrote, if GROUPS has no rewards, or you want others.",
-)
+@scores_option
 @user_errors
 def probe(groups: Path, out: Path, keep: float, by: By, scores: Path | None) -> None:
     """Rank the pages in GROUPS, from `ocr-rl rollout`, by what a policy can learn from them, and keep a share.
