@@ -7,6 +7,7 @@ import pytest
 
 from helpers.commands import refused, rows_of, run, write_rows
 from helpers.families import save
+from ocr_rl.config.chains import chain_names
 from ocr_rl.config.loader import recipe_names
 
 
@@ -15,8 +16,8 @@ from ocr_rl.config.loader import recipe_names
     [
         (
             ["nope"],
-            f'no recipe "nope"; write one of {", ".join(recipe_names())}, a chain (few-labels), or the path of a TOML '
-            "file",
+            f'no recipe "nope"; write one of {", ".join(recipe_names())}, a chain ({", ".join(chain_names())}), or the '
+            "path of a TOML file",
         ),
         (
             ["--set", "train.steps"],
