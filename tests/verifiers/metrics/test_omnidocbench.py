@@ -11,6 +11,7 @@ from rapidfuzz.distance import Levenshtein
 
 from helpers.omnidocbench_pages import page as invented_page
 from ocr_verifiers.cli.main import main
+from ocr_verifiers.markup import katex
 from ocr_verifiers.metrics.omnidocbench.blocks import page_blocks
 from ocr_verifiers.metrics.omnidocbench.matching import Pair, contains, quick_match, simple_match
 from ocr_verifiers.metrics.omnidocbench.normalization import normalized_formula, normalized_table, normalized_text
@@ -136,7 +137,7 @@ EVALSCOPE = {
 def test_the_means_are_those_of_evalscope():
     rng = random.Random(5)
     pages = [invented_page(rng, number) for number in range(40)]
-    scores = [score_page(reference_page(reference), markdown) for reference, markdown in pages]
+    scores = [score_page(reference_page(reference), markdown, render=False) for reference, markdown in pages]
     for language, expected in EVALSCOPE.items():
         found = summary([score for score in scores if score.language == language])
         values = (
@@ -145,7 +146,7 @@ def test_the_means_are_those_of_evalscope():
             found.table_teds,
             found.table_edit,
             found.order_edit,
-            found.overall,
+            found.overall_edit,
         )
         assert values == pytest.approx(expected, abs=1e-9)
 
@@ -194,6 +195,33 @@ def test_bench_reads_the_file_and_a_folder_of_transcriptions(tmp_path):
     report = json.loads((tmp_path / "out.json").read_text())
     assert report["summary"]["all"]["text_edit"] == pytest.approx((1 / 4 + 1) / 2)
     assert report["pages"][0]["texts"] == [{"reference": "abcd", "page": "abcx", "edit": 1 / 4}]
+
+
+def test_formulas_are_scored_by_cdm_and_the_overall_score_is_the_published_one(tmp_path):
+    r"""`$$`, `\[`, spaces and \tag do not count; one of six signs is wrong; a formula that
+    nothing on the page is paired with counts twice, as it does in the benchmark."""
+    pages = [
+        record(
+            text("abcd"),
+            {"category_type": "equation_isolated", "latex": r"$$a + b = cd \tag{1}$$"},
+            {"category_type": "equation_isolated", "latex": r"\frac{x}{y}"},
+        )
+    ]
+    outputs = {"a.md": "abcd\n\n\\[ {a}+b = ce \\]\n"}
+    result = bench(tmp_path, pages, outputs, "--json", str(tmp_path / "out.json"))
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert [formula["cdm"] for formula in report["pages"][0]["formulas"]] == pytest.approx([10 / 12, 0, 0])
+    assert report["summary"]["all"]["formula_cdm"] == pytest.approx(10 / 36)
+    assert report["summary"]["all"]["overall"] == pytest.approx((1 + 10 / 36) / 2)
+    assert "formula_cdm" in result.output
+
+
+def test_without_the_engine_it_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(katex, "installed", lambda: False)
+    pages = [record(text("abcd"), {"category_type": "equation_isolated", "latex": "a + b"})]
+    result = bench(tmp_path, pages, {"a.md": "abcd\n\n$$a + b$$"})
+    assert "need a JavaScript engine: pip install 'ocr-rl[math]'" in result.output
 
 
 @pytest.mark.parametrize(

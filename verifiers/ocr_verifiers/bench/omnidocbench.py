@@ -72,7 +72,10 @@ def read_omnidocbench(path: Path) -> list[ReferencePage]:
 def omnidocbench_report(score: OmniDocBenchScore) -> dict[str, Any]:
     """All scores, as JSON."""
     return {
-        "summary": {name: each._asdict() | {"overall": each.overall} for name, each in score.summaries.items()},
+        "summary": {
+            name: each._asdict() | {"overall": each.overall, "overall_edit": each.overall_edit}
+            for name, each in score.summaries.items()
+        },
         "missing": list(score.missing),
         "pages": [
             {
@@ -90,4 +93,6 @@ def omnidocbench_report(score: OmniDocBenchScore) -> dict[str, Any]:
 
 def _block(block: BlockScore) -> dict[str, Any]:
     row: dict[str, Any] = {"reference": block.reference, "page": block.page, "edit": block.edits / max(1, block.length)}
-    return row | ({"teds": block.table.teds, "teds_s": block.table.structure} if block.table else {})
+    if block.table:
+        return row | {"teds": block.table.teds, "teds_s": block.table.structure}
+    return row | ({} if block.cdm is None else {"cdm": block.cdm})

@@ -10,8 +10,18 @@ import click
 from ocr_verifiers.bench.omnidocbench import OmniDocBenchScore, omnidocbench_report, score_omnidocbench
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic
+from ocr_verifiers.markup import katex
 
-COLUMNS = ("text_edit", "formula_edit", "table_edit", "table_teds", "table_teds_s", "order_edit", "overall")
+COLUMNS = (
+    "text_edit",
+    "formula_edit",
+    "formula_cdm",
+    "table_edit",
+    "table_teds",
+    "table_teds_s",
+    "order_edit",
+    "overall",
+)
 
 
 def bench_omnidocbench(pages: Path, predictions: Path, json_out: Path | None, fail_under: float | None) -> None:
@@ -34,5 +44,7 @@ def _table(score: OmniDocBenchScore) -> Iterator[str]:
         values = [getattr(each, column) for column in COLUMNS]
         written = "  ".join(f"{'-' if value is None else f'{value:.4f}':>12}" for value in values)
         yield f"{name:{width}}  {each.pages:5}  {written}"
+    if summaries["all"].formula_edit is not None and not katex.installed():
+        yield "formula_cdm, and with formulas overall, need a JavaScript engine: pip install 'ocr-rl[math]'"
     if score.missing:
         yield f"pages without a transcription, which count as empty: {len(score.missing)}, such as {score.missing[0]}"

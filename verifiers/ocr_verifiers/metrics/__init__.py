@@ -2,6 +2,7 @@
 
 from ocr_verifiers.metrics.anls import anls, json_anls
 from ocr_verifiers.metrics.bleu import bleu, corpus_bleu
+from ocr_verifiers.metrics.cdm import CharacterMatch, cdm, formulas_cdm
 from ocr_verifiers.metrics.confusions import Confusion, ErrorTable, error_table
 from ocr_verifiers.metrics.diff_ratio import diff_ratio
 from ocr_verifiers.metrics.grits import GriTS, grits, grits_con, grits_top, tables_grits
@@ -12,6 +13,7 @@ from ocr_verifiers.metrics.paragraphs import paragraph_count, paragraphs
 from ocr_verifiers.metrics.reading_order import match_paragraphs, reading_order
 
 __all__ = [
+    "CharacterMatch",
     "Confusion",
     "ErrorTable",
     "GriTS",
@@ -20,9 +22,11 @@ __all__ = [
     "NumberScore",
     "anls",
     "bleu",
+    "cdm",
     "corpus_bleu",
     "diff_ratio",
     "error_table",
+    "formulas_cdm",
     "grits",
     "grits_con",
     "grits_top",

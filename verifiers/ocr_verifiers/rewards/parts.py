@@ -237,6 +237,20 @@ def formulas(texts: Comparison) -> PartValue | None:
     )
 
 
+def formulas_cdm(texts: Comparison) -> PartValue | None:
+    """CDM of matching formulas; a missing or extra one is worth 0.
+
+    Raises ValueError if the rendering engine is missing.
+    """
+    expected, written = texts.reference.formats.formulas, texts.completion.formats.formulas
+    if not expected:
+        return None
+    if not katex.installed():
+        raise ValueError(katex.INSTALL)
+    value = metrics.formulas_cdm(expected, written[:MAX_FORMULAS]) * min(1.0, MAX_FORMULAS / max(1, len(written)))
+    return _reasoned(value, lambda: f"no character of {len(expected)} formulas; the first is {quoted(expected[0])}")
+
+
 def tables(texts: Comparison) -> PartValue | None:
     """TEDS of matching tables, weighted by their cells; a missing or extra table costs its cells."""
     expected, written = texts.reference.formats.tables, texts.completion.formats.tables
@@ -298,6 +312,7 @@ REFERENCE_PARTS: Mapping[str, Callable[[Comparison], PartValue | None]] = {
     "anls": anls,
     "grits_con": grits_content,
     "grits_top": grits_topology,
+    "cdm": formulas_cdm,
 }
 
 

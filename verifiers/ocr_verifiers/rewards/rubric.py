@@ -14,6 +14,7 @@ Parts measure how good the transcription is, each in [0, 1]. Those that compare 
     format_decoupled these three, weighted by their shares of the reference's characters
     anls             ANLS* of two JSON values;  applies if the reference is a JSON object or array
     grits_con, grits_top         GriTS of the tables, by content and by topology;  apply if the reference has tables
+    cdm              CDM of the formulas: see `metrics.cdm`;  applies if the reference has formulas
 Those that sum up tests apply if there are tests:
     pass_rate        tests passed / tests;  pass_rate_macro: the mean of this over the kinds of tests
 One compares the completions of a page with each other, and applies to every page:

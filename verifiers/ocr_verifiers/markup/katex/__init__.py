@@ -1,4 +1,4 @@
-"""KaTeX in an embedded JavaScript engine: LaTeX in, MathML and glyph positions out. No browser.
+"""KaTeX in an embedded JavaScript engine: LaTeX in, MathML and the places of glyphs or characters out. No browser.
 
 The engine is the optional package mini-racer (`pip install 'ocr-rl[math]'`). It is imported and started at the first
 render, once per process, and started again after a fork. Renders are cached, including errors.
@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -52,6 +53,16 @@ class Glyph(NamedTuple):
     y: float
     """Middle; downwards."""
     width: float
+
+
+class Character(NamedTuple):
+    """A character as printed, or what a structure draws, such as the line of a fraction."""
+
+    name: str
+    """The character, in no style; of a drawing the command, such as `\\frac`."""
+    x: float
+    y: float
+    """Its middle, in em; downwards."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,8 @@ def render_all(formulas: Sequence[str], max_expanded: int | None = None) -> list
         for start in range(0, len(fresh), TOGETHER):
             if max_expanded is not None and expanded > max_expanded:
                 break
-            now = _run_together(fresh[start : start + TOGETHER])
+            answered = _run_together(fresh[start : start + TOGETHER])
+            now = {latex: _rendered(answer) for latex, answer in answered.items()}
             expanded += sum(rendered.expanded for rendered in now.values())
             made |= now
         answers = []
@@ -117,35 +129,62 @@ def render_all(formulas: Sequence[str], max_expanded: int | None = None) -> list
     return answers
 
 
+@lru_cache(CACHED_RENDERS)
+def characters_of(latex: str) -> tuple[Character, ...]:
+    """The characters of a display in the order of the source; none if it cannot be rendered, or prints nothing.
+
+    Raises EngineMissingError without mini-racer.
+    """
+    with _lock:
+        answer = _run_together([latex], "charactersOf")[latex]
+    return tuple(Character(*character) for character in answer.get("characters", ()))
+
+
 def forget_renders() -> None:
-    """Empties the cache."""
+    """Empties the caches."""
     _renders.clear()
+    characters_of.cache_clear()
 
 
-def _run_together(formulas: list[str]) -> dict[str, Rendered]:
-    made = {latex: Rendered(error=f"longer than {MAX_LENGTH:,} characters") for latex in formulas}
+def _run_together(formulas: list[str], function: str = "render") -> dict[str, dict[str, Any]]:
+    """What a function of the engine says of each formula: its own keys or `error`, and `expanded`."""
+    made = {latex: _refused(f"longer than {MAX_LENGTH:,} characters") for latex in formulas}
     short = [latex for latex in formulas if len(latex) <= MAX_LENGTH]
     if short and sum(map(len, short)) <= MAX_LENGTH:
-        answers = _run(short)
+        answers = _run(short, function)
         if answers is None and len(short) > 1:  # one of them is too much for the engine; find it
             for latex in short:
-                made |= _run_together([latex])
+                made |= _run_together([latex], function)
             return made
-        made |= zip(short, answers or [Rendered(error=_failure, expanded=MAX_EXPANDED // 4)], strict=True)
+        made |= zip(short, answers or [_refused(_failure, MAX_EXPANDED // 4)], strict=True)
     else:
         for latex in short:
-            made |= _run_together([latex])
+            made |= _run_together([latex], function)
     return made
 
 
-def _run(formulas: list[str]) -> list[Rendered] | None:
+def _refused(why: str, expanded: int = 0) -> dict[str, Any]:
+    return {"error": why, "expanded": expanded}
+
+
+def _rendered(answer: dict[str, Any]) -> Rendered:
+    if "error" in answer:
+        return Rendered(error=_one_line(answer["error"]), expanded=answer["expanded"])
+    glyphs = tuple(Glyph(*glyph) for glyph in answer["glyphs"])
+    return Rendered(answer["mathml"], glyphs, None, answer["expanded"])
+
+
+def _run(formulas: list[str], function: str) -> list[dict[str, Any]] | None:
     """None if the engine gave up, with the reason in `_failure`."""
     global _engine, _failure
     engine = _started()
     from py_mini_racer import JSEvalException, JSOOMException, JSTimeoutException
 
     try:
-        answers = json.loads(_eval(engine, f"renderAll({json.dumps(formulas)}, {MAX_DEPTH})"))
+        answers: list[dict[str, Any]] = json.loads(
+            _eval(engine, f"all({function}, {json.dumps(formulas)}, {MAX_DEPTH})")
+        )
+        return answers
     except JSTimeoutException:
         _failure = f"takes longer than {SECONDS:g} seconds"
     except JSOOMException:
@@ -154,15 +193,6 @@ def _run(formulas: list[str]) -> list[Rendered] | None:
         _failure = f"takes more than {MEMORY // 2**20} MB"
     except JSEvalException as error:
         _failure = _one_line(str(error))
-    else:
-        return [
-            Rendered(error=_one_line(answer["error"]), expanded=answer["expanded"])
-            if "error" in answer
-            else Rendered(
-                answer["mathml"], tuple(Glyph(*glyph) for glyph in answer["glyphs"]), None, answer["expanded"]
-            )
-            for answer in answers
-        ]
     return None
 
 
@@ -198,7 +228,7 @@ def _start() -> Any:
     from py_mini_racer import MiniRacer
 
     engine = MiniRacer()
-    for name in ("katex.min.js", "times.js", "render.js"):
+    for name in ("katex.min.js", "times.js", "render.js", "characters.js"):
         engine.eval(files(__package__).joinpath(name).read_text(encoding="utf-8"))
     return engine
 

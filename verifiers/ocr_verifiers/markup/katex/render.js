@@ -1,8 +1,10 @@
 // LaTeX -> [MathML, glyphs] by KaTeX, without a browser: JSON in, JSON out.
 //
-// A glyph is [text, x, y, width] of an innermost <span> of KaTeX's HTML, in pixels at a font size of 24: x is its left
-// edge, y its middle, both from the start of the first baseline, y downwards. The boxes follow katex.css 0.16.21 (inline
-// boxes in a row, vertical lists, fractions centred). Widths are those of Times (times.js), else of KaTeX's own fonts.
+// A glyph is [text, x, y, width, color, rise] of an innermost <span> of KaTeX's HTML, in pixels at a font size of 24: x
+// is its left edge, y the middle of its line, both from the start of the first baseline, y downwards; its own middle is
+// `rise` above y. Lines and drawings are glyphs without text. The boxes follow katex.css 0.16.21 (inline
+// boxes in a row, vertical lists, fractions centred). Widths are those of Times (times.js), else of KaTeX's own fonts,
+// which are TeX's.
 
 const PIXELS = 24 * 1.21; // .katex { font-size: 1.21em }
 const SIZES = [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.44, 1.728, 2.074, 2.488];
@@ -38,6 +40,12 @@ function isBare(node) {
   return isText(node) && !(node.italic > 0) && node.classes.length === 0 && Object.keys(node.style).length === 0;
 }
 
+const LINES = ["frac-line", "overline-line", "underline-line"];
+
+function isDrawing(node) {
+  return LINES.some((name) => has(node, name)) || node.children.some((child) => child.attributes && !child.classes);
+}
+
 function fontSize(node, em) {
   if (!has(node, "sizing")) return em;
   let from = 0;
@@ -62,6 +70,8 @@ function move(glyphs, x, y) {
   }
 }
 
+let inTimes = true;
+
 function textWidth(node, em) {
   const italic = ["mathnormal", "mathit", "textit", "boldsymbol"].some((name) => has(node, name));
   const bold = ["mathbf", "textbf", "boldsymbol"].some((name) => has(node, name));
@@ -71,7 +81,7 @@ function textWidth(node, em) {
   let width = 0;
   for (const character of characters) {
     const code = OPERATORS.includes(character) ? 0x2b : character.codePointAt(0);
-    width += widths[code - 0x20] || fromMetrics;
+    width += (inTimes && widths[code - 0x20]) || fromMetrics;
   }
   return (width * em) / 1000;
 }
@@ -84,7 +94,8 @@ function box(node, em, align) {
   const result = { width: 0, glyphs: [], left: length(style.marginLeft, em), right: length(style.marginRight, em) };
   if (isText(node)) {
     result.width = textWidth(node, em);
-    if (!isBare(node)) result.glyphs.push([node.text, 0, -MIDDLE * em, result.width]);
+    const rise = ((node.height - node.depth) / 2 - MIDDLE) * em;
+    if (!isBare(node)) result.glyphs.push([node.text, 0, -MIDDLE * em, result.width, style.color, rise]);
     result.right += Math.max(node.italic, 0) * em;
     return result;
   }
@@ -93,6 +104,7 @@ function box(node, em, align) {
     stack(result, children[0].children[0].children, em, align);
   } else {
     row(result, children, em, align);
+    if (isDrawing(node)) result.glyphs.push(["", 0, 0, 0, style.color, 0]);
   }
   decorate(result, node, style, em);
   return result;
@@ -128,6 +140,9 @@ function stack(result, items, em, align) {
   for (const inner of boxes) {
     const room = result.width - inner.left - inner.right - inner.width;
     move(inner.glyphs, inner.left + room * inner.align, inner.y);
+    for (const glyph of inner.glyphs) {
+      if (glyph[0] === "" && glyph[3] === 0) [glyph[1], glyph[3]] = [0, result.width]; // as wide as the list
+    }
     result.glyphs.push(...inner.glyphs);
   }
 }
@@ -243,6 +258,6 @@ function render(latex, maxDepth) {
   }
 }
 
-function renderAll(formulas, maxDepth) {
-  return JSON.stringify(formulas.map((latex) => ({ ...render(latex, maxDepth), expanded })));
+function all(answerOf, formulas, maxDepth) {
+  return JSON.stringify(formulas.map((latex) => ({ ...answerOf(latex, maxDepth), expanded })));
 }

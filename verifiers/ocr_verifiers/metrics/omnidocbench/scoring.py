@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
+from ocr_verifiers.markup import katex
+from ocr_verifiers.metrics.cdm import cdm
 from ocr_verifiers.metrics.omnidocbench.blocks import Kind, page_blocks
 from ocr_verifiers.metrics.omnidocbench.matching import Pair, quick_match, simple_match
 from ocr_verifiers.metrics.omnidocbench.normalization import normalized_formula, normalized_table, normalized_text
 from ocr_verifiers.metrics.omnidocbench.reference import IGNORED, Expected, ReferencePage
 from ocr_verifiers.metrics.omnidocbench.tables import TableScore, table_score
+
+_TAG = re.compile(r"\\tag\*?\s*\{[^{}]*\}")
+_DELIMITERS = re.compile(r"\$\$|(?<!\\)\\[\[\]()]")
 
 
 class BlockScore(NamedTuple):
@@ -23,6 +29,8 @@ class BlockScore(NamedTuple):
     """As it is compared."""
     page: str
     table: TableScore | None = None
+    cdm: float | None = None
+    """Of formulas; None if the reference cannot be rendered."""
 
     @property
     def edits(self) -> int:
@@ -57,16 +65,24 @@ class Summary(NamedTuple):
     table_teds: float | None
     table_teds_s: float | None
     order_edit: float | None
+    formula_cdm: float | None
 
     @property
     def overall(self) -> float | None:
-        """The mean of 1 - text, 1 - formula and 1 - order edit and TEDS, of those that there are."""
-        edits = [1 - edit for edit in (self.text_edit, self.formula_edit, self.order_edit) if edit is not None]
-        return _mean([*edits, *([] if self.table_teds is None else [self.table_teds])])
+        """The published one, the mean of 1 - text edit, CDM and TEDS, of those that there are; None without CDM."""
+        if self.formula_cdm is None and self.formula_edit is not None:
+            return None
+        return _mean([1 - value for value in _known(self.text_edit)] + _known(self.formula_cdm, self.table_teds))
+
+    @property
+    def overall_edit(self) -> float | None:
+        """Evalscope's: the mean of 1 - text, 1 - formula and 1 - order edit and TEDS, of those that there are."""
+        edits = [1 - edit for edit in _known(self.text_edit, self.formula_edit, self.order_edit)]
+        return _mean([*edits, *_known(self.table_teds)])
 
 
-def score_page(reference: ReferencePage, markdown: str) -> PageScore:
-    """The blocks of a page, paired with those of its reference."""
+def score_page(reference: ReferencePage, markdown: str, render: bool = True) -> PageScore:
+    """The blocks of a page, paired with those of its reference; without CDM if not `render`, or without mini-racer."""
     blocks = page_blocks(markdown)
     written: dict[Kind, list[str]] = {kind: [] for kind in ("text", "formula", "table", "latex_table")}
     for block in blocks:
@@ -76,7 +92,7 @@ def score_page(reference: ReferencePage, markdown: str) -> PageScore:
         reference.image,
         str(reference.attributes.get("language", "")),
         texts,
-        _formulas(reference.formulas, written["formula"]),
+        _formulas(reference.formulas, written["formula"], render and katex.installed()),
         _tables(reference.tables, written["table"]),
         order,
     )
@@ -106,13 +122,18 @@ def summary(pages: Sequence[PageScore]) -> Summary:
         edit(lambda page: page.tables),
         tables(lambda score: score.teds),
         tables(lambda score: score.structure),
-        _mean([page.order for page in pages if page.order is not None]),
+        _mean(_known(*(page.order for page in pages))),
+        _mean(_known(*(_mean(_known(*(block.cdm for block in page.formulas))) for page in pages))),
     )
 
 
 def _mean(values: Iterable[float]) -> float | None:
     known = list(values)
     return math.fsum(known) / len(known) if known else None
+
+
+def _known(*values: float | None) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _normal(texts: Sequence[str], normal: Callable[[str], str]) -> list[str]:
@@ -144,10 +165,26 @@ def _counts(kinds: Sequence[str]) -> bool:
     return not kinds or any(kind not in IGNORED for kind in kinds)
 
 
-def _formulas(expected: Sequence[Expected], written: Sequence[str]) -> list[BlockScore]:
-    reference = _normal([block.text for block in expected], normalized_formula)
-    page = _normal(written, normalized_formula)
-    return [_block(pair, reference, page) for pair in quick_match(reference, page) if pair.reference]
+def _formulas(expected: Sequence[Expected], written: Sequence[str], render: bool) -> list[BlockScore]:
+    latex = [[text for text in side if normalized_formula(text)] for side in ([b.text for b in expected], written)]
+    reference, page = (list(map(normalized_formula, side)) for side in latex)
+    scores = []
+    for pair in quick_match(reference, page):
+        if pair.reference:
+            score = _block(pair, reference, page)
+            scores.append(score._replace(cdm=_cdm(_block(pair, *latex))) if render else score)
+    return scores
+
+
+def _cdm(latex: BlockScore) -> float | None:
+    match = cdm(_undelimited(latex.reference), _undelimited(latex.page))
+    return match and match.f1
+
+
+def _undelimited(latex: str) -> str:
+    """Without delimiters and equation numbers, which do not count in CDM."""
+    text = _DELIMITERS.sub(" ", _TAG.sub("", latex)).strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "$" else text
 
 
 def _tables(expected: Sequence[Expected], written: Sequence[str]) -> list[BlockScore]:
