@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from functools import partial
 
 import torch
 
@@ -41,12 +41,13 @@ class SftTrainer(Trainer):
         self.optimizer = make_optimizer(self.parameters, recipe.train)
         self.encoder = TextEncoder(policy)
         self.state = TrainerState()
-        self._batches = epochs(pages, recipe.rollout.pages_per_step, recipe.train.seed)
+        self._epochs = partial(epochs, pages, recipe.rollout.pages_per_step, recipe.train.seed)
+        self._batches = self._epochs()
         self._batches_per_epoch = 1 + len(pages) // recipe.rollout.pages_per_step
 
     def start(self, done: int) -> None:
         self.state.numbers.setdefault("batches", done)
-        self._batches = islice(self._batches, int(self.state.numbers["batches"]), None)
+        self._batches = self._epochs(skip=int(self.state.numbers["batches"]))
 
     def step(self, step: int, rate: float) -> StepResult:
         """Pages that cannot be read are left out."""

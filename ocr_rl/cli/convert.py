@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ def convert(form: str, out: Path, **options: Any) -> None:
     click.echo(f"{count} pages in {out}")
 
 
-def _write_rows(pages: list[Page], form: str, out: Path) -> int:
+def _write_rows(pages: Sequence[Page], form: str, out: Path) -> int:
     from ocr_rl.data.archives.conversion import rows_of, save_png, write_parquet
     from ocr_rl.runs.atomic import atomic_folder
 

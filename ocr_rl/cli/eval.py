@@ -19,6 +19,7 @@ from ocr_rl.cli.options import (
     on_error_option,
     rubric_option,
     take,
+    workers_option,
 )
 from ocr_rl.cli.progress import console
 
@@ -57,6 +58,7 @@ from ocr_rl.cli.progress import console
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of samples, intervals and p-values.")
 @engine_option
+@workers_option
 @rubric_option
 @model_options
 @json_option("Write metrics, tables and pages here.")

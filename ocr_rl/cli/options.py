@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,7 +40,7 @@ class DatasetOptions:
     """stop or skip, as data.on_error"""
     prompt: str
 
-    def load(self, out: Path | None = None) -> list[Page]:
+    def load(self, out: Path | None = None) -> Sequence[Page]:
         """The pages. Those that --on-error skips are counted, and listed beside the file `out`."""
         from ocr_rl.data.loading import load_pages
         from ocr_rl.runs.skipped import list_skipped
@@ -198,6 +198,15 @@ engine_option = click.option(
     default="auto",
     show_default=True,
     help="What generates; auto takes vLLM where CUDA and vllm are present.",
+)
+
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that generate, each with a GPU where there are any.",
 )
 
 

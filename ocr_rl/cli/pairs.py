@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +129,7 @@ def pairs(groups: Path, out: Path, scores: Path | None, **options: Any) -> None:
     click.echo(f"{what} of {counts.pages} pages in {out}; {counts.without} pages give none")
 
 
-def pages_of(dataset: DatasetOptions, out: Path) -> list[Page] | None:
+def pages_of(dataset: DatasetOptions, out: Path) -> Sequence[Page] | None:
     """None without --data, which the other options are about."""
     if dataset.data:
         return dataset.load(out)

@@ -17,6 +17,7 @@ from ocr_rl.cli.options import (
     retry_errors_option,
     rubric_option,
     take,
+    workers_option,
     writable_file,
 )
 from ocr_rl.cli.progress import console
@@ -42,6 +43,7 @@ from ocr_rl.cli.progress import console
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of sampling.")
 @engine_option
+@workers_option
 @retry_errors_option
 @rubric_option
 @click.option("--no-score", is_flag=True, help="Do not score the completions.")

@@ -12,7 +12,7 @@ import click
 
 from ocr_rl.cli.crop_options import crop_of, crop_options
 from ocr_rl.cli.errors import fail_if_unread, stoppable, user_errors
-from ocr_rl.cli.options import engine_option, model_options, retry_errors_option
+from ocr_rl.cli.options import engine_option, model_options, retry_errors_option, workers_option
 from ocr_rl.cli.progress import console
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 )
 @crop_options
 @engine_option
+@workers_option
 @retry_errors_option
 @model_options
 @user_errors

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import binascii
+import os
 import re
 import unicodedata
 from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +94,9 @@ def from_base64(text: str) -> bytes | None:
 
 def find_file(folder: Path, name: str) -> Path | None:
     r"""The file `name` in `folder`, also if it is written with `\` or with accents composed otherwise than on disk."""
+    with suppress(ValueError):  # a null character
+        if os.path.isfile(direct := os.path.join(folder, name)):
+            return Path(direct)
     for written in dict.fromkeys([name, name.replace("\\", "/")]):
         for form in (written, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written)):
             try:

@@ -11,8 +11,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.archives.crops import Crop
+from ocr_rl.data.facts import metadata_values
 from ocr_rl.data.images import LONGEST_SIDE, ImageError
-from ocr_rl.data.loading import find_pages, metadata_values, select_pages
+from ocr_rl.data.loading import find_pages, select_pages
 from ocr_rl.data.problems import Found, Problem
 from ocr_rl.data.splits import SPLIT_SEED, document_of, shared_text, split_pages
 from ocr_rl.types import Page

@@ -7,25 +7,31 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ocr_rl.config.validation import needs_labels
 from ocr_rl.data.archives.choice import reads_layouts
 from ocr_rl.data.archives.crops import Crop
 from ocr_rl.data.archives.reading import read_archive_pages
+from ocr_rl.data.facts import metadata_values, split_of
 from ocr_rl.data.folders import files_in, read_bench, read_side_by_side
 from ocr_rl.data.images import IMAGE_SUFFIXES, LONGEST_SIDE
+from ocr_rl.data.index import IndexOptions, open_index, with_prompt
+from ocr_rl.data.indexed import IndexedPages
 from ocr_rl.data.messages import without_placeholder
 from ocr_rl.data.problems import Found, Problem, ReportProblem
-from ocr_rl.data.splits import split_of
-from ocr_rl.data.tables import SAVED_TABLE, no_split, read_rows, read_table
+from ocr_rl.data.rows import read_rows
+from ocr_rl.data.tables import SAVED_TABLE, no_split, read_table
 from ocr_rl.types import Page
 
 if TYPE_CHECKING:
     from ocr_rl.config.schema import Recipe
 
+INDEXED_FROM = 64 << 20
+"""Bytes of a file of rows; reading a smaller one takes less than some ten seconds and some hundred MiB."""
 
-def recipe_pages(recipe: Recipe, rendered: Path, skipped: ReportProblem = lambda problem: None) -> list[Page]:
+
+def recipe_pages(recipe: Recipe, rendered: Path, skipped: ReportProblem = lambda problem: None) -> Sequence[Page]:
     """The pages of the dataset that a recipe names; if it names none, of the collection that is rendered.
 
     `skipped` is called with each problem that data.on_error skips.
@@ -54,7 +60,7 @@ def load_pages(
     labels: bool = True,
     crop: Crop = Crop(),
     skip: ReportProblem | None = None,
-) -> list[Page]:
+) -> Sequence[Page]:
     """The pages of a dataset. Images are not opened; every page has a text or tests, but without `labels`.
 
         a folder with metadata.jsonl      rows {file_name, text, ...}, and tests.jsonl next to it
@@ -76,8 +82,21 @@ def load_pages(
     crop: whether pages, regions or lines are read from PAGE-XML, ALTO or hOCR, and how they are cut out.
     skip: leave pages with a problem out, and call this with each problem. Every image is opened to see if it can be.
 
+    Pages of a .jsonl file of more than `INDEXED_FROM` bytes, or of a folder with such a metadata.jsonl, are read when
+    they are asked for; see `ocr_rl.data.index`.
+
     Raises ValueError if anything is wrong with the dataset: it shows the first problem and counts the others.
     """
+    prompt = without_placeholder(prompt)
+    file = _large_rows(Path(path)) if crop == Crop() else None
+    if file is not None:
+        wanted = {key: [value] if isinstance(value, str) else list(map(str, value)) for key, value in where.items()}
+        index = open_index(file, IndexOptions(wanted, prompt, columns, split, labels, skip is not None))
+        if index is not None:
+            if skip is not None:
+                for one in index.problems:
+                    skip(one)
+            return IndexedPages(index)
     found, problems = find_pages(
         path, columns=columns, split=split, longest_side=longest_side, labels=labels, crop=crop
     )
@@ -90,9 +109,15 @@ def load_pages(
     if problems and (skip is None or not found):
         more = f"\nand {len(problems) - 1} more; `ocr-rl data check {path}` lists them" if problems[1:] else ""
         raise ValueError(f"{problems[0]}{more}")
-    prompt = without_placeholder(prompt)
-    pages = [one.page if one.page.prompt else replace(one.page, prompt=prompt) for one in found]
+    pages = [with_prompt(one.page, prompt) for one in found]
     return select_pages(pages, where)
+
+
+def _large_rows(path: Path) -> Path | None:
+    """The file of rows at a path, if there is one and an index of it is worth its while."""
+    file = path / "metadata.jsonl" if path.is_dir() else path
+    large = file.suffix == ".jsonl" and file.is_file() and file.stat().st_size > INDEXED_FROM
+    return file if large else None
 
 
 def find_pages(
@@ -111,12 +136,8 @@ def find_pages(
         page, location = found.page, found.location
         if page.id in pages:
             problems.append(location.problem(None, f"the page {page.id} is already at {pages[page.id].location}"))
-        elif labels and page.text is None and not page.tests:
-            problems.append(
-                location.problem(
-                    None, f"the page {page.id} has neither a text nor tests; reward.weights.consensus needs neither"
-                )
-            )
+        elif labels and (problem := found.unlabelled()):
+            problems.append(problem)
         pages.setdefault(page.id, found)
     if not pages and not problems:
         problems.append(Problem(str(path), None, None, "holds no pages"))
@@ -218,12 +239,6 @@ def select_pages(pages: Sequence[Page], where: Mapping[str, str | Sequence[str]]
             known = ", ".join(f"{value} ({count})" for value, count in counts.most_common(20))
             raise ValueError(f'no page has "{key}" = {" or ".join(sorted(values))}; there is {known}')
     return kept
-
-
-def metadata_values(page: Page, key: str) -> list[str]:
-    """The metadata of a page under `key`, as text: one value, each value of a list, or nothing."""
-    value: Any = page.metadata.get(key, [])
-    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
 
 
 def parse_filters(filters: Iterable[str]) -> dict[str, list[str]]:

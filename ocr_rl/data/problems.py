@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Location:
 
     file: str
     line: int | None = None
+    offset: int = field(default=0, compare=False, repr=False)
+    """Bytes before the line of a JSONL file."""
 
     def __str__(self) -> str:
         return self.file if self.line is None else f"{self.file}:{self.line}"
@@ -68,6 +70,13 @@ class Found:
         place = self.text_location or self.location
         return any((problem.file, problem.line) == (place.file, place.line) for problem in problems)
 
+    def unlabelled(self) -> Problem | None:
+        """That the page has nothing to be scored by, if so."""
+        if self.page.text is not None or self.page.tests:
+            return None
+        what = f"the page {self.page.id} has neither a text nor tests; reward.weights.consensus needs neither"
+        return self.location.problem(None, what)
+
     def unreadable(self) -> Problem | None:
         """Why the image cannot be opened."""
         try:
@@ -83,21 +92,41 @@ class Found:
 
 def json_lines(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:
     """The objects of a JSONL file, each with its location. Empty lines are skipped, invalid ones are reported."""
-    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-        location = Location(str(file), number)
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line.decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            report(location.problem(None, f"not UTF-8 (byte {error.start + 1} of the line)"))
-        except json.JSONDecodeError as error:
-            report(location.problem(None, f"not JSON: {error.msg} at column {error.colno}"))
-        else:
-            if isinstance(row, dict):
-                yield location, row
+    name, offset = str(file), 0
+    with open(file, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            location = Location(name, number, offset)
+            offset += len(line)
+            if not line.strip():
+                continue
+            line = line.removesuffix(b"\n")
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+            except UnicodeDecodeError as error:
+                report(location.problem(None, f"not UTF-8 (byte {error.start + 1} of the line)"))
+            except json.JSONDecodeError as error:
+                report(location.problem(None, f"not JSON: {error.msg} at column {error.colno}"))
             else:
-                report(location.problem(None, f"a line must hold one JSON object, not {type(row).__name__}"))
+                if isinstance(row, dict):
+                    yield location, row
+                else:
+                    report(location.problem(None, f"a line must hold one JSON object, not {type(row).__name__}"))
+
+
+def json_at(file: Path, offset: int) -> dict[str, Any]:
+    """The object in the line that begins at this byte of a JSONL file that was read before.
+
+    Raises ValueError if the file has changed since.
+    """
+    try:
+        with open(file, "rb") as lines:
+            lines.seek(offset)
+            row = json.loads(lines.readline().decode("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: has changed since it was read ({error}); start again") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{file}: has changed since it was read; start again")
+    return row
 
 
 def csv_rows(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:

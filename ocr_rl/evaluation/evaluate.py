@@ -47,6 +47,8 @@ class EvaluateOptions:
     """That of samples, intervals and p-values."""
     engine: Literal["auto", "transformers", "vllm"] = "auto"
     """What generates; `auto` takes vLLM where CUDA and vllm are present."""
+    workers: int = 1
+    """Processes that generate, each with a GPU where there are any."""
     max_pixels: int = 0
     """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
     trust_remote_code: bool = False
@@ -64,6 +66,8 @@ class EvaluateOptions:
             raise ValueError("give either a MODEL or --predictions FILE")
         if self.samples and self.model is None:
             raise ValueError("--samples draws from a MODEL; a file of predictions has none")
+        if self.workers > 1 and self.model is None and (self.against is None or against_file(self.against) is not None):
+            raise ValueError("--workers is for a MODEL; a file of predictions is read by one process")
         if self.preset != "auto" and self.model is None:
             raise ValueError("--preset is that of a MODEL; a file of predictions has none")
         check_names(self.preset, self.output)
@@ -153,7 +157,11 @@ class _Transcribed:
 
 def _engine(model: str, options: EvaluateOptions) -> EngineOptions:
     return EngineOptions(
-        model=model, engine=options.engine, max_pixels=options.max_pixels, trust_remote_code=options.trust_remote_code
+        model=model,
+        engine=options.engine,
+        workers=options.workers,
+        max_pixels=options.max_pixels,
+        trust_remote_code=options.trust_remote_code,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ocr_rl.data.loading import metadata_values
+from ocr_rl.data.facts import metadata_values
 from ocr_rl.evaluation.bootstrap import (
     DocumentCounts,
     document_counts,

@@ -37,6 +37,7 @@ from ocr_rl.models.output_logits import Logits, after_head
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.prompt_format import chat_template, prompt_format, save
 from ocr_rl.models.recompute import RecomputedCache, recompute_layers
+from ocr_rl.models.step_pages import Inputs, StepPages
 from ocr_rl.types import ImageError
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Policy:
         self.prompt_format = prompt_format
         self.compute_dtype = compute_dtype
         self.recomputes = gradient_checkpointing
+        self.step_pages = StepPages()
+        """Shared with copies of this policy, which read pages alike."""
         self.base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.backbone: Any = self.base.model
         self.head: Any = self.base.get_output_embeddings()
@@ -180,21 +183,24 @@ class Policy:
 
     def prompt(self, page: Page) -> Prompt:
         """The page image fitted to the pixel budget, and the instruction, in the model's chat format."""
-        inputs = self._processed(page)
-        return Prompt({name: value.to(self.device, non_blocking=True) for name, value in inputs.items()})
+        inputs = self.step_pages.get(page)
+        if inputs is None:
+            with torch.inference_mode(False):  # the learner may use what the engine has read
+                self.step_pages.put(page, inputs := self._processed(page))
+        return Prompt(inputs)
 
     def prompt_ids(self, page: Page) -> list[int]:
         """The token ids of `prompt`, which need no weights."""
-        ids: list[int] = self._processed(page)["input_ids"][0].tolist()
-        return ids
+        return self.prompt(page).token_ids
 
-    def _processed(self, page: Page) -> Any:
+    def _processed(self, page: Page) -> Inputs:
+        """On the CPU."""
         text = self._chat_text(page)
         inputs = self.processor(
             text=[text], images=[self.budget.fit(page.image)], return_tensors="pt", **self._tokenizing(text)
         )
         inputs.pop("attention_mask", None)
-        return inputs
+        return dict(inputs)
 
     def _after_head(self) -> Logits:
         """What the model does with its head's output, from one forward pass of one token.
@@ -269,7 +275,7 @@ class Policy:
             if hasattr(self.backbone, "rope_deltas"):  # the offset of the page before
                 self.backbone.rope_deltas = None
             output = self.backbone(
-                **prompt.inputs,
+                **{name: value.to(self.device) for name, value in prompt.inputs.items()},
                 past_key_values=self._cache(lambda i: copy.deepcopy(layers[i]), len(layers)),
                 use_cache=True,
             )

@@ -23,7 +23,7 @@ class TokenScores(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A page as the model's inputs: pixels, and token ids with one for each part of the image."""
+    """A page as the model's inputs, on the CPU: pixels, and token ids with one for each part of the image."""
 
     inputs: Mapping[str, Tensor]
 

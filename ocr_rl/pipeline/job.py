@@ -24,10 +24,11 @@ from ocr_rl.algorithms.sft import SftTrainer
 from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
+from ocr_rl.data.indexed import facts, joined, where
 from ocr_rl.data.splits import held_out_pages
 from ocr_rl.models.checkpoints.adapters import without_adapter
 from ocr_rl.models.checkpoints.options import check_bitsandbytes
-from ocr_rl.models.checkpoints.vocabulary import special_prompts, unwritable
+from ocr_rl.models.checkpoints.vocabulary import unwritable
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt_format import writes
 from ocr_rl.models.reward_model import RewardModel
@@ -44,6 +45,9 @@ from ocr_rl.training.references import require_texts
 from ocr_rl.types import Page
 from ocr_verifiers import to_markdown
 from ocr_verifiers.rewards.rubric import CONSENSUS
+
+LOOKED_AT_ALL, LOOKED_AT = 50_000, 2_000
+"""Up to so many pages all texts go through the tokenizer before training; of more pages, about so many."""
 
 
 @dataclass
@@ -131,7 +135,7 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     train, held_out = divided(recipe, pages)
     rubric = make_rubric(recipe.reward)
     check_keep_best(recipe, held_out)
-    reward_function = RewardFunction(rubric, [*train, *held_out])
+    reward_function = RewardFunction(rubric, joined(train, held_out))
     try_functions(rubric, train)
     algorithm = ALGORITHMS[recipe.algorithm]
     if algorithm.check_pages is not None:
@@ -149,15 +153,16 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     for line in take_prompt(recipe, policy, pages):
         say(line)
     tokenizer, limit = policy.processor.tokenizer, recipe.rollout.max_tokens
-    for line in unwritable(tokenizer, pages, limit, "rollout.max_tokens", policy.refused_tokens):
-        say(line)
+    looked_at = pages if len(pages) <= LOOKED_AT_ALL else pages[:: len(pages) // LOOKED_AT]
+    for line in unwritable(tokenizer, looked_at, limit, "rollout.max_tokens", policy.refused_tokens):
+        say(line if looked_at is pages else f"of {len(looked_at):,} pages looked at: {line}")
     for side in filter(None, (train, held_out)):
         check_prompts(policy, side)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     return Job(recipe, train, held_out, policy, engine, reward_function, load_reward_model(recipe, policy), examples)
 
 
-def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
+def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[Sequence[Page], Sequence[Page]]:
     """The pages to train on, and those that are held out. Raises ValueError if there are none of a sort."""
     train, held_out = held_out_pages(pages, recipe.data, recipe.train.eval_pages)
     if recipe.data.only:
@@ -167,9 +172,9 @@ def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[list[Page], list[Pag
     return chosen_pages(train, recipe.data.train), held_out
 
 
-def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]) -> list[Page]:
+def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]) -> Sequence[Page]:
     """The pages with a text, or those without one. Raises ValueError if there are none."""
-    chosen = [page for page in pages if (page.text is not None) == (which == "labelled")]
+    chosen = where(pages, [text == (which == "labelled") for text in facts(pages, "has_text")])
     if not chosen:
         lacks = "has a text" if which == "labelled" else "lacks a text"
         raise ValueError(f"data.train is {which}, but none of the {len(pages)} pages to train on {lacks}")
@@ -182,7 +187,7 @@ def take_prompt(recipe: Recipe, policy: Policy, pages: Sequence[Page]) -> Iterat
         yield str(policy.prompt_format)
     if recipe.data.prompt:
         policy.prompt_format = replace(policy.prompt_format, prompt=recipe.data.prompt)
-    prompted = bool(policy.prompt_format.prompt) or any(page.prompt for page in pages)
+    prompted = bool(policy.prompt_format.prompt) or any(facts(pages, "prompt"))
     if recipe.model.prompt_order != "auto" and not prompted:
         yield f"model.prompt_order = {recipe.model.prompt_order!r} has no effect: there is no prompt"
     if prompted and not writes(policy.processor, "text"):
@@ -212,9 +217,10 @@ def check_processes(recipe: Recipe) -> None:
 
 def check_prompts(policy: Policy, pages: Sequence[Page]) -> None:
     """Raises ValueError if the policy refuses every page because of its prompt."""
-    refused = special_prompts(policy.refused_tokens, pages)
-    if len(refused) == len(pages):
-        token = refused[pages[0].id]
+    prompts = facts(pages, "prompt")
+    refused = {prompt: token for prompt in set(prompts) for token in policy.refused_tokens if token in prompt}
+    if refused.keys() >= set(prompts):
+        token = refused[prompts[0]]
         raise ValueError(
             f'the prompt of every page holds a special token of the model, such as "{token}"; leave it out of '
             "data.prompt and of the dataset's prompts"
@@ -245,7 +251,7 @@ def check_keep_best(recipe: Recipe, held_out: Sequence[Page]) -> None:
     """Raises ValueError if no held-out page allows the metric that chooses the best step, or ends training."""
     metric = recipe.train.keep_best
     rubric = make_rubric(recipe.reward)
-    labelled = any(page.text is not None or page.tests for page in held_out)
+    labelled = any(facts(held_out, "has_text")) or any(facts(held_out, "has_tests"))
     judged = labelled or bool(rubric.functions)  # a single transcription, which has no consensus
     if recipe.train.patience and not judged:
         raise ValueError(
@@ -259,9 +265,9 @@ def check_keep_best(recipe: Recipe, held_out: Sequence[Page]) -> None:
             "pass_rate, or nothing"
         )
     if metric == "pass_rate":
-        allowed, lacks, other = any(page.tests for page in held_out), "a test", "cer"
+        allowed, lacks, other = any(facts(held_out, "has_tests")), "a test", "cer"
     else:
-        allowed, lacks, other = any(page.text is not None for page in held_out), "a text", "pass_rate"
+        allowed, lacks, other = any(facts(held_out, "has_text")), "a text", "pass_rate"
     if metric not in ("", "reward") and not allowed:
         raise ValueError(f"train.keep_best is {metric}, but no held-out page has {lacks}; write {other} or reward")
 

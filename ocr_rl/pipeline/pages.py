@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ocr_rl.runs.skipped import list_skipped
 from ocr_rl.types import Page
 
 
-def collect_pages(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda message: None) -> list[Page]:
+def collect_pages(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda message: None) -> Sequence[Page]:
     """The recipe's dataset; without one, a collection rendered into `folder`, unless it is there already.
 
     What data.on_error skips is listed in skipped.jsonl beside `folder`.
@@ -31,7 +31,11 @@ def collect_pages(recipe: Recipe, folder: Path, say: Callable[[str], None] = lam
         layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
         distributed.of_first(partial(_render, render, layout, folder))
     skipped: list[Problem] = []
+    if not distributed.first():
+        distributed.wait()  # an index that the first process makes is there for the others
     pages = recipe_pages(recipe, folder, skipped.append)
+    if distributed.first():
+        distributed.wait()
     if distributed.first():
         list_skipped(skipped, folder.parent / "skipped.jsonl", say)
     return pages

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ocr_rl import distributed
+from ocr_rl.data.indexed import joined
 from ocr_rl.errors import EngineError, TrainingStoppedError
 from ocr_rl.evaluation.completions import readable, transcribe_pages
 from ocr_rl.evaluation.results import score_pages
@@ -105,7 +106,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
     if (best := folder.best()) is not None:
         say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
     if distributed.first():
-        close_with_report(folder, say, [*job.train, *job.held_out])
+        close_with_report(folder, say, joined(job.train, job.held_out))
     say(f"run folder: {folder.path}")
 
 

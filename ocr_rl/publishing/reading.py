@@ -55,7 +55,7 @@ class Comparison:
 
 
 @contextmanager
-def rendered_pages(count: int) -> Iterator[list[Page]]:
+def rendered_pages(count: int) -> Iterator[Sequence[Page]]:
     """Pages for a checkpoint of which no pages are known; they are gone at the end of the block."""
     with TemporaryDirectory() as folder:
         render_collection(Path(folder), count, seed=0, layouts=[Layout()], style=STYLES["clean"])

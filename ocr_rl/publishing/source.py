@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Source:
         bits = self.recipe.model.quantize if self.recipe is not None else ""
         return replace(loadable(self.recipe, self.checkpoint), quantize=bits) if bits else None
 
-    def held_out(self) -> list[Page]:
+    def held_out(self) -> Sequence[Page]:
         """The pages that its run holds out; none if there is no run.
 
         Raises:

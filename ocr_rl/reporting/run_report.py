@@ -8,6 +8,7 @@ from typing import Any
 
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import Recipe
+from ocr_rl.data.indexed import by_id
 from ocr_rl.data.loading import recipe_pages
 from ocr_rl.metric_names import LOWER_IS_BETTER, RATES
 from ocr_rl.reporting.charts.axes import number
@@ -76,15 +77,15 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     missing = ""
     if pages is None:
         pages, missing = dataset(run, recipe)
-    by_id = {page.id: page for page in pages}
+    known = by_id(pages)
     evaluations = {name: found for name, found in (("before", before), ("after", after)) if found is not None}
     sections = [
         *_warnings(metrics, after),
         _summary(evaluations),
         *_curves(metrics, before, after),
         _time(metrics),
-        *_pages(before, after, by_id, missing),
-        _rollouts(run, len(metrics), by_id),
+        *_pages(before, after, known, missing),
+        _rollouts(run, len(metrics), known),
         section("Environment", listing(environment(run))),
         section(
             "Configuration",

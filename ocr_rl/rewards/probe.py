@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Literal, NamedTuple
 
+from ocr_rl.data.indexed import by_id, with_ids
 from ocr_rl.data.problems import Location, json_lines
 from ocr_rl.rewards.group_files import fail_at, page_name, read_groups
 from ocr_rl.runs.atomic import atomic_file
@@ -104,7 +105,7 @@ def _entropy(row: dict[str, object], place: Location) -> float:
     return -sum(total for _, total in known) / max(1, sum(n for n, _ in known))
 
 
-def probed_pages(file: Path, pages: Sequence[Page], others: Sequence[Page] = ()) -> list[Page]:
+def probed_pages(file: Path, pages: Sequence[Page], others: Sequence[Page] = ()) -> Sequence[Page]:
     """Those of `pages` that the file names, in the order of `pages`. `others`, the held-out pages, are skipped.
 
     Raises:
@@ -112,14 +113,14 @@ def probed_pages(file: Path, pages: Sequence[Page], others: Sequence[Page] = ())
     """
     if not file.is_file():
         raise ValueError(f"data.only: {file} does not exist; `ocr-rl probe` writes such a file")
-    known = {page.id for page in (*pages, *others)}
+    known, own = by_id(others), by_id(pages)
     named: set[str] = set()
     for place, row in json_lines(file, fail_at):
         name = page_name(row, place)
-        if name not in known:
+        if name not in known and name not in own:
             fail_at(place.problem("id", f"is {name}, which is not a page of the recipe's dataset"))
         named.add(name)
-    found = [page for page in pages if page.id in named]
+    found = with_ids(pages, named)
     if not found:
         raise ValueError(f"data.only: {file} names none of the {len(pages)} pages to train on")
     return found

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from random import Random
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ocr_rl.config.schema import RewardConfig
+from ocr_rl.data.indexed import IndexedPages, facts, where
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import OutputFormat, PreparedReference, Rubric, Score, ScoringPool, UnitTest, load_rubric, parse_test
 from ocr_verifiers.rewards.functions import FunctionError, function_digests
 from ocr_verifiers.rewards.gates import GATES
-from ocr_verifiers.rewards.rubric import CONSENSUS
+from ocr_verifiers.rewards.rubric import ALWAYS_REPORTED, CONSENSUS
 from ocr_verifiers.rewards.scoring_pool import KnownPage
 from ocr_verifiers.unit_tests.run import Compat
 
@@ -101,8 +105,10 @@ def _prepare(rubric: Rubric, page: Page) -> PreparedReference:
         raise ValueError(f"{page.id}: {error}") from None
 
 
-def check_scorable(rubric: Rubric, pages: Iterable[Page]) -> None:
+def check_scorable(rubric: Rubric, pages: Sequence[Page]) -> None:
     """Raises ValueError for a page with neither a reference nor a test that the rubric can use."""
+    if isinstance(pages, IndexedPages):
+        pages = where(pages, ~_plainly_scorable(rubric, pages))
     for page in pages:
         _prepare(rubric, page)
 
@@ -121,13 +127,24 @@ def try_functions(rubric: Rubric, pages: Sequence[Page]) -> None:
                     raise FunctionError(f"{page.id}: {', '.join(rubric.functions)}: {score.trouble}")
 
 
+def _plainly_scorable(rubric: Rubric, pages: Sequence[Page]) -> NDArray[np.bool_]:
+    """For each page whether no look at it is needed: a text and a part that every text has."""
+    texts, tests = np.array(facts(pages, "has_text"), bool), np.array(facts(pages, "has_tests"), bool)
+    weighed = any(rubric.weights.get(part) for part in ALWAYS_REPORTED)
+    return texts & weighed & ~(tests & (rubric.compat is not None))
+
+
 class RewardFunction:
-    """Scores completions; each page's reference and tests are prepared once."""
+    """Scores completions; each page's reference and tests are prepared once, those of indexed pages when needed."""
 
     def __init__(self, rubric: Rubric, pages: Sequence[Page]) -> None:
         """Raises ValueError if a page has neither a reference nor a test that the rubric can use."""
         self.rubric = rubric
-        self._prepared: dict[str, PreparedReference] = {page.id: _prepare(rubric, page) for page in pages}
+        self._prepared: dict[str, PreparedReference] = {}
+        if isinstance(pages, IndexedPages):
+            check_scorable(rubric, pages)
+        else:
+            self._prepared = {page.id: _prepare(rubric, page) for page in pages}
 
     def of_output(self, output: OutputFormat) -> RewardFunction:
         """The same for completions that are written in `output`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr_rl.config.presets import PromptFormat
+from ocr_rl.data.indexed import by_id
 from ocr_rl.data.unlabelled import Unread
 from ocr_rl.rewards.group_files import group_row, page_row
 from ocr_rl.rewards.reward_function import (
@@ -74,7 +75,7 @@ def write_groups(
         try_functions(rubric, pages)
     options = replace(options, output=chosen_output(rubric, options.output))
     sampling = Sampling(options.group_size, options.temperature, options.max_tokens)
-    by_id = {page.id: page for page in pages}
+    known = by_id(pages)
 
     asked = PromptFormat()
 
@@ -88,7 +89,7 @@ def write_groups(
 
     def row(result: Result) -> dict[str, Any]:
         if isinstance(result, Unread):
-            return page_row(by_id[result.id]) | {"completions": [], "error": result.why}
+            return page_row(known[result.id]) | {"completions": [], "error": result.why}
         return group_row(result, asked)
 
     job = RowJob(pages, lambda: options.load(console.say), results, row, len(pages), options.retry_errors)

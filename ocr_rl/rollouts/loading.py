@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,9 @@ class EngineOptions:
     output: Literal["auto", OutputFormat] = "auto"
     """What the model writes, if not what its preset says."""
 
+    workers: int = 1
+    """Processes that generate, each with a GPU where there are any."""
+
     def __post_init__(self) -> None:
         check_model_path(self.model)
         check_names(self.preset, self.output)
@@ -52,6 +55,10 @@ class EngineOptions:
             ValueError: there is no model to load, or vLLM is asked for and not installed.
             EngineError: the engine does not start.
         """
+        if self.workers > 1:
+            from ocr_rl.rollouts.parallel import ParallelEngine
+
+            return ParallelEngine(_plain(self).load, self.workers, say)
         from ocr_rl.rollouts.selection import chosen_engine, make_engine
 
         chosen_engine(self.engine)
@@ -97,3 +104,9 @@ class EngineOptions:
         format = {"preset": self.preset, "output": self.output}
         chosen = {key: value for key, value in format.items() if value != "auto"}
         return {**model, "max_pixels": self.max_pixels, "engine": self.engine, **chosen}
+
+
+def _plain(options: EngineOptions) -> EngineOptions:
+    """What one process loads."""
+    own = {field.name: getattr(options, field.name) for field in fields(EngineOptions)}
+    return EngineOptions(**own | {"workers": 1})

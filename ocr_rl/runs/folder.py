@@ -2,7 +2,7 @@
 
 resolved.toml                   the recipe with every default
 metrics.jsonl                   one object per step
-rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts and advantage
+rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts and advantage; .jsonl.zst if large
 checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent; trainer/ in them is what --resume needs
 checkpoints/best.json           which of them evaluated best, with train.keep_best
 eval/before.json, after.json    held-out pages before and after training
@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.runs.atomic import addressed, atomic_file, atomic_folder, delete_folder, write_atomically
+from ocr_rl.runs.atomic import addressed, atomic_folder, delete_folder, write_atomically
+from ocr_rl.runs.compression import compressible, read_compressible, write_compressible
 
 MANIFEST = Path("trainer", "files.json")
 """In a checkpoint: its files and their sizes in bytes."""
@@ -130,15 +131,15 @@ class RunFolder:
         return steps
 
     def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
-        with atomic_file(self.path / "rollouts" / f"step_{step:06d}.jsonl") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_compressible(self.path / "rollouts" / f"step_{step:06d}.jsonl", text)
 
     def read_rollouts(self, step: int) -> list[dict[str, Any]]:
         """The rows of a step; none if it wrote none."""
-        file = self.path / "rollouts" / f"step_{step:06d}.jsonl"
+        file = compressible(self.path / "rollouts" / f"step_{step:06d}.jsonl")
         if not file.exists():
             return []
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = read_compressible(file).split("\n")
         return [_parsed(line, f"{file}:{number}") for number, line in enumerate(lines, 1) if line]
 
     def write_eval(self, name: str, evaluation: Mapping[str, Any]) -> None:
@@ -224,7 +225,7 @@ class RunFolder:
             write_atomically(self.path / "resolved.toml", resolved)
         if self.metrics.exists():
             os.truncate(self.metrics, logged[step - 1].end if step else 0)
-        for file in (self.path / "rollouts").glob("step_*.jsonl"):
+        for file in (self.path / "rollouts").glob("step_*.jsonl*"):
             if step_of(file) > step:
                 file.unlink()
         for folder in (self.path / "checkpoints").iterdir():
@@ -265,8 +266,8 @@ class ReadOnlyRunFolder(RunFolder):
 
 
 def step_of(path: Path) -> int:
-    """7 of step_000007 or step_000007.jsonl."""
-    return int(path.stem.removeprefix("step_"))
+    """7 of step_000007, step_000007.jsonl or step_000007.jsonl.zst."""
+    return int(path.name.split(".")[0].removeprefix("step_"))
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from random import Random
 from typing import TypeVar
 
@@ -11,15 +12,22 @@ from ocr_rl.seeds import derive
 Item = TypeVar("Item")
 
 
-def epochs(items: Sequence[Item], size: int, seed: int) -> Iterator[list[Item]]:
-    """Endless batches of `size` items, each epoch in its own seeded order; a batch may span two epochs."""
-    batch: list[Item] = []
+def epochs(items: Sequence[Item], size: int, seed: int, skip: int = 0) -> Iterator[list[Item]]:
+    """Endless batches of `size` items, each epoch in its own seeded order; a batch may span two epochs.
+
+    The first `skip` batches are left out, and their items not looked at.
+    """
+    return ([items[place] for place in batch] for batch in islice(_places(len(items), size, seed), skip, None))
+
+
+def _places(count: int, size: int, seed: int) -> Iterator[list[int]]:
+    batch: list[int] = []
     epoch = 0
     while True:
-        order = list(items)
+        order = list(range(count))
         Random(derive(seed, "epoch", epoch)).shuffle(order)
-        for item in order:
-            batch.append(item)
+        for place in order:
+            batch.append(place)
             if len(batch) == size:
                 yield batch
                 batch = []

@@ -3,7 +3,7 @@
 optimizer.safetensors   the optimiser's float32 state, by weight name
 modules.safetensors     trained weights besides the policy's, e.g. a critic's, and a reference that is renewed
 recipe.toml             the recipe of the run
-state.json              the step, fingerprints of the pages, the environment, numbers that the algorithm adapts
+state.json              the step, digests of the pages, the environment, numbers that the algorithm adapts
 files.json              the files of the checkpoint and their sizes (runs/folder.py)
 
 No random generator is saved, because each is seeded by train.seed and the step or epoch that uses it; the step is also
@@ -13,7 +13,6 @@ config.json as weights.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from ocr_rl import __version__, distributed
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import Recipe
+from ocr_rl.data.indexed import facts
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
 from ocr_rl.models.policy import Policy
 from ocr_rl.runs.resume import RECIPE
@@ -65,8 +65,7 @@ def save_checkpoint(
         _write_tensors(folder, MODULES, {name: tensor.detach() for name, tensor in saved.items()})
     state_json = {
         "step": step,
-        "pages": fingerprint(pages),
-        "page_hashes": page_hashes(pages),
+        "page_hashes": facts(pages, "digest"),
         "environment": environment(),
         "numbers": trainer_state.numbers,
     }
@@ -92,7 +91,7 @@ def load_checkpoint(
     """
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     assert state["step"] == step
-    removed = 0 if state["pages"] == fingerprint(pages) else _removed(folder, state, pages, allow_removed)
+    removed = _removed(folder, state["page_hashes"], facts(pages, "digest"), allow_removed)
     modules = trainer_state.trained()
     names = {parameter: name for name, parameter in (dict(policy.model.named_parameters()) | modules).items()}
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -118,9 +117,14 @@ def load_checkpoint(
     return removed
 
 
-def _removed(folder: Path, state: Mapping[str, Any], pages: Sequence[Page], allow_removed: bool) -> int:
-    """How many pages have been removed since. Raises ValueError if that is not allowed, or not all that has changed."""
-    before, now = state.get("page_hashes", []), page_hashes(pages)
+def _removed(folder: Path, before: Sequence[str], now: Sequence[str], allow_removed: bool) -> int:
+    """How many pages have been removed since. Raises ValueError if that is not allowed, or not all that has changed.
+
+    Args:
+        before, now: a digest of each page to train on.
+    """
+    if before == now:
+        return 0
     left = set(now)
     what, advice = "ids, texts or tests have changed", "Restore the old pages, or start another run"
     if sorted(before) == sorted(now):
@@ -130,31 +134,13 @@ def _removed(folder: Path, state: Mapping[str, Any], pages: Sequence[Page], allo
             return len(before) - len(now)
         what = f"{len(before) - len(now)} of {len(before)} have been removed"
         advice = "--allow-removed-pages continues without them; or restore them, or start another run"
-    raise ValueError(f"the {len(pages)} pages to train on are not those that {folder} was trained on: {what}. {advice}")
+    raise ValueError(f"the {len(now)} pages to train on are not those that {folder} was trained on: {what}. {advice}")
 
 
 def _write_tensors(folder: Path, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     with disk_errors(folder / file):
         save_file({name: value.contiguous() for name, value in tensors.items()}, folder / file)
     (folder / file).chmod((folder / RECIPE).stat().st_mode)  # safetensors makes files readable by their owner only
-
-
-def fingerprint(pages: Sequence[Page]) -> str:
-    """A hash of the pages' ids, prompts, texts and tests, in order; images are not read."""
-    digest = hashlib.sha256()
-    for page in pages:
-        digest.update(_row(page) + b"\n")
-    return digest.hexdigest()
-
-
-def page_hashes(pages: Sequence[Page]) -> list[str]:
-    """One for each page, to say what has changed."""
-    return [hashlib.blake2b(_row(page), digest_size=8).hexdigest() for page in pages]
-
-
-def _row(page: Page) -> bytes:
-    row = [page.id, page.prompt, page.text, [dict(test) for test in page.tests]]
-    return json.dumps(row, sort_keys=True, default=str).encode()
 
 
 def environment() -> dict[str, Any]:

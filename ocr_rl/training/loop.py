@@ -130,7 +130,8 @@ class TrainingLoop:
         self.step += 1
         began, self.updates = compute_clock(self.on_gpu), updates_made(self.trainer.optimizer)
         torch.manual_seed(derive(train.seed, "step", self.step))
-        result = self.trainer.step(self.step, learning_rate(self.step, train))
+        with self.policy.step_pages.step():
+            result = self.trainer.step(self.step, learning_rate(self.step, train))
         self.updated = self.step
         metrics = {**result.metrics, **self.notes}
         self.notes.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ocr_rl.data.indexed import facts, where
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import TextEncoder
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
@@ -16,11 +17,12 @@ PAGES_NAMED = 5
 
 def require_texts(pages: Sequence[Page], algorithm: str = "sft") -> None:
     """Raises ValueError if a page has no text to learn."""
-    without = [page.id for page in pages if page.text is None]
+    without = where(pages, [not text for text in facts(pages, "has_text")])
     if without:
+        named = ", ".join(page.id for page in without[:PAGES_NAMED])
         more = f" and {len(without) - PAGES_NAMED} more" if len(without) > PAGES_NAMED else ""
         raise ValueError(
-            f"{len(without)} of {len(pages)} pages to train on have no text: {', '.join(without[:PAGES_NAMED])}{more}. "
+            f"{len(without)} of {len(pages)} pages to train on have no text: {named}{more}. "
             f'algorithm "{algorithm}" learns texts: add some, leave these pages out with --where, or learn by "grpo" '
             "from tests"
         )

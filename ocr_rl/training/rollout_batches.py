@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import count, islice
+from functools import partial
+from itertools import count
 
 from ocr_rl.config.schema import Recipe
 from ocr_rl.errors import TrainingStoppedError
@@ -41,13 +42,14 @@ class Rollouts:
         self.keep, self.refill = keep, refill
         self.drawn = 0
         self.sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
-        self._pages = epochs(pages, rollout.pages_per_step, recipe.train.seed)
+        self._batches = partial(epochs, pages, rollout.pages_per_step, recipe.train.seed)
+        self._pages = self._batches()
         self._batches_per_epoch = 1 + len(pages) // rollout.pages_per_step
         self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps or sys.maxsize, rollout.ahead)
 
     def start(self, drawn: int) -> None:
         """Continue after this many batches of pages."""
-        self._pages = islice(self._pages, drawn, None)
+        self._pages = self._batches(skip=drawn)
         self.drawn = drawn
 
     def take(self, step: int) -> Batch:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from ocr_rl.runs import compression
 from ocr_rl.runs.folder import RunFolder
 
 
@@ -63,6 +64,25 @@ def test_rollouts_and_evaluations_keep_their_characters(run):
     assert [json.loads(line)["completion"] for line in lines[:-1]] == ["ſtraße\n😀", ""]
     assert "ſtraße" in lines[0]
     assert json.loads((run.path / "eval" / "before.json").read_text())["pages"] == ["ä"]
+
+
+def test_large_rollouts_are_compressed_and_read_alike(run, monkeypatch):
+    monkeypatch.setattr(compression, "COMPRESSED_FROM", 1000)
+    rows = {step: [{"completion": "ſtraße\n😀", "step": step}] * count for step, count in ((1, 5), (2, 500))}
+    for step, own in rows.items():
+        run.write_rollouts(step, own)
+        assert run.read_rollouts(step) == own
+    assert names(run.path / "rollouts") == ["step_000001.jsonl", "step_000002.jsonl.zst"]
+    assert (run.path / "rollouts" / "step_000002.jsonl.zst").stat().st_size < 1000
+    run.write_rollouts(1, rows[2])
+    run.write_rollouts(2, rows[1])
+    assert names(run.path / "rollouts") == ["step_000001.jsonl.zst", "step_000002.jsonl"]
+    damaged = run.path / "rollouts" / "step_000001.jsonl.zst"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"step_000001.jsonl.zst: is damaged"):
+        run.read_rollouts(1)
+    run.rewind(0, "seed = 1\n")
+    assert names(run.path / "rollouts") == []
 
 
 def test_a_checkpoint_appears_only_when_it_is_complete(run):

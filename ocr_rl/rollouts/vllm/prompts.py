@@ -49,6 +49,7 @@ class PromptReader:
             image = self.policy.budget.fit(page.image)
             fitted = replace(page, open_image=lambda: image)
             prompt_ids, expanded_ids = self.policy.unexpanded_ids(fitted), self.policy.prompt_ids(fitted)
+            self.policy.step_pages.rename(fitted, page)
         if len(expanded_ids) + max_tokens > self.max_model_len:
             raise ValueError(
                 f"its prompt of {len(expanded_ids)} tokens and a completion of {max_tokens} exceed the engine's "

@@ -1,0 +1,276 @@
+"""An index of a JSONL file with very many rows: where each row is, and what is asked of all pages before training.
+
+It is kept in the folder `.ocr-rl` beside the file, or where that cannot be written, in the user's cache folder, as
+arrays that are mapped into memory. It holds for the file's size and time of change, and for the options of `load_pages`
+that it was made with; the images that the rows name are looked for when it is made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from array import array
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr_rl.data.facts import (
+    FACTS,
+    HALVES_SEED,
+    SPLIT_SEED,
+    digest_of,
+    document_of,
+    metadata_values,
+    position_of,
+    split_of,
+)
+from ocr_rl.data.images import ImageError
+from ocr_rl.data.problems import Location, Problem, json_at, json_lines
+from ocr_rl.data.rows import RowReader, RowTests, row_reader
+from ocr_rl.types import Page
+
+VERSION = 1
+EMPTY = 128
+"""Bytes of a .npy file without values, which cannot be mapped."""
+ARRAYS = {
+    "offset": "Q",  # bytes before the row
+    "id": "Q",  # the hash of the page's id
+    "digest": "Q",
+    "split": "d",  # positions of its document, see `position_of`
+    "halves": "d",
+    "prompt": "I",  # numbers in `Index.names`
+    "stated_split": "I",
+    "has_text": "B",
+    "has_tests": "B",
+    "tests_end": "Q",  # one after its last in `tests`
+    "tests": "Q",  # bytes before each test in tests.jsonl
+}
+"""The columns, and their types as in `array`; all but `tests` have one value for each page."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The pages of a file, which are read when they are asked for."""
+
+    reader: RowReader
+    prompt: str
+    """That of pages which have none."""
+    columns: Mapping[str, NDArray[Any]]
+    names: Mapping[str, Sequence[str]]
+    """The values of `prompt` and `stated_split`."""
+    problems: Sequence[Problem] = ()
+    """What was left out."""
+
+    def __len__(self) -> int:
+        return len(self.columns["offset"])
+
+    def page(self, number: int) -> Page:
+        """Raises ValueError if the file has changed since."""
+        offset = int(self.columns["offset"][number])
+        row, ends = json_at(self.reader.file, offset), self.columns["tests_end"]
+        tests = self.columns["tests"][int(ends[number - 1]) if number else 0 : int(ends[number])].tolist()
+        beside = RowTests.beside(self.reader.file)
+        wrong: list[Problem] = []
+        location = Location(str(self.reader.file), offset=offset)
+        found = self.reader.found(row, location, lambda name: [json_at(beside, at) for at in tests], wrong.append)
+        if found is None:
+            return Page(str(row.get(self.reader.roles.get("id", ""), "")), _Missing(wrong[0]), self.prompt)
+        return with_prompt(found.page, self.prompt)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """The image of a page whose file has been removed since the index was made."""
+
+    problem: Problem
+
+    def __call__(self) -> Any:
+        raise ImageError(self.problem.file, self.problem.message)
+
+
+def with_prompt(page: Page, prompt: str) -> Page:
+    return page if page.prompt or not prompt else replace(page, prompt=prompt)
+
+
+def id_hash(id: str) -> int:
+    return int.from_bytes(blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+class Builder:
+    """Columns that grow by a page at a time."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, array[Any]] = {name: array(kind) for name, kind in ARRAYS.items()}
+        self.names: dict[str, dict[str, int]] = {"prompt": {}, "stated_split": {}}
+        self._document, self._positions = "", (0.0, 0.0)
+
+    def add(self, page: Page, offset: int, tests: Sequence[int]) -> None:
+        """`tests` are the places of its tests in tests.jsonl."""
+        if (document := document_of(page)) != self._document or not self.columns["offset"]:
+            self._document = document
+            self._positions = position_of(document, SPLIT_SEED), position_of(document, HALVES_SEED)
+        columns = self.columns
+        columns["offset"].append(offset)
+        columns["id"].append(id_hash(page.id))
+        columns["digest"].append(int.from_bytes(digest_of(page), "big"))
+        columns["split"].append(self._positions[0])
+        columns["halves"].append(self._positions[1])
+        for name, numbers in self.names.items():
+            columns[name].append(numbers.setdefault(FACTS[name](page), len(numbers)))
+        for name in ("has_text", "has_tests"):
+            columns[name].append(FACTS[name](page))
+        columns["tests"].extend(tests)
+        columns["tests_end"].append(len(columns["tests"]))
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What of `load_pages` decides which pages an index has."""
+
+    where: Mapping[str, Sequence[str]]
+    prompt: str
+    columns: Mapping[str, str]
+    split: str
+    labels: bool
+    skip: bool
+    """Leave pages with a problem out, and open every image to find them."""
+
+    def wants(self, page: Page) -> bool:
+        """Whether its metadata has the values of `where`."""
+        return all(not set(values).isdisjoint(metadata_values(page, key)) for key, values in self.where.items())
+
+
+def build_index(file: Path, options: IndexOptions) -> Index | None:
+    """Read and check the whole file; None if anything about it needs a message that only `find_pages` can give."""
+    problems: list[Problem] = []
+    unreadable: list[Problem] = []
+    try:
+        reader = row_reader(file, options.columns, problems.append)
+    except ValueError:
+        return None
+    tests = RowTests(file, problems.append)
+    if reader is None or (problems and not options.skip):
+        return None
+    builder, ids = Builder(), array("Q")
+    places: list[int] = []
+
+    def records(name: str) -> list[dict[str, Any]]:
+        places[:] = tests.claim(name)
+        return tests.at(places)
+
+    for location, row in json_lines(file, lambda problem: None):
+        before = len(problems)
+        found = reader.found(row, location, records, problems.append)
+        if found is not None and options.split in ("", split_of(found.page)):
+            ids.append(id_hash(found.page.id))
+            if options.labels and (problem := found.unlabelled()):
+                problems.append(problem)
+            broken = len(problems) > before
+            if not broken and options.skip and (problem := found.unreadable()):
+                unreadable.append(problem)
+                broken = True
+            if not broken and options.wants(found.page):
+                builder.add(with_prompt(found.page, options.prompt), location.offset, places)
+        if problems and not options.skip:
+            return None
+        places.clear()
+    tests.report_unclaimed(problems.append)
+    if (problems and not options.skip) or not builder.columns["offset"] or _has_doubles(ids):
+        return None
+    arrays = {name: np.frombuffer(values, values.typecode) for name, values in builder.columns.items()}
+    names = {name: list(numbers) for name, numbers in builder.names.items()}
+    return Index(reader, options.prompt, arrays, names, [*problems, *unreadable])
+
+
+def _has_doubles(hashes: array[int]) -> bool:
+    ordered = np.sort(np.frombuffer(hashes, np.uint64))
+    return bool((ordered[1:] == ordered[:-1]).any())
+
+
+def open_index(file: Path, options: IndexOptions) -> Index | None:
+    """The index of a file: the one that was kept, or else a new one, which is then kept; None as `build_index`."""
+    about = _about(file, options)
+    for folder in _places(file, about):
+        if (index := _opened(folder, file, about)) is not None:
+            return index
+    index = build_index(file, options)
+    for folder in _places(file, about) if index is not None else ():
+        assert index is not None
+        with suppress(OSError):
+            _keep(index, folder, about)
+            return _opened(folder, file, about) or index
+    return index
+
+
+def _about(file: Path, options: IndexOptions) -> dict[str, Any]:
+    """What an index holds for."""
+    files = [one.stat() if one.is_file() else None for one in (file, RowTests.beside(file))]
+    stamps = [None if one is None else [one.st_size, one.st_mtime_ns] for one in files]
+    about = {"version": VERSION, "file": file.name, "stamps": stamps, "options": asdict(options)}
+    return dict(json.loads(json.dumps(about)))
+
+
+def _places(file: Path, about: Mapping[str, Any]) -> list[Path]:
+    """Where the index may be: beside the file, and in the user's cache."""
+    options = json.dumps([about["file"], about["options"]], sort_keys=True).encode()
+    name = f"pages-{blake2b(options, digest_size=8).hexdigest()}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = blake2b(os.fsencode(file.parent.resolve()), digest_size=8).hexdigest()
+    return [file.parent / ".ocr-rl" / name, cache / "ocr-rl" / f"{name}-{folder}"]
+
+
+def _keep(index: Index, folder: Path, about: Mapping[str, Any]) -> None:
+    """Write the index; another process may do the same. Raises OSError if that is not possible."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        partial.chmod(0o777 & ~_umask())
+        for name, values in index.columns.items():
+            np.save(partial / f"{name}.npy", values, allow_pickle=False)
+        content = {
+            "about": about,
+            "reader": {"roles": index.reader.roles, "folder": index.reader.folder},
+            "names": index.names,
+            "problems": [vars(problem) for problem in index.problems],
+        }
+        (partial / "index.json").write_text(json.dumps(content), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _umask() -> int:
+    """The bits that new files lack; a temporary folder lacks all that others could read it by."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _opened(folder: Path, file: Path, about: Mapping[str, Any]) -> Index | None:
+    """The index in a folder, if it is there and still holds."""
+    try:
+        content = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        if content["about"] != about:
+            return None
+        columns = {name: _mapped(folder / f"{name}.npy") for name in ARRAYS}
+        reader = RowReader(file, content["reader"]["roles"], content["reader"]["folder"])
+        problems = [Problem(**problem) for problem in content["problems"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Index(reader, about["options"]["prompt"], columns, content["names"], problems)
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    empty = file.stat().st_size <= EMPTY
+    values: NDArray[Any] = np.load(file, mmap_mode=None if empty else "r", allow_pickle=False)
+    return values
