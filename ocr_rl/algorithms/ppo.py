@@ -307,7 +307,6 @@ class PpoLearner:
         for batch in batches:
             with torch.set_grad_enabled(not critic_only):
                 scores = reading.score(batch.ids, batch.mask, rollout.temperature)
-            values = self.critic.values(critics, scores, batch)
             mask, old, advantages = batch.mask.to(device), batch.old_logprobs.to(device), batch.advantages.to(device)
             old_values, returns = batch.old_values.to(device), batch.returns.to(device)
             policy_part = grpo_loss(
@@ -324,9 +323,14 @@ class PpoLearner:
                 beta=beta,
                 kl=ppo.kl,
             )
+            apart = self.critic.own is not None and not critic_only  # two models, one backward pass at a time
+            if apart:
+                policy_part.backward()  # type: ignore[no-untyped-call]
+            values = self.critic.values(critics, scores, batch)
             clip = ppo.value_clip or None
             value_part = value_loss(values, old_values, returns, mask, counts.tokens, clip=clip)
-            (policy_part + ppo.value_coefficient * value_part).backward()  # type: ignore[no-untyped-call]
+            weighted = ppo.value_coefficient * value_part
+            (weighted if apart else policy_part + weighted).backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 tokens = mask.sum()
                 clipped = clip_fraction(
