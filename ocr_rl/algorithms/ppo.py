@@ -36,7 +36,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.seeds import derive
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
-from ocr_rl.training.optimizer import clipped_step, make_optimizer
+from ocr_rl.training.optimizer import add_weights, clipped_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
@@ -164,7 +164,7 @@ class PpoLearner:
         self.state = TrainerState(self.critic.modules, {"kl_coefficient": recipe.ppo.beta})
         own = list(self.state.trained().values())
         self.optimizer = make_optimizer(policy.trainable_parameters(), recipe.train)
-        self.optimizer.add_param_group({"params": own, "rate_factor": recipe.ppo.critic_rate})
+        add_weights(self.optimizer, own, recipe.ppo.critic_rate)
         self.parameters = policy.trainable_parameters() + own
         self.reference = Reference(policy) if recipe.ppo.beta > 0 else None
         self.sums = torch.zeros(6, device=policy.device)

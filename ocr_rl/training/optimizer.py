@@ -45,6 +45,14 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> t
     return optimizer
 
 
+def add_weights(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate_factor: float) -> None:
+    """Train these too, at `rate_factor` times the learning rate."""
+    # a fused kernel takes divided weights or whole ones
+    for part in (False, True):
+        if group := [parameter for parameter in parameters if is_divided(parameter) == part]:
+            optimizer.add_param_group({"params": group, "rate_factor": rate_factor})
+
+
 def learning_rate(step: int, config: TrainConfig) -> float:
     """Rate of a step (1-based): a linear warm-up, then constant, or linear or cosine decay to 0 after the last step."""
     if step <= config.warmup_steps:

@@ -6,6 +6,7 @@ its usual format has a pickle in it, so its safetensors one is used.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,13 +85,14 @@ def _read_file(file: Path, like: Mapping[str, nn.Parameter]) -> dict[str, Tensor
 
 def _write_parts(folder: Path, state: Mapping[str, Tensor]) -> None:
     from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
     from torch.distributed.checkpoint.state_dict_saver import save
 
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     counts = {key: value.reshape(1) if value.ndim == 0 else value for key, value in state.items()}
     try:
-        save(counts, storage_writer=writer)
+        save(counts, storage_writer=writer, planner=DefaultSavePlanner(dedup_save_to_lowest_rank=True))
     except CheckpointException as error:
         first, _ = next(iter(error.failures.values()))
         raise (first if isinstance(first, OSError) else RuntimeError(str(first))) from None
@@ -113,5 +115,7 @@ def _read_parts(
         entry: torch.zeros_like(like[entry]) if entry.partition("/")[0] in MOMENTS else torch.zeros(shape)
         for entry, shape in shapes.items()
     }
-    load(found, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # each process reads what it needs
+        load(found, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
     return found
