@@ -8,8 +8,11 @@ prints.
 All processes make the same exchanges in the same order, and each exchange carries the state of every process. A
 process that fails says so in its next exchange, so that all end together and none waits forever.
 
-Not included: weights and optimiser state are not sharded, and gradients are summed after the backward pass, not during
-it. In one process every function here is the identity.
+Where weights are sharded, a forward or backward pass is an exchange too, and processes that have different numbers of
+completions would wait for each other forever. So every pass has its turn (`take_turn`): all processes make the same
+passes in the same order, and one that has nothing to compute joins those of the others with an empty input.
+
+In one process every function here is the identity.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ocr_rl.errors import EngineError
 
@@ -39,12 +42,33 @@ USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, EngineError, SystemExit
 """Errors that the first process reports with a message. For others every process shows its traceback."""
 
 
+EXCHANGE, FAILURE = 0, 1 << 20
+"""Turns that are no passes."""
+PARTNERS = 64
+"""Largest number of partners."""
+
+
+class Partner(Protocol):
+    """What processes have to compute together."""
+
+    def join(self, operation: int) -> None:
+        """Take part in an operation of other processes, with nothing of this one."""
+
+    def rest(self) -> None:
+        """The processes exchange data now, after which weights may change."""
+
+
 @dataclass
 class _World:
     rank: int = 0
     count: int = 1
+    machine: int = 1
+    """Processes on this machine."""
     over: bool = False
     """A process has failed and all know it: there are no more exchanges."""
+    partners: list[Partner] = field(default_factory=list)
+    in_pass: bool = False
+    """A pass has begun and may not have ended: others wait for its end."""
 
 
 _world = _World()
@@ -62,6 +86,11 @@ def rank() -> int:
 def first() -> bool:
     """Whether this is the process that writes files and prints."""
     return _world.rank == 0
+
+
+def on_this_machine() -> int:
+    """How many of the processes run on this machine."""
+    return _world.machine
 
 
 @contextmanager
@@ -89,18 +118,53 @@ def together() -> Iterator[None]:
         _leave()
 
 
-def announce_failure(error: BaseException) -> None:
-    """Raise the error in the other processes at their next exchange, unless they know that one has failed."""
+def announce_failure(error: BaseException) -> bool:
+    """Raise the error in the other processes at their next exchange, unless they know that one has failed.
+
+    Returns whether all know it. In the middle of a pass of sharded weights they cannot: this process has to end.
+    """
+    if _world.in_pass:
+        _world.over = True
     if _world.count > 1 and not _world.over:
         with suppress(ConnectionError):
             _exchange(None, error)
         _world.over = True
+    return not _world.in_pass
 
 
 def wait() -> None:
     """Wait until all processes have called this."""
     if _world.count > 1:
         _exchange(None)
+
+
+def add_partner(partner: Partner) -> int:
+    """Its number for `take_turn`. All processes add the same partners in the same order."""
+    _world.partners.append(partner)
+    assert len(_world.partners) <= PARTNERS
+    return len(_world.partners) - 1
+
+
+def take_turn(operation: int, partner: int = 0) -> None:
+    """Return when all processes begin this operation; until then, join what others do before it.
+
+    If the processes are about to begin different operations, the highest goes first. After the last exchange that the
+    operation makes, call `end_turn`, or take the next turn.
+    """
+    _world.in_pass = False
+    own = operation * PARTNERS + partner
+    while _world.partners and (first := _highest(own)) != own:
+        if first == FAILURE * PARTNERS:
+            _all_gathered(None)
+        _world.in_pass = True
+        _world.partners[first % PARTNERS].join(first // PARTNERS)
+        _world.in_pass = False
+    _world.in_pass = bool(_world.partners) and EXCHANGE < operation < FAILURE
+
+
+def end_turn() -> None:
+    """This process's operation needs no other process any more."""
+    _world.in_pass = False
 
 
 def mine(items: Sequence[T]) -> list[T]:
@@ -138,13 +202,18 @@ def sum_over(tensor: Tensor) -> None:
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Sum over the processes, in place. A weight that has no gradient in any process keeps none."""
+    """Sum over the processes, in place. A weight that has no gradient in any process keeps none.
+
+    Those of sharded weights are summed already.
+    """
     if _world.count == 1:
         return
     import torch
+    from torch.distributed.tensor import DTensor
 
-    present = _exchange([parameter.grad is not None for parameter in parameters])
-    for parameter, somewhere in zip(parameters, map(any, zip(*present, strict=True)), strict=True):
+    whole = [parameter for parameter in parameters if not isinstance(parameter, DTensor)]
+    present = _exchange([parameter.grad is not None for parameter in whole])
+    for parameter, somewhere in zip(whole, map(any, zip(*present, strict=True)), strict=True):
         if somewhere:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -168,6 +237,7 @@ def _join() -> None:
 
     state = PartialState(cpu=not gpus, backend="cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
     _world.rank, _world.count, _world.over = state.process_index, state.num_processes, False
+    _world.machine = local_count
     for name in list(os.environ):  # processes of engines and verifiers do not belong to the launched ones
         if name in LAUNCHED.split() or name.startswith(("MASTER_", "TORCHELASTIC_")):
             del os.environ[name]
@@ -176,8 +246,9 @@ def _join() -> None:
 def _leave() -> None:
     from accelerate import PartialState
 
+    global _world
     PartialState().destroy_process_group()
-    _world.rank, _world.count, _world.over = 0, 1, False
+    _world = _World()
 
 
 def _exchange(value: T, error: BaseException | None = None) -> list[T]:
@@ -186,6 +257,14 @@ def _exchange(value: T, error: BaseException | None = None) -> list[T]:
     Raises:
         ConnectionError: another process ended without an error.
     """
+    take_turn(EXCHANGE if error is None else FAILURE)
+    if error is None:
+        for partner in _world.partners:
+            partner.rest()
+    return _all_gathered(value, error)
+
+
+def _all_gathered(value: T, error: BaseException | None = None) -> list[T]:
     from accelerate.utils import gather_object
 
     with _connected():
@@ -202,6 +281,17 @@ def _all_reduce(tensor: Tensor) -> None:
 
     with _connected():
         distributed.all_reduce(tensor)  # the sum
+
+
+def _highest(number: int) -> int:
+    """The largest of the processes' numbers."""
+    import torch
+    from torch import distributed
+
+    given = torch.tensor(number)
+    with _connected():
+        distributed.all_reduce(given, distributed.ReduceOp.MAX)
+    return int(given)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ ROOMS = {
         "rollouts": "rewards data models runs config types errors seeds",
         "rewards": "data config runs types",
         "data": "config types hub",
-        "models": "config types hub",
+        "models": "config distributed types hub",
         "runs": "config metric_names",
         "objectives": "",
         "config": "metric_names hub",

@@ -128,7 +128,7 @@ class OcdTrainer(Trainer):
             at, tokens = torch.tensor(found).unbind(1)
             first = at.diff(prepend=at[:1] - 1) != 0
             place, places = (first.cumsum(0) - 1).to(device), int(first.sum())
-            states = reading.hidden(batch.ids[:, :-1]).flatten(0, 1).index_select(0, at.to(device))
+            states = reading.hidden(batch.ids[:, :-1], scored=True).flatten(0, 1).index_select(0, at.to(device))
             mask = torch.ones(1, len(found), dtype=torch.bool)
             scores = self.policy.score_hidden(states[None], tokens[None], mask, temperature=1.0)
             losses, capped = optimal_completion_losses(scores.logprobs[0], place, places, ocd.choice, ocd.cap)

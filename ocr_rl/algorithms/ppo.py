@@ -36,7 +36,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.seeds import derive
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
 from ocr_rl.training.micro_batches import MicroBatch, PageTask, by_update, cut, reference_logprobs
-from ocr_rl.training.optimizer import clipped_step, make_optimizer
+from ocr_rl.training.optimizer import add_weights, clipped_step, make_optimizer
 from ocr_rl.training.rollout_batches import Rollouts
 from ocr_rl.training.rollout_metrics import rollout_metrics, rollout_rows
 from ocr_rl.types import Page
@@ -164,7 +164,7 @@ class PpoLearner:
         self.state = TrainerState(self.critic.modules, {"kl_coefficient": recipe.ppo.beta})
         own = list(self.state.trained().values())
         self.optimizer = make_optimizer(policy.trainable_parameters(), recipe.train)
-        self.optimizer.add_param_group({"params": own, "rate_factor": recipe.ppo.critic_rate})
+        add_weights(self.optimizer, own, recipe.ppo.critic_rate)
         self.parameters = policy.trainable_parameters() + own
         self.reference = Reference(policy) if recipe.ppo.beta > 0 else None
         self.sums = torch.zeros(6, device=policy.device)
@@ -307,7 +307,6 @@ class PpoLearner:
         for batch in batches:
             with torch.set_grad_enabled(not critic_only):
                 scores = reading.score(batch.ids, batch.mask, rollout.temperature)
-            values = self.critic.values(critics, scores, batch)
             mask, old, advantages = batch.mask.to(device), batch.old_logprobs.to(device), batch.advantages.to(device)
             old_values, returns = batch.old_values.to(device), batch.returns.to(device)
             policy_part = grpo_loss(
@@ -324,9 +323,14 @@ class PpoLearner:
                 beta=beta,
                 kl=ppo.kl,
             )
+            apart = self.critic.own is not None and not critic_only  # two models, one backward pass at a time
+            if apart:
+                policy_part.backward()  # type: ignore[no-untyped-call]
+            values = self.critic.values(critics, scores, batch)
             clip = ppo.value_clip or None
             value_part = value_loss(values, old_values, returns, mask, counts.tokens, clip=clip)
-            (policy_part + ppo.value_coefficient * value_part).backward()  # type: ignore[no-untyped-call]
+            weighted = ppo.value_coefficient * value_part
+            (weighted if apart else policy_part + weighted).backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 tokens = mask.sum()
                 clipped = clip_fraction(

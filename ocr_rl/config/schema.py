@@ -416,6 +416,9 @@ class TrainConfig:
     """Fixes page order, sampling on the transformers engine, and results on one machine."""
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw"
     """AdamW with float32 state, or with state in 8 bits by bitsandbytes; paged: moved to the CPU when a GPU is full."""
+    shard: Literal["none", "full", "hybrid"] = "none"
+    """With several processes, whether each keeps all weights, gradients and optimiser state, or a part (FSDP2). full:
+    divided over all processes; hybrid: over those of a machine, each machine with a whole copy."""
     learning_rate: Amount = 1e-6
     """Peak rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

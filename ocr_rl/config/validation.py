@@ -280,6 +280,16 @@ def _train_rules(recipe: Recipe) -> Rules:
             "train.stop_on_alarm",
             "false, or train.watch = true and train.eval_every at least 1: an evaluation raises the alarm",
         ),
+        (
+            train.shard == "none" or not recipe.model.quantize,
+            "train.shard",
+            'none, or model.quantize = "": weights in 4 bits are not divided',
+        ),
+        (
+            train.shard == "none" or train.optimizer == "adamw",
+            "train.shard",
+            'none, or train.optimizer = "adamw": state in 8 bits is not divided',
+        ),
     ]
 
 

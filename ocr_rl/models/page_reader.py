@@ -13,16 +13,21 @@ class PageReader:
 
     def __init__(self, policy: Policy, prompt: Prompt, *, grad: bool = False) -> None:
         self.policy, self.prompt = policy, prompt
-        self.state = policy.read(prompt, grad=grad)
+        self.state = (policy.shards or policy).read(prompt, grad=grad)
 
     def score(self, ids: Tensor, mask: Tensor, temperature: float) -> TokenScores:
         """See `Policy.score`."""
-        return self.policy.score(self.state, ids, mask, temperature)
+        return self.policy.score_hidden(self.hidden(ids[:, :-1], scored=True), ids, mask, temperature)
 
-    def hidden(self, ids: Tensor) -> Tensor:
-        """See `Policy.hidden`."""
+    def hidden(self, ids: Tensor, *, scored: bool = False) -> Tensor:
+        """See `Policy.hidden`. With `scored`, `Policy.score_hidden` is called with some of them next."""
+        if self.policy.shards is not None:
+            return self.policy.shards.hidden(self.state, ids, scored=scored)
         return self.policy.hidden(self.state, ids)
 
     def backward(self) -> None:
         """Propagate the gradients of all completions to the page; call it after the last of them."""
-        self.state.backward()
+        if self.policy.shards is not None:
+            self.policy.shards.close(self.state)
+        else:
+            self.state.backward()

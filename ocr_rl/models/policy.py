@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ from ocr_rl.models.output_logits import Logits, after_head
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.prompt_format import chat_template, prompt_format, save
 from ocr_rl.models.recompute import RecomputedCache, recompute_layers
+from ocr_rl.models.sharding import Shards
 from ocr_rl.models.step_pages import Inputs, StepPages
 from ocr_rl.types import ImageError
 
@@ -78,9 +79,10 @@ class Policy:
         self.recomputes = gradient_checkpointing
         self.step_pages = StepPages()
         """Shared with copies of this policy, which read pages alike."""
-        self.base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.backbone: Any = self.base.model
-        self.head: Any = self.base.get_output_embeddings()
+        self.find_parts()
+        self.shards: Shards | None = None
+        self.run: Callable[..., Any] = _call
+        """Calls a function that uses weights; if these are divided, they are gathered first."""
         self.budget = pixel_budget(processor, max_pixels, prompt_format.longest_side or None)
         generation, tokenizer = self.base.generation_config, processor.tokenizer
         self.end_ids = token_ids(generation.eos_token_id) or token_ids(tokenizer.eos_token_id)
@@ -100,6 +102,20 @@ class Policy:
         self.after_head = self._after_head()
         if gradient_checkpointing:
             recompute_layers(self.base)
+
+    def find_parts(self) -> None:
+        """The parts of `model` that are called."""
+        self.base: Any = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        self.backbone: Any = self.base.model
+        self.head: Any = self.base.get_output_embeddings()
+
+    def shard(self, mesh: Any) -> None:
+        """Divide the weights over processes, in place; see `Shards`."""
+        self.shards = Shards(self, mesh)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While this lasts, this process computes without the others: it has all weights. All processes enter it."""
+        return nullcontext() if self.shards is None else self.shards.gathered()
 
     @classmethod
     def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> Policy:
@@ -274,7 +290,8 @@ class Policy:
         with torch.set_grad_enabled(grad), self.autocast():
             if hasattr(self.backbone, "rope_deltas"):  # the offset of the page before
                 self.backbone.rope_deltas = None
-            output = self.backbone(
+            output = self.run(
+                self.backbone,
                 **{name: value.to(self.device) for name, value in prompt.inputs.items()},
                 past_key_values=self._cache(lambda i: copy.deepcopy(layers[i]), len(layers)),
                 use_cache=True,
@@ -310,6 +327,8 @@ class Policy:
     def hidden(self, state: PromptState, ids: Tensor) -> Tensor:
         """Last hidden states before each token and after the last: (B, S) on the CPU -> (B, S + 1, D)."""
         rows, width = ids.shape
+        if not width and self.shards is not None:  # every pass uses all of the divided weights
+            return self.hidden(state, torch.full((rows, 1), self.pad_id))[:, :1]
         hidden = state.last_hidden.expand(rows, 1, -1)
         if width:
             cache = self._cache(lambda i: _expanded(state.layers[i], rows), len(state.layers))
@@ -327,7 +346,8 @@ class Policy:
         `attention_mask` (B, N) is True where the tokens attend to one of the N then cached; None: to all.
         """
         with self.autocast():
-            output = self.backbone(
+            output = self.run(
+                self.backbone,
                 input_ids=ids,
                 position_ids=positions,
                 attention_mask=attention_mask,
@@ -354,23 +374,29 @@ class Policy:
         tokens = ids.flatten()[where].to(self.device, non_blocking=True)
         states = hidden.flatten(0, 1).index_select(0, at)
 
+        logprobs, entropies = (
+            torch.zeros(mask.numel(), device=self.device).index_copy(0, at, values).view(mask.shape)
+            for values in self.run(self._token_scores, states, tokens, temperature)
+        )
+        return TokenScores(logprobs, entropies, hidden)
+
+    def _token_scores(self, states: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Log probabilities (N,) and entropies (N,) from the states (N, D) before N tokens."""
+
         def score(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
             logits = self.logits(states, temperature)
             return token_logprobs(logits, tokens), entropy(logits.detach())
 
         size = max(1, LOGITS_PER_CHUNK // self.head.weight.shape[0])
-        if len(where) <= size or not torch.is_grad_enabled():
+        if len(states) <= size or not torch.is_grad_enabled():
             parts = [score(s, t) for s, t in zip(torch.split(states, size), torch.split(tokens, size), strict=True)]
         else:
             parts = [
                 checkpoint(score, s, t, use_reentrant=False)
                 for s, t in zip(torch.split(states, size), torch.split(tokens, size), strict=True)
             ]
-        logprobs, entropies = (
-            torch.zeros(mask.numel(), device=self.device).index_copy(0, at, torch.cat(values)).view(mask.shape)
-            for values in zip(*parts, strict=True)
-        )
-        return TokenScores(logprobs, entropies, hidden)
+        logprobs, entropies = zip(*parts, strict=True)
+        return torch.cat(logprobs), torch.cat(entropies)
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The decoded tokens without special ones; without `control_ids` where the output format is written in them."""
@@ -391,9 +417,11 @@ class Policy:
     def copy(self) -> Policy:
         """A separate policy with the same weights."""
         other = copy.copy(self)
+        if self.shards is not None:
+            other.shards = self.shards.copy_for(other)
+            return other
         other.model = copy.deepcopy(self.model)
-        other.base = other.model.get_base_model() if self.base is not self.model else other.model
-        other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
+        other.find_parts()
         return other
 
     def merged(self) -> Policy:
@@ -401,8 +429,8 @@ class Policy:
         if self.base is self.model:
             return self
         other = copy.copy(self)
-        other.model = other.base = self.model.merge_and_unload(safe_merge=True)
-        other.backbone, other.head = other.base.model, other.base.get_output_embeddings()
+        other.model = self.model.merge_and_unload(safe_merge=True)
+        other.find_parts()
         return other
 
     @property
@@ -429,12 +457,19 @@ class Policy:
         other.model.requires_grad_(False)
         return other
 
-    def save(self, folder: Path) -> None:
-        """Write a plain Hugging Face folder: safetensors (or the adapter), config, tokenizer, processor."""
+    def gathered_weights(self) -> dict[str, Tensor] | None:
+        """If they are divided, the weights to `save`; all processes call this, and only the first gets them."""
+        return None if self.shards is None else self.shards.weights(adapter=self.base is not self.model)
+
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Write a plain Hugging Face folder: safetensors (or the adapter), config, tokenizer, processor.
+
+        `weights` are those of `gathered_weights`.
+        """
         shown = transformers_logging.is_progress_bar_enabled()
         transformers_logging.disable_progress_bar()  # it would disturb the trainer's
         with disk_errors(folder):
-            self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder, **({} if weights is None else {"state_dict": weights}))
         if self.base is not self.model:
             store_base(folder, TINY)
         self.processor.save_pretrained(folder)
@@ -450,7 +485,10 @@ class Policy:
             restore(self.model, folder)
             return
         saved = type(self.model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-        self.model.load_state_dict(saved.state_dict())
+        if self.shards is None:
+            self.model.load_state_dict(saved.state_dict())
+        else:
+            self.shards.load(saved.state_dict())
 
     def autocast(self) -> Any:
         if self.compute_dtype == torch.float32:
@@ -463,6 +501,10 @@ class Policy:
         names = ("image", "video", "vision_start", "vision_end", "image_break", "image_end")
         ids = {getattr(owner, f"{name}_token_id", None) for owner in (config, processor) for name in names}
         return tuple(sorted({i for i in ids if isinstance(i, int)} - set(self.end_ids)))
+
+
+def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
 
 
 def _expanded(layer: Layer, rows: int) -> Layer:

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from ocr_rl import distributed
+from ocr_rl.models.divided_tensors import own_part
 from ocr_rl.models.policy import Policy
+from ocr_rl.models.sharding import Operation
 
 
 class Reference:
@@ -23,6 +26,8 @@ class Reference:
         self.weights = nn.ParameterList(
             nn.Parameter(parameter.detach().clone(), requires_grad=False) for parameter in policy.trainable_parameters()
         )
+        if policy.shards is not None:
+            self._number = distributed.add_partner(self)
 
     @contextmanager
     def policy(self) -> Iterator[Policy]:
@@ -37,8 +42,26 @@ class Reference:
     def renew(self) -> None:
         """Make the current policy the reference."""
         for parameter, other in zip(self._policy.trainable_parameters(), self.weights, strict=True):
-            other.data.copy_(parameter.data)
+            own_part(other.data).copy_(own_part(parameter.data))
+
+    def join(self, operation: int) -> None:
+        """Divided weights are exchanged in all processes together."""
+        assert self._policy.shards is not None
+        self._policy.shards.rest()
+        for parameter, other in zip(self._policy.trainable_parameters(), self.weights, strict=True):
+            own, theirs = own_part(parameter.data), own_part(other.data)
+            kept = own.clone()
+            own.copy_(theirs)
+            theirs.copy_(kept)
+
+    def rest(self) -> None:
+        pass
 
     def _swap(self) -> None:
+        if self._policy.shards is not None:
+            distributed.take_turn(Operation.SWAP, self._number)
+            self.join(Operation.SWAP)
+            distributed.end_turn()
+            return
         for parameter, other in zip(self._policy.trainable_parameters(), self.weights, strict=True):
             parameter.data, other.data = other.data, parameter.data

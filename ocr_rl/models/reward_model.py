@@ -15,6 +15,7 @@ from torch import Tensor
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.heads import ScalarHead
 from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.types import Completion, Group
 
@@ -53,8 +54,8 @@ class RewardModel:
     def rate(self, group: Group) -> list[float]:
         """sigma(R) of each completion; the page is read once for all."""
         ids, mask = padded(group.completions, self.policy.pad_id)
-        state = self.policy.read(self.policy.prompt(group.page))
-        ratings: list[float] = self.scores(self.policy.hidden(state, ids), mask).sigmoid().tolist()
+        reading = PageReader(self.policy, self.policy.prompt(group.page))
+        ratings: list[float] = self.scores(reading.hidden(ids), mask).sigmoid().tolist()
         return ratings
 
 

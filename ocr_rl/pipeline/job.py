@@ -32,6 +32,7 @@ from ocr_rl.models.checkpoints.vocabulary import unwritable
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt_format import writes
 from ocr_rl.models.reward_model import RewardModel
+from ocr_rl.models.sharding import mesh_of
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.probe import probed_pages
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric, try_functions
@@ -144,6 +145,11 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     policy = Policy.load(recipe.model)
+    mesh = mesh_of(recipe.train.shard, policy.device.type) if distributed.count() > 1 else None
+    if mesh is not None:
+        policy.shard(mesh)
+    elif recipe.train.shard != "none":
+        say(f'train.shard = "{recipe.train.shard}" has no effect: there is one process')
     if line := without_adapter(policy.model):
         say(line)
     if len(train) < (size := recipe.rollout.pages_per_step):
@@ -159,7 +165,10 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     for side in filter(None, (train, held_out)):
         check_prompts(policy, side)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
-    return Job(recipe, train, held_out, policy, engine, reward_function, load_reward_model(recipe, policy), examples)
+    reward_model = load_reward_model(recipe, policy)
+    if mesh is not None and reward_model is not None:
+        reward_model.policy.shard(mesh)
+    return Job(recipe, train, held_out, policy, engine, reward_function, reward_model, examples)
 
 
 def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[Sequence[Page], Sequence[Page]]:

@@ -6,6 +6,7 @@ import torch
 
 from ocr_rl.errors import EngineError
 from ocr_rl.models.padding import pad_rows
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Sampling
 from ocr_rl.types import Completion, Page
@@ -56,8 +57,8 @@ def logprob_mismatch(
     length = min(CHECK_SAMPLING.max_tokens, len(completion.token_ids))
     ids, mask = pad_rows([list(completion.token_ids[:length])], policy.pad_id)
     with torch.no_grad():
-        state = policy.read(policy.prompt(page))
-        scored = policy.score(state, ids, mask, temperature or 1.0).logprobs[0].cpu()
+        reading = PageReader(policy, policy.prompt(page))
+        scored = reading.score(ids, mask, temperature or 1.0).logprobs[0].cpu()
     difference = (scored - torch.tensor(completion.sampling_logprobs[:length])).abs().mean().item()
     if difference <= tolerance:  # False for NaN
         return None

@@ -30,8 +30,12 @@ class TransformersEngine(Engine):
     def sync(self, policy: Policy) -> None:
         self.policy = policy
 
-    @torch.inference_mode()
     def stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:
+        with self.policy.alone():
+            yield from self._stream(pages, sampling, seed)
+
+    @torch.inference_mode()
+    def _stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         at_once = min(PAGES_AT_ONCE, max(1, self.rows // sampling.group_size))
         first, waiting = 0, iter(pages)

@@ -26,6 +26,7 @@ MAY_CHANGE = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.patience",
+    "train.shard",
     "train.watch",
     "train.stop_on_alarm",
     "train.tensorboard",

@@ -1,6 +1,6 @@
 """Saving and loading checkpoints. The folder trainer/ in a checkpoint holds what training needs to continue exactly:
 
-optimizer.safetensors   the optimiser's float32 state, by weight name
+optimizer.safetensors   the optimiser's float32 state, by weight name; with train.shard the folder optimizer/ instead
 modules.safetensors     trained weights besides the policy's, e.g. a critic's, and a reference that is renewed
 recipe.toml             the recipe of the run
 state.json              the step, digests of the pages, the environment, numbers that the algorithm adapts
@@ -21,20 +21,20 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ocr_rl import __version__, distributed
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import Recipe
 from ocr_rl.data.indexed import facts
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
+from ocr_rl.models.divided_tensors import own_part, same_part, whole
 from ocr_rl.models.policy import Policy
 from ocr_rl.runs.resume import RECIPE
 from ocr_rl.training.base import NO_STATE, TrainerState
+from ocr_rl.training.optimizer_state import read_optimizer, write_optimizer
 from ocr_rl.types import Page
 
-OPTIMIZER = Path("trainer", "optimizer.safetensors")
-MOMENTS = ("exp_avg", "exp_avg_sq", "state1", "state2")
-"""Of AdamW, and in 8 bits: as large as the weight."""
 MODULES = Path("trainer", "modules.safetensors")
 STATE = Path("trainer", "state.json")
 
@@ -48,26 +48,34 @@ def save_checkpoint(
     step: int,
     trainer_state: TrainerState = NO_STATE,
 ) -> None:
-    """Write a Hugging Face folder with trainer/ in it."""
-    policy.save(folder)
-    (folder / "trainer").mkdir()
-    (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
-    modules = trainer_state.trained()
-    state = {
-        f"{key}/{name}": torch.as_tensor(value)  # bitsandbytes counts steps in an int
-        for name, parameter in (dict(policy.model.named_parameters()) | modules).items()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-    # bitsandbytes has one table of 8-bit values for all weights, which safetensors would refuse to write several times
-    state = {key: value.clone() if key.startswith("qmap") else value for key, value in state.items()}
-    _write_tensors(folder, OPTIMIZER, state)
-    if saved := trainer_state.saved():
-        _write_tensors(folder, MODULES, {name: tensor.detach() for name, tensor in saved.items()})
+    """Write a Hugging Face folder with trainer/ in it.
+
+    If weights are divided, all processes call this together, and each writes its part of the optimiser's state.
+    """
+    names = _names(policy, trainer_state)
+    weights = policy.gathered_weights()
+    modules = {name: whole(tensor.detach()) for name, tensor in trainer_state.saved().items()}
+    if distributed.first():
+        policy.save(folder, weights)
+        (folder / "trainer").mkdir()
+        (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
+        if modules:
+            _write_modules(folder, modules)
+        _write_state(folder, recipe, pages, step, trainer_state.numbers)
+    if policy.shards is not None:
+        distributed.wait()
+    write_optimizer(folder, optimizer, names)
+    if distributed.first():
+        for file in (folder / "trainer").rglob("*.safetensors"):  # safetensors makes them readable by the owner only
+            file.chmod((folder / RECIPE).stat().st_mode)
+
+
+def _write_state(folder: Path, recipe: Recipe, pages: Sequence[Page], step: int, numbers: Mapping[str, float]) -> None:
     state_json = {
         "step": step,
         "page_hashes": facts(pages, "digest"),
         "environment": environment(),
-        "numbers": trainer_state.numbers,
+        "numbers": numbers,
     }
     (folder / STATE).write_text(json.dumps(state_json, indent=1) + "\n", encoding="utf-8")
 
@@ -92,27 +100,14 @@ def load_checkpoint(
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     assert state["step"] == step
     removed = _removed(folder, state["page_hashes"], facts(pages, "digest"), allow_removed)
-    modules = trainer_state.trained()
-    names = {parameter: name for name, parameter in (dict(policy.model.named_parameters()) | modules).items()}
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    index = {names[parameter]: i for i, parameter in enumerate(trained)}
-    loaded: dict[int, dict[str, Any]] = {}
-    for entry, value in load_file(folder / OPTIMIZER).items():
-        key, _, name = entry.partition("/")
-        if name not in index or (key in MOMENTS and value.shape != trained[index[name]].shape):
-            raise ValueError(f"{folder / OPTIMIZER}: model.path has no trained weight {name} {list(value.shape)}")
-        loaded.setdefault(index[name], {})[key] = value.clone()  # otherwise it is mapped to a file that will be deleted
-    if not isinstance(optimizer, torch.optim.AdamW):
-        for values in loaded.values():
-            values["step"] = int(values["step"])
-    optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
+    read_optimizer(folder, optimizer, _names(policy, trainer_state))
     policy.load_weights(folder)
     if current := trainer_state.saved():
         saved = load_file(folder / MODULES)
         assert saved.keys() == current.keys(), f"{folder / MODULES} has other weights than the recipe's algorithm"
         with torch.no_grad():
             for name, tensor in current.items():
-                tensor.copy_(saved[name])
+                own_part(tensor).copy_(same_part(saved[name], tensor))
     trainer_state.numbers.update(state.get("numbers", {}))
     return removed
 
@@ -137,10 +132,17 @@ def _removed(folder: Path, before: Sequence[str], now: Sequence[str], allow_remo
     raise ValueError(f"the {len(now)} pages to train on are not those that {folder} was trained on: {what}. {advice}")
 
 
-def _write_tensors(folder: Path, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    with disk_errors(folder / file):
-        save_file({name: value.contiguous() for name, value in tensors.items()}, folder / file)
-    (folder / file).chmod((folder / RECIPE).stat().st_mode)  # safetensors makes files readable by their owner only
+def _write_modules(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    with disk_errors(folder / MODULES):
+        save_file({name: value.contiguous() for name, value in tensors.items()}, folder / MODULES)
+
+
+def _names(policy: Policy, trainer_state: TrainerState) -> dict[nn.Parameter, str]:
+    """The name of each weight of the policy, and of each that trains besides them."""
+    if policy.shards is not None:
+        policy.shards.rest()
+    named = dict(policy.model.named_parameters()) | trainer_state.trained()
+    return {parameter: name for name, parameter in named.items()}
 
 
 def environment() -> dict[str, Any]:

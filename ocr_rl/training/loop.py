@@ -60,6 +60,8 @@ class TrainingLoop:
         """The last step that changed the weights, and the last one with a checkpoint."""
         self.alarms: Sequence[str] = []
         """What an evaluation after this step found worse than before."""
+        self.alone = False
+        """The other processes do not know that this one has failed, so that divided weights cannot be saved."""
         self.notes: dict[str, float] = {}
         """For the next line of the log."""
         self.on_gpu = policy.device.type == "cuda"
@@ -93,10 +95,10 @@ class TrainingLoop:
                     if distributed.any_of(bool(stop_requested)) or (self.alarms and train.stop_on_alarm):
                         break
             except (TrainingStoppedError, EngineError, FloatingPointError) as error:
-                distributed.announce_failure(error)
+                self.alone = not distributed.announce_failure(error)
                 raise self._stopped(error) from None
             except (ValueError, RuntimeError) as error:  # one bad page or a bug: what was trained is kept
-                distributed.announce_failure(error)
+                self.alone = not distributed.announce_failure(error)
                 self._save_step_before()
                 raise
             if self.saved < self.step:
@@ -170,10 +172,16 @@ class TrainingLoop:
 
         def save(folder: Path) -> None:
             trainer = self.trainer
+            if self.policy.shards is not None:
+                folder = Path(distributed.of_first(lambda: str(folder)))
             save_checkpoint(folder, self.policy, trainer.optimizer, self.recipe, self.pages, step, trainer.state)
-            trainer.save(folder)
+            if distributed.first():
+                trainer.save(folder)
 
-        self.folder.write_checkpoint(step, save, self.recipe.train.keep_checkpoints, spare=self.best.step)
+        if distributed.first() or self.policy.shards is None:
+            self.folder.write_checkpoint(step, save, self.recipe.train.keep_checkpoints, spare=self.best.step)
+        else:  # its part of the checkpoint that the first process writes
+            save(self.folder.checkpoint(step))
         if step == self.best.step:
             self.best.publish()
         self.saved = step
@@ -192,5 +200,5 @@ class TrainingLoop:
     def _save_step_before(self) -> None:
         """If the weights are still those of the step before, and that is not saved yet."""
         before = self.step - 1
-        if self.saved < before and updates_made(self.trainer.optimizer) == self.updates:
+        if not self.alone and self.saved < before and updates_made(self.trainer.optimizer) == self.updates:
             self._checkpoint(before)

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import TrainConfig
 from ocr_rl.errors import TrainingStoppedError
+from ocr_rl.models.divided_tensors import is_divided, whole
 
 
 def updates_made(optimizer: torch.optim.Optimizer) -> float:
@@ -43,6 +45,14 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: TrainConfig) -> t
     return optimizer
 
 
+def add_weights(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate_factor: float) -> None:
+    """Train these too, at `rate_factor` times the learning rate."""
+    # a fused kernel takes divided weights or whole ones
+    for part in (False, True):
+        if group := [parameter for parameter in parameters if is_divided(parameter) == part]:
+            optimizer.add_param_group({"params": group, "rate_factor": rate_factor})
+
+
 def learning_rate(step: int, config: TrainConfig) -> float:
     """Rate of a step (1-based): a linear warm-up, then constant, or linear or cosine decay to 0 after the last step."""
     if step <= config.warmup_steps:
@@ -63,7 +73,7 @@ def clipped_step(
         TrainingStoppedError: the gradient is not finite; the weights are unchanged.
     """
     distributed.sum_gradients(parameters)
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm or math.inf))
+    norm = _clip(parameters, max_norm or math.inf)
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
         raise TrainingStoppedError(
@@ -75,3 +85,20 @@ def clipped_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm
+
+
+def _clip(parameters: Sequence[nn.Parameter], max_norm: float) -> float:
+    """Scale the gradients, some of which may be divided over processes, to a norm of at most `max_norm`.
+
+    Returns the norm before.
+    """
+    divided = [parameter for parameter in parameters if is_divided(parameter)]
+    if not divided:
+        return float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
+    rest = [parameter for parameter in parameters if not is_divided(parameter)]
+    kinds = [kind for kind in (divided, rest) if any(parameter.grad is not None for parameter in kind)]
+    norms = [whole(get_total_norm([p.grad for p in kind if p.grad is not None])) for kind in kinds]
+    total = torch.stack(norms).norm() if norms else torch.tensor(0.0)
+    for kind in kinds:
+        clip_grads_with_norm_(kind, max_norm, total)
+    return float(total)

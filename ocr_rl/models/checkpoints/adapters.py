@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ocr_rl.hub import check_hub_model
+from ocr_rl.models.divided_tensors import own_part, same_part
 
 if TYPE_CHECKING:
     from ocr_rl.config.schema import ModelConfig
@@ -94,9 +95,10 @@ def restore(model: Any, folder: Path) -> None:
                     f"{file}: {name} is {list(tensor.shape)}, but the model's is {list(own[name].shape)}; it is the "
                     "adapter of another model"
                 )
-            own[name].copy_(tensor)
+            own_part(own[name]).copy_(same_part(tensor, own[name]))
         now = get_peft_model_state_dict(model, save_embedding_layers=False)
-        assert all(torch.equal(now[name], tensor.to(now[name])) for name, tensor in saved.items())
+        parts = ((own_part(now[name]), same_part(tensor, now[name])) for name, tensor in saved.items())
+        assert all(torch.equal(part, wanted.to(part)) for part, wanted in parts)
         return
     try:  # names of another library or version, which peft can convert
         result = set_peft_model_state_dict(model, saved)

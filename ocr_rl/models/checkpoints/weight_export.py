@@ -9,39 +9,59 @@ import torch
 from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
+from ocr_rl.models.divided_tensors import is_divided, whole
 from ocr_rl.models.policy import Policy
 
 
 def checkpoint_tensors(policy: Policy) -> Iterator[tuple[str, Tensor]]:
     """The current weights under the names that `Policy.save` writes, tied ones once, LoRA merged in float32.
 
-    Merged weights are computed during iteration; all others are the policy's own tensors, not copies.
+    Merged weights are computed during iteration; all others are the policy's own tensors, not copies. Divided weights
+    are gathered one at a time: all processes iterate together.
     """
+    if policy.shards is not None:
+        policy.shards.rest()
     tied = getattr(policy.base, "all_tied_weights_keys", None) or {}
-    adapted: dict[int, Any] = {}
+    adapted: dict[str, Any] = {}
     if policy.base is not policy.model:
         from peft.tuners.lora import LoraLayer
 
-        layers = [module for module in policy.base.modules() if isinstance(module, LoraLayer)]
-        adapted = {layer.get_base_layer().weight.data_ptr(): layer for layer in layers}
+        named = policy.base.named_modules()
+        adapted = {f"{name}.weight": module for name, module in named if isinstance(module, LoraLayer)}
     state = {
-        name.replace(".base_layer.", "."): t for name, t in policy.base.state_dict().items() if ".lora_" not in name
+        name.replace(".base_layer.", "."): t
+        for name, t in policy.base.state_dict(keep_vars=True).items()
+        if ".lora_" not in name
     }
-    state = {name: t for name, t in state.items() if not _is(t, state.get(tied.get(name, "")))}
-    for name, tensor in revert_weight_conversion(policy.base, state).items():
-        layer = adapted.pop(tensor.data_ptr(), None)
-        yield name, tensor if layer is None else _merged(layer)
+    state = {name: t for name, t in state.items() if tied.get(name) not in state or state[tied[name]] is not t}
+    stand_ins = {name: torch.empty_like(t, device="meta") for name, t in state.items()}
+    source = {id(stand_in): name for name, stand_in in stand_ins.items()}
+    renamed = revert_weight_conversion(policy.base, stand_ins)
+    changed: dict[str, Tensor] = {}
+    if any(id(stand_in) not in source for stand_in in renamed.values()):  # e.g. experts that are stored apart
+        changed = revert_weight_conversion(policy.base, {name: whole(t.detach()) for name, t in state.items()})
+    for name, stand_in in renamed.items():
+        own = source.get(id(stand_in))
+        layer = adapted.pop(own or "", None)
+        if layer is not None:
+            yield name, _merged(layer)
+        else:
+            yield name, changed[name] if own is None else whole(state[own].detach())
     assert not adapted, f"{len(adapted)} adapted layers have another form in the checkpoint and cannot be merged"
-
-
-def _is(tensor: Tensor, other: Tensor | None) -> bool:
-    return other is not None and other.data_ptr() == tensor.data_ptr()
 
 
 @torch.no_grad()
 def _merged(layer: Any) -> Tensor:
     """W + scaling * B A, over the active adapters."""
-    weight: Tensor = layer.get_base_layer().weight.float()
+    stored = layer.get_base_layer().weight
+    weight = whole(stored).float()
     for adapter in layer.active_adapters:
-        weight = weight + layer.get_delta_weight(adapter).float()
+        weight = weight + (_delta(layer, adapter) if is_divided(stored) else layer.get_delta_weight(adapter)).float()
     return weight
+
+
+def _delta(layer: Any, adapter: str) -> Tensor:
+    """scaling * B A of a divided linear layer."""
+    b, a = whole(layer.lora_B[adapter].weight), whole(layer.lora_A[adapter].weight)
+    delta: Tensor = b @ a * layer.scaling[adapter]
+    return delta

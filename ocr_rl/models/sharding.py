@@ -1,0 +1,267 @@
+"""A policy whose weights, gradients and optimiser state are divided over the processes (FSDP2, `fully_shard`).
+
+Each layer is gathered when it computes and dropped afterwards; its gradient is summed and divided in the backward pass.
+Embedding, last norm and output layer are one more unit, gathered from the forward to the end of the backward pass.
+
+All processes have to make the same passes. Each pass takes its turn (`ocr_rl.distributed.take_turn`), and a process
+without work for it makes it with an empty page, whose gradient is 0. So what learns from pages through a `PageReader`
+needs not know how much work the other processes have.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from functools import cached_property
+from types import MethodType
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from ocr_rl import distributed
+from ocr_rl.models.divided_tensors import own_part, same_part, whole
+from ocr_rl.models.prompt import Prompt, PromptState
+from ocr_rl.types import Page
+
+
+class Operation(IntEnum):
+    """What the processes do together; where they are about to do different things, the highest goes first.
+
+    A page's completions come before the page's end, and pages that some still read before a change of weights.
+    """
+
+    SWAP = 1
+    READ_TO_LEARN = 2
+    READ = 3
+    CLOSE = 4
+    HIDDEN = 5
+    HIDDEN_TO_LEARN = 6
+    SCORE = 7
+    SCORE_TO_LEARN = 8
+    GATHER = 9
+
+
+class Shards:
+    """This process's part of a policy's weights, and the policy's passes in step with the other processes'."""
+
+    def __init__(self, policy: Any, mesh: Any, weights_of: nn.Module | None = None) -> None:
+        """Divide the weights of `policy`, a `Policy`, in place.
+
+        Args:
+            mesh: from `mesh_of`.
+            weights_of: a divided model whose weights to copy; those of `policy` are then on the meta device.
+        """
+        self.policy, self.mesh = policy, mesh
+        self._skeleton = policy.model if weights_of is not None else _without_weights(policy.model)
+        if weights_of is not None:
+            policy.model = copy.deepcopy(self._skeleton)
+            policy.find_parts()
+        self._units = divide(policy.base, mesh, policy.compute_dtype)
+        if weights_of is not None:
+            _copy_weights(policy.model, weights_of)
+        policy.run = policy.base.run
+        self._whole = False
+        self._read: PromptState | None = None
+        """The last page read without gradient, whose completions may still come."""
+        self._open: PromptState | None = None
+        """The page that is being learned from."""
+        self._number = distributed.add_partner(self)
+
+    def copy_for(self, other: Any) -> Shards:
+        """Give `other`, a shallow copy of the policy, a model with the same weights."""
+        self.rest()
+        other.model = self._skeleton
+        return Shards(other, self.mesh, self.policy.model)
+
+    def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
+        """See `Policy.read`."""
+        with self._turn(Operation.READ_TO_LEARN if grad else Operation.READ):
+            return self._opened(prompt, grad)
+
+    def hidden(self, state: PromptState, ids: Tensor, *, scored: bool = False) -> Tensor:
+        """See `Policy.hidden`. `scored`: tokens are scored from them, by `Policy.score_hidden`, before anything else.
+
+        With gradient, a backward pass follows before the next pass.
+        """
+        grad = torch.is_grad_enabled()
+        operation = Operation.SCORE if scored else Operation.HIDDEN
+        with self._turn(Operation(operation + grad), ends=not grad):
+            hidden: Tensor = self.policy.hidden(state, ids)
+            return hidden
+
+    def close(self, state: PromptState) -> None:
+        """See `PromptState.backward`."""
+        with self._turn(Operation.CLOSE):
+            state.backward()
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Every process holds all weights while this lasts, so that it can compute without the others."""
+        with self._turn(Operation.GATHER):
+            self._gather()
+        self._whole = True
+        try:
+            yield
+        finally:
+            self._whole = False
+            self._scatter()
+
+    def weights(self, *, adapter: bool) -> dict[str, Tensor]:
+        """All weights, or those of the adapter, on the CPU of the first process; others get none of them."""
+        self.rest()
+        found: dict[int, Tensor] = {}
+        named: dict[str, Tensor] = {}
+        for name, tensor in self.policy.model.state_dict(keep_vars=True).items():
+            if adapter and ".lora_" not in name:
+                continue
+            if id(tensor) not in found:  # tied weights stay one tensor
+                all_of_it = whole(tensor.detach())
+                found[id(tensor)] = all_of_it.cpu() if distributed.first() else all_of_it[:0]
+            named[name] = found[id(tensor)]
+        return named if distributed.first() else {}
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over whole weights, which every process has, in place."""
+        self.rest()
+        own = self.policy.model.state_dict(keep_vars=True)
+        assert own.keys() == weights.keys()
+        for name, tensor in own.items():
+            own_part(tensor.detach()).copy_(same_part(weights[name], tensor))
+
+    def join(self, operation: int) -> None:
+        """Make a pass of other processes with an empty page."""
+        if operation == Operation.GATHER:
+            self._gather()
+            self._scatter()
+        elif operation in (Operation.READ, Operation.READ_TO_LEARN):
+            self._opened(self._prompt, operation == Operation.READ_TO_LEARN)
+        elif operation == Operation.CLOSE:
+            assert self._open is not None
+            self._open.backward()
+        else:
+            self._join_completions(Operation(operation))
+
+    def rest(self) -> None:
+        """Drop what was gathered: weights may change now."""
+        assert not self._whole
+        for unit in self._units:
+            unit.reshard()
+
+    def _join_completions(self, operation: Operation) -> None:
+        grad = operation in (Operation.HIDDEN_TO_LEARN, Operation.SCORE_TO_LEARN)
+        state = self._open if grad else self._read
+        assert state is not None
+        ids, mask = torch.full((1, 2), self.policy.end_ids[0]), torch.ones(1, 2, dtype=torch.bool)
+        with torch.set_grad_enabled(grad):
+            if operation in (Operation.HIDDEN, Operation.HIDDEN_TO_LEARN):
+                result = self.policy.hidden(state, ids)
+            else:
+                result = self.policy.score(state, ids, mask, 1.0).logprobs
+            if grad:
+                (result.sum() * 0).backward()
+
+    def _opened(self, prompt: Prompt, grad: bool) -> PromptState:
+        state: PromptState = self.policy.read(prompt, grad=grad)
+        if grad:
+            self._open = state
+        else:
+            self._read = state
+        return state
+
+    @contextmanager
+    def _turn(self, operation: Operation, *, ends: bool = True) -> Iterator[None]:
+        assert not self._whole
+        distributed.take_turn(operation, self._number)
+        yield
+        if ends:
+            distributed.end_turn()
+
+    @cached_property
+    def _prompt(self) -> Prompt:
+        """The smallest page."""
+        prompt: Prompt = self.policy.prompt(Page("empty", lambda: Image.new("RGB", (28, 28), "white")))
+        return prompt
+
+    def _gather(self) -> None:
+        for unit in self._units:
+            unit.set_reshard_after_forward(False, recurse=False)
+            unit.unshard()
+
+    def _scatter(self) -> None:
+        for unit in self._units:
+            unit.set_reshard_after_forward(unit is not self._units[0], recurse=False)
+            unit.reshard()
+
+
+def mesh_of(shard: str, device: str) -> Any:
+    """The processes as `train.shard` divides weights over them; None for "none".
+
+    Raises:
+        ValueError: for "hybrid", all processes are on one machine, or the machines have different numbers of them.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+
+    processes, here = distributed.count(), distributed.on_this_machine()
+    if shard == "none":
+        return None
+    if shard == "full":
+        return init_device_mesh(device, (processes,))
+    if processes == here or processes % here:
+        raise ValueError(
+            f'train.shard is "hybrid", but {here} of {processes} processes are on this machine; write "full", or start '
+            "as many processes on each of several machines"
+        )
+    return init_device_mesh(device, (processes // here, here), mesh_dim_names=("replicate", "shard"))
+
+
+def divide(base: Any, mesh: Any, compute_dtype: torch.dtype) -> list[Any]:
+    """Divide a model's weights over the processes, in place. `base.run` then calls functions that use its weights.
+
+    Returns the units that are gathered one at a time, that of the whole model first.
+    """
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    precision = MixedPrecisionPolicy()
+    if compute_dtype != torch.float32:  # gathered in this type; autocast decides what is computed in it
+        precision = MixedPrecisionPolicy(compute_dtype, torch.float32, cast_forward_inputs=False)
+    layers = [module for module in base.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        fully_shard(layer, mesh=mesh, mp_policy=precision)
+    fully_shard(base, mesh=mesh, mp_policy=precision, reshard_after_forward=False)
+    # By default the unit that was last used before is gathered ahead, which may differ between processes.
+    for before, layer in zip([base, base, *layers], [base, *layers], strict=False):
+        layer.set_modules_to_backward_prefetch([before if type(before) is type(layer) else layer])
+    units = [module for module in base.modules() if isinstance(module, FSDPModule)]
+    for unit in units:
+        # the loss has the denominators of all processes, so gradients are summed; gloo has no sum with a factor
+        unit.set_force_sum_reduction_for_comms(True)
+        unit.set_gradient_divide_factor(1.0)
+    base.run = MethodType(lambda self, function, *args, **kwargs: function(*args, **kwargs), base)
+    register_fsdp_forward_method(base, "run")
+    return units
+
+
+def _without_weights(model: nn.Module) -> nn.Module:
+    """A copy of the model with its buffers, and with weights on the meta device."""
+    memo: dict[int, Any] = {
+        id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
+        for p in model.parameters()
+    }
+    return copy.deepcopy(model, memo)
+
+
+def _copy_weights(model: nn.Module, source: nn.Module) -> None:
+    """Give a divided model without weights those of another one that is divided alike."""
+    buffers = [dict(module._buffers) for module in model.modules()]
+    model.to_empty(device=next(source.parameters()).device)
+    for module, own in zip(model.modules(), buffers, strict=True):
+        module._buffers.update(own)
+    with torch.no_grad():
+        for to, of in zip(model.parameters(), source.parameters(), strict=True):
+            own_part(to).copy_(own_part(of))

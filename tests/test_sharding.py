@@ -1,0 +1,355 @@
+"""Processes with divided weights make the update that one makes, resume bit for bit, and sample the same tokens.
+
+The processes run this file too: see its end.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from helpers.grpo_steps import RUBRIC
+from helpers.sharded import make_variant
+from helpers.tiny_models import PAD, group, make_page, make_recipe, pages_of_different_sizes
+from helpers.updates import CASES, TWICE, made
+from ocr_rl import distributed
+from ocr_rl.algorithms.grpo import GrpoTrainer
+from ocr_rl.algorithms.ppo import PpoTrainer
+from ocr_rl.algorithms.sft import SftTrainer
+from ocr_rl.models.checkpoints.weight_export import checkpoint_tensors
+from ocr_rl.models.divided_tensors import is_divided, own_part
+from ocr_rl.models.heads import ScalarHead
+from ocr_rl.models.reward_model import RewardModel
+from ocr_rl.models.sharding import mesh_of
+from ocr_rl.rewards.reward_function import RewardFunction
+from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.scoring import GroupScorer
+from ocr_rl.rollouts.transformers_engine import TransformersEngine
+from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
+from ocr_rl.runs.resume import ResumePoint
+from ocr_rl.training.loop import TrainingLoop
+
+FEW = [
+    ("grpo with a kl in the loss", "qwen", "recomputed"),
+    ("ocd", "lighton", "tied"),
+    ("kto", "lighton", "lora frozen recomputed"),
+    ("ppo with a separate critic", "qwen", "frozen"),
+    ("reward model", "lighton", ""),
+    ("grpo with one page worth learning", "lighton", "lora"),
+]
+"""An update, an architecture, a variant."""
+VARIANTS = ["recomputed", "frozen", "lora", "lora frozen recomputed", "tied", "tied recomputed", "tied lora"]
+MANY = [
+    *((name, architecture, "") for name in CASES | TWICE for architecture in ("lighton", "qwen")),
+    *(
+        (name, architecture, variant)
+        for name in ("grpo with a kl in the loss", "ppo with a separate critic", "dpo")
+        for architecture in ("lighton", "qwen")
+        for variant in VARIANTS
+    ),
+]
+PAGES = [make_page(i, text="ab") for i in range(5)]
+
+
+@cache
+def alone(name, architecture, variant):
+    """The update of one process, on the whole weights."""
+    return made(make_variant(architecture, variant), name)
+
+
+def divided(architecture="lighton", variant="", mesh=None, seed=0):
+    policy = make_variant(architecture, variant, seed)
+    policy.shard(mesh or mesh_of("full", "cpu"))
+    return policy
+
+
+def updates(cases, mesh=None):
+    """(changes of the weights, metrics) of each update, as the processes make it together."""
+    found = [made(divided(architecture, variant, mesh), name) for name, architecture, variant in cases]
+    return {str(i): change for i, (change, _) in enumerate(found)}, [metrics for _, metrics in found]
+
+
+def check_updates(cases, changes, metrics):
+    for i, case in enumerate(cases):
+        expected, expected_metrics = alone(*case)
+        tolerance = 1e-6 if case[0] in CASES else 1e-5
+        room = tolerance * expected.abs().max().item()
+        torch.testing.assert_close(changes[str(i)], expected, rtol=0, atol=room, msg=lambda m, c=case: f"{c}: {m}")
+        assert metrics[i] == {
+            key: pytest.approx(value, rel=10 * tolerance, abs=tolerance) if value is not None else None
+            for key, value in expected_metrics.items()
+        }, case
+
+
+def trained(folder, algorithm, steps, start=0, policy=None, last=None, **changes):
+    """Train in `folder` from its checkpoint of step `start`; the policy, and the folder.
+
+    All processes but the first only read it.
+    """
+    policy = policy or make_variant()
+    recipe = make_recipe(train_steps=steps, train_checkpoint_every=1, train_keep_checkpoints=9, **changes)
+    if distributed.first() and not start:
+        RunFolder.create(folder, "")
+    distributed.wait()
+    run = (RunFolder if distributed.first() else ReadOnlyRunFolder)(folder)
+    engine = TransformersEngine(policy)
+    scorer = GroupScorer(RewardFunction(RUBRIC, PAGES), 0)
+    if algorithm is SftTrainer:
+        trainer = SftTrainer(policy, engine, PAGES, recipe)
+    else:
+        trainer = algorithm(policy, engine, PAGES, scorer, recipe)
+    point = ResumePoint(recipe, start, run.checkpoint(start), ()) if start else None
+    TrainingLoop(trainer, policy, PAGES, recipe, run, lambda step: {}, point).run()
+    distributed.wait()
+    return policy, run
+
+
+def same_files(one, other):
+    """Every tensor of two checkpoints, bit for bit."""
+    files = {path.relative_to(one) for path in one.rglob("*.safetensors")}
+    assert files == {path.relative_to(other) for path in other.rglob("*.safetensors")}
+    for file in files:
+        first, second = load_file(one / file), load_file(other / file)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(tensor, second[name]) for name, tensor in first.items()), file
+    return sorted(map(str, files))
+
+
+def greedy(policy, pages):
+    """The engine's tokens; the processes sample different pages to different lengths."""
+    sampling = Sampling(2, 0.0, 6 + 3 * distributed.rank())
+    return [
+        [list(c.token_ids)[:6] for c in one.completions]
+        for one in TransformersEngine(policy).generate(pages, sampling, seed=1)
+    ]
+
+
+def rated(policy):
+    """A reward model's ratings of three pages, which processes share unevenly."""
+    head = ScalarHead(policy.hidden_size)
+    torch.nn.init.ones_(head.output.weight)
+    model = RewardModel(policy, head)
+    groups = [group(page, "abc", "a", "") for page in pages_of_different_sizes()]
+    return distributed.gather([model.rate(one) for one in distributed.mine(groups)])
+
+
+def everything_else(folder):
+    """What one launch shows besides updates."""
+    found = {}
+    policy = divided("qwen")
+    found["held"] = sum(own_part(weight).numel() for weight in policy.model.parameters())
+    found["divided"] = all(is_divided(weight) for weight in policy.model.parameters())
+    found["greedy"] = distributed.gather(greedy(policy, distributed.mine(pages_of_different_sizes())))
+    found["ratings"] = rated(divided("lighton"))
+    for variant in ("", "lora", "tied"):
+        tensors = {name: tensor.clone() for name, tensor in checkpoint_tensors(divided("lighton", variant))}
+        save_file(tensors, folder / f"exported {variant}{distributed.rank()}.safetensors")
+    policy = divided("lighton", "lora bf16")
+    found["types"] = sorted({str(weight.dtype) for weight in policy.model.parameters()})
+    found["bf16"] = made(policy, "sft")[1]["loss"]
+    with pytest.raises(ValueError, match="hybrid") as error:
+        mesh_of("hybrid", "cpu")
+    found["refused"] = str(error.value)
+    return found
+
+
+def runs(folder):
+    """Runs of several processes: whole, in two parts, and from where one process stopped."""
+    settings = {"rollout_pages_per_step": 3, "grpo_beta": 0.1, "grpo_reference_every": 1, "rollout_max_tokens": 6}
+    trained(folder / "whole", GrpoTrainer, 2, policy=divided(), **settings)
+    trained(folder / "parts", GrpoTrainer, 1, policy=divided(), **settings)
+    trained(folder / "parts", GrpoTrainer, 2, start=1, policy=divided(seed=0), **settings)
+    trained(folder / "critic", PpoTrainer, 1, policy=divided(), ppo_critic="separate")
+    trained(folder / "adapter", SftTrainer, 1, policy=divided("lighton", "lora"))
+    trained(folder / "adapter", SftTrainer, 2, start=1, policy=divided("lighton", "lora"))
+    trained(folder / "sft", SftTrainer, 4, start=2, policy=divided())
+
+
+def launch(processes, *arguments):
+    """Processes that run this file: (exit code, stderr)."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    run = subprocess.run(
+        [*command, __file__, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    return run.returncode, run.stderr
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory):
+    """The folder in which two processes did everything. One process has trained two steps in it before them."""
+    folder = tmp_path_factory.mktemp("two")
+    trained(folder / "sft", SftTrainer, 2)
+    code, err = launch(2, "few", folder)
+    assert code == 0, err
+    return folder
+
+
+def results(folder, rank=0):
+    return json.loads((folder / f"results{rank}.json").read_text())
+
+
+def test_two_processes_make_the_update_of_one(of_two):
+    """Weights to 1e-6 of the largest change, for tied, frozen, adapted and recomputed models, and both the same."""
+    changes = [load_file(of_two / f"changes{rank}.safetensors") for rank in range(2)]
+    check_updates(FEW, changes[0], results(of_two)["metrics"])
+    for i, change in changes[0].items():
+        assert torch.equal(change, changes[1][i])
+
+
+def test_each_process_holds_half_of_the_weights(of_two):
+    total = sum(weight.numel() for weight in make_variant("qwen").model.parameters())
+    held = [results(of_two, rank)["held"] for rank in range(2)]
+    assert sum(held) == total
+    assert max(held) < 0.52 * total
+    assert results(of_two)["divided"]
+
+
+def test_they_sample_and_rate_as_one_process_does(of_two):
+    """Each its share of the pages, which differ in number and length."""
+    assert results(of_two)["greedy"] == greedy(make_variant("qwen"), pages_of_different_sizes())
+    torch.testing.assert_close(torch.tensor(results(of_two)["ratings"]), torch.tensor(rated(make_variant())))
+
+
+@pytest.mark.parametrize("variant", ["", "lora", "tied"])
+def test_engines_get_the_whole_weights_under_the_checkpoints_names(of_two, variant):
+    expected = dict(checkpoint_tensors(make_variant("lighton", variant)))
+    for rank in range(2):
+        exported = load_file(of_two / f"exported {variant}{rank}.safetensors")
+        assert exported.keys() == expected.keys()
+        for name, tensor in exported.items():
+            torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
+
+
+def test_frozen_weights_may_be_bfloat16_and_adapters_float32(of_two):
+    """The loss is that of one process up to bfloat16's rounding."""
+    found = results(of_two)
+    assert found["types"] == ["torch.bfloat16", "torch.float32"]
+    assert found["bf16"] == pytest.approx(alone("sft", "lighton", "lora bf16")[1]["loss"], rel=0.02)
+
+
+def test_a_resumed_run_is_the_whole_one_bit_for_bit(of_two):
+    """With a reference that is renewed, so that it is in the checkpoint too."""
+    one, other = (RunFolder(of_two / name) for name in ("whole", "parts"))
+    assert same_files(one.checkpoint(2), other.checkpoint(2)) == [
+        "model.safetensors",
+        "trainer/modules.safetensors",
+        "trainer/optimizer/shard-00001-model-00001-of-00001.safetensors",
+        "trainer/optimizer/shard-00002-model-00001-of-00001.safetensors",
+    ]
+    assert one.damage(one.checkpoint(2)) is None
+    assert one.read_rollouts(2) == other.read_rollouts(2)
+
+
+def test_a_checkpoint_holds_no_pickle(of_two):
+    """torch.distributed.checkpoint's own format has one."""
+    endings = {path.suffix for path in (of_two / "whole" / "checkpoints").rglob("*") if path.is_file()}
+    assert endings == {".safetensors", ".json", ".toml", ".jinja"}
+
+
+@pytest.mark.parametrize("name", ["critic", "adapter"])
+def test_critics_and_adapters_are_saved_whole(of_two, name):
+    """As one process writes them: it can load them."""
+    folder = RunFolder(of_two / name).checkpoint(1 if name == "critic" else 2)
+    if name == "critic":
+        names = set(load_file(folder / "trainer" / "modules.safetensors"))
+        trunk = {f"critic_trunk.{key}" for key, _ in make_variant().backbone.named_parameters()}
+        assert names == trunk | {"critic.output.weight", "critic.output.bias"}
+    else:
+        policy = make_variant("lighton", "lora", seed=3)
+        policy.load_weights(folder)
+        saved = load_file(folder / "adapter_model.safetensors")
+        assert all(torch.equal(saved[key], tensor) for key, tensor in own_adapter(policy).items())
+
+
+def own_adapter(policy):
+    from peft import get_peft_model_state_dict
+
+    return get_peft_model_state_dict(policy.model, save_embedding_layers=False)
+
+
+def test_a_run_goes_from_one_process_to_two_and_back(of_two, tmp_path):
+    """Two steps each. The texts that are learned do not depend on the number of processes."""
+    policy, _ = trained(of_two / "sft", SftTrainer, 6, start=4, policy=make_variant())
+    straight, _ = trained(tmp_path / "straight", SftTrainer, 6)
+    start = make_variant()
+    for name, weight in straight.model.named_parameters():
+        moved = (weight - start.model.get_parameter(name)).abs().max().item()
+        assert (policy.model.get_parameter(name) - weight).abs().max().item() <= 1e-4 * moved + 1e-7, name
+    state = load_file(of_two / "sft" / "checkpoints" / "step_000006" / "trainer" / "optimizer.safetensors")
+    assert {float(value) for name, value in state.items() if name.startswith("step/")} == {6.0}
+
+
+def test_hybrid_needs_several_machines(of_two):
+    assert results(of_two)["refused"] == (
+        'train.shard is "hybrid", but 2 of 2 processes are on this machine; write "full", or start as many processes '
+        "on each of several machines"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+def test_every_update_is_that_of_one_process(tmp_path, processes):
+    """Every algorithm, both architectures; with four processes in two groups of two, as on two machines, too."""
+    code, err = launch(processes, "many", tmp_path)
+    assert code == 0, err
+    for kind in ("full", "hybrid") if processes == 4 else ("full",):
+        changes = load_file(tmp_path / f"{kind}0.safetensors")
+        check_updates(MANY, changes, json.loads((tmp_path / f"{kind}0.json").read_text()))
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_in_the_middle_of_a_pass_ends_all(tmp_path):
+    code, err = launch(2, "failing", tmp_path)
+    assert code != 0
+    assert "this loss has a bug" in err
+
+
+def in_processes(role, folder):
+    torch.set_num_threads(1)
+    with distributed.together():
+        rank = distributed.rank()
+        if role == "few":
+            changes, metrics = updates(FEW)
+            save_file(changes, folder / f"changes{rank}.safetensors")
+            found = everything_else(folder) | {"metrics": metrics}
+            (folder / f"results{rank}.json").write_text(json.dumps(found))
+            runs(folder)
+        elif role == "many":
+            kinds = {"full": None}
+            if distributed.count() == 4:
+                from torch.distributed.device_mesh import init_device_mesh
+
+                kinds["hybrid"] = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicate", "shard"))
+            for kind, mesh in kinds.items():
+                changes, metrics = updates(MANY, mesh)
+                save_file(changes, folder / f"{kind}{rank}.safetensors")
+                (folder / f"{kind}{rank}.json").write_text(json.dumps(metrics))
+        else:
+            broken(divided())
+
+
+def broken(policy):
+    """The second process fails between a forward and a backward pass."""
+    from ocr_rl.models.page_reader import PageReader
+
+    reading = PageReader(policy, policy.prompt(make_page()), grad=True)
+    ids = torch.full((1, 3), PAD)
+    scores = reading.score(ids, torch.ones(1, 3, dtype=torch.bool), 1.0)
+    if distributed.rank() == 1:
+        raise RuntimeError("this loss has a bug")
+    scores.logprobs.sum().backward()
+    reading.backward()
+
+
+if __name__ == "__main__":
+    in_processes(sys.argv[1], Path(sys.argv[2]))
