@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
@@ -79,7 +79,7 @@ class ParallelEngine(Engine):
         busy = {worker.connection: worker for worker in self._workers}
         while busy:
             for ready in wait(list(busy)):
-                worker = busy[ready]  # type: ignore[index] - only connections are waited for
+                worker = busy[cast(Connection, ready)]
                 event = worker.receive()
                 if event == DONE:
                     del busy[worker.connection]

@@ -24,7 +24,7 @@ def write_compressible(file: Path, text: str) -> None:
         write_atomically(file, text)
         _compressed(file).unlink(missing_ok=True)
         return
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
 
     compressed = _compressed(file)
     partial = compressed.with_name(compressed.name + ".partial")
@@ -43,7 +43,7 @@ def read_compressible(file: Path) -> str:
     """The text of a file, compressed or not. Raises ValueError if the compressed file is damaged."""
     if file.suffix != ".zst":
         return file.read_text(encoding="utf-8")
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
 
     try:
         with pyarrow.CompressedInputStream(str(file), "zstd") as stream:

@@ -110,7 +110,9 @@ def test_a_budget_that_limits_no_stage_is_refused(tmp_path):
 
 
 def test_a_name_that_is_neither_recipe_nor_chain_is_answered_with_both():
-    with pytest.raises(ValueError, match=r'no recipe "nosuch"; write one of .*grpo.*, a chain \(.*few-labels.*\), or the'):
+    with pytest.raises(
+        ValueError, match=r'no recipe "nosuch"; write one of .*grpo.*, a chain \(.*few-labels.*\), or the'
+    ):
         load_system("nosuch")
     assert load_system("grpo") == load_recipe("grpo")
     assert load_system("few-labels") == load_chain(find_chain("few-labels"))
