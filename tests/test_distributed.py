@@ -243,10 +243,7 @@ SMALL = "render.pages=12 rollout.pages_per_step=3 rollout.group_size=2 rollout.m
 
 
 def test_a_run_of_two_processes_is_complete_resumes_and_ends_as_one(tmp_path):
-    """The second process is interrupted in step 2; the run resumes with divided weights, and its engine fails in step 4.
-
-    Weights are then saved as they were after step 3.
-    """
+    """The second process is interrupted in step 2. Resumed with divided weights, its engine fails in step 4."""
     run = tmp_path / "run"
     settings = [part for setting in SMALL for part in ("--set", setting)]
     code, out, err = launch("SIGINT:2", "train", "grpo", "--model", "tiny", "--out", run, "--steps", 9, *settings)
