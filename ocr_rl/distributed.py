@@ -42,9 +42,9 @@ USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, EngineError, SystemExit
 """Errors that the first process reports with a message. For others every process shows its traceback."""
 
 
-EXCHANGE, FAILURE = 0, 1 << 20
+EXCHANGE, FAILURE = 0, 1 << 10
 """Turns that are no passes."""
-PARTNERS = 64
+PARTNERS = 1 << 10
 """Largest number of partners."""
 
 

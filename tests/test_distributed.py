@@ -243,7 +243,7 @@ SMALL = "render.pages=12 rollout.pages_per_step=3 rollout.group_size=2 rollout.m
 
 
 def test_a_run_of_two_processes_is_complete_resumes_and_ends_as_one(tmp_path):
-    """The second process is interrupted in step 2; after the run resumes, its engine fails in step 4."""
+    """The second process is interrupted in step 2. Resumed with divided weights, its engine fails in step 4."""
     run = tmp_path / "run"
     settings = [part for setting in SMALL for part in ("--set", setting)]
     code, out, err = launch("SIGINT:2", "train", "grpo", "--model", "tiny", "--out", run, "--steps", 9, *settings)
@@ -267,12 +267,14 @@ def test_a_run_of_two_processes_is_complete_resumes_and_ends_as_one(tmp_path):
     assert (run / "report.html").exists()
     assert not list(tmp_path.glob("*.replaced"))
 
-    code, out, err = launch("EngineError:4", "train", "--resume", run)
+    code, out, err = launch("EngineError:4", "train", "--resume", run, "--set", "train.shard=full")
     assert code != 0
     assert out.count("resuming after step 2 of 9") == 1
     assert err.count("Error: the engine failed in step 4: the engine is gone") == 1
     assert len(folder.logged()) == 3
     assert folder.damage(folder.checkpoint(3)) is None
+    parts = sorted(path.name for path in (folder.checkpoint(3) / "trainer" / "optimizer").iterdir())
+    assert parts == [f"shard-0000{i}-model-00001-of-00001.safetensors" for i in (1, 2)]
 
 
 def trouble_in_the_last_process(what, at):

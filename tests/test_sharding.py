@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from torch.distributed.device_mesh import init_device_mesh
 
 from helpers.grpo_steps import RUBRIC
 from helpers.sharded import make_variant
@@ -22,9 +24,11 @@ from ocr_rl import distributed
 from ocr_rl.algorithms.grpo import GrpoTrainer
 from ocr_rl.algorithms.ppo import PpoTrainer
 from ocr_rl.algorithms.sft import SftTrainer
+from ocr_rl.config.validation import check
 from ocr_rl.models.checkpoints.weight_export import checkpoint_tensors
 from ocr_rl.models.divided_tensors import is_divided, own_part
 from ocr_rl.models.heads import ScalarHead
+from ocr_rl.models.page_reader import PageReader
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.models.sharding import mesh_of
 from ocr_rl.rewards.reward_function import RewardFunction
@@ -47,13 +51,11 @@ FEW = [
 VARIANTS = ["recomputed", "frozen", "lora", "lora frozen recomputed", "tied", "tied recomputed", "tied lora"]
 MANY = [
     *((name, architecture, "") for name in CASES | TWICE for architecture in ("lighton", "qwen")),
-    *(
-        (name, architecture, variant)
-        for name in ("grpo with a kl in the loss", "ppo with a separate critic", "dpo")
-        for architecture in ("lighton", "qwen")
-        for variant in VARIANTS
-    ),
+    *(("grpo with a kl in the loss", "lighton", variant) for variant in VARIANTS),
+    *(("ppo with a separate critic", "qwen", variant) for variant in VARIANTS),
 ]
+EACH = [("grpo", "qwen", ""), ("sft", "lighton", ""), ("ocd", "lighton", ""), ("dpo", "qwen", "recomputed"), *FEW]
+"""Every algorithm."""
 PAGES = [make_page(i, text="ab") for i in range(5)]
 
 
@@ -150,6 +152,10 @@ def everything_else(folder):
     for variant in ("", "lora", "tied"):
         tensors = {name: tensor.clone() for name, tensor in checkpoint_tensors(divided("lighton", variant))}
         save_file(tensors, folder / f"exported {variant}{distributed.rank()}.safetensors")
+    policy = divided("lighton", "tied")
+    weights = policy.gathered_weights()
+    if distributed.first():
+        policy.save(folder / "tied", weights)
     policy = divided("lighton", "lora bf16")
     found["types"] = sorted({str(weight.dtype) for weight in policy.model.parameters()})
     found["bf16"] = made(policy, "sft")[1]["loss"]
@@ -230,6 +236,13 @@ def test_engines_get_the_whole_weights_under_the_checkpoints_names(of_two, varia
             torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
 
 
+def test_a_tied_output_layer_is_saved_once(of_two, tmp_path):
+    make_variant("lighton", "tied").save(tmp_path)
+    saved, expected = (load_file(folder / "model.safetensors") for folder in (of_two / "tied", tmp_path))
+    assert saved.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in saved.items())
+
+
 def test_frozen_weights_may_be_bfloat16_and_adapters_float32(of_two):
     """The loss is that of one process up to bfloat16's rounding."""
     found = results(of_two)
@@ -267,14 +280,9 @@ def test_critics_and_adapters_are_saved_whole(of_two, name):
     else:
         policy = make_variant("lighton", "lora", seed=3)
         policy.load_weights(folder)
+        adapter = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
         saved = load_file(folder / "adapter_model.safetensors")
-        assert all(torch.equal(saved[key], tensor) for key, tensor in own_adapter(policy).items())
-
-
-def own_adapter(policy):
-    from peft import get_peft_model_state_dict
-
-    return get_peft_model_state_dict(policy.model, save_embedding_layers=False)
+        assert all(torch.equal(saved[key], tensor) for key, tensor in adapter.items())
 
 
 def test_a_run_goes_from_one_process_to_two_and_back(of_two, tmp_path):
@@ -289,6 +297,19 @@ def test_a_run_goes_from_one_process_to_two_and_back(of_two, tmp_path):
     assert {float(value) for name, value in state.items() if name.startswith("step/")} == {6.0}
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "want"),
+    [
+        ("model_quantize", "nf4", 'model.quantize = "": weights in 4 bits'),
+        ("train_optimizer", "adamw_8bit", 'train.optimizer = "adamw": state in 8 bits'),
+    ],
+)
+def test_what_cannot_be_divided_is_refused(setting, value, want):
+    recipe = make_recipe(train_shard="full", rollout_engine="transformers", **{setting: value})
+    with pytest.raises(ValueError, match=f"train.shard is 'full'; write none, or {want}"):
+        check(recipe)
+
+
 def test_hybrid_needs_several_machines(of_two):
     assert results(of_two)["refused"] == (
         'train.shard is "hybrid", but 2 of 2 processes are on this machine; write "full", or start as many processes '
@@ -297,14 +318,12 @@ def test_hybrid_needs_several_machines(of_two):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 4])
-def test_every_update_is_that_of_one_process(tmp_path, processes):
-    """Every algorithm, both architectures; with four processes in two groups of two, as on two machines, too."""
-    code, err = launch(processes, "many", tmp_path)
+@pytest.mark.parametrize(("role", "processes", "cases"), [("many", 2, MANY), ("each", 4, EACH), ("hybrid", 4, EACH)])
+def test_every_update_is_that_of_one_process(tmp_path, role, processes, cases):
+    """Four processes also in two groups of two, as on two machines."""
+    code, err = launch(processes, role, tmp_path)
     assert code == 0, err
-    for kind in ("full", "hybrid") if processes == 4 else ("full",):
-        changes = load_file(tmp_path / f"{kind}0.safetensors")
-        check_updates(MANY, changes, json.loads((tmp_path / f"{kind}0.json").read_text()))
+    check_updates(cases, load_file(tmp_path / "changes0.safetensors"), results(tmp_path)["metrics"])
 
 
 @pytest.mark.slow
@@ -317,31 +336,22 @@ def test_a_process_that_fails_in_the_middle_of_a_pass_ends_all(tmp_path):
 def in_processes(role, folder):
     torch.set_num_threads(1)
     with distributed.together():
-        rank = distributed.rank()
-        if role == "few":
-            changes, metrics = updates(FEW)
-            save_file(changes, folder / f"changes{rank}.safetensors")
-            found = everything_else(folder) | {"metrics": metrics}
-            (folder / f"results{rank}.json").write_text(json.dumps(found))
-            runs(folder)
-        elif role == "many":
-            kinds = {"full": None}
-            if distributed.count() == 4:
-                from torch.distributed.device_mesh import init_device_mesh
-
-                kinds["hybrid"] = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicate", "shard"))
-            for kind, mesh in kinds.items():
-                changes, metrics = updates(MANY, mesh)
-                save_file(changes, folder / f"{kind}{rank}.safetensors")
-                (folder / f"{kind}{rank}.json").write_text(json.dumps(metrics))
-        else:
+        if role == "failing":
             broken(divided())
+        mesh = None
+        if role == "hybrid":
+            mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicate", "shard"))
+        changes, metrics = updates({"few": FEW, "many": MANY}.get(role, EACH), mesh)
+        rank = distributed.rank()
+        save_file(changes, folder / f"changes{rank}.safetensors")
+        found = {"metrics": metrics} | (everything_else(folder) if role == "few" else {})
+        (folder / f"results{rank}.json").write_text(json.dumps(found))
+        if role == "few":
+            runs(folder)
 
 
 def broken(policy):
     """The second process fails between a forward and a backward pass."""
-    from ocr_rl.models.page_reader import PageReader
-
     reading = PageReader(policy, policy.prompt(make_page()), grad=True)
     ids = torch.full((1, 3), PAD)
     scores = reading.score(ids, torch.ones(1, 3, dtype=torch.bool), 1.0)

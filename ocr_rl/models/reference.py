@@ -47,7 +47,7 @@ class Reference:
     def join(self, operation: int) -> None:
         """Divided weights are exchanged in all processes together."""
         assert self._policy.shards is not None
-        self._policy.shards.rest()
+        self._policy.shards.drop()
         for parameter, other in zip(self._policy.trainable_parameters(), self.weights, strict=True):
             own, theirs = own_part(parameter.data), own_part(other.data)
             kept = own.clone()

@@ -74,7 +74,7 @@ class Shards:
 
     def copy_for(self, other: Any) -> Shards:
         """Give `other`, a shallow copy of the policy, a model with the same weights."""
-        self.rest()
+        self.drop()
         other.model = self._skeleton
         return Shards(other, self.mesh, self.policy.model)
 
@@ -113,7 +113,7 @@ class Shards:
 
     def weights(self, *, adapter: bool) -> dict[str, Tensor]:
         """All weights, or those of the adapter, on the CPU of the first process; others get none of them."""
-        self.rest()
+        self.drop()
         found: dict[int, Tensor] = {}
         named: dict[str, Tensor] = {}
         for name, tensor in self.policy.model.state_dict(keep_vars=True).items():
@@ -128,7 +128,7 @@ class Shards:
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over whole weights, which every process has, in place."""
-        self.rest()
+        self.drop()
         own = self.policy.model.state_dict(keep_vars=True)
         assert own.keys() == weights.keys()
         for name, tensor in own.items():
@@ -148,7 +148,12 @@ class Shards:
             self._join_completions(Operation(operation))
 
     def rest(self) -> None:
-        """Drop what was gathered: weights may change now."""
+        """No page is being read, and weights may change now."""
+        self._read = self._open = None
+        self.drop()
+
+    def drop(self) -> None:
+        """Drop what was gathered, which a change of the weights would not change."""
         assert not self._whole
         for unit in self._units:
             unit.reshard()

@@ -140,7 +140,7 @@ def _write_modules(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def _names(policy: Policy, trainer_state: TrainerState) -> dict[nn.Parameter, str]:
     """The name of each weight of the policy, and of each that trains besides them."""
     if policy.shards is not None:
-        policy.shards.rest()
+        policy.shards.drop()
     named = dict(policy.model.named_parameters()) | trainer_state.trained()
     return {parameter: name for name, parameter in named.items()}
 

@@ -20,7 +20,7 @@ def checkpoint_tensors(policy: Policy) -> Iterator[tuple[str, Tensor]]:
     are gathered one at a time: all processes iterate together.
     """
     if policy.shards is not None:
-        policy.shards.rest()
+        policy.shards.drop()
     tied = getattr(policy.base, "all_tied_weights_keys", None) or {}
     adapted: dict[str, Any] = {}
     if policy.base is not policy.model:

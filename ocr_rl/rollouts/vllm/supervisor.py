@@ -48,7 +48,9 @@ class Supervisor:
         self._environment = ENVIRONMENT | {"TMPDIR": str(self._scratch.path)}
         if self.setup.eager:
             self._environment["TORCHDYNAMO_DISABLE"] = "1"
-        self._weights = CudaWeights(policy) if policy.device.type == "cuda" else SharedWeights(policy)
+        # a worker that is replaced cannot wait until all processes gather divided weights for it
+        here = policy.device.type == "cuda" and policy.shards is None
+        self._weights = CudaWeights(policy) if here else SharedWeights(policy)
         self._weights.take(policy)
         self._worker: Worker | None = None
         self._asleep = False
