@@ -190,7 +190,8 @@ class RewardConfig:
     """What the part `consensus` compares a completion with: siblings: all others of its group; medoid: the one that
     agrees most with the others."""
     unsupported: Share = 0.35
-    """What tests pay at most on a page unlike its reference, or incoherent without one; 1: always in full."""
+    """What tests, and parts that look at one side of a page, pay at most on a page unlike its reference, or incoherent
+    without one; 1: always in full."""
     end_gate: Share = 0.5
     """Factor for a completion without an end token."""
     repetition_gate: Share = 0.5

@@ -75,6 +75,20 @@ def test_no_cheat_earns_more_than_its_similarity_or_a_third_of_the_honest_reward
         assert earned.text_and_tests <= bound * honest.text_and_tests, page
 
 
+@pytest.mark.parametrize("name", ["layout", "ledger", "format_decoupled"])
+@pytest.mark.parametrize("which", ["accounts", pytest.param("", marks=pytest.mark.slow)])
+def test_neither_does_it_under_the_other_rubrics(name, which):
+    rubric = load_rubric(name)
+    pages = cheated_pages()
+    for page in pages:
+        if which in page.name:
+            elsewhere = [other.reference for other in pages if other is not page]
+            prepared = rubric.prepare(page.reference)
+            for policy, text in completions(page, elsewhere, PROMPT):
+                score = prepared.score(text)
+                assert score.reward <= max(BOUND, score.parts["similarity"]) + 1e-9, (policy, page.name)
+
+
 @pytest.mark.parametrize("policy", sorted(CHEATS.keys() - OPEN_TO_TESTS))
 def test_with_tests_alone_a_cheat_earns_little_more_than_its_similarity(table, policy):
     """On average over the pages, and within a tenth: tested texts are not spread evenly over a page."""

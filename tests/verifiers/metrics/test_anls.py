@@ -119,6 +119,16 @@ def test_the_cheapest_pairs_are_the_cheapest(costs):
         assert sum(costs[pair] for pair in pairs) == best
 
 
+WORDS = st.sampled_from(["a", "ab", "Abc ", "abc", "x  y", 1, 1.0, True, "true", 2.5, "2.5", ""])
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(WORDS, max_size=6), st.lists(WORDS, max_size=6))
+def test_lists_of_texts_are_paired_as_lists_of_anything(expected, found):
+    """A text in an object of its own is worth the same, and is compared one by one."""
+    assert anls(expected, found) == anls([{"k": item} for item in expected], [{"k": item} for item in found])
+
+
 def test_a_long_list_costs_seconds():
     """The first 500 of 1,000 items are paired, and 1,000 are missing or added; but equal lists are equal."""
     items = [f"item {number * 7919 % 1000}" for number in range(1_000)]

@@ -168,7 +168,7 @@ def test_a_prepared_page_scores_each_completion_as_the_rubric_does():
     ("settings", "complaint"),
     [
         ({"weights": {"similarty": 1}}, 'unknown quality part "similarty"; did you mean "similarity"'),
-        ({"weights": {"end": 1}}, 'unknown quality part "end"; known: anls, consensus, exact, format_decoupled'),
+        ({"weights": {"end": 1}}, 'unknown quality part "end"; known: anls, cdm, consensus, exact, format_decoupled'),
         ({"gates": {"repetitions": 1}}, 'unknown gate "repetitions"; did you mean "repetition"'),
         ({"weights": {"exact": -1, "similarity": 2}}, "write numbers >= 0, one of them positive"),
         ({"weights": {"exact": 0}}, "write numbers >= 0, one of them positive"),

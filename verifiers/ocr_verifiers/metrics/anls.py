@@ -27,6 +27,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.metrics.assignment import cheapest_pairs
@@ -124,16 +126,21 @@ def _match(expected: Any, found: Any) -> _Match:
 
 
 def _match_lists(expected: Sequence[Any], found: Sequence[Any]) -> _Match:
-    matches = [[_match(item, other) for other in found[:MAX_ITEMS]] for item in expected[:MAX_ITEMS]]
+    left, right = expected[:MAX_ITEMS], found[:MAX_ITEMS]
+    if left and right and all(isinstance(item, str | int | float) for item in (*left, *right)):
+        scores = _text_scores(left, right)
+        matches = [[_Match(score, 1, item) for score in row] for item, row in zip(left, scores.tolist(), strict=True)]
+    else:
+        matches = [[_match(item, other) for other in right] for item in left]
     # An equal item is a little better than an equally good one.
     means = [
         [
             math.nextafter(match.mean, math.inf) if match.closest == other else match.mean
-            for match, other in zip(row, found, strict=False)
+            for match, other in zip(row, right, strict=True)
         ]
         for row in matches
     ]
-    pairs = cheapest_pairs(-np.array(means).reshape(len(matches), len(found[:MAX_ITEMS])))
+    pairs = cheapest_pairs(-np.array(means).reshape(len(matches), len(right)))
     chosen = [matches[row][column] for row, column in sorted(pairs, key=lambda pair: pair[1])]
     rest = set(range(len(expected))) - {row for row, _ in pairs}
     added = set(range(len(found))) - {column for _, column in pairs}
@@ -141,6 +148,13 @@ def _match_lists(expected: Sequence[Any], found: Sequence[Any]) -> _Match:
     leaves += sum(_leaves(expected[row]) for row in rest) + sum(_leaves(found[column]) for column in added)
     closest = [match.closest for match in chosen] + [expected[row] for row in sorted(rest)]
     return _Match(sum(match.score for match in chosen), leaves, closest)
+
+
+def _text_scores(left: Sequence[Any], right: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """What each text is worth against each other one: the loop over pairs is rapidfuzz's."""
+    texts = [list(map(_text, side)) for side in (left, right)]
+    distances = process.cdist(*texts, scorer=Levenshtein.normalized_distance, dtype=np.float64)
+    return np.where(1 - distances >= THRESHOLD, 1 - distances, 0.0)
 
 
 def _match_objects(expected: dict[Any, Any], found: dict[Any, Any]) -> _Match:

@@ -135,8 +135,8 @@ def _places(characters: tuple[Character, ...]) -> Points:
 
 def _relative(places: Points) -> Points:
     """In parts of the formula's size."""
-    relative: Points = (places - places.min(axis=0) + MARGIN / 2) / (np.ptp(places, axis=0) + MARGIN)
-    return relative
+    size: Points = np.ptp(places, axis=0) + MARGIN
+    return np.asarray((places - places.min(axis=0) + MARGIN / 2) / size)
 
 
 def _consistent(ours: Points, theirs: Points) -> npt.NDArray[np.bool_]:

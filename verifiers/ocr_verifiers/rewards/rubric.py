@@ -24,8 +24,9 @@ And one about form:
                      reference;  applies if the reference has front matter, or the rubric weights this part
 Front matter is removed from completion and reference before anything else is scored.
 
-Tests check what is on the page and hardly what should not be, so passing them pays at most
-    max(0.35, similarity)    with a reference
+Tests check what is on the page and hardly what should not be, and other parts look at one side of it, such as numbers
+or the order of paragraphs. So each but similarity, word_similarity and anls pays at most
+    max(0.35, similarity)    with a reference: see `support`
     max(0.35, coherence)     without one: see `coherence`
 The reward uses the smaller value; the reported part is unchanged.
 
@@ -52,6 +53,7 @@ from ocr_verifiers.rewards.consensus import Agreement, consensus
 from ocr_verifiers.rewards.functions import RewardPage, function_name, function_values
 from ocr_verifiers.rewards.gates import GATES, compression, number_factor, repetition
 from ocr_verifiers.rewards.parts import REFERENCE_PARTS, TEST_PARTS, ComparedText, Comparison, PartValue
+from ocr_verifiers.rewards.support import LIMITED, support
 from ocr_verifiers.text.edit_distance import EditCounts, Unit, check_unit
 from ocr_verifiers.text.equivalences import Pairs, read_equivalences
 from ocr_verifiers.text.normalize import normalize
@@ -120,8 +122,8 @@ class Rubric:
     compat: Compat | None = None
     """`olmocr` for its verdicts, holes included: rejected tests are run, and `absent` pays on any page."""
     unsupported: float = 0.35
-    """How much passed tests pay at most on a page that is unlike its reference, or incoherent; 1 means no limit.
-    Not used with `compat`, where tests pay as in olmOCR."""
+    """How much passed tests, and parts that look at one side of a page, pay at most on a page that is unlike its
+    reference, or incoherent; 1 means no limit. Not used with `compat`, where tests pay as in olmOCR."""
     agreement: Agreement = "siblings"
     """What `consensus` compares a completion with: its siblings, or the one that agrees most with the others."""
     output: OutputFormat = "markdown"
@@ -254,12 +256,13 @@ class PreparedReference:
         parts = {name: part.value for name, part in found.items()}
         why = {name: part.why for name, part in found.items() if part.why}
         paid = parts
-        if not self.rubric.compat and any(parts.get(name, 0) > self.rubric.unsupported for name in TEST_PARTS):
-            support = self._support(page, texts)
-            limit = max(self.rubric.unsupported, support.value)
-            over = {name: limit for name in TEST_PARTS if name in parts and parts[name] > limit}
+        limited = [name for name in sorted(LIMITED & parts.keys()) if parts[name] > self.rubric.unsupported]
+        if limited and not self.rubric.compat:
+            supported = self._support(page, texts)
+            limit = max(self.rubric.unsupported, supported.value)
+            over = {name: limit for name in limited if parts[name] > limit}
             paid = parts | over
-            why |= dict.fromkeys(over, f"pays {limit:.3g}: {support.why}")
+            why |= dict.fromkeys(over, f"pays {limit:.3g}: {supported.why}")
         total = sum(self.weights.values())
         reward = sum(weight * paid[name] for name, weight in self.weights.items()) / total if total else 0.0
         for name, (factor, reason) in self._gates(page, texts, finished).items():
@@ -335,10 +338,10 @@ class PreparedReference:
         return found
 
     def _support(self, page: PreparedPage, texts: Comparison | None) -> Coherence:
-        """How far passed tests are supported by anything else: the similarity to the reference, or coherence."""
+        """How far a part is supported by the rest: the similarity to the reference, or coherence."""
         if texts is None:
             return coherence(page, self.asked, max((guard.max_repeats for guard in self.guards), default=MAX_REPEATS))
-        similarity = texts.similarity
+        similarity = support(texts, self.weights)
         return Coherence(similarity, f"the similarity to the reference is {similarity:.3g}")
 
     def _gates(self, page: PreparedPage, texts: Comparison | None, finished: bool) -> dict[str, tuple[float, str]]:
