@@ -45,7 +45,6 @@ FEW = [
     ("kto", "lighton", "lora frozen recomputed"),
     ("ppo with a separate critic", "qwen", "frozen"),
     ("reward model", "lighton", ""),
-    ("grpo with one page worth learning", "lighton", "lora"),
 ]
 """An update, an architecture, a variant."""
 VARIANTS = ["recomputed", "frozen", "lora", "lora frozen recomputed", "tied", "tied recomputed", "tied lora"]
