@@ -42,7 +42,7 @@ def check_fits(carrier: Policy, policy: Policy, first: str, name: str) -> None:
         raise ValueError(f"{name} has another vocabulary than {first}")
 
 
-def common_pages(sources: Sequence[Source]) -> list[Page]:
+def common_pages(sources: Sequence[Source]) -> Sequence[Page]:
     """The pages that the run of the first checkpoint holds out, and that no other one was trained on.
 
     Raises:

@@ -76,13 +76,13 @@ class ParallelEngine(Engine):
             worker.send((sampling, derive(seed, "worker", worker.number)))
         missing: Counter[int] = Counter()
         hungry: set[int] = set()
-        busy = {worker.connection: worker for worker in self._workers}
+        busy = list(self._workers)
         while busy:
-            for ready in wait(list(busy)):
-                worker = busy[ready]  # type: ignore[index] - only connections are waited for
+            ready = wait([worker.connection for worker in busy])
+            for worker in [worker for worker in busy if worker.connection in ready]:
                 event = worker.receive()
                 if event == DONE:
-                    del busy[worker.connection]
+                    busy.remove(worker)
                 elif event == MORE:
                     hungry.add(worker.number)
                 else:
