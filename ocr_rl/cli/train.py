@@ -23,6 +23,8 @@ class TrainOptions(RecipeOptions):
     seed: int | None
     engine: str | None
     dry_run: bool
+    gpus: int | None
+    gpu_memory: float | None
     overwrite: bool
 
     def overrides(self) -> list[str]:
@@ -33,7 +35,13 @@ class TrainOptions(RecipeOptions):
 
     def refuse_with_resume(self) -> None:
         """Raises ValueError for an option that contradicts --resume."""
-        given = {"RECIPE": self.recipe, "--out": self.out, "--dry-run": self.dry_run, "--overwrite": self.overwrite}
+        given: dict[str, object] = {
+            "RECIPE": self.recipe,
+            "--out": self.out,
+            "--dry-run": self.dry_run,
+            "--overwrite": self.overwrite,
+        }
+        given |= {"--gpus": self.gpus, "--gpu-memory": self.gpu_memory}
         for name in [name for name, value in given.items() if value]:
             raise ValueError(f"--resume RUN continues RUN by its own recipe; leave out {name}")
 
@@ -57,6 +65,13 @@ class TrainOptions(RecipeOptions):
 @click.option("--seed", type=int, help="Short for --set train.seed=N.")
 @click.option("--engine", help="Short for --set rollout.engine=auto|transformers|vllm.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print tokens, memory and time, and stop.")
+@click.option("--gpus", type=click.IntRange(min=1), help="With --dry-run: plan for so many GPUs, and load no model.")
+@click.option(
+    "--gpu-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="With --dry-run: plan for GPUs of this size, and load no model.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the run that --out holds.")
 @click.option(
     "--resume",
@@ -101,14 +116,16 @@ def train(resume: Path | None, allow_removed_pages: bool, **options: Any) -> Non
                 return
             if allow_removed_pages:
                 raise ValueError("--allow-removed-pages is for --resume RUN")
+            if not chosen.dry_run and (chosen.gpus or chosen.gpu_memory):
+                raise ValueError("--gpus and --gpu-memory are for --dry-run; `torchrun --nproc-per-node N` starts N")
             system = load_system(name, chosen.overrides())
             if isinstance(system, Chain):
                 if chosen.dry_run:
-                    chain.show_costs(system)
+                    chain.show_costs(system, gpus=chosen.gpus, gpu_memory=chosen.gpu_memory)
                 else:
                     chain.train_chain(system, out, overwrite=chosen.overwrite)
             elif chosen.dry_run:
-                training.show_costs(system)
+                training.show_costs(system, gpus=chosen.gpus, gpu_memory=chosen.gpu_memory)
             else:
                 training.train(system, out, overwrite=chosen.overwrite)
         except TrainingStoppedError as stop:

@@ -63,14 +63,16 @@ def resume_chain(out: str | Path, *, say: Callable[[str], None] = print) -> list
         return runs
 
 
-def show_costs(chain: Chain, say: Callable[[str], None] = print) -> None:
+def show_costs(
+    chain: Chain, say: Callable[[str], None] = print, gpus: int | None = None, gpu_memory: float | None = None
+) -> None:
     """The dry run of the first stage, and the pages of the others, whose policies do not exist yet.
 
     Raises:
         ValueError: as `ocr_rl.pipeline.train.show_costs`; or a later stage has no pages to train on.
     """
     first, *others = chain.stages
-    training.show_costs(limited(first.recipe, chain.budget, BudgetConfig()), say)
+    training.show_costs(limited(first.recipe, chain.budget, BudgetConfig()), say, gpus, gpu_memory)
     for stage in others:
         train, held_out = training.pages_of(stage.recipe, say)
         say(f"{stage.name}: {train} pages to train on, {held_out} held out")

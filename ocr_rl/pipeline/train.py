@@ -86,22 +86,28 @@ def resume(
         return folder
 
 
-def show_costs(recipe: Recipe, say: Say = print) -> None:
-    """Do one page of one step and say what tokens, memory and time a run would take. Nothing is written.
+def show_costs(recipe: Recipe, say: Say = print, gpus: int | None = None, gpu_memory: float | None = None) -> None:
+    """Say what memory a run would take, then do one page of one step for its tokens and time. Nothing is written.
+
+    With `gpus`, or `gpu_memory` in GB, the plan is for such a machine and nothing is loaded. Nor is it where the run
+    would not fit.
 
     Raises:
         ValueError: the recipe, its pages or its model cannot be used, or several processes were started.
     """
     _check(recipe)
     if distributed.count() > 1:
-        raise ValueError("--dry-run is for one process; leave out the launcher")
+        raise ValueError("--dry-run is for one process; leave out the launcher, and give --gpus N")
     from ocr_rl.pipeline.dry_run import dry_run
     from ocr_rl.pipeline.job import prepare
+    from ocr_rl.pipeline.memory_plan import planned_machine, say_plan
     from ocr_rl.pipeline.pages import collect_pages
 
     with closing(Scratch("dry-run")) as scratch:
         pages = collect_pages(recipe, scratch.path / "pages", say)
-        dry_run(prepare(recipe, pages, say), say)
+        fits = say_plan(recipe, pages, planned_machine(gpus, gpu_memory), say)
+        if fits and gpus is None and gpu_memory is None:
+            dry_run(prepare(recipe, pages, say), say)
 
 
 def pages_of(recipe: Recipe, say: Say = print) -> tuple[int, int]:

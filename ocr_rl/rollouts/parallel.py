@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
@@ -76,13 +76,13 @@ class ParallelEngine(Engine):
             worker.send((sampling, derive(seed, "worker", worker.number)))
         missing: Counter[int] = Counter()
         hungry: set[int] = set()
-        busy = {worker.connection: worker for worker in self._workers}
+        busy = list(self._workers)
         while busy:
-            for ready in wait(list(busy)):
-                worker = busy[cast(Connection, ready)]
+            ready = wait([worker.connection for worker in busy])
+            for worker in [worker for worker in busy if worker.connection in ready]:
                 event = worker.receive()
                 if event == DONE:
-                    del busy[worker.connection]
+                    busy.remove(worker)
                 elif event == MORE:
                     hungry.add(worker.number)
                 else:

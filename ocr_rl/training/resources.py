@@ -42,6 +42,14 @@ def resources(seconds: float, on_gpu: bool) -> dict[str, float]:
     }
 
 
+def resident_memory() -> int:
+    """Bytes that this process holds now."""
+    import psutil
+
+    held: int = psutil.Process().memory_info().rss
+    return held
+
+
 def peak_memory(on_gpu: bool) -> int:
     """The most MiB that this process has held so far, of the GPU's memory if there is one."""
     if on_gpu:

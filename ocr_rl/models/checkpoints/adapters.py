@@ -33,14 +33,20 @@ def with_lora(model: Any, config: ModelConfig, adapter: Path | None) -> Any:
     Raises:
         ValueError: no layer has such a name; the saved adapter does not fit the model.
     """
+    adapted = empty_adapter(model, config, adapter)
+    if adapter is not None:
+        restore(adapted, adapter)
+    return adapted
+
+
+def empty_adapter(model: Any, config: ModelConfig, adapter: Path | None) -> Any:
+    """The model with a new adapter of the form of `with_lora`'s, which changes nothing yet. Raises as `with_lora`."""
     from peft import LoraConfig, PeftConfig, get_peft_model
 
     if adapter is not None:
         saved: Any = PeftConfig.from_pretrained(str(adapter))
         saved.inference_mode, saved.base_model_name_or_path = False, model.name_or_path
-        adapted = get_peft_model(model, saved)
-        restore(adapted, adapter)
-        return adapted
+        return get_peft_model(model, saved)
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,

@@ -1,0 +1,224 @@
+"""The memory that a recipe needs on each GPU, or in each process on a CPU, and what to change if that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+
+from ocr_rl.config.schema import Recipe
+from ocr_rl.models.footprint import Footprint, Weights, bare_policy, measure
+from ocr_rl.rollouts.transformers_engine import PAGES_AT_ONCE
+from ocr_rl.training.resources import resident_memory
+from ocr_rl.types import ImageError, Page
+
+SAMPLED_PAGES = 8
+"""How many pages are looked at for the longest prompt."""
+CUDA_CONTEXT = 600 << 20
+"""Bytes that CUDA and its libraries take of a GPU."""
+STATE = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_8bit": 0.0}
+"""Bytes of the optimiser for a trained weight; a paged state moves to the CPU where the GPU has no room."""
+
+
+class Machine(NamedTuple):
+    """What the plan is for."""
+
+    processes: int
+    memory: int | None
+    """Bytes of each GPU; None: nobody has said, or there is none."""
+    gpu: bool
+    base: int
+    """Bytes that a process takes without a model."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes in one process, or on one GPU."""
+
+    base: int
+    weights: int
+    gradients: int
+    optimizer: int
+    reference: int
+    """A copy of the trained weights, for a KL term or a preference loss."""
+    activations: int
+    logits: int
+    cache: int
+    """Keys and values, and logits, while the transformers engine samples."""
+    vllm: int
+    vllm_sleeps: bool
+    about: str
+    """What activations are of."""
+
+    @property
+    def learning(self) -> int:
+        """While a page is learned from."""
+        return self._always + self.gradients + self.activations + self.logits
+
+    @property
+    def sampling(self) -> int:
+        return self._always + self.cache
+
+    @property
+    def total(self) -> int:
+        """The most at any time."""
+        if self.vllm_sleeps:
+            return max(self.learning, self._always + self.vllm)
+        return max(self.learning, self.sampling) + self.vllm
+
+    @property
+    def _always(self) -> int:
+        return self.base + self.weights + self.optimizer + self.reference
+
+    def lines(self) -> Iterator[str]:
+        rows = {
+            "process": self.base,
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "optimiser": self.optimizer,
+            "reference": self.reference,
+            "activations": self.activations,
+            "logits": self.logits,
+            "sampling": self.cache,
+            "vLLM": self.vllm,
+        }
+        notes = {"activations": self.about, "sampling": "keys and values; not while it learns"}
+        if self.vllm_sleeps:
+            notes["vLLM"] = "not while it learns"
+        for name, size in rows.items():
+            if size:
+                note = f"  {notes[name]}" if name in notes else ""
+                yield f"  {name:<12}{gib(size):>9}{note}"
+
+
+def planned_machine(gpus: int | None = None, gpu_memory: float | None = None) -> Machine:
+    """A machine with so many GPUs of so many GB; what is not given is as here."""
+    here = torch.cuda.is_available()
+    if gpu_memory is not None:
+        memory: int | None = int(gpu_memory * 1e9)
+    else:
+        memory = torch.cuda.get_device_properties(0).total_memory if here else None
+    gpu = here or gpus is not None or gpu_memory is not None
+    return Machine(gpus or 1, memory, gpu, CUDA_CONTEXT if gpu else resident_memory())
+
+
+def gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def plan_memory(recipe: Recipe, pages: Sequence[Page], machine: Machine) -> MemoryPlan:
+    """From the model's config, a real page and a few layers; no weights are loaded.
+
+    Raises:
+        ValueError: the model cannot be trained here, or none of the first pages can be read.
+    """
+    auto = torch.bfloat16 if machine.gpu else torch.float32
+    named = {"auto": auto, "float32": torch.float32, "bfloat16": torch.bfloat16}
+    policy, weights, layers = bare_policy(recipe.model, named[recipe.model.compute_dtype])
+    prompts = [prompt for page in pages[:: max(1, len(pages) // SAMPLED_PAGES)] if (prompt := _prompt(policy, page))]
+    if not prompts:
+        raise ValueError(f"none of {min(len(pages), SAMPLED_PAGES)} pages looked at can be read")
+    found = measure(policy, layers, max(prompts, key=len), recipe.rollout.max_tokens)
+    return memory_plan(recipe, weights, found, machine)
+
+
+def _prompt(policy: Any, page: Page) -> Any:
+    try:
+        return policy.prompt(page)
+    except ImageError:
+        return None
+
+
+def memory_plan(recipe: Recipe, weights: Weights, found: Footprint, machine: Machine) -> MemoryPlan:
+    """The arithmetic."""
+    rollout, vllm = recipe.rollout, recipe.vllm
+    rows, tokens = micro_batch(recipe), rollout.max_tokens
+    ours = rollout.engine == "transformers" or (rollout.engine == "auto" and not (machine.gpu or vllm.server))
+    of_vllm = cache = 0
+    if ours:
+        together = min(PAGES_AT_ONCE, max(1, rollout.rows // rollout.group_size))
+        share = -(-rollout.pages_per_step // machine.processes)
+        sampled = max(min(together, share) * rollout.group_size, min(PAGES_AT_ONCE, rollout.rows))
+        cache = found.cache(sampled, tokens) + found.sampling(sampled)
+    elif not vllm.server and machine.gpu:
+        own = 2 * weights.parameters + int(vllm.kv_cache_gib * 2**30)
+        of_vllm = own if vllm.kv_cache_gib else int(vllm.memory_share * (machine.memory or 0))
+    return MemoryPlan(
+        base=machine.base,
+        weights=weights.weights,
+        gradients=4 * weights.trained,
+        optimizer=int(STATE[recipe.train.optimizer] * weights.trained),
+        reference=4 * weights.trained if _has_reference(recipe) else 0,
+        activations=found.activations(rows, tokens, recipe.model.gradient_checkpointing),
+        logits=found.logits(rows, tokens),
+        cache=cache,
+        vllm=of_vllm,
+        vllm_sleeps=vllm.sleep and of_vllm > 0,
+        about=f"a page of {found.prompt_tokens:,} tokens and {rows} texts of {tokens:,}",
+    )
+
+
+def micro_batch(recipe: Recipe) -> int:
+    """The texts of a page that are learned together, at full length."""
+    if recipe.algorithm == "sft":
+        return 1
+    stored = 2 if recipe.pairs.path else recipe.rollout.group_size + recipe.grpo.reference_in_group
+    return max(1, min(stored, recipe.train.micro_batch_tokens // recipe.rollout.max_tokens))
+
+
+def _has_reference(recipe: Recipe) -> bool:
+    weighed = {"grpo": recipe.grpo.beta, "ppo": recipe.ppo.beta, "kto": 1, "dpo": recipe.dpo.reference == "live"}
+    return bool(weighed.get(recipe.algorithm, 0))
+
+
+def say_plan(recipe: Recipe, pages: Sequence[Page], machine: Machine, say: Callable[[str], None]) -> bool:
+    """Say what is needed where, and what would make it fit; whether it fits, as far as anyone knows."""
+    plan = plan_memory(recipe, pages, machine)
+    each = "GPU" if machine.gpu else "process"
+    where = f"each of {machine.processes} {'GPUs' if machine.gpu else 'processes'}" if machine.processes > 1 else each
+    of = "" if machine.memory is None else f" of {gib(machine.memory)}"
+    fits = machine.memory is None or plan.total <= machine.memory
+    say(f"memory plan, {where}: {gib(plan.total)}{of}{'' if fits else ', which does not fit'}")
+    for line in plan.lines():
+        say(line)
+    if not fits:
+        say("\n".join(advice(recipe, pages, machine, plan.total)))
+    return fits
+
+
+CHANGES: tuple[tuple[str, str, Any], ...] = (
+    ("model", "gradient_checkpointing", True),
+    ("train", "micro_batch_tokens", 1),
+    ("vllm", "sleep", True),
+    ("vllm", "memory_share", 0.3),
+    ("train", "optimizer", "adamw_8bit"),
+    ("rollout", "rows", 32),
+    ("model", "lora_rank", 16),
+    ("model", "quantize", "nf4"),
+)
+"""What makes a run smaller, the cheapest first; micro-batches cost time alone, LoRA changes what is trained."""
+
+
+def advice(recipe: Recipe, pages: Sequence[Page], machine: Machine, total: int) -> Iterator[str]:
+    """The changes, one after another until it fits, with what each leaves; those that save nothing are left out."""
+    assert machine.memory is not None
+    for section, key, value in CHANGES:
+        own = getattr(recipe, section)
+        if getattr(own, key) == value or (key == "lora_rank" and own.lora_rank):
+            continue
+        if key == "micro_batch_tokens":
+            value = recipe.rollout.max_tokens
+        try:
+            changed = replace(recipe, **{section: replace(own, **{key: value})})
+            smaller = plan_memory(changed, pages, machine).total
+        except ValueError:  # settings that exclude each other
+            continue
+        if smaller < total:
+            shown = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else value
+            yield f"  --set {section}.{key}={shown} leaves {gib(smaller)}"
+            recipe, total = changed, smaller
+        if total <= machine.memory:
+            return
+    yield "  it still does not fit; take a smaller model, fewer model.max_pixels or a lower rollout.max_tokens"

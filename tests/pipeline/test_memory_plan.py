@@ -1,0 +1,87 @@
+"""The dry run's plan: each part by worked numbers, what fits where, and what to change."""
+
+from dataclasses import replace
+
+import pytest
+
+from helpers.tiny_models import make_page, make_recipe
+from ocr_rl.config.schema import ModelConfig
+from ocr_rl.models.footprint import OUTSIDE, Footprint, Weights
+from ocr_rl.pipeline import memory_plan as module
+from ocr_rl.pipeline.memory_plan import Machine, memory_plan, micro_batch, plan_memory, say_plan
+
+FOUND = Footprint(
+    prompt_tokens=100,
+    read={"layer": 1000, OUTSIDE: 10},
+    row={"layer": 200, OUTSIDE: 2},
+    once={"layer": 50, OUTSIDE: 0},
+    layers={"layer": 10, OUTSIDE: 1},
+    width=8,
+    cache_token=7,
+    vocabulary=1000,
+)
+WEIGHTS = Weights(parameters=1000, trained=100, weights=4000)
+ALONE = Machine(processes=1, memory=None, gpu=False, base=5)
+
+
+def test_each_part_by_hand():
+    """Two texts of 50 tokens: 10 x (1000 + 50 + 2 x 200) + 10 + 2 x 2, or 10 x (100 + 2 x 50) x 8 and one layer."""
+    recipe = make_recipe(rollout_group_size=2, rollout_max_tokens=50, rollout_pages_per_step=3, rollout_rows=4)
+    plan = memory_plan(recipe, WEIGHTS, FOUND, ALONE)
+    assert (plan.weights, plan.gradients, plan.optimizer, plan.reference) == (4000, 400, 800, 0)
+    assert plan.activations == 14_500 + 14
+    assert plan.logits == 5 * 4 * 1000 * 100
+    assert plan.cache == 4 * 150 * 7 + 4 * 4 * 1000 * 4  # four rows at a time, of two pages
+    assert plan.learning == 5 + 4000 + 800 + 400 + plan.activations + plan.logits
+    assert plan.total == plan.learning
+    recomputed = replace(recipe, model=ModelConfig(gradient_checkpointing=True))
+    assert memory_plan(recomputed, WEIGHTS, FOUND, ALONE).activations == 14 + 16_000 + 1450
+
+
+def test_vllm_has_its_share_of_a_gpu_or_sleeps():
+    recipe = make_recipe(rollout_group_size=2, rollout_max_tokens=50, rollout_engine="vllm")
+    machine = Machine(1, 10**8, True, 5)
+    plan = memory_plan(recipe, WEIGHTS, FOUND, machine)
+    assert plan.vllm == 45_000_000
+    assert plan.cache == 0
+    assert plan.total == plan.learning + plan.vllm
+    asleep = replace(recipe, vllm=replace(recipe.vllm, sleep=True))
+    assert memory_plan(asleep, WEIGHTS, FOUND, machine).total == 5 + 4000 + 800 + 45_000_000
+    elsewhere = replace(recipe, vllm=replace(recipe.vllm, server="http://gpu2:8000"))
+    assert memory_plan(elsewhere, WEIGHTS, FOUND, machine).vllm == 0
+
+
+def test_a_micro_batch_is_what_the_learner_holds():
+    recipe = make_recipe(rollout_group_size=8, rollout_max_tokens=100, train_micro_batch_tokens=350)
+    assert micro_batch(recipe) == 3
+    assert micro_batch(replace(recipe, algorithm="sft")) == 1
+    assert micro_batch(make_recipe(rollout_group_size=8, rollout_max_tokens=100, train_micro_batch_tokens=99)) == 1
+
+
+def test_what_does_not_fit_says_what_to_change_until_it_does():
+    recipe = make_recipe(rollout_group_size=8, rollout_max_tokens=64, rollout_engine="transformers")
+    recipe = replace(recipe, model=ModelConfig(path="tiny"))
+    pages, said = [make_page(i, (200, 100)) for i in range(3)], []
+    needed = plan_memory(recipe, pages, Machine(1, None, False, 0)).total
+    assert say_plan(recipe, pages, Machine(2, needed, True, 0), said.append)
+    assert said[0].startswith("memory plan, each of 2 GPUs: ")
+    assert "which does not fit" not in said[0]
+    said.clear()
+    assert not say_plan(recipe, pages, Machine(1, int(0.75 * needed), True, 0), said.append)
+    assert said[0].endswith(", which does not fit")
+    assert any(line.startswith("  activations") for line in said)
+    assert said[-1].startswith("  --set model.gradient_checkpointing=true leaves ")
+    said.clear()
+    assert not say_plan(recipe, pages, Machine(1, 1000, True, 0), said.append)
+    assert said[-1].splitlines()[-1].startswith("  it still does not fit; take a smaller model")
+
+
+def test_a_planned_machine_is_what_the_options_say():
+    assert module.planned_machine(8, 80.0) == Machine(8, 80 * 10**9, True, module.CUDA_CONTEXT)
+    assert module.planned_machine(None, 24.0).processes == 1
+
+
+@pytest.mark.parametrize("algorithm", ["sft", "dpo", "grpo", "ppo", "ocd", "reward-model", "kto", "orpo"])
+def test_every_algorithm_has_a_plan(algorithm):
+    plan = memory_plan(replace(make_recipe(), algorithm=algorithm), WEIGHTS, FOUND, ALONE)
+    assert plan.total > WEIGHTS.weights
