@@ -1,6 +1,6 @@
 """Compares measures with other people's implementations: equality and CPU seconds of one core, on generated input.
 
-    python scripts/bench/measures.py [grits] [anls]
+    python scripts/bench/measures.py [grits] [anls] [errors]
 
 Each peer is installed from its registry into an environment of its own, kept in the folder `--envs`.
 """
@@ -15,12 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 import venv
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ocr_verifiers.metrics.anls import anls
+from ocr_verifiers.metrics.confusions import error_table
 from ocr_verifiers.metrics.grits import grits
 
 WORDS = "north south total net gross 12 7.5 1,204 nil of per item price kg".split()
@@ -187,6 +190,66 @@ def with_tuples(value: Any) -> Any:
     return [with_tuples(item) for item in value] if isinstance(value, list) else value
 
 
+SIGNS = [
+    *"abcdefghij ABC,.;'-\n0123",
+    "e\u0301",
+    "o\u0308\u0323",
+    "ﬁ",
+    "ſ",
+    "渡",
+    "口",
+    "🏳️‍🌈",
+    "각",
+    "नि",
+    "\u200d",
+    "—",
+]
+
+
+def text_pairs(rng: random.Random) -> list[list[str]]:
+    """A text of many scripts with errors, and one of plain words, which both programs split alike."""
+    text = "".join(rng.choices(SIGNS, k=rng.randint(0, 300)))
+    plain = " ".join(rng.choices("north south total net gross item price".split(), k=rng.randint(0, 60)))
+    return [[text, with_errors(rng, text)], [plain, with_errors(rng, plain).replace("\n", " ")]]
+
+
+def with_errors(rng: random.Random, text: str) -> str:
+    share = rng.choice([0.02, 0.1, 0.5])
+    return "".join(sign if rng.random() > share else rng.choice(["", "x", sign * 2, "e", " "]) for sign in text)
+
+
+def confusions(pairs: list[list[str]]) -> list[float]:
+    """Errors, characters, kinds of confusions and a sum over them; errors of words, and words."""
+    marks, plain = (
+        error_table([("", *(unicodedata.normalize("NFC", side) for side in pair))], "grapheme") for pair in pairs
+    )
+    kinds = {f"{found.reference}|{found.completion}": count for found, count in marks.characters.items()}
+    edits, words = marks.character_edits, plain.word_edits
+    sums = [len(kinds), sum(zlib.crc32(kind.encode()) * count for kind, count in kinds.items())]
+    return [edits.distance, edits.reference_length, *sums, words.distance, words.reference_length]
+
+
+DINGLEHOPPER = """
+import types, zlib
+from collections import Counter
+from pathlib import Path
+from rapidfuzz.distance import Levenshtein
+package, tools = types.ModuleType("dinglehopper"), types.ModuleType("ocrd_utils")
+package.__path__ = [str(Path(path, "dinglehopper")) for path in sys.path]  # without OCR-D, which is large
+tools.getLogger = lambda name: None
+sys.modules |= {"dinglehopper": package, "ocrd_utils": tools}
+from dinglehopper.align import align
+from dinglehopper.character_error_rate import character_error_rate_n
+from dinglehopper.edit_distance import distance
+from dinglehopper.word_error_rate import words_normalized
+def measure(pairs):
+    marks, plain = pairs
+    kinds = Counter(f"{a or ''}|{b or ''}" for a, b in align(*marks) if a != b)
+    sums = [len(kinds), sum(zlib.crc32(kind.encode()) * count for kind, count in kinds.items())]
+    words = [list(words_normalized(side)) for side in plain]
+    return [distance(*marks), character_error_rate_n(*marks)[1], *sums, Levenshtein.distance(*words), len(words[0])]
+"""
+
 PEERS = {
     "grits": Peer(
         [["numpy", "apted", "lxml", "rapidfuzz"], ["--no-deps", "--ignore-requires-python", "table-metrics==1.0"]],
@@ -203,6 +266,16 @@ PEERS = {
         value_pair,
         1e-9,
         ties=0.001,
+    ),
+    "errors": Peer(
+        [
+            ["uniseg", "multimethod", "rapidfuzz", "numpy", "lxml", "attrs"],
+            ["--no-deps", "dinglehopper==0.11.0"],
+        ],
+        DINGLEHOPPER,
+        confusions,
+        text_pairs,
+        0,
     ),
 }
 

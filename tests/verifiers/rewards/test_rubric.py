@@ -335,10 +335,11 @@ def test_every_ready_made_rubric_pays_one_for_a_perfect_page(name):
 
 
 def test_the_layout_reward_is_the_mean_of_edits_paragraphs_and_order():
-    """Two of two paragraphs in the wrong order: order 0, count 1, similarity 1 - 2 * 5 / 12 = 2/12 or better."""
+    """Two of two paragraphs in the wrong order: order 0, count 1, which pays .35 on a page so unlike the reference."""
     score = load_rubric("layout").score("bbbbb\n\naaaaa", reference="aaaaa\n\nbbbbb")
     assert (score.parts["paragraphs"], score.parts["reading_order"]) == (1.0, 0.0)
-    assert score.reward == pytest.approx((score.parts["similarity"] + 1) / 3)
+    assert score.parts["similarity"] < 0.35
+    assert score.reward == pytest.approx((score.parts["similarity"] + 0.35) / 3)
 
 
 def test_a_rubric_can_be_a_file(tmp_path):
