@@ -39,7 +39,8 @@ def with_lora(model: Any, config: ModelConfig, adapter: Path | None) -> Any:
         saved: Any = PeftConfig.from_pretrained(str(adapter))
         saved.inference_mode, saved.base_model_name_or_path = False, model.name_or_path
         adapted = get_peft_model(model, saved)
-        restore(adapted, adapter)
+        if model.device.type != "meta":  # another process has the weights
+            restore(adapted, adapter)
         return adapted
     lora = LoraConfig(
         r=config.lora_rank,
