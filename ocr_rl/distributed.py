@@ -201,6 +201,14 @@ def sum_over(tensor: Tensor) -> None:
         _all_reduce(tensor)
 
 
+def send_from_first(tensor: Tensor) -> None:
+    """The first process's values, in place. Call `wait` before the first of several."""
+    from torch import distributed
+
+    with _connected():
+        distributed.broadcast(tensor, 0)
+
+
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Sum over the processes, in place. A weight that has no gradient in any process keeps none.
 

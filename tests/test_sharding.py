@@ -24,11 +24,13 @@ from ocr_rl import distributed
 from ocr_rl.algorithms.grpo import GrpoTrainer
 from ocr_rl.algorithms.ppo import PpoTrainer
 from ocr_rl.algorithms.sft import SftTrainer
+from ocr_rl.config.schema import ModelConfig
 from ocr_rl.config.validation import check
 from ocr_rl.models.checkpoints.weight_export import checkpoint_tensors
 from ocr_rl.models.divided_tensors import is_divided, own_part
 from ocr_rl.models.heads import ScalarHead
 from ocr_rl.models.page_reader import PageReader
+from ocr_rl.models.policy import Policy
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.models.sharding import mesh_of
 from ocr_rl.rewards.reward_function import RewardFunction
@@ -65,9 +67,8 @@ def alone(name, architecture, variant):
 
 
 def divided(architecture="lighton", variant="", mesh=None, seed=0):
-    policy = make_variant(architecture, variant, seed)
-    policy.shard(mesh or mesh_of("full", "cpu"))
-    return policy
+    """Only the first process has the right weights and buffers at first."""
+    return make_variant(architecture, variant, seed + 100 * distributed.rank(), mesh or mesh_of("full"))
 
 
 def updates(cases, mesh=None):
@@ -140,6 +141,23 @@ def rated(policy):
     return distributed.gather([model.rate(one) for one in distributed.mine(groups)])
 
 
+def adapter_of_one(folder):
+    """A saved adapter whose weights are not those of a new one."""
+    policy = Policy.load(ModelConfig(lora_rank=2, freeze_vision=True))
+    for name, weight in policy.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    policy.save(folder)
+    return policy
+
+
+def scored(policy):
+    """Log probabilities of a completion."""
+    reading = PageReader(policy, policy.prompt(make_page()))
+    with torch.no_grad():
+        return reading.score(torch.arange(20, 28)[None], torch.ones(1, 8, dtype=torch.bool), 1.0).logprobs.tolist()
+
+
 def everything_else(folder):
     """What one launch shows besides updates."""
     found = {}
@@ -158,8 +176,9 @@ def everything_else(folder):
     policy = divided("lighton", "lora bf16")
     found["types"] = sorted({str(weight.dtype) for weight in policy.model.parameters()})
     found["bf16"] = made(policy, "sft")[1]["loss"]
+    found["loaded"] = scored(Policy.load(ModelConfig(path=str(folder / "adapter of one")), mesh=mesh_of("full")))
     with pytest.raises(ValueError, match="hybrid") as error:
-        mesh_of("hybrid", "cpu")
+        mesh_of("hybrid")
     found["refused"] = str(error.value)
     return found
 
@@ -194,6 +213,7 @@ def of_two(tmp_path_factory):
     """The folder in which two processes did everything. One process has trained two steps in it before them."""
     folder = tmp_path_factory.mktemp("two")
     trained(folder / "sft", SftTrainer, 2)
+    adapter_of_one(folder / "adapter of one")
     code, err = launch(2, "few", folder)
     assert code == 0, err
     return folder
@@ -240,6 +260,13 @@ def test_a_tied_output_layer_is_saved_once(of_two, tmp_path):
     saved, expected = (load_file(folder / "model.safetensors") for folder in (of_two / "tied", tmp_path))
     assert saved.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in saved.items())
+
+
+def test_only_the_first_process_reads_a_model_and_its_adapter(of_two):
+    """The others get weights and buffers from it."""
+    alone = scored(Policy.load(ModelConfig(path=str(of_two / "adapter of one"))))
+    for rank in range(2):
+        torch.testing.assert_close(torch.tensor(results(of_two, rank)["loaded"]), torch.tensor(alone))
 
 
 def test_frozen_weights_may_be_bfloat16_and_adapters_float32(of_two):

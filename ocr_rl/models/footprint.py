@@ -23,7 +23,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, empty_adapter
+from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, with_lora
 from ocr_rl.models.checkpoints.files import check_files
 from ocr_rl.models.checkpoints.loading import check_model, load_error, vision_tower
 from ocr_rl.models.checkpoints.processors import load_processor
@@ -129,7 +129,7 @@ def bare_policy(config: ModelConfig, compute_dtype: torch.dtype) -> tuple[Policy
     frozen = vision_tower(model) if config.freeze_vision else None
     if frozen_base:
         with torch.device("meta"):
-            model = empty_adapter(model, config, Path(path) if adapter.is_file() else None)
+            model = with_lora(model, config, Path(path) if adapter.is_file() else None)
     if frozen is not None:
         frozen.requires_grad_(False)
     weights = count_weights(model, quantized)

@@ -23,6 +23,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.cache_utils import DynamicCache
 from transformers.utils import logging as transformers_logging
 
+from ocr_rl import distributed
 from ocr_rl.config.presets import IN_SPECIAL_TOKENS, PromptFormat
 from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, check_adapter, restore, store_base, with_lora
 from ocr_rl.models.checkpoints.files import check_files, check_weights
@@ -70,7 +71,9 @@ class Policy:
         gradient_checkpointing: bool = False,
         source: str = "",
         prompt_format: PromptFormat = PromptFormat(),
+        mesh: Any = None,
     ) -> None:
+        """With a `mesh` of processes (`mesh_of`), they divide the weights, which only the first one needs to have."""
         self.model = model
         self.processor = processor
         self.source = source
@@ -99,9 +102,13 @@ class Policy:
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         model.eval()
-        self.after_head = self._after_head()
         if gradient_checkpointing:
             recompute_layers(self.base)
+        if mesh is not None:
+            self.shards = Shards(self, mesh)
+        self.after_head = self._after_head()
+        if self.shards is not None:
+            self.shards.drop()
 
     def find_parts(self) -> None:
         """The parts of `model` that are called."""
@@ -109,19 +116,16 @@ class Policy:
         self.backbone: Any = self.base.model
         self.head: Any = self.base.get_output_embeddings()
 
-    def shard(self, mesh: Any) -> None:
-        """Divide the weights over processes, in place; see `Shards`."""
-        self.shards = Shards(self, mesh)
-
     def alone(self) -> AbstractContextManager[None]:
         """While this lasts, this process computes without the others: it has all weights. All processes enter it."""
         return nullcontext() if self.shards is None else self.shards.gathered()
 
     @classmethod
-    def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> Policy:
+    def load(cls, config: ModelConfig, device: str | torch.device | None = None, mesh: Any = None) -> Policy:
         """Load from a folder, a hub id, or `tiny`, the embedded policy.
 
-        A folder with `adapter_config.json` is a LoRA adapter: its base model is loaded first.
+        A folder with `adapter_config.json` is a LoRA adapter: its base model is loaded first. With a `mesh` of
+        processes, they divide the weights, and only the first reads them, into the CPU's memory.
 
         Raises:
             ValueError: no model can be loaded from there; the message says what to write instead.
@@ -145,6 +149,10 @@ class Policy:
             raise ValueError(
                 f'model.quantize is "{config.quantize}", but all weights are trained; write "", or model.lora_rank = 16'
             )
+        options = load_options(config, compute, device)
+        if mesh is not None:
+            device = torch.device("cpu" if distributed.first() else "meta")
+            options |= {} if distributed.first() else {"device_map": "meta"}
         try:
             model, found = AutoModelForImageTextToText.from_pretrained(
                 base,
@@ -153,7 +161,7 @@ class Policy:
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,  # refused by name
                 output_loading_info=True,
-                **load_options(config, compute, device),
+                **options,
             )
             check_weights(found)
             processor = load_processor(path, trust_remote_code=config.trust_remote_code)
@@ -181,6 +189,7 @@ class Policy:
             gradient_checkpointing=config.gradient_checkpointing,
             source=path,
             prompt_format=asked,
+            mesh=mesh,
         )
 
     @property
@@ -226,8 +235,8 @@ class Policy:
         """
         ids = torch.tensor([self.end_ids[:1]], device=self.device)
         with torch.no_grad(), self.autocast():
-            logits = self.base(input_ids=ids, use_cache=False).logits.float()
-            head = self.head(self.backbone(input_ids=ids, use_cache=False).last_hidden_state).float()
+            logits = self.run(lambda: self.base.forward(input_ids=ids, use_cache=False).logits.float())
+            head = self.run(lambda: self.head(self.backbone(input_ids=ids, use_cache=False).last_hidden_state).float())
         if not logits.isfinite().any():
             raise ValueError(f"{self.source}: its logits are not finite: its weights hold NaN or infinity")
         tolerance = 1e-4 if self.compute_dtype == torch.float32 else 2e-2

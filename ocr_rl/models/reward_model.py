@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,13 +31,16 @@ class RewardModel:
         self.policy, self.head = policy, head.to(policy.device)
 
     @classmethod
-    def load(cls, config: ModelConfig, device: str | torch.device | None = None) -> RewardModel:
-        """From a checkpoint of `ocr-rl train reward-model`. Raises ValueError if it is not one."""
+    def load(cls, config: ModelConfig, device: str | torch.device | None = None, mesh: Any = None) -> RewardModel:
+        """From a checkpoint of `ocr-rl train reward-model`. Raises ValueError if it is not one.
+
+        See `Policy.load` for `mesh`.
+        """
         if not Path(config.path, HEAD).is_file():
             raise ValueError(
                 f'reward.model "{config.path}" has no {HEAD}; give a checkpoint of `ocr-rl train reward-model`'
             )
-        policy = Policy.load(config, device)
+        policy = Policy.load(config, device, mesh)
         policy.model.requires_grad_(False)
         return cls(policy, ScalarHead.load(Path(config.path, HEAD)).requires_grad_(False))
 

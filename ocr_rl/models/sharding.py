@@ -49,21 +49,24 @@ class Operation(IntEnum):
 class Shards:
     """This process's part of a policy's weights, and the policy's passes in step with the other processes'."""
 
-    def __init__(self, policy: Any, mesh: Any, weights_of: nn.Module | None = None) -> None:
-        """Divide the weights of `policy`, a `Policy`, in place.
+    def __init__(self, policy: Any, mesh: Any, copied: nn.Module | None = None) -> None:
+        """Divide the weights of `policy`, a `Policy`, in place. Those of the first process count.
 
         Args:
             mesh: from `mesh_of`.
-            weights_of: a divided model whose weights to copy; those of `policy` are then on the meta device.
+            copied: a model that is divided already, whose weights to take instead.
         """
         self.policy, self.mesh = policy, mesh
-        self._skeleton = policy.model if weights_of is not None else _without_weights(policy.model)
-        if weights_of is not None:
-            policy.model = copy.deepcopy(self._skeleton)
-            policy.find_parts()
+        source = policy.model if copied is None else copied
+        self._skeleton = _on_meta(policy.model)
+        policy.model = copy.deepcopy(self._skeleton)
+        policy.find_parts()
         self._units = divide(policy.base, mesh, policy.compute_dtype)
-        if weights_of is not None:
-            _copy_weights(policy.model, weights_of)
+        policy.model.to_empty(device=mesh.device_type)
+        if copied is None:
+            _spread(policy.model, source)
+        else:
+            _copy(policy.model, copied)
         policy.run = policy.base.run
         self._whole = False
         self._read: PromptState | None = None
@@ -204,7 +207,7 @@ class Shards:
             unit.reshard()
 
 
-def mesh_of(shard: str, device: str) -> Any:
+def mesh_of(shard: str) -> Any:
     """The processes as `train.shard` divides weights over them; None for "none".
 
     Raises:
@@ -212,6 +215,7 @@ def mesh_of(shard: str, device: str) -> Any:
     """
     from torch.distributed.device_mesh import init_device_mesh
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     processes, here = distributed.count(), distributed.on_this_machine()
     if shard == "none":
         return None
@@ -252,21 +256,39 @@ def divide(base: Any, mesh: Any, compute_dtype: torch.dtype) -> list[Any]:
     return units
 
 
-def _without_weights(model: nn.Module) -> nn.Module:
-    """A copy of the model with its buffers, and with weights on the meta device."""
-    memo: dict[int, Any] = {
-        id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
-        for p in model.parameters()
-    }
+def _on_meta(model: nn.Module) -> nn.Module:
+    """A copy of the model with weights and buffers on the meta device."""
+    memo: dict[int, Any] = {id(buffer): torch.empty_like(buffer, device="meta") for buffer in model.buffers()}
+    for weight in model.parameters():
+        empty = torch.empty_like(weight, device="meta")
+        memo[id(weight)] = nn.Parameter(empty, requires_grad=weight.requires_grad)
     return copy.deepcopy(model, memo)
 
 
-def _copy_weights(model: nn.Module, source: nn.Module) -> None:
-    """Give a divided model without weights those of another one that is divided alike."""
-    buffers = [dict(module._buffers) for module in model.modules()]
-    model.to_empty(device=next(source.parameters()).device)
-    for module, own in zip(model.modules(), buffers, strict=True):
-        module._buffers.update(own)
-    with torch.no_grad():
-        for to, of in zip(model.parameters(), source.parameters(), strict=True):
-            own_part(to).copy_(own_part(of))
+@torch.no_grad()
+def _spread(model: nn.Module, source: nn.Module) -> None:
+    """Give a divided model the weights and buffers of the first process's `source`, one at a time."""
+    distributed.wait()
+    for to, of in zip(model.buffers(), source.buffers(), strict=True):
+        to.copy_(_of_first(of, to.device))
+    for to, of in zip(model.parameters(), source.parameters(), strict=True):
+        own_part(to).copy_(same_part(_of_first(of, to.device), to))
+
+
+def _of_first(tensor: Tensor, device: torch.device) -> Tensor:
+    """The first process's tensor, on the device."""
+    if distributed.first():
+        result = tensor.detach().to(device).contiguous()
+    else:
+        result = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+    distributed.send_from_first(result)
+    return result
+
+
+@torch.no_grad()
+def _copy(model: nn.Module, source: nn.Module) -> None:
+    """Give a divided model the weights and buffers of another one that is divided alike."""
+    for to, of in zip(model.buffers(), source.buffers(), strict=True):
+        to.copy_(of)
+    for to, of in zip(model.parameters(), source.parameters(), strict=True):
+        own_part(to).copy_(own_part(of))

@@ -144,11 +144,9 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     examples = None
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
-    policy = Policy.load(recipe.model)
-    mesh = mesh_of(recipe.train.shard, policy.device.type) if distributed.count() > 1 else None
-    if mesh is not None:
-        policy.shard(mesh)
-    elif recipe.train.shard != "none":
+    mesh = mesh_of(recipe.train.shard) if distributed.count() > 1 else None
+    policy = Policy.load(recipe.model, mesh=mesh)
+    if mesh is None and recipe.train.shard != "none":
         say(f'train.shard = "{recipe.train.shard}" has no effect: there is one process')
     if line := without_adapter(policy.model):
         say(line)
@@ -166,8 +164,6 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         check_prompts(policy, side)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     reward_model = load_reward_model(recipe, policy)
-    if mesh is not None and reward_model is not None:
-        reward_model.policy.shard(mesh)
     return Job(recipe, train, held_out, policy, engine, reward_function, reward_model, examples)
 
 
@@ -250,6 +246,7 @@ def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:
             trust_remote_code=model.trust_remote_code,
         ),
         policy.device,
+        None if policy.shards is None else policy.shards.mesh,
     )
     if reward_model.policy.processor.tokenizer.get_vocab() != policy.processor.tokenizer.get_vocab():
         raise ValueError(f'reward.model "{name}" has another vocabulary than model.path; train one from that model')

@@ -8,7 +8,7 @@ from ocr_rl.models.checkpoints.loading import vision_tower
 from ocr_rl.models.policy import TINY, Policy
 
 
-def make_variant(architecture="lighton", variant="", seed=0):
+def make_variant(architecture="lighton", variant="", seed=0, mesh=None):
     """`variant` has some of the words tied, lora, frozen (the tower), recomputed, bf16."""
     words = variant.split()
     model = make_model(architecture, seed)
@@ -31,4 +31,5 @@ def make_variant(architecture="lighton", variant="", seed=0):
         make_processor(architecture),
         gradient_checkpointing="recomputed" in words,
         compute_dtype=torch.bfloat16 if "bf16" in words else torch.float32,
+        mesh=mesh,
     )

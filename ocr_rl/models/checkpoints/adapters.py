@@ -33,20 +33,15 @@ def with_lora(model: Any, config: ModelConfig, adapter: Path | None) -> Any:
     Raises:
         ValueError: no layer has such a name; the saved adapter does not fit the model.
     """
-    adapted = empty_adapter(model, config, adapter)
-    if adapter is not None:
-        restore(adapted, adapter)
-    return adapted
-
-
-def empty_adapter(model: Any, config: ModelConfig, adapter: Path | None) -> Any:
-    """The model with a new adapter of the form of `with_lora`'s, which changes nothing yet. Raises as `with_lora`."""
     from peft import LoraConfig, PeftConfig, get_peft_model
 
     if adapter is not None:
         saved: Any = PeftConfig.from_pretrained(str(adapter))
         saved.inference_mode, saved.base_model_name_or_path = False, model.name_or_path
-        return get_peft_model(model, saved)
+        adapted = get_peft_model(model, saved)
+        if model.device.type != "meta":  # its weights are not here
+            restore(adapted, adapter)
+        return adapted
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
