@@ -19,6 +19,7 @@ from ocr_rl.cli.render import render
 from ocr_rl.cli.report import report
 from ocr_rl.cli.review import review
 from ocr_rl.cli.rollout import rollout
+from ocr_rl.cli.select import select
 from ocr_rl.cli.soup import soup
 from ocr_rl.cli.train import train
 from ocr_rl.cli.transcribe import transcribe
@@ -55,7 +56,7 @@ def main(context: click.Context) -> None:
             click.echo(line, err=True)
 
 
-DATA = (data, render, rollout, probe, pairs)
+DATA = (data, render, rollout, probe, select, pairs)
 MODELS = (train, compare, merge, soup)
 RESULTS = (transcribe, calibrate, review, evaluate, report)
 for command in (*DATA, *MODELS, *RESULTS):
