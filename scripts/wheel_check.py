@@ -22,6 +22,8 @@ PACKAGED = (
     *(f"ocr_rl/recipes/{recipe.name}" for recipe in sorted((CHECKOUT / "ocr_rl" / "recipes").glob("*.toml"))),
     "ocr_rl/py.typed",
     "ocr_rl/reporting/report.css",
+    "ocr_rl/reporting/review.css",
+    "ocr_rl/reporting/review.js",
     "ocr_rl/models/tiny/chat_template.jinja",
     "ocr_rl/models/tiny/config.json",
     "ocr_rl/models/tiny/generation_config.json",

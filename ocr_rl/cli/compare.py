@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OWN = "own"
 """In place of learning rates: each recipe keeps its own."""
-EXAMPLES = {"--recipe": "sft,grpo,dpo", "--seeds": "0,1,2", "--rates": "3e-5,1e-4,3e-4"}
+EXAMPLES = {"--recipe": "sft,grpo,dpo", "--amounts": "16,64,256", "--seeds": "0,1,2", "--rates": "3e-5,1e-4,3e-4"}
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,21 @@ class CompareOptions(RecipeOptions):
     tuning_share: float
     against: str | None
     evaluations: int
+    amounts: str
+    """N,N,..., or empty"""
     out: Path
 
     def plan(self) -> Plan:
-        from ocr_rl.comparison.plan import Plan, chosen_reference, load_recipes
+        from ocr_rl.comparison.plan import Plan, chosen_reference, load_recipes, with_amounts
 
-        recipes = load_recipes(listed("--recipe", self.recipes, str), self.overrides())
+        amounts = listed("--amounts", self.amounts, int) if self.amounts else []
+        recipes = with_amounts(load_recipes(listed("--recipe", self.recipes, str), self.overrides()), amounts)
+        against = self.against or (list(recipes)[len(amounts) - 1] if amounts else None)
         limit, amount = parse_budget(self.budget)
         return Plan(
             out=self.out,
             recipes=recipes,
-            reference=chosen_reference(recipes, self.against, limit),
+            reference=chosen_reference(recipes, against, limit),
             seeds=listed("--seeds", self.seeds, int),
             rates=() if self.rates == OWN else listed("--rates", self.rates, float),
             tuning_seed=self.tuning_seed,
@@ -92,6 +96,12 @@ class CompareOptions(RecipeOptions):
 @click.option(
     "--evaluations", type=click.IntRange(min=0), default=3, show_default=True, help="Evaluations during a run."
 )
+@click.option(
+    "--amounts",
+    default="",
+    metavar="N,N,...",
+    help="Train each recipe on so many pages, and so many, ...: a learning curve.  [default: all pages]",
+)
 @recipe_options
 @set_option("Override a value of every recipe.")
 @click.option(
@@ -123,13 +133,14 @@ def compare(jobs: int, dry_run: bool, **options: Any) -> None:
     ocr-rl compare --recipe grpo,dpo --seeds 0 --budget completions=1024 --rates own --out quick/
     ocr-rl compare --recipe grpo,mine.toml --data scans/ --model org/vlm --budget minutes=60 --out scans-compared/
     ocr-rl compare --recipe grpo,chain.toml --rates own --out chain-compared/
+    ocr-rl compare --recipe few --amounts 16,64,256 --data lines/ --out curve/
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ:
         raise ValueError("compare starts its runs itself; give the command without a launcher, and --jobs for several")
     plan = CompareOptions(**options).plan()
 
     from ocr_rl.comparison.experiment import planned
-    from ocr_rl.comparison.outcome import outcome
+    from ocr_rl.comparison.outcome import learning_curves, outcome
     from ocr_rl.comparison.plan import check_plan
     from ocr_rl.comparison.trial_runs import TrialLostError
     from ocr_rl.pipeline import compare as comparison
@@ -145,7 +156,8 @@ def compare(jobs: int, dry_run: bool, **options: Any) -> None:
         fail(str(error), code=1)
     except KeyboardInterrupt:
         fail(f"stopped; the same command continues from what is in {plan.out}", code=130)
-    for line in (recipes_table(compared), *outcome(compared), str(plan.out / "compare.html")):
+    said = (*outcome(compared), *learning_curves(compared))
+    for line in (recipes_table(compared), *said, str(plan.out / "compare.html")):
         click.echo(line)
 
 

@@ -53,7 +53,7 @@ def convert(form: str, out: Path, **options: Any) -> None:
     else:
         if dataset.level not in (None, "page"):
             raise ValueError(f"--level {dataset.level} has no effect: {form} has whole pages; leave it out")
-        count = _write_layouts(_layout_pages(dataset, out), form, out)
+        count = write_layouts(_layout_pages(dataset, out), form, out)
     click.echo(f"{count} pages in {out}")
 
 
@@ -86,7 +86,8 @@ def _layout_pages(dataset: DatasetOptions, out: Path) -> Iterable[tuple[str, Pag
         yield (page.id, page, layout_of(page)) if entry is None else (page.id, entry, entry.layout)
 
 
-def _write_layouts(pages: Iterable[tuple[str, Page | ArchivePage, Layout]], form: str, out: Path) -> int:
+def write_layouts(pages: Iterable[tuple[str, Page | ArchivePage, Layout]], form: str, out: Path) -> int:
+    """A layout file for each page, with its image beside it; how many there are."""
     from ocr_rl.data.archives.conversion import copy_image
     from ocr_rl.evaluation.layout_output import LAYOUT_FORMATS, layout_name
     from ocr_rl.runs.atomic import atomic_folder

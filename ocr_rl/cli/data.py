@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ocr_rl.cli.align import align
 from ocr_rl.cli.convert import convert
 from ocr_rl.cli.crop_options import crop_of
 from ocr_rl.cli.errors import user_errors
@@ -25,6 +26,7 @@ def data() -> None:
 
 
 data.add_command(convert)
+data.add_command(align)
 
 
 @data.command()

@@ -12,7 +12,7 @@ import click
 
 EXTRAS = {
     "data": ("datasets", "lxml", "matplotlib", "PIL", "pypdfium2", "reportlab"),
-    "train": ("huggingface_hub", "peft", "safetensors", "torch", "tqdm", "transformers"),
+    "train": ("huggingface_hub", "peft", "safetensors", "sklearn", "torch", "tqdm", "transformers"),
     "train,vllm": ("vllm",),
 }
 """Which extra installs which modules."""

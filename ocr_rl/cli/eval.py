@@ -13,6 +13,7 @@ from ocr_rl.cli.options import (
     DatasetOptions,
     dataset_options,
     engine_option,
+    held_out_option,
     html_option,
     json_option,
     model_options,
@@ -34,11 +35,7 @@ from ocr_rl.cli.progress import console
 )
 @dataset_options
 @on_error_option
-@click.option(
-    "--held-out",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Evaluate only the pages that training with this data.validation holds out.",
-)
+@held_out_option
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N pages.")
 @click.option(
     "--max-tokens",
@@ -50,6 +47,11 @@ from ocr_rl.cli.progress import console
 @click.option("--samples", type=click.IntRange(min=1), help="Also draw N transcriptions of each page.")
 @click.option(
     "--temperature", type=click.FloatRange(0, min_open=True), help="Temperature of the samples.  [default: 1]"
+)
+@click.option(
+    "--calibration",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What ocr-rl calibrate wrote: confidences of the samples are probabilities.",
 )
 @click.option(
     "--against",
@@ -71,6 +73,9 @@ def evaluate(
 
     FILE is JSONL, or an evaluation that --json wrote. With --against, differences are paired on the pages that both
     have, with 95 % intervals over documents and p-values of a permutation test.
+
+    With --samples 2 or more it also says how good the consensus of the samples is, and their confidences: the expected
+    calibration error, and how many errors are among the least sure words.
 
     Output in another format becomes markdown before it is scored; what is malformed is scored as it stands, and named.
 
@@ -112,6 +117,7 @@ def evaluate(
         "max_tokens": chosen.max_tokens,
         "preset": chosen.preset,
         "output": chosen.output,
+        "calibration": None if chosen.calibration is None else str(chosen.calibration),
         **scoring_settings(chosen.rubric),
         "seed": chosen.seed,
     }

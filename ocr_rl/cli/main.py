@@ -1,4 +1,4 @@
-"""`ocr-rl`: train, compare, report, eval, transcribe, merge, soup, rollout, probe, pairs, render, data check."""
+"""`ocr-rl`: train, compare, report, eval, transcribe, calibrate, review, merge, soup, rollout, probe, ..."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import click
 
 from ocr_rl import __version__
+from ocr_rl.cli.calibrate import calibrate
 from ocr_rl.cli.compare import compare
 from ocr_rl.cli.data import data
 from ocr_rl.cli.eval import evaluate
@@ -16,12 +17,14 @@ from ocr_rl.cli.pairs import pairs
 from ocr_rl.cli.probe import probe
 from ocr_rl.cli.render import render
 from ocr_rl.cli.report import report
+from ocr_rl.cli.review import review
 from ocr_rl.cli.rollout import rollout
+from ocr_rl.cli.select import select
 from ocr_rl.cli.soup import soup
 from ocr_rl.cli.train import train
 from ocr_rl.cli.transcribe import transcribe
 
-COMPUTING = {"train", "compare", "eval", "transcribe", "rollout", "merge", "soup"}
+COMPUTING = {"calibrate", "train", "compare", "eval", "transcribe", "rollout", "merge", "soup"}
 """The commands that load torch."""
 
 
@@ -38,6 +41,8 @@ def main(context: click.Context) -> None:
     ocr-rl report runs/a                           what a run did, as one HTML file
     ocr-rl eval tiny --data scans/ --json out.json
     ocr-rl transcribe page.png --model tiny
+    ocr-rl calibrate tiny --data scans/ --out calibration.json    how often it is right where its samples agree
+    ocr-rl review scans.jsonl --html review.html   the least sure transcriptions, to be corrected
     ocr-rl merge runs/a --out reader               a plain checkpoint with a model card
     ocr-rl rollout tiny --data scans/ --out groups.jsonl
     ocr-rl probe groups.jsonl --out kept.jsonl     the pages that are worth training on
@@ -51,5 +56,8 @@ def main(context: click.Context) -> None:
             click.echo(line, err=True)
 
 
-for command in (compare, data, evaluate, merge, pairs, probe, render, report, rollout, soup, train, transcribe):
+DATA = (data, render, rollout, probe, select, pairs)
+MODELS = (train, compare, merge, soup)
+RESULTS = (transcribe, calibrate, review, evaluate, report)
+for command in (*DATA, *MODELS, *RESULTS):
     main.add_command(command)

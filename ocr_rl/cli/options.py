@@ -168,6 +168,13 @@ on_error_option = click.option(
 )
 
 
+held_out_option = click.option(
+    "--held-out",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Use only the pages that training with this data.validation holds out.",
+)
+
+
 def published_options(command: Command) -> Command:
     """Of a checkpoint that is written: where, in which precision, and how long transcriptions are that check it."""
     out = click.option(

@@ -42,6 +42,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Markdown whatever the model writes, that as it is, text without markup, rows, or layout files.",
 )
+@click.option("--samples", type=click.IntRange(min=2), help="Also draw N transcriptions of each page.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, min_open=True), help="Temperature of the samples.  [default: 1]"
+)
+@click.option("--consensus", is_flag=True, help="Take the text with the fewest edits to all of them.")
+@click.option("--confidence", is_flag=True, help="Write how sure each line, word and character is.")
+@click.option(
+    "--calibration",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What ocr-rl calibrate wrote for this model: confidences become probabilities.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the samples.")
 @crop_options
 @engine_option
 @workers_option
@@ -51,7 +63,7 @@ if TYPE_CHECKING:
 def transcribe(
     source: Path, out: Path | None, written_as: str, level: str | None, cuts: tuple[str, ...], **options: Any
 ) -> None:
-    """Transcribe SOURCE, an image, a PDF, or a folder of them, or an export with PAGE-XML, ALTO or hOCR; greedy.
+    """Transcribe SOURCE, an image, a PDF, or a folder of them, or an export with PAGE-XML, ALTO or hOCR.
 
     Pages are read several at a time and written in the order of their names. A .jsonl file has a line {"id", "text",
     "finish_reason"} per page, which `ocr-rl eval --predictions` reads; a folder has a file per page, and such lines
@@ -59,6 +71,10 @@ def transcribe(
 
     --as page-xml, alto and hocr write a file per page into the folder. The texts are on the lines of SOURCE's own
     layout files: by id with --level line, otherwise by alignment with the texts that they have.
+
+    Decoding is greedy. --samples 8 --confidence adds to each row its "confidence", [start, end, confidence] of its
+    "lines", "words" and "spans" of characters, and the "samples"; layout files get WC, x_wconf or conf. `ocr-rl review`
+    shows the least sure pages first. --consensus writes what the samples agree on.
 
     A text that is not in the model's output format stays as it is, and its line says why in "malformed".
 
@@ -69,10 +85,12 @@ def transcribe(
     ocr-rl transcribe book.pdf --model org/vlm --out transcribed/
     ocr-rl transcribe scans/ --model runs/a/checkpoints/step_000060 --out scans.jsonl
     ocr-rl transcribe export.zip --level line --as page-xml --out transcribed/
+    ocr-rl transcribe scans/ --samples 8 --confidence --out scans.jsonl
     """
     from ocr_rl.evaluation import transcribe as transcribing
 
     check_format(written_as, out)
+    options["samples"] = options["samples"] or 0
     options["written_as"] = "markdown" if written_as == "jsonl" else written_as
     chosen = transcribing.TranscribeOptions(crop=crop_of(level, cuts), **options)
     with stoppable():
@@ -81,7 +99,7 @@ def transcribe(
             if written_as == "jsonl":
                 fail_if_unread(print_rows(pages))
                 return
-            alone = len(list(islice(transcribing.pages_of(source, chosen), 2))) == 1
+            alone = len(list(islice(transcribing.pages_of(source, chosen.crop), 2))) == 1
             fail_if_unread(print_all(pages, chosen.max_tokens, alone))
             return
         unread = transcribing.write_transcriptions(out, source, chosen, console())

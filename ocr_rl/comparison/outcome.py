@@ -48,6 +48,32 @@ def outcome(compared: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def learning_curves(compared: Mapping[str, Any]) -> list[str]:
+    """How each recipe does with each amount of pages, and whether more pages have helped; [] without amounts.
+
+    More would probably help a recipe that is significantly better with its largest amount than with the one before,
+    where that is the reference; for others no difference between the two was computed.
+    """
+    recipes: Recipes = compared["recipes"]
+    lead = measured(compared)[0]
+    amounts: dict[str, dict[int, str]] = {}
+    for label in recipes:
+        name, _, amount = label.rpartition("@")
+        if name and amount.isdecimal() and found_of(recipes[label], "final", lead) is not None:
+            amounts.setdefault(name, {})[int(amount)] = label
+    sentences = []
+    for name, labels in amounts.items():
+        curve = [f"{found_of(recipes[labels[n]], 'final', lead):.3f} with {n:,}" for n in sorted(labels)]
+        sentence = f"{name}: {MEASURES[lead]} {', '.join(curve)} pages"
+        largest = [labels[n] for n in sorted(labels)][-2:]
+        if len(largest) == 2 and largest[1] == compared["settings"]["reference"]:
+            before = verdict(found_of(recipes[largest[0]], "against", lead), lead, "p_holm")
+            helped = "more would probably help" if before == "worse" else "more have not been shown to help"
+            sentence += f"; {helped}"
+        sentences.append(f"{sentence}.")
+    return sentences
+
+
 def _against_reference(
     recipes: Recipes, reference: str, ended: Sequence[str], first: Sequence[str], lead: str
 ) -> Iterator[str]:

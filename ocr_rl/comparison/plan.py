@@ -121,6 +121,30 @@ def load_recipes(names: Sequence[str], overrides: Sequence[str]) -> dict[str, Sy
     return systems
 
 
+def with_amounts(systems: Mapping[str, System], amounts: Sequence[int]) -> dict[str, System]:
+    """Each recipe with each number of pages to train on, by label: `few@16`, `few@64`; as they are without amounts.
+
+    Raises ValueError for an amount that is none.
+    """
+    if not amounts:
+        return dict(systems)
+    if wrong := [amount for amount in amounts if amount < 1]:
+        raise ValueError(f"--amounts has {wrong[0]}; write numbers of pages, such as 16,64,256")
+
+    def with_amount(recipe: Recipe, amount: int) -> Recipe:
+        return replace(recipe, data=replace(recipe.data, amount=amount))
+
+    found: dict[str, System] = {}
+    for label, system in systems.items():
+        for amount in sorted(amounts):
+            if isinstance(system, Chain):
+                stages = (stage._replace(recipe=with_amount(stage.recipe, amount)) for stage in system.stages)
+                found[f"{label}@{amount}"] = Chain(tuple(stages), system.budget)
+            else:
+                found[f"{label}@{amount}"] = with_amount(system, amount)
+    return found
+
+
 def chosen_reference(recipes: Mapping[str, System], wanted: str | None, limit: str) -> str:
     """The label of the recipe that all are compared with.
 
@@ -153,6 +177,7 @@ def _shared(recipe: Recipe, first: bool) -> dict[str, object]:
     }
     for key in ("reward.model", "reward.model_weight", "reward.permute", "reward.processes", "reward.agreement"):
         del shared[key]
+    del shared["data.amount"]
     if recipe.reward.weights.get(CONSENSUS):
         del shared["reward.weights"]
     if not first:  # a later stage starts from what the one before has trained

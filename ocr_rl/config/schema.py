@@ -107,6 +107,8 @@ class DataConfig:
     latter two, pages without a label may be in the dataset, and those with one are evaluated, if any is held out."""
     only: str = ""
     """A file of `ocr-rl probe`, or other rows with an id: of the pages to train on, these alone; empty: all."""
+    amount: Annotated[int, Strict(), Field(ge=0)] = 0
+    """Train on so many of these pages, drawn once: those of a smaller amount are among those of a larger; 0: all."""
     validation: OpenShare = 0.2
     """Share of the pages held out, whole documents at a time."""
     evaluate: Literal["all", "tuning", "test"] = "all"

@@ -61,6 +61,13 @@ def facts(pages: Sequence[Page], name: str) -> Sequence[Any]:
     return [known[value] for value in values]
 
 
+def id_hashes(pages: Sequence[Page]) -> NDArray[np.uint64]:
+    """A hash of each page's id."""
+    if isinstance(pages, IndexedPages):
+        return pages.column("id")
+    return np.fromiter((id_hash(page.id) for page in pages), np.uint64, len(pages))
+
+
 def documents(pages: Sequence[Page], seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(the number of each page's document, the position of each document: see `position_of`)."""
     if isinstance(pages, IndexedPages) and seed in (SPLIT_SEED, HALVES_SEED):

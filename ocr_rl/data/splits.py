@@ -15,7 +15,7 @@ from ocr_rl.data.facts import SPLIT_SEED as SPLIT_SEED
 from ocr_rl.data.facts import TRAINED as TRAINED
 from ocr_rl.data.facts import document_of as document_of
 from ocr_rl.data.facts import split_of as split_of
-from ocr_rl.data.indexed import documents, facts, where
+from ocr_rl.data.indexed import documents, facts, id_hashes, take, where
 from ocr_rl.types import Page
 
 
@@ -84,6 +84,16 @@ def held_out_pages(pages: Sequence[Page], data: DataConfig, limit: int) -> tuple
 
 def _labelled(pages: Sequence[Page]) -> list[bool]:
     return [text or tests for text, tests in zip(facts(pages, "has_text"), facts(pages, "has_tests"), strict=True)]
+
+
+def amount_of(pages: Sequence[Page], amount: int) -> Sequence[Page]:
+    """So many of the pages, those whose ids have the lowest hashes, in the order given; all with 0.
+
+    So a smaller amount is a part of a larger one. Raises ValueError if there are fewer.
+    """
+    if amount > len(pages):
+        raise ValueError(f"data.amount is {amount}, but there are {len(pages)} pages to train on; write at most that")
+    return take(pages, np.sort(np.argsort(id_hashes(pages))[:amount])) if amount else pages
 
 
 def _stated_split(pages: Sequence[Page]) -> tuple[Sequence[Page], Sequence[Page]] | None:

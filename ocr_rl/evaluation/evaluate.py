@@ -11,15 +11,23 @@ from typing import Any, Literal
 from ocr_rl.config.loader import check_model_path
 from ocr_rl.config.presets import check_names
 from ocr_rl.data.unlabelled import Unread
+from ocr_rl.evaluation.confidence.calibration import Calibration
+from ocr_rl.evaluation.confidence.reading import Reading
+from ocr_rl.evaluation.confidence.readings import SampleOptions, fitting_calibration, taken
+from ocr_rl.evaluation.confidence.summary import summarize_confidence
 from ocr_rl.evaluation.paired import paired_differences
 from ocr_rl.evaluation.predictions import read_predictions
 from ocr_rl.evaluation.results import PageEvaluation, score_pages, score_samples
-from ocr_rl.evaluation.summary import evaluation, summarize_samples
+from ocr_rl.evaluation.summary import evaluation, summarize_samples, totals
 from ocr_rl.rewards.reward_function import RewardFunction, chosen_output, named_rubric, try_functions
 from ocr_rl.rollouts.console import SILENT, Console
 from ocr_rl.rollouts.loading import EngineOptions
 from ocr_rl.types import Completion, Group, Page
-from ocr_verifiers import OutputFormat
+from ocr_verifiers import OutputFormat, to_markdown
+from ocr_verifiers.metrics.confusions import error_table
+
+CONFUSIONS = 100
+"""The most frequent ones, which an evaluation lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +51,8 @@ class EvaluateOptions:
     """Transcriptions of each page that are drawn beside the greedy one."""
     temperature: float | None = None
     """That of the samples; None: 1."""
+    calibration: Path | None = None
+    """What `ocr-rl calibrate` wrote for this model and these samples; None: confidences are shares of samples."""
     seed: int = 0
     """That of samples, intervals and p-values."""
     engine: Literal["auto", "transformers", "vllm"] = "auto"
@@ -76,6 +86,8 @@ class EvaluateOptions:
             raise ValueError("--output is that of a .jsonl file; the texts of an evaluation are markdown")
         if self.temperature is not None and not self.samples:
             raise ValueError("--temperature is that of --samples N; without samples decoding is greedy")
+        if self.calibration is not None and (self.samples or 0) < 2:
+            raise ValueError("--calibration is for the confidences of samples; add the --samples it was fitted with")
         if self.model is not None:
             check_model_path(self.model)
         if self.against is not None:
@@ -100,8 +112,10 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
         What `ocr-rl eval --json` writes, without its settings: each of `metric_names.RATES` and its 95 % interval
         `<name>_ci`, `n` and `documents`; the tables `by_kind`, `by_source` and `by_language`; a row of each of the
         `pages`; if pages cannot be read, an "id" and an "error" of each under `unread`, and the rates are those of the
-        others; with `samples`, `sampled` (see `evaluation.summary.summarize_samples`); with `against`, `against`
-        (see `evaluation.paired.paired_differences`).
+        others; with a text on some page, `errors` (see `ErrorTable.as_dict`); with `samples`, `sampled` (see
+        `evaluation.summary.summarize_samples`), and with two or more of them `consensus`, the rates of what they agree
+        on and their differences to the greedy transcription under `against_greedy`, and, with a text, `confidence` (see
+        `confidence.summary`); with `against`, `against` (see `evaluation.paired.paired_differences`).
 
     Raises:
         ValueError: a page has neither a text nor a test; no page can be read; a file of transcriptions is not valid, or
@@ -109,6 +123,7 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
         EngineError: the engine cannot continue.
     """
     this = other = None
+    calibration = _calibration(options)
     rubric = named_rubric(options.rubric)
     output = chosen_output(rubric, options.output)
     if options.predictions is not None:
@@ -130,9 +145,17 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
     evaluated = evaluation(results, options.seed)
     if this.unread:
         evaluated["unread"] = [{"id": page.id, "error": page.why} for page in this.unread]
+    if errors := _errors(results, reward_function.of_output(this.output)):
+        evaluated["errors"] = errors
     if this.groups:
         sampled = score_samples(this.groups, reward_function.of_output(this.output))
         evaluated["sampled"] = summarize_samples(sampled, _temperature(options), options.seed)
+    if this.consensus:
+        agreed = score_pages(this.pages, this.consensus, reward_function.of_output("markdown"))
+        differences = paired_differences(agreed, results, "greedy", options.seed)
+        evaluated["consensus"] = totals(agreed, options.seed) | {"against_greedy": differences["metrics"]}
+        labelled = [(one, page.text) for page, one in zip(this.pages, this.readings, strict=True) if page.text]
+        evaluated |= {"confidence": summarize_confidence(labelled, calibration)} if labelled else {}
     if options.against is not None and other is not None:
         evaluated["against"] = paired_differences(results, other.scored(reward_function), options.against, options.seed)
     return evaluated
@@ -148,6 +171,10 @@ class _Transcribed:
     """What the transcriptions are written in."""
     groups: Sequence[Group] = ()
     """Other transcriptions, drawn."""
+    readings: Sequence[Reading] = ()
+    """The transcriptions with what two or more others say of them."""
+    consensus: Sequence[Completion] = ()
+    """What they agree on, as markdown."""
     unread: Sequence[Unread] = ()
     """Pages that cannot be read."""
 
@@ -177,12 +204,39 @@ def _generate(
             results = transcribe_pages(engine, pages, options.max_tokens, report)
         pages, completions, unread = readable(pages, results)
         if not samples:
-            return _Transcribed(pages, completions, engine.output, (), unread)
+            return _Transcribed(pages, completions, engine.output, unread=unread)
         sampling = Sampling(samples, _temperature(options), options.max_tokens)
         with console.bar(f"sampling, {model.model}", len(pages)) as report:
             drawn = sample_pages(engine, pages, sampling, options.seed, report)
         _, groups, _ = readable(pages, drawn)
-        return _Transcribed(pages, completions, engine.output, groups, unread)
+        if samples < 2:
+            return _Transcribed(pages, completions, engine.output, groups, unread=unread)
+
+        def as_text(completion: str) -> str:
+            return to_markdown(completion, engine.output).text
+
+        whole = [Group(g.page, [greedy, *g.completions]) for greedy, g in zip(completions, groups, strict=True)]
+        readings = [taken(group, False, as_text, engine.pieces)[1] for group in whole]
+        agreed = [taken(group, True, as_text, engine.pieces) for group in whole]
+        consensus = [Completion((), reading.text, like.finish_reason, ()) for like, reading in agreed]
+        return _Transcribed(pages, completions, engine.output, groups, readings, consensus, unread)
+
+
+def _errors(results: Sequence[PageEvaluation], reward_function: RewardFunction) -> dict[str, Any]:
+    """Which characters and words are read as which, counted as for CER; {} without references."""
+    rubric, texts = reward_function.rubric, []
+    for result in results:
+        if (reference := reward_function.prepared(result.page).reference) is not None:
+            written = rubric.compared(rubric.read(result.completion.text)[0]).normalized
+            texts.append((result.page.id, reference.normalized, written))
+    return error_table(sorted(texts), rubric.unit).as_dict(CONFUSIONS) if texts else {}
+
+
+def _calibration(options: EvaluateOptions) -> Calibration | None:
+    if options.calibration is None:
+        return None
+    samples = SampleOptions(samples=options.samples or 0, temperature=options.temperature)
+    return fitting_calibration(options.calibration, samples)
 
 
 def _temperature(options: EvaluateOptions) -> float:

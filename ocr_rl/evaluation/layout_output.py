@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from ocr_rl.data.archives.alto import write_alto
 from ocr_rl.data.archives.choice import reads_layouts
 from ocr_rl.data.archives.crops import Crop
 from ocr_rl.data.archives.hocr import write_hocr
-from ocr_rl.data.archives.layout import Layout, Region, box_points
+from ocr_rl.data.archives.layout import Layout, Line, Region, box_points
 from ocr_rl.data.archives.page_xml import write_page_xml
 from ocr_rl.data.archives.pages import ArchivePage, read_archive
 from ocr_rl.data.archives.placing import place_page_text, place_part_texts
@@ -30,7 +33,7 @@ def write_layouts(folder: Path, source: Path, crop: Crop, written_as: str) -> No
     """A layout file for each page with a row in the folder's pages.jsonl, named like the page's own file."""
     write, suffix = LAYOUT_FORMATS[written_as]
     taken: set[str] = set()
-    for name, layout in _transcribed(source, crop, _texts(folder / "pages.jsonl")):
+    for name, layout in _transcribed(source, crop, _rows(folder / "pages.jsonl")):
         file = layout_name(name, suffix, taken)
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / file, write(layout).decode("utf-8"))
@@ -48,38 +51,82 @@ def layout_name(page: str, suffix: str, taken: set[str]) -> str:
     return name
 
 
-def _texts(rows: Path) -> dict[str, dict[str, str]]:
-    """The texts of a file of rows: {file: {page, region or line: text}}; "" is the file's only page."""
-    texts: dict[str, dict[str, str]] = defaultdict(dict)
+Row = Mapping[str, Any]
+
+
+def _rows(rows: Path) -> dict[str, dict[str, Row]]:
+    """The rows of a file that have a text: {file: {page, region or line: row}}; "" is the file's only page."""
+    found: dict[str, dict[str, Row]] = defaultdict(dict)
     with open(rows, encoding="ascii") as file:
         for row in map(json.loads, file):
             if "error" not in row:
                 name, _, part = row["id"].partition("#")
-                texts[name][part] = row["text"]
-    return texts
+                found[name][part] = row
+    return found
 
 
-def _transcribed(source: Path, crop: Crop, texts: dict[str, dict[str, str]]) -> Iterator[tuple[str, Layout]]:
+def _transcribed(source: Path, crop: Crop, rows: dict[str, dict[str, Row]]) -> Iterator[tuple[str, Layout]]:
     """(the page, its layout with the texts that it has now); pages without any are left out."""
     if not reads_layouts(source, crop):
         for page in walk_pages(source):
             name, _, part = page.id.partition("#")
-            if not isinstance(page, Unread) and part in texts.get(name, {}):
+            if not isinstance(page, Unread) and part in rows.get(name, {}):
+                row = rows[name][part]
                 size = page.open_image().size
-                whole = Region("r1", "", box_points(0, 0, *size), own_text=texts[name][part])
-                yield page.id, Layout(PurePosixPath(name).name, size, (whole,))
+                whole = Region("r1", "", box_points(0, 0, *size), own_text=row["text"])
+                yield page.id, sure_layout(Layout(PurePosixPath(name).name, size, (whole,)), {"": row})
         return
     for entry in read_archive(source):
-        found = texts.get(entry.file, {}) if isinstance(entry, ArchivePage) else {}
+        found = rows.get(entry.file, {}) if isinstance(entry, ArchivePage) else {}
         if not isinstance(entry, ArchivePage) or not found:
             continue
         part = entry.id.partition("#")[2]
         if part in found:
-            yield entry.id, place_page_text(in_pixels(entry), found[part])
+            placed = place_page_text(in_pixels(entry), found[part]["text"])
+            yield entry.id, sure_layout(placed, {"": found[part]})
             continue
         parts = {region.id for region in entry.layout.regions} | {line.id for line in entry.layout.lines}
         if parts & found.keys():
-            yield entry.id, place_part_texts(in_pixels(entry), found)
+            placed = place_part_texts(in_pixels(entry), {part: row["text"] for part, row in found.items()})
+            yield entry.id, sure_layout(placed, found)
+
+
+def sure_layout(layout: Layout, rows: Mapping[str, Row]) -> Layout:
+    """The layout with how sure its words and lines are, as far as the rows say it.
+
+    A row is that of the whole page, "", or of the region or line with its id. The words of its text have been put on
+    lines in their order. A line is as sure as the least sure line of the row that its words come from.
+    """
+    words = {part: iter(_sure_words(row)) for part, row in rows.items() if "words" in row}
+
+    def sure_line(line: Line, region: Iterator[_SureWord] | None) -> Line:
+        own = list(islice(words.get(line.id) or region or iter(()), len(line.text.split())))
+        if not own:
+            return line
+        return replace(line, confidence=min(one.line for one in own), confidences=tuple(one.word for one in own))
+
+    def sure_region(region: Region) -> Region:
+        source = words.get(region.id) or words.get("")
+        lines = tuple(sure_line(line, source) for line in region.lines)
+        own = islice(source or iter(()), 0 if any(line.text for line in lines) else len(region.own_text.split()))
+        return replace(region, lines=lines, confidences=tuple(one.word for one in own))
+
+    return replace(layout, regions=tuple(map(sure_region, layout.regions))) if words else layout
+
+
+class _SureWord(NamedTuple):
+    word: float
+    """How sure it is."""
+    line: float
+    """How sure the line of the text is that it is in."""
+
+
+def _sure_words(row: Row) -> Iterator[_SureWord]:
+    lines = deque(row["lines"])
+    for start, _, word in row["words"]:
+        while lines[0][1] <= start:
+            lines.popleft()
+        yield _SureWord(word, lines[0][2])
 
 
 def in_pixels(page: ArchivePage) -> Layout:

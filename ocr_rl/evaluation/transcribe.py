@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -13,12 +13,15 @@ from ocr_rl.data.archives.choice import reads_layouts
 from ocr_rl.data.archives.crops import Crop
 from ocr_rl.data.archives.reading import walk_archive
 from ocr_rl.data.unlabelled import Unread, walk_pages
+from ocr_rl.evaluation.confidence.calibration import Calibration
+from ocr_rl.evaluation.confidence.readings import SampleOptions, confidence_row, fitting_calibration, taken
 from ocr_rl.evaluation.layout_output import LAYOUT_FORMATS, write_layouts
 from ocr_rl.rollouts.console import SILENT, Console
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.loading import EngineOptions
 from ocr_rl.rollouts.ordered import Result, in_order
 from ocr_rl.rollouts.resumable import Pages, RowJob, append_rows
+from ocr_rl.rollouts.with_samples import greedy_and_samples
 from ocr_rl.runs.atomic import write_atomically
 from ocr_rl.types import FinishReason, Group, Page
 from ocr_verifiers import OutputFormat, to_markdown
@@ -27,8 +30,13 @@ from ocr_verifiers.markup.reading import read
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranscribeOptions(EngineOptions):
-    """What transcribes, and how much."""
+class TranscribeOptions(EngineOptions, SampleOptions):
+    """What transcribes, and how much.
+
+    Raises:
+        ValueError: as `EngineOptions`, or two options contradict each other; the message names them as `ocr-rl
+            transcribe` does.
+    """
 
     max_tokens: int = 2048
     """Tokens of a transcription; longer ones are cut off."""
@@ -41,6 +49,24 @@ class TranscribeOptions(EngineOptions):
     the lines of the source's layout files, or in one region a page."""
     retry_errors: bool = False
     """Try pages whose row has an "error" again."""
+    confidence: bool = False
+    """Say how sure each line, word and character is, from the samples."""
+    calibration: Path | None = None
+    """What `ocr-rl calibrate` wrote for this model; None: a confidence is the share of samples that agree."""
+    seed: int = 0
+    """That of the samples."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        wanted = "--confidence" if self.confidence else "--consensus" if self.consensus else ""
+        if wanted and self.samples < 2:
+            raise ValueError(f"{wanted} needs samples to compare; add --samples 8")
+        if self.samples and not wanted:
+            raise ValueError("--samples has no effect: add --confidence, --consensus or both")
+        if self.temperature is not None and not self.samples:
+            raise ValueError("--temperature is that of --samples N; without samples decoding is greedy")
+        if self.calibration is not None and not self.confidence:
+            raise ValueError("--calibration has no effect: add --confidence")
 
 
 @dataclass(frozen=True)
@@ -57,6 +83,8 @@ class Transcription:
     """Why the page cannot be read; it continues a sentence that begins with its name."""
     malformed: str = ""
     """Why the text could not be made markdown and is as the model wrote it."""
+    confidence: Mapping[str, Any] = field(default_factory=dict)
+    """How sure it is, if that was asked for: see `confidence.readings.confidence_row`."""
 
     @property
     def finished(self) -> bool:
@@ -68,7 +96,7 @@ class Transcription:
         if self.error:
             return {"id": self.id, "text": "", "error": self.error}
         reason = {"malformed": self.malformed} if self.malformed else {}
-        return {"id": self.id, "text": self.text, "finish_reason": self.finish_reason, **reason}
+        return {"id": self.id, "text": self.text, "finish_reason": self.finish_reason, **reason, **self.confidence}
 
 
 def transcribe(
@@ -76,7 +104,7 @@ def transcribe(
     options: TranscribeOptions = TranscribeOptions(),
     console: Console = SILENT,
 ) -> Iterator[Transcription]:
-    """The greedy transcription of each page of an image, a PDF, or a folder of them, sorted by name.
+    """The transcription of each page of an image, a PDF, or a folder of them, sorted by name: greedy, or a consensus.
 
     Of an export with PAGE-XML, ALTO or hOCR, it is that of each of their pages, regions or lines, as `options.crop`
     says. Pages are read several at a time, as the transcriptions are asked for.
@@ -86,11 +114,13 @@ def transcribe(
             `options.model`.
         EngineError: the engine cannot continue.
     """
-    pages = pages_of(Path(source), options)
+    pages = pages_of(Path(source), options.crop, options.prompt)
     pages = chain([next(pages)], pages)  # a folder without pages is an error before the model is loaded
+    calibration = _calibration(options, console)
     with closing(options.load(console.say)) as engine, closing(_results(engine, pages, options)) as results:
+        transcription = _Transcriber(engine, options, calibration)
         for result in results:
-            yield _transcription(result, _output(engine, options), options)
+            yield transcription(result)
 
 
 def write_transcriptions(
@@ -123,12 +153,17 @@ def write_transcriptions(
     settings |= {"prompt": options.prompt, "max_tokens": options.max_tokens}
     settings |= {"as": options.written_as} if options.written_as != "markdown" else {}
     settings |= {"crop": asdict(options.crop)} if options.crop != Crop() else {}
+    if options.samples:
+        settings |= options.sample_settings() | {"seed": options.seed, "confidence": options.confidence}
+        settings |= {"calibration": None if options.calibration is None else str(options.calibration.resolve())}
+    calibration = _calibration(options, console)
     cut_off = malformed = 0
-    output: OutputFormat = "markdown"
+    transcription: _Transcriber | None = None
 
     def row(result: Result) -> dict[str, Any]:
         nonlocal cut_off, malformed
-        page = _transcription(result, output, options)
+        assert transcription is not None
+        page = transcription(result)
         row = page.row()
         if not page.error:
             cut_off += not page.finished
@@ -139,16 +174,16 @@ def write_transcriptions(
         return row if page.error else {"id": page.id, "file": _write_text(out, page, options)} | row
 
     def results(engine: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
-        nonlocal output
-        output = _output(engine, options)
-        return _results(engine, rest, options)
+        nonlocal transcription
+        transcription = _Transcriber(engine, options, calibration)
+        return _results(engine, rest, options, there)
 
     job = RowJob(
-        pages_of(Path(source), options),
+        pages_of(Path(source), options.crop, options.prompt),
         lambda: options.load(console.say),
         results,
         row,
-        None,
+        sum(1 for _ in pages_of(Path(source), options.crop, options.prompt)),
         options.retry_errors,
     )
     try:
@@ -160,38 +195,70 @@ def write_transcriptions(
     finally:
         if cut_off:
             console.say(f"{cut_off} cut off at {options.max_tokens} tokens; raise --max-tokens")
-        if malformed:
-            console.say(f"{malformed} are not valid {output} and are as the model wrote them")
+        if malformed and transcription is not None:
+            console.say(f"{malformed} are not valid {transcription.output} and are as the model wrote them")
 
 
-def pages_of(source: Path, options: TranscribeOptions) -> Iterator[Page | Unread]:
+def pages_of(source: Path, crop: Crop = Crop(), prompt: str = "") -> Iterator[Page | Unread]:
     """What is transcribed of a source. Raises ValueError as `transcribe`."""
-    if reads_layouts(source, options.crop):
-        return walk_archive(source, options.crop, options.prompt)
-    if options.crop != Crop():
-        level = options.crop.level
+    if reads_layouts(source, crop):
+        return walk_archive(source, crop, prompt)
+    if crop != Crop():
+        level = crop.level
         raise ValueError(f"{source}: holds no PAGE-XML, ALTO or hOCR to cut a {level} from; leave out --level")
-    return walk_pages(source, options.prompt)
+    return walk_pages(source, prompt)
 
 
-def _results(engine: Engine, pages: Pages, options: TranscribeOptions) -> Generator[Result, None, None]:
-    return in_order(engine, pages, Sampling(1, 0.0, options.max_tokens), seed=0)
+def _results(engine: Engine, pages: Pages, options: TranscribeOptions, there: int = 0) -> Generator[Result, None, None]:
+    """Groups of the greedy completion, and then the samples. `there` pages came before."""
+    if not options.samples:
+        return in_order(engine, pages, Sampling(1, 0.0, options.max_tokens), seed=0)
+    sampling = Sampling(options.samples, options.drawn_at, options.max_tokens)
+    return (result for result in greedy_and_samples(engine, pages, sampling, options.seed + there))
 
 
-def _output(engine: Engine, options: TranscribeOptions) -> OutputFormat:
-    """What completions are read as."""
-    return "markdown" if options.written_as == "raw" else engine.output
+def _calibration(options: TranscribeOptions, console: Console) -> Calibration | None:
+    """Raises ValueError for a calibration of other samples."""
+    if options.calibration is not None:
+        found = fitting_calibration(options.calibration, options)
+        if found.model != options.model:
+            console.say(f"{options.calibration} was fitted for {found.model}; for {options.model} it may be wrong")
+        return found
+    if options.confidence:
+        console.say("confidences are shares of samples that agree; `ocr-rl calibrate` makes them probabilities")
+    return None
 
 
-def _transcription(result: Result, output: OutputFormat, options: TranscribeOptions) -> Transcription:
-    if isinstance(result, Unread):
-        return Transcription(result.id, "", None, result.why)
-    group = result if isinstance(result, Group) else result.group
-    completion = group.completions[0]
-    written = to_markdown(completion.text, output)
-    marked_up = options.written_as in ("markdown", "raw")
-    text = written.text if marked_up else read(written.text).text.strip()
-    return Transcription(group.page.id, text, completion.finish_reason, malformed=written.problem or "")
+@dataclass(frozen=True)
+class _Transcriber:
+    """Completions to transcriptions."""
+
+    engine: Engine
+    options: TranscribeOptions
+    calibration: Calibration | None
+
+    @property
+    def output(self) -> OutputFormat:
+        """What completions are read as."""
+        return "markdown" if self.options.written_as == "raw" else self.engine.output
+
+    def __call__(self, result: Result) -> Transcription:
+        if isinstance(result, Unread):
+            return Transcription(result.id, "", None, result.why)
+        group = result if isinstance(result, Group) else result.group
+        completion, details = group.completions[0], {}
+        if self.options.samples:
+            completion, reading = taken(group, self.options.consensus, self._text, self.engine.pieces)
+            text = reading.text
+            details = confidence_row(reading, self.calibration) if self.options.confidence else {}
+        else:
+            text = self._text(completion.text)
+        problem = to_markdown(completion.text, self.output).problem or ""
+        return Transcription(group.page.id, text, completion.finish_reason, malformed=problem, confidence=details)
+
+    def _text(self, completion: str) -> str:
+        written = to_markdown(completion, self.output).text
+        return written if self.options.written_as in ("markdown", "raw") else read(written).text.strip()
 
 
 def _write_text(folder: Path, page: Transcription, options: TranscribeOptions) -> str:

@@ -25,7 +25,7 @@ from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
 from ocr_rl.data.indexed import facts, joined, where
-from ocr_rl.data.splits import held_out_pages
+from ocr_rl.data.splits import amount_of, held_out_pages
 from ocr_rl.models.checkpoints.adapters import without_adapter
 from ocr_rl.models.checkpoints.options import check_bitsandbytes
 from ocr_rl.models.checkpoints.vocabulary import unwritable
@@ -172,9 +172,9 @@ def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[Sequence[Page], Sequ
     train, held_out = held_out_pages(pages, recipe.data, recipe.train.eval_pages)
     if recipe.data.only:
         train = probed_pages(Path(recipe.data.only), train, pages)
-    if recipe.data.train == "all":
-        return train, held_out
-    return chosen_pages(train, recipe.data.train), held_out
+    if recipe.data.train != "all":
+        train = chosen_pages(train, recipe.data.train)
+    return amount_of(train, recipe.data.amount), held_out
 
 
 def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]) -> Sequence[Page]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ocr_rl.metric_names import LOWER_IS_BETTER, RATES
+from ocr_rl.reporting.charts.reliability import reliability_diagram
 from ocr_rl.reporting.html import (
     LEGEND,
     diff,
@@ -22,8 +23,11 @@ from ocr_rl.reporting.html import (
     text,
     why_malformed,
 )
+from ocr_rl.reporting.text_tables import quoted
 from ocr_rl.types import Page
 
+CONFUSIONS = 15
+"""Of characters and of words."""
 WORST, CHANGED = 12, 12
 """Pages that are shown."""
 
@@ -40,6 +44,8 @@ def evaluation_report(evaluated: Mapping[str, Any], name: str, pages: Sequence[P
             _totals(evaluated, name),
             *_breakdowns(evaluated),
             *(_comparison(evaluated["against"], rows, by_id) if "against" in evaluated else ()),
+            error_section(evaluated.get("errors")),
+            _confidence(evaluated.get("confidence")),
             _worst(evaluated, by_id),
             section("Settings", listing(settings)),
         ],
@@ -50,6 +56,8 @@ def _totals(evaluated: Mapping[str, Any], name: str) -> str:
     columns = {name: evaluated}
     if sampled := evaluated.get("sampled"):
         columns |= {f"{which} of {sampled['samples']} samples": sampled[which] for which in ("mean", "best")}
+    if "consensus" in evaluated:
+        columns["consensus"] = evaluated["consensus"]
     note = "Small numbers: 95 % bootstrap intervals over documents."
     return section("Results", table("summary", ["", *columns], rate_rows(list(columns.values()))), note=note)
 
@@ -71,6 +79,46 @@ def _breakdowns(evaluated: Mapping[str, Any]) -> Iterator[str]:
             for group, own in groups.items()
         ]
         yield section(f"By {key}", table(f"by_{key}", [key, "pages", "documents", *shown], rows))
+
+
+def error_section(errors: Mapping[str, Any] | None) -> str:
+    """Errors by class of character, and what is read as what, most often first; "" without errors."""
+    if not errors or not errors["character_confusions"]:
+        return ""
+    classes = [
+        [text(name), f"{own['errors']:,}", f"{own['reference']:,}", f"{own['errors'] / max(1, own['reference']):.3f}"]
+        for name, own in sorted(errors["classes"].items(), key=lambda item: -item[1]["errors"])
+    ]
+    tables = [table("error_classes", ["characters", "errors", "in the texts", "rate"], classes)]
+    for kind in ("character", "word"):
+        rows = [
+            [text(quoted(one["reference"])), text(quoted(one["completion"])), f"{one['count']:,}"]
+            for one in errors[f"{kind}_confusions"][:CONFUSIONS]
+        ]
+        tables.append(table(f"{kind}_confusions", [kind, "read as", "times"], rows))
+    note = "∅: nothing. ␣: a space. An error is an edit of the alignment with the fewest."
+    return section("Errors", f'<div class="curves">{"".join(tables)}</div>', note=text(note))
+
+
+def _confidence(confidence: Mapping[str, Any] | None) -> str:
+    """Reliability diagrams, and errors by confidence."""
+    if not confidence:
+        return ""
+    figures = ""
+    for level in ("character", "word", "line"):
+        own = confidence[level]
+        caption = f"<figcaption><b>{level}s</b><span>ECE {own['ece']:.3f}</span></figcaption>"
+        figures += f"<figure>{caption}{reliability_diagram(level, own['bins'])}</figure>\n"
+    bins = [
+        [f"{one['from']:.1f} to {one['to']:.1f}", f"{one['units']:,}", f"{one['wrong']:,}", f"{one['right']:.3f}"]
+        for one in confidence["word"]["bins"]
+    ]
+    found = [[f"{share:.0%}", f"{part:.0%}"] for share, part in confidence["word"]["found"]]
+    rows = table("errors_by_confidence", ["confidence of words", "words", "wrong", "right"], bins)
+    rows += table("errors_found", ["least sure words", "of all errors"], found)
+    kind = "Calibrated confidences" if confidence["calibrated"] else "Shares of samples that agree, not calibrated"
+    note = text(f"{kind}. On the diagonal, what is 0.8 sure is right in 80 % of cases; larger dots stand for more.")
+    return section("Confidence", f'<div class="curves">{figures}</div>', rows, note=note)
 
 
 def _comparison(

@@ -1,10 +1,11 @@
-"""The parts of all HTML reports: a report is one file without scripts, and all text in it is escaped."""
+"""The parts of all HTML reports: a report is one file, all text in it is escaped, and no script but its own runs."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -30,7 +31,8 @@ _HEAD = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'{scripts}">
 <title>{title}</title>
 <style>{css}</style>
 </head>
@@ -40,11 +42,15 @@ _HEAD = """<!DOCTYPE html>
 """
 
 
-def document(title: str, about: str, sections: Iterable[str]) -> str:
-    """The whole file. `title` and `about` are text, sections are HTML."""
+def document(title: str, about: str, sections: Iterable[str], css: str = "", script: str = "") -> str:
+    """The whole file. `title` and `about` are text, sections are HTML; `css` and `script` are its own."""
     sheets = [files(package) / "report.css" for package in ("ocr_verifiers.bench", "ocr_rl.reporting")]
-    css = "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-    return _HEAD.format(title=text(title), about=text(about), css=css) + "".join(sections) + "</body>\n</html>\n"
+    css = "".join(sheet.read_text(encoding="utf-8") for sheet in sheets) + css
+    digest = base64.b64encode(sha256(script.encode()).digest()).decode("ascii")
+    head = _HEAD.format(
+        title=text(title), about=text(about), css=css, scripts=f"; script-src 'sha256-{digest}'" if script else ""
+    )
+    return head + "".join(sections) + (f"<script>{script}</script>\n" if script else "") + "</body>\n</html>\n"
 
 
 def text(value: object) -> str:
@@ -181,13 +187,13 @@ def sheet(title: str, about: str, page: Page | None, outputs: Iterable[tuple[str
     )
 
 
-def image_uri(page: Page) -> str | None:
+def image_uri(page: Page, longest_side: int = LONGEST_SIDE, quality: int = 75) -> str | None:
     """The page as a JPEG data URI; None if it cannot be opened: a report is useful without pictures too."""
     try:
         image = page.image
     except (ImportError, OSError, ValueError):  # no Pillow; a file that is gone or damaged
         return None
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    image.thumbnail((longest_side, longest_side))
     content = io.BytesIO()
-    image.save(content, "JPEG", quality=75, optimize=True)
+    image.save(content, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii")

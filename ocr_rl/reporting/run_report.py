@@ -13,6 +13,7 @@ from ocr_rl.data.loading import recipe_pages
 from ocr_rl.metric_names import LOWER_IS_BETTER, RATES
 from ocr_rl.reporting.charts.axes import number
 from ocr_rl.reporting.charts.curve import Point, curve
+from ocr_rl.reporting.evaluation_report import CONFUSIONS, error_section
 from ocr_rl.reporting.html import (
     LEGEND,
     diff,
@@ -34,6 +35,8 @@ from ocr_rl.runs.environment import environment
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.idle_steps import lasting
 from ocr_rl.types import Page
+from ocr_verifiers.metrics.confusions import error_table
+from ocr_verifiers.text.normalize import nfc, whitespace
 
 SHOWN = 4
 """Pages in each list."""
@@ -85,6 +88,7 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
         *_curves(metrics, before, after),
         _time(metrics),
         *_pages(before, after, known, missing),
+        _errors(after),
         _rollouts(run, len(metrics), known),
         section("Environment", listing(environment(run))),
         section(
@@ -103,6 +107,13 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     if (best := run.best()) is not None:
         about.append(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f})")
     return document(name, "; ".join(about), sections)
+
+
+def _errors(after: Mapping[str, Any] | None) -> str:
+    """Which characters and words are read as which after training; "" without references."""
+    rows = [row for row in after["pages"] if row.get("reference") is not None] if after is not None else []
+    texts = ((row["id"], whitespace(nfc(row["reference"])), whitespace(nfc(row["text"]))) for row in rows)
+    return error_section(error_table(texts).as_dict(CONFUSIONS)) if rows else ""
 
 
 def _warnings(metrics: Metrics, after: Mapping[str, Any] | None) -> Iterator[str]:

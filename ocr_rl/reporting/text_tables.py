@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ocr_rl.comparison.outcome import ranked
+from ocr_verifiers.text.diff import visible
 
 SHOWN = ("cer", "cer_capped", "wer", "exact", "similarity", "pass_rate", "truncated")
+CONFUSIONS = 8
+"""Confusions of characters that an evaluation names."""
 CHANGES = 5
 """Pages that a comparison names."""
 
@@ -17,8 +20,11 @@ def evaluation_text(evaluated: Mapping[str, Any], name: str) -> str:
     columns = {name: evaluated}
     if sampled := evaluated.get("sampled"):
         columns |= {f"{which} of {sampled['samples']}": sampled[which] for which in ("mean", "best")}
+    if "consensus" in evaluated:
+        columns["consensus"] = evaluated["consensus"]
     parts = [evaluation_table(columns), breakdown(evaluated)]
     parts.append(malformed_text(evaluated))
+    parts += [errors_text(evaluated.get("errors")), confidence_text(evaluated.get("confidence"))]
     if "against" in evaluated:
         parts.append(comparison_table(evaluated["against"]))
     return "\n\n".join(part for part in parts if part)
@@ -57,6 +63,39 @@ def breakdown(evaluation: Mapping[str, Any]) -> str:
             lines.append(f"{group:{width}}{summary['n']:>6}{summary['documents']:>11}{cells}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def errors_text(errors: Mapping[str, Any] | None) -> str:
+    """Errors by class of character, and the most frequent ones; "" without errors."""
+    if not errors or not errors["character_confusions"]:
+        return ""
+    classes = sorted(errors["classes"].items(), key=lambda item: -item[1]["errors"])
+    found = [f"{name} {own['errors']:,} of {own['reference']:,}" for name, own in classes if own["errors"]]
+    shown = [
+        f"{quoted(one['reference'])} as {quoted(one['completion'])} {one['count']:,}"
+        for one in errors["character_confusions"][:CONFUSIONS]
+    ]
+    return f"errors: {', '.join(found)}\nmost often: {', '.join(shown)}"
+
+
+def quoted(characters: str) -> str:
+    """Characters that were read, or are missing or added where there is none."""
+    return visible(characters.replace(" ", "␣")) if characters else "∅"
+
+
+def confidence_text(confidence: Mapping[str, Any] | None) -> str:
+    """How true confidences are, and how many errors are found by looking at the least sure units; "" without."""
+    if not confidence:
+        return ""
+    shares = [share for share, _ in confidence["word"]["found"]]
+    kind = "calibrated" if confidence["calibrated"] else "share of samples"
+    lines = [f"{'confidence':14}{'units':>8}{'wrong':>8}{'ECE':>8}  errors in the least sure"]
+    lines[0] += "".join(f"{share:>6.0%}" for share in shares) + f"   ({kind})"
+    for level in ("character", "word", "line"):
+        own = confidence[level]
+        found = "".join(f"{part:>6.0%}" for _, part in own["found"])
+        lines.append(f"{level:14}{own['units']:>8,}{own['wrong']:>8,}{own['ece']:>8.3f}{'':26}{found}")
+    return "\n".join(lines)
 
 
 def malformed_text(evaluated: Mapping[str, Any]) -> str:

@@ -57,9 +57,15 @@ class Engine(ABC):
 
     Attributes:
         prompt_format: how its policy is asked for a page, and what its completions are written in.
+        policy: that samples.
     """
 
     prompt_format = PromptFormat()
+    policy: Policy
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """What each token adds to the text of a completion."""
+        return self.policy.pieces(token_ids)
 
     @property
     def output(self) -> OutputFormat:

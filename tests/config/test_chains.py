@@ -121,3 +121,13 @@ def test_a_name_that_is_neither_recipe_nor_chain_is_answered_with_both():
 def test_a_recipe_is_no_chain(tmp_path):
     assert find_chain("grpo") is None
     assert find_chain(str(write(tmp_path, 'base = "grpo"'))) is None
+
+
+def test_few_learns_the_texts_and_then_from_rewards_until_held_out_documents_stop_to_improve():
+    stages = load_chain(find_chain("few")).stages
+    assert [stage.recipe.algorithm for stage in stages] == ["sft", "grpo"]
+    for stage in stages:
+        train = stage.recipe.train
+        assert train.keep_best == "cer"
+        assert train.patience > 0
+        assert train.eval_every == train.checkpoint_every > 0  # so that the best step is there to be handed over

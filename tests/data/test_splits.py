@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_rl.data.splits import document_of, shared_text, split_pages
+from ocr_rl.data.splits import amount_of, document_of, shared_text, split_pages
 from ocr_rl.types import Page
 
 
@@ -133,3 +133,15 @@ def test_shared_text_ignores_white_space_and_composition_but_not_letters():
     train = [page("t1", "Re\u0301ponse  du\nroi"), page("t2", "Alone"), page("t3", "")]
     held = [page("v1", "R\u00e9ponse du roi "), page("v2", "alone"), page("v3", None), page("v4", "  ")]
     assert shared_text(train, held) == [("R\u00e9ponse du roi", ["t1"], ["v1"])]
+
+
+def test_an_amount_is_a_part_of_a_larger_one_and_keeps_the_order():
+    pages = [page(f"p{i}") for i in range(20)]
+    small, large = amount_of(pages, 5), amount_of(pages, 12)
+    assert (len(small), len(large)) == (5, 12)
+    assert {one.id for one in small} < {one.id for one in large}
+    assert [one for one in pages if one in large] == large
+    assert amount_of(pages, 0) == pages
+    assert amount_of(pages[::-1], 5) == small[::-1]
+    with pytest.raises(ValueError, match=r"data\.amount is 21, but there are 20 pages to train on"):
+        amount_of(pages, 21)

@@ -41,7 +41,7 @@ def headings(tree):
 
 def test_an_evaluation_has_totals_tables_and_its_worst_pages(pages):
     tree, said = report(pages, write_predictions("it.jsonl", pages, lambda i, text: text[i:]))
-    assert headings(tree) == ["Results", "By kind of test", "Worst pages", "Settings"]
+    assert headings(tree) == ["Results", "By kind of test", "Errors", "Worst pages", "Settings"]
     (summary,) = tree.all("table", id="summary")
     low, high = said["cer_ci"]
     assert " ".join(summary["words"]).startswith(f"it.jsonl cer {said['cer']:.3f} {low:.3f}–{high:.3f}")

@@ -90,6 +90,7 @@ def test_a_finished_run_has_every_section(run):
         "Most improved pages",
         "Pages that lost most",
         "Worst pages afterwards",
+        "Errors",
         "One group of completions",
         "Configuration",
     ]
@@ -318,6 +319,13 @@ def test_in_chromium_every_row_is_there_and_the_console_stays_silent(run, browse
     (run.path / "report.html").write_text(run_report(run), encoding="utf-8")
     report, console = browse(run.path / "report.html", "the.last.line;")
     assert ["Content Security Policy" in line for line in console] == [True]
-    assert [e["id"] for e in report.all("table")] == ["summary", "time", "rollouts"]
+    assert [e["id"] for e in report.all("table")] == [
+        "summary",
+        "time",
+        "error_classes",
+        "character_confusions",
+        "word_confusions",
+        "rollouts",
+    ]
     assert len(report.all("svg", **{"class": "curve"})) == 9
     assert len(report.all("article")) == ARTICLES

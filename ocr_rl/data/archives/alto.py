@@ -6,6 +6,7 @@ left out. A text is what is printed: a word that is divided at the end of a line
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from ocr_rl.data.archives.identifiers import Identifiers, xml_text
@@ -124,7 +125,7 @@ def _text(line: Any) -> str:
 
 
 def write_alto(page: Layout, creator: str = "ocr-rl") -> bytes:
-    """A page as ALTO 4.4. Words have no boxes of their own, since nobody measured them.
+    """A page as ALTO 4.4. Words have no boxes of their own, since nobody measured them; how sure they are is their WC.
 
     A region whose lines have no text gets a line without a place for each line of its text.
     """
@@ -160,18 +161,22 @@ def write_alto(page: Layout, creator: str = "ocr-rl") -> bytes:
             baseline = {"BASELINE": _written(line.baseline)} if line.baseline else {}
             _add_line(block, line, {"ID": ids[line.id], **baseline}, add)
         if region.text == region.own_text != "":
+            sure = iter(region.confidences)
             for number, text in enumerate(region.own_text.split("\n"), 1):
-                _add_line(block, Line("", text), {"ID": ids.new(f"{region.id}l{number}")}, add)
+                line = Line("", text, confidences=tuple(islice(sure, len(text.split()))))
+                _add_line(block, line, {"ID": ids.new(f"{region.id}l{number}")}, add)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
 
 
 def _add_line(block: Any, line: Line, attributes: dict[str, str], add: Any) -> None:
     element = add(block, "TextLine", **attributes, **_box(line.polygon))
     _add_shape(element, line.polygon, add)
+    sure = iter(line.confidences)
     for number, word in enumerate(xml_text(line.text).split(" ")):
         if number:
             add(element, "SP")
-        add(element, "String", CONTENT=word)
+        confidence = next(sure, None) if word.strip() else None
+        add(element, "String", CONTENT=word, **({} if confidence is None else {"WC": f"{confidence:.3f}"}))
 
 
 def _add_shape(element: Any, polygon: Points, add: Any) -> None:

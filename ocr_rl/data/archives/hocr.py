@@ -7,6 +7,7 @@ spaces in a row, so that a text with several comes back with one.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from ocr_rl.data.archives.identifiers import Identifiers, xml_text
@@ -153,7 +154,7 @@ def write_hocr(page: Layout, creator: str = "ocr-rl") -> bytes:
     add(head, "title", {}, xml_text(page.image))
     add(head, "meta", {"http-equiv": "Content-Type", "content": "text/html; charset=utf-8"})
     add(head, "meta", {"name": "ocr-system", "content": creator})
-    add(head, "meta", {"name": "ocr-capabilities", "content": "ocr_page ocr_par ocr_line"})
+    add(head, "meta", {"name": "ocr-capabilities", "content": "ocr_page ocr_par ocr_line ocrx_word"})
     image = re.sub("[\"';]", "_", xml_text(page.image))
     title = f'image "{image}"; bbox 0 0 {page.size[0]} {page.size[1]}'
     body = add(add(root, "body", {}), "div", {"class": "ocr_page", "id": ids.new(page.id or "page_1"), "title": title})
@@ -161,13 +162,30 @@ def write_hocr(page: Layout, creator: str = "ocr-rl") -> bytes:
         attributes = {"class": "ocr_par", "id": ids[region.id]} | _title(region.polygon)
         paragraph = add(body, "p", attributes | ({"data-type": xml_text(region.kind)} if region.kind else {}))
         if region.text == region.own_text:
-            paragraph.text, *rest = xml_text(region.own_text).split("\n")
-            for text in rest:
-                add(paragraph, "br", {}).tail = text
+            sure = iter(region.confidences)
+            for number, text in enumerate(xml_text(region.own_text).split("\n")):
+                if number:
+                    add(paragraph, "br", {})
+                _add_words(paragraph, text, sure, add)
         for line in region.lines:
             attributes = {"class": "ocr_line", "id": ids[line.id]} | _title(line.polygon, line.baseline)
-            add(paragraph, "span", attributes, xml_text(line.text)).tail = "\n"
+            element = add(paragraph, "span", attributes)
+            element.tail = "\n"
+            _add_words(element, xml_text(line.text), iter(line.confidences), add)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
+
+
+def _add_words(parent: Any, text: str, confidences: Iterator[float], add: Any) -> None:
+    """The text at the end of an element; as words where it is known how sure they are."""
+    parts = re.split(r"(\s+)", text)
+    for part in parts:
+        confidence = next(confidences, None) if part.strip() else None
+        if confidence is not None:
+            add(parent, "span", {"class": "ocrx_word", "title": f"x_wconf {round(100 * confidence)}"}, part)
+        elif len(parent):
+            parent[-1].tail = (parent[-1].tail or "") + part
+        else:
+            parent.text = (parent.text or "") + part
 
 
 def _title(polygon: Points, baseline: Points = ()) -> dict[str, str]:

@@ -27,6 +27,10 @@ class Line:
     baseline: Points = ()
     problem: str = ""
     """What is wrong with its coordinates; it continues a sentence that begins with its name."""
+    confidence: float | None = None
+    """How sure its text is, from 0 to 1."""
+    confidences: tuple[float, ...] = ()
+    """How sure each of its words is; empty if nobody said."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Region:
     own_text: str = ""
     """The text of a region without lines."""
     problem: str = ""
+    confidences: tuple[float, ...] = ()
+    """How sure each word of its own text is."""
 
     @property
     def text(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import Any
 
 from ocr_rl.data.archives.identifiers import Identifiers, xml_text
@@ -153,9 +154,10 @@ def write_page_xml(page: Layout, creator: str = "ocr-rl") -> bytes:
         child.text = text
         return child
 
-    def add_text(parent: Any, text: str) -> None:
+    def add_text(parent: Any, text: str, confidence: float | None = None) -> None:
         if text:
-            add(add(parent, "TextEquiv"), "Unicode", xml_text(text))
+            sure = {} if confidence is None else {"conf": f"{confidence:.3f}"}
+            add(add(parent, "TextEquiv", **sure), "Unicode", xml_text(text))
 
     width, height = page.size
     ids = Identifiers(name for region in page.regions for name in (region.id, *(line.id for line in region.lines)))
@@ -182,8 +184,9 @@ def write_page_xml(page: Layout, creator: str = "ocr-rl") -> bytes:
             add(element, "Coords", points=_written(line.polygon or line.baseline or place))
             if line.baseline:
                 add(element, "Baseline", points=_written(line.baseline))
-            add_text(element, line.text)
-        add_text(box, region.text)
+            add_text(element, line.text, line.confidence)
+        sure = region.confidences if region.text == region.own_text else ()
+        add_text(box, region.text, fmean(sure) if sure else None)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
 
 

@@ -55,7 +55,8 @@ def texts_of_lines(old: Sequence[str], text: str) -> list[str] | None:
     new = "\n".join(lines)
     places: list[int] = []  # for each character of the old text, where it is in the new one
     after = 0
-    for span in alignment("\n".join(old), new):
+    line_break = "\n" if len(lines) > 1 else " "
+    for span in alignment(line_break.join(old), new):
         last = max(0, len(span.completion) - 1)
         places += [after + min(offset, last) for offset in range(len(span.reference))]
         after += len(span.completion)

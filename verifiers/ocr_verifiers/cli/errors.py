@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,7 +14,7 @@ from ocr_verifiers.files.jsonl import write_json_atomic
 from ocr_verifiers.metrics.confusions import Confusion, ErrorTable, error_table
 from ocr_verifiers.rewards.predictions import predicted_pages
 from ocr_verifiers.text.diff import visible
-from ocr_verifiers.text.edit_distance import UNITS, EditCounts, Unit
+from ocr_verifiers.text.edit_distance import UNITS, Unit
 from ocr_verifiers.text.equivalences import Pairs
 
 
@@ -53,7 +50,7 @@ def errors(
     for line in _lines(table, top):
         click.echo(line)
     if out is not None:
-        write_json_atomic(out, _report(table))
+        write_json_atomic(out, table.as_dict())
 
 
 def _lines(table: ErrorTable, top: int) -> Iterator[str]:
@@ -71,46 +68,14 @@ def _lines(table: ErrorTable, top: int) -> Iterator[str]:
     for name, count in sorted(table.classes.items(), key=lambda item: -item[1].errors):
         yield f"{name:12}{count.errors:8,} errors, {count.occurrences:10,} in the references"
     yield ""
-    for confusion, number in _most(table.characters, top):
+    for confusion, number in table.frequent(table.characters, top):
         page, around = table.examples[confusion]
         yield f"{number:8,}  {_shown(confusion):14}  {visible(page)}: {visible(around)}"
     yield ""
-    for confusion, number in _most(table.words, top):
+    for confusion, number in table.frequent(table.words, top):
         yield f"{number:8,}  {_shown(confusion)}"
-
-
-def _most(counts: Counter[Confusion], top: int) -> list[tuple[Confusion, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top]
 
 
 def _shown(confusion: Confusion) -> str:
     before, after = (visible(side.replace(" ", "␣")) if side else "∅" for side in confusion)
     return f"{before} → {after}"
-
-
-def _report(table: ErrorTable) -> dict[str, Any]:
-    def rates(edits: EditCounts) -> dict[str, Any]:
-        return {
-            "errors": edits.distance,
-            "reference": edits.reference_length,
-            "rate": edits.error_rate,
-            "wrong": edits.substitutions,
-            "missing": edits.deletions,
-            "added": edits.insertions,
-        }
-
-    everything = len(table.characters) + len(table.words)
-    return {
-        "characters": rates(table.character_edits),
-        "words": rates(table.word_edits),
-        "invented": asdict(table.invented) | {"rate": table.invented.rate},
-        "classes": {name: {"errors": c.errors, "reference": c.occurrences} for name, c in table.classes.items()},
-        "character_confusions": [
-            {"reference": c.reference, "completion": c.completion, "count": n, "page": table.examples[c][0]}
-            for c, n in _most(table.characters, everything)
-        ],
-        "word_confusions": [
-            {"reference": c.reference, "completion": c.completion, "count": n}
-            for c, n in _most(table.words, everything)
-        ],
-    }

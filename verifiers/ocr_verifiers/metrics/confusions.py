@@ -9,8 +9,8 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
@@ -79,6 +79,27 @@ class ErrorTable:
         self.word_edits += _edits(before, after)
         self.invented += hallucination(reference, completion)
 
+    def frequent(self, counts: Counter[Confusion], top: int | None = None) -> list[tuple[Confusion, int]]:
+        """The `top` most frequent of `characters` or `words`, or all."""
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top]
+
+    def as_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Totals, classes, and the `top` most frequent confusions, or all, for JSON."""
+        return {
+            "characters": _rates(self.character_edits),
+            "words": _rates(self.word_edits),
+            "invented": asdict(self.invented) | {"rate": self.invented.rate},
+            "classes": {name: {"errors": c.errors, "reference": c.occurrences} for name, c in self.classes.items()},
+            "character_confusions": [
+                {"reference": c.reference, "completion": c.completion, "count": n, "page": self.examples[c][0]}
+                for c, n in self.frequent(self.characters, top)
+            ],
+            "word_confusions": [
+                {"reference": c.reference, "completion": c.completion, "count": n}
+                for c, n in self.frequent(self.words, top)
+            ],
+        }
+
     def _class_of(self, character: str) -> ClassCount:
         return self.classes.setdefault(CLASSES[unicodedata.category(character[0])[0]], ClassCount())
 
@@ -89,6 +110,17 @@ def error_table(pages: Iterable[tuple[str, str, str]], unit: Unit = "codepoint")
     for page, reference, completion in pages:
         table.add(page, reference, completion)
     return table
+
+
+def _rates(edits: EditCounts) -> dict[str, Any]:
+    return {
+        "errors": edits.distance,
+        "reference": edits.reference_length,
+        "rate": edits.error_rate,
+        "wrong": edits.substitutions,
+        "missing": edits.deletions,
+        "added": edits.insertions,
+    }
 
 
 def _confusions(source: Sequence[str], target: Sequence[str]) -> Iterable[tuple[int, Confusion]]:

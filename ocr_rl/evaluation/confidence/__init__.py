@@ -1,0 +1,1 @@
+"""How sure a transcription is: agreement of samples and log probabilities, calibrated on pages with a text."""
