@@ -165,6 +165,8 @@ def everything_else(folder):
     found["held"] = sum(own_part(weight).numel() for weight in policy.model.parameters())
     found["divided"] = all(is_divided(weight) for weight in policy.model.parameters())
     found["greedy"] = distributed.gather(greedy(policy, distributed.mine(pages_of_different_sizes())))
+    found["greedy of the first"] = greedy(policy, PAGES[:1]) if distributed.first() else None
+    distributed.wait()
     found["ratings"] = rated(divided("lighton"))
     for variant in ("", "lora", "tied"):
         tensors = {name: tensor.clone() for name, tensor in checkpoint_tensors(divided("lighton", variant))}
@@ -240,8 +242,9 @@ def test_each_process_holds_half_of_the_weights(of_two):
 
 
 def test_they_sample_and_rate_as_one_process_does(of_two):
-    """Each its share of the pages, which differ in number and length."""
+    """Each its share of the pages, which differ in number and length; and one while the other waits."""
     assert results(of_two)["greedy"] == greedy(make_variant("qwen"), pages_of_different_sizes())
+    assert results(of_two)["greedy of the first"] == greedy(make_variant("qwen"), PAGES[:1])
     torch.testing.assert_close(torch.tensor(results(of_two)["ratings"]), torch.tensor(rated(make_variant())))
 
 
