@@ -132,7 +132,7 @@ def _prompt(policy: Any, page: Page) -> Any:
 
 
 def memory_plan(recipe: Recipe, weights: Weights, found: Footprint, machine: Machine) -> MemoryPlan:
-    """The arithmetic."""
+    """The arithmetic. With train.shard, the processes of the machine divide weights, gradients and optimiser state."""
     rollout, vllm = recipe.rollout, recipe.vllm
     rows, tokens = micro_batch(recipe), rollout.max_tokens
     ours = rollout.engine == "transformers" or (rollout.engine == "auto" and not (machine.gpu or vllm.server))
@@ -145,12 +145,14 @@ def memory_plan(recipe: Recipe, weights: Weights, found: Footprint, machine: Mac
     elif not vllm.server and machine.gpu:
         own = 2 * weights.parameters + int(vllm.kv_cache_gib * 2**30)
         of_vllm = own if vllm.kv_cache_gib else int(vllm.memory_share * (machine.memory or 0))
+    parts = 1 if recipe.train.shard == "none" else machine.processes
+    trained = weights.trained // parts
     return MemoryPlan(
         base=machine.base,
-        weights=weights.weights,
-        gradients=4 * weights.trained,
-        optimizer=int(STATE[recipe.train.optimizer] * weights.trained),
-        reference=4 * weights.trained if _has_reference(recipe) else 0,
+        weights=weights.weights // parts,
+        gradients=4 * trained,
+        optimizer=int(STATE[recipe.train.optimizer] * trained),
+        reference=4 * trained if _has_reference(recipe) else 0,
         activations=found.activations(rows, tokens, recipe.model.gradient_checkpointing),
         logits=found.logits(rows, tokens),
         cache=cache,
@@ -191,6 +193,7 @@ def say_plan(recipe: Recipe, pages: Sequence[Page], machine: Machine, say: Calla
 CHANGES: tuple[tuple[str, str, Any], ...] = (
     ("model", "gradient_checkpointing", True),
     ("train", "micro_batch_tokens", 1),
+    ("train", "shard", "full"),
     ("vllm", "sleep", True),
     ("vllm", "memory_share", 0.3),
     ("train", "optimizer", "adamw_8bit"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from random import Random
@@ -24,7 +25,7 @@ def _places(count: int, size: int, seed: int) -> Iterator[list[int]]:
     batch: list[int] = []
     epoch = 0
     while True:
-        order = list(range(count))
+        order = array("q", range(count))  # a list of a million numbers takes five times the memory
         Random(derive(seed, "epoch", epoch)).shuffle(order)
         for place in order:
             batch.append(place)

@@ -1,6 +1,6 @@
 """What `ocr-rl train --dry-run` plans against what training takes: `python scripts/bench/memory_plan.py`.
 
-Models of 50 and 200 million random weights in the form of Qwen2.5-VL, on the CPU, in three settings. Each case is a
+Models of 50 and 200 million random weights in the form of LightOnOCR, on the CPU, in three settings. Each case is a
 process of its own that makes two GRPO steps on one page, and the plan is another that loads no weights. A table row:
 setting, planned MiB, peak MiB, their quotient.
 """
@@ -26,17 +26,11 @@ GROUP, TOKENS = 6, 96
 
 
 def save_model(folder: Path, size: str) -> None:
-    import torch
-    from transformers import Qwen2_5_VLForConditionalGeneration
+    from helpers.sized_models import sized_policy
 
-    from helpers.sized_models import sized_config
-    from helpers.tiny_models import make_processor
-    from ocr_rl.models.policy import Policy
-
-    torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration(sized_config(*SIZES[size]))
-    print(size, f"{model.num_parameters():,} weights", flush=True)
-    Policy(model, make_processor("qwen")).save(folder)
+    policy = sized_policy(*SIZES[size])
+    print(size, f"{policy.model.num_parameters():,} weights", file=sys.stderr, flush=True)
+    policy.save(folder)
 
 
 def recipe_of(folder: Path, setting: str) -> Any:

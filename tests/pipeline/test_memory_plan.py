@@ -51,6 +51,13 @@ def test_vllm_has_its_share_of_a_gpu_or_sleeps():
     assert memory_plan(elsewhere, WEIGHTS, FOUND, machine).vllm == 0
 
 
+def test_divided_weights_are_an_eighth_on_each_of_eight():
+    recipe = make_recipe(rollout_group_size=2, rollout_max_tokens=50, train_shard="full")
+    plan = memory_plan(recipe, WEIGHTS, FOUND, ALONE._replace(processes=8))
+    assert (plan.weights, plan.gradients, plan.optimizer) == (500, 48, 96)
+    assert plan.activations == memory_plan(recipe, WEIGHTS, FOUND, ALONE).activations
+
+
 def test_a_micro_batch_is_what_the_learner_holds():
     recipe = make_recipe(rollout_group_size=8, rollout_max_tokens=100, train_micro_batch_tokens=350)
     assert micro_batch(recipe) == 3
