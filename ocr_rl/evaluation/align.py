@@ -119,7 +119,7 @@ def _read(engine: Engine, lines: Sequence[Page], options: AlignOptions, console:
     return readings
 
 
-def _aligned(page: ArchivePage, readings: Mapping[str, str], least: float) -> AlignedPage:
+def _aligned(page: ArchivePage, readings: Mapping[str, str], threshold: float) -> AlignedPage:
     aligned: list[str] = []
     unsure: list[str] = []
 
@@ -131,7 +131,7 @@ def _aligned(page: ArchivePage, readings: Mapping[str, str], least: float) -> Al
         lines = []
         for line, part, reading in zip(region.lines, parts, read_lines, strict=True):
             sure = similarity_of(part, reading) if part and reading else 0.0
-            kept = sure >= least and bool(part)
+            kept = sure >= threshold and bool(part)
             (aligned if kept else unsure).append(line.id)
             lines.append(replace(line, text=part, confidence=sure) if kept else line)
         return replace(region, lines=tuple(lines), own_text="")

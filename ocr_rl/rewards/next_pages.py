@@ -100,11 +100,11 @@ def choose_pages(pages: Sequence[SampledPage], count: int, by: ChosenBy = "both"
         return sum(rarity[character] / (1 + covered[character]) for character in sorted(page.characters))
 
     largest = max((coverage(page) for page in pages), default=0.0) or 1.0
-    most = max((page.disagreement for page in pages), default=0.0) or 1.0
+    highest = max((page.disagreement for page in pages), default=0.0) or 1.0
     weights = {"both": (0.5, 0.5), "disagreement": (1.0, 0.0), "coverage": (0.0, 1.0)}[by]
 
     def score(page: SampledPage) -> float:
-        return weights[0] * page.disagreement / most + weights[1] * coverage(page) / largest
+        return weights[0] * page.disagreement / highest + weights[1] * coverage(page) / largest
 
     left, chosen = list(pages), []
     for _ in range(count):

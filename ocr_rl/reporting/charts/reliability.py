@@ -26,11 +26,11 @@ def reliability_diagram(name: str, bins: Sequence[Mapping[str, Any]]) -> str:
     below = _SIZE[1] - 18
     parts += [f'<text x="{frame.x(tick)}" y="{below}" text-anchor="middle">{tick:g}</text>' for tick in _TICKS]
     parts.append(f'<text x="{frame.x(0.5)}" y="{_SIZE[1] - 4}" text-anchor="middle">confidence</text>')
-    most = max(one["units"] for one in bins)
+    largest = max(one["units"] for one in bins)
     points = [(frame.x(one["confidence"]), frame.y(one["right"])) for one in bins]
     parts.append(f'<path class="line" d="M{" ".join(f"{x},{y}" for x, y in points)}"/>')
     for (x, y), one in zip(points, bins, strict=True):
-        radius = max(2.0, _LARGEST * sqrt(one["units"] / most))
+        radius = max(2.0, _LARGEST * sqrt(one["units"] / largest))
         title = f"{one['units']:,} {name}s, {one['confidence']:.2f} sure, {one['right']:.2f} right"
         parts.append(f'<circle class="held-out" cx="{x}" cy="{y}" r="{radius:.1f}"><title>{title}</title></circle>')
     said = ", ".join(f"{one['right']:.2f} right where {one['confidence']:.2f} sure" for one in bins)
