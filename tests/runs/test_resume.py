@@ -70,9 +70,9 @@ def test_a_run_killed_and_resumed_equals_one_that_was_not(fresh, uninterrupted, 
 
 
 def test_a_run_killed_at_random_again_and_again_equals_one_that_was_not(fresh, uninterrupted):
-    """Each process lives for a random share of what a whole run does to its folder; the first one to write a recipe."""
+    """Each process lives for a random share of what half a run does to its folder; the first one to write a recipe."""
     random = Random(0)
-    lives = [random.randint(10, uninterrupted[1]) for _ in range(6)]
+    lives = [random.randint(10, uninterrupted[1] // 2) for _ in range(6)]
     killed(train(fresh, kill=lambda touch, _: touch == lives[0]))
     ends = [resume(fresh, kill=lambda touch, _, last=last: touch == last).status for last in lives[1:]]
     assert -signal.SIGKILL in ends
