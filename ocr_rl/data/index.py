@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr_rl.data.columns import page_of_row
 from ocr_rl.data.facts import (
     FACTS,
     HALVES_SEED,
@@ -78,12 +79,19 @@ class Index:
         row, ends = json_at(self.reader.file, offset), self.columns["tests_end"]
         tests = self.columns["tests"][int(ends[number - 1]) if number else 0 : int(ends[number])].tolist()
         beside = RowTests.beside(self.reader.file)
+        records = [json_at(beside, at) for at in tests]
         wrong: list[Problem] = []
         location = Location(str(self.reader.file), offset=offset)
-        found = self.reader.found(row, location, lambda name: [json_at(beside, at) for at in tests], wrong.append)
-        if found is None:
-            return Page(str(row.get(self.reader.roles.get("id", ""), "")), _Missing(wrong[0]), self.prompt)
-        return with_prompt(found.page, self.prompt)
+        found = self.reader.found(row, location, lambda name: records, wrong.append)
+        if found is not None:
+            page = with_prompt(found.page, self.prompt)
+            if int.from_bytes(digest_of(page), "big") != self.columns["digest"][number]:
+                raise ValueError(f"{self.reader.file}: has changed since it was read; start again")
+            return page
+        reader, image = self.reader, _Missing(wrong[0])
+        name = f"{reader.folder}{row.get(reader.image)}"
+        page = page_of_row(row, reader.roles, name, image, records, location, wrong.append)
+        return with_prompt(page, self.prompt)
 
 
 @dataclass(frozen=True)
@@ -202,8 +210,9 @@ def open_index(file: Path, options: IndexOptions) -> Index | None:
         if (index := _opened(folder, file, about)) is not None:
             return index
     index = build_index(file, options)
-    for folder in _places(file, about) if index is not None else ():
-        assert index is not None
+    if index is None or index.problems:  # what was left out may be mended without a change of the file
+        return index
+    for folder in _places(file, about):
         with suppress(OSError):
             _keep(index, folder, about)
             return _opened(folder, file, about) or index
@@ -222,9 +231,12 @@ def _places(file: Path, about: Mapping[str, Any]) -> list[Path]:
     """Where the index may be: beside the file, and in the user's cache."""
     options = json.dumps([about["file"], about["options"]], sort_keys=True).encode()
     name = f"pages-{blake2b(options, digest_size=8).hexdigest()}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    places = [file.parent / ".ocr-rl" / name]
     folder = blake2b(os.fsencode(file.parent.resolve()), digest_size=8).hexdigest()
-    return [file.parent / ".ocr-rl" / name, cache / "ocr-rl" / f"{name}-{folder}"]
+    with suppress(RuntimeError):  # the user has no home
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        places.append(cache / "ocr-rl" / f"{name}-{folder}")
+    return places
 
 
 def _keep(index: Index, folder: Path, about: Mapping[str, Any]) -> None:
@@ -239,7 +251,6 @@ def _keep(index: Index, folder: Path, about: Mapping[str, Any]) -> None:
             "about": about,
             "reader": {"roles": index.reader.roles, "folder": index.reader.folder},
             "names": index.names,
-            "problems": [vars(problem) for problem in index.problems],
         }
         (partial / "index.json").write_text(json.dumps(content), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -264,10 +275,9 @@ def _opened(folder: Path, file: Path, about: Mapping[str, Any]) -> Index | None:
             return None
         columns = {name: _mapped(folder / f"{name}.npy") for name in ARRAYS}
         reader = RowReader(file, content["reader"]["roles"], content["reader"]["folder"])
-        problems = [Problem(**problem) for problem in content["problems"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Index(reader, about["options"]["prompt"], columns, content["names"], problems)
+    return Index(reader, about["options"]["prompt"], columns, content["names"])
 
 
 def _mapped(file: Path) -> NDArray[Any]:

@@ -88,10 +88,10 @@ def load_pages(
     Raises ValueError if anything is wrong with the dataset: it shows the first problem and counts the others.
     """
     prompt = without_placeholder(prompt)
-    file = _large_rows(Path(path)) if crop == Crop() else None
+    file = large_rows(path) if crop == Crop() else None
     if file is not None:
         wanted = {key: [value] if isinstance(value, str) else list(map(str, value)) for key, value in where.items()}
-        index = open_index(file, IndexOptions(wanted, prompt, columns, split, labels, skip is not None))
+        index = open_index(file, IndexOptions(wanted, prompt, dict(columns), split, labels, skip is not None))
         if index is not None:
             if skip is not None:
                 for one in index.problems:
@@ -113,8 +113,9 @@ def load_pages(
     return select_pages(pages, where)
 
 
-def _large_rows(path: Path) -> Path | None:
+def large_rows(path: str | Path) -> Path | None:
     """The file of rows at a path, if there is one and an index of it is worth its while."""
+    path = Path(path)
     file = path / "metadata.jsonl" if path.is_dir() else path
     large = file.suffix == ".jsonl" and file.is_file() and file.stat().st_size > INDEXED_FROM
     return file if large else None

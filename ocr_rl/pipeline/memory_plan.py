@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ocr_rl.config.schema import Recipe
+from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.models.footprint import Footprint, Weights, bare_policy, measure
 from ocr_rl.rollouts.transformers_engine import PAGES_AT_ONCE
 from ocr_rl.training.resources import resident_memory
@@ -43,6 +43,8 @@ class MemoryPlan:
     optimizer: int
     reference: int
     """A copy of the trained weights, for a KL term or a preference loss."""
+    reward_model: int
+    """The weights of reward.model."""
     activations: int
     logits: int
     cache: int
@@ -70,7 +72,7 @@ class MemoryPlan:
 
     @property
     def _always(self) -> int:
-        return self.base + self.weights + self.optimizer + self.reference
+        return self.base + self.weights + self.optimizer + self.reference + self.reward_model
 
     def lines(self) -> Iterator[str]:
         rows = {
@@ -79,6 +81,7 @@ class MemoryPlan:
             "gradients": self.gradients,
             "optimiser": self.optimizer,
             "reference": self.reference,
+            "reward model": self.reward_model,
             "activations": self.activations,
             "logits": self.logits,
             "sampling": self.cache,
@@ -90,7 +93,7 @@ class MemoryPlan:
         for name, size in rows.items():
             if size:
                 note = f"  {notes[name]}" if name in notes else ""
-                yield f"  {name:<12}{gib(size):>9}{note}"
+                yield f"  {name:<13}{gib(size):>9}{note}"
 
 
 def planned_machine(gpus: int | None = None, gpu_memory: float | None = None) -> Machine:
@@ -116,12 +119,17 @@ def plan_memory(recipe: Recipe, pages: Sequence[Page], machine: Machine) -> Memo
     """
     auto = torch.bfloat16 if machine.gpu else torch.float32
     named = {"auto": auto, "float32": torch.float32, "bfloat16": torch.bfloat16}
-    policy, weights, layers = bare_policy(recipe.model, named[recipe.model.compute_dtype])
+    dtype = named[recipe.model.compute_dtype]
+    policy, weights, layers = bare_policy(recipe.model, dtype)
     prompts = [prompt for page in pages[:: max(1, len(pages) // SAMPLED_PAGES)] if (prompt := _prompt(policy, page))]
     if not prompts:
-        raise ValueError(f"none of {min(len(pages), SAMPLED_PAGES)} pages looked at can be read")
+        raise ValueError(f"none of {SAMPLED_PAGES} pages that were looked at can be read")
     found = measure(policy, layers, max(prompts, key=len), recipe.rollout.max_tokens)
-    return memory_plan(recipe, weights, found, machine)
+    reward_model = 0
+    if recipe.reward.model:
+        own = ModelConfig(path=recipe.reward.model, trust_remote_code=recipe.model.trust_remote_code)
+        reward_model = bare_policy(own, dtype)[1].weights
+    return memory_plan(recipe, weights, found, machine, reward_model)
 
 
 def _prompt(policy: Any, page: Page) -> Any:
@@ -131,8 +139,14 @@ def _prompt(policy: Any, page: Page) -> Any:
         return None
 
 
-def memory_plan(recipe: Recipe, weights: Weights, found: Footprint, machine: Machine) -> MemoryPlan:
-    """The arithmetic. With train.shard, the processes of the machine divide weights, gradients and optimiser state."""
+def memory_plan(
+    recipe: Recipe, weights: Weights, found: Footprint, machine: Machine, reward_model: int = 0
+) -> MemoryPlan:
+    """The arithmetic. With train.shard, the processes of the machine divide weights, gradients and optimiser state.
+
+    Args:
+        reward_model: bytes of the weights of reward.model.
+    """
     rollout, vllm = recipe.rollout, recipe.vllm
     rows, tokens = micro_batch(recipe), rollout.max_tokens
     ours = rollout.engine == "transformers" or (rollout.engine == "auto" and not (machine.gpu or vllm.server))
@@ -146,13 +160,15 @@ def memory_plan(recipe: Recipe, weights: Weights, found: Footprint, machine: Mac
         own = 2 * weights.parameters + int(vllm.kv_cache_gib * 2**30)
         of_vllm = own if vllm.kv_cache_gib else int(vllm.memory_share * (machine.memory or 0))
     parts = 1 if recipe.train.shard == "none" else machine.processes
-    trained = weights.trained // parts
+    models = 2 if recipe.algorithm == "ppo" and recipe.ppo.critic == "separate" else 1
+    trained = models * weights.trained // parts
     return MemoryPlan(
         base=machine.base,
-        weights=weights.weights // parts,
+        weights=models * weights.weights // parts,
         gradients=4 * trained,
         optimizer=int(STATE[recipe.train.optimizer] * trained),
-        reference=4 * trained if _has_reference(recipe) else 0,
+        reference=4 * weights.trained // parts if _has_reference(recipe) else 0,
+        reward_model=reward_model // parts,
         activations=found.activations(rows, tokens, recipe.model.gradient_checkpointing),
         logits=found.logits(rows, tokens),
         cache=cache,

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe, RenderConfig
-from ocr_rl.data.loading import recipe_pages
+from ocr_rl.data.loading import large_rows, recipe_pages
 from ocr_rl.data.problems import Problem
 from ocr_rl.data.synthetic.render import STYLES, Layout, render_collection
 from ocr_rl.runs.atomic import atomic_folder
@@ -31,10 +31,11 @@ def collect_pages(recipe: Recipe, folder: Path, say: Callable[[str], None] = lam
         layout = Layout(render.layout, (lines[0], lines[1]), (characters[0], characters[1]))
         distributed.of_first(partial(_render, render, layout, folder))
     skipped: list[Problem] = []
-    if not distributed.first():
-        distributed.wait()  # an index that the first process makes is there for the others
+    indexed = bool(recipe.data.path) and large_rows(recipe.data.path) is not None
+    if indexed and not distributed.first():
+        distributed.wait()  # the index that the first process makes is there for the others
     pages = recipe_pages(recipe, folder, skipped.append)
-    if distributed.first():
+    if indexed and distributed.first():
         distributed.wait()
     if distributed.first():
         list_skipped(skipped, folder.parent / "skipped.jsonl", say)

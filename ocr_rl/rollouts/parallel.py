@@ -183,7 +183,10 @@ class _Worker:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_S)
         code = self._process.poll()
-        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        if code is None:
+            how = "does not answer"
+        else:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return EngineError(f"worker {self.number + 1} of {self.count} {how}")
 
 

@@ -99,6 +99,8 @@ def load_checkpoint(
     """
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     assert state["step"] == step
+    if "page_hashes" not in state:
+        raise ValueError(f"{folder}: was written by an older version; start another run from it with --model {folder}")
     removed = _removed(folder, state["page_hashes"], facts(pages, "digest"), allow_removed)
     read_optimizer(folder, optimizer, _names(policy, trainer_state))
     policy.load_weights(folder)

@@ -220,6 +220,20 @@ def test_an_image_that_is_removed_later_costs_its_page_only(letters, indexed):
     assert pages[4].image.size == (20, 30)
     with pytest.raises(ImageError, match=r"5.png, which does not exist"):
         pages[5].open_image()
+    expected = load_pages(letters.parent / "letters", skip=lambda problem: None)
+    assert pages[5].id == "5.png"
+    assert "5.png" not in [page.id for page in expected]
+    assert (pages[5].text, pages[5].metadata["doc"]) == ("Dear Sir 5", "d5")
+
+
+def test_a_page_that_was_left_out_is_there_once_it_is_mended(letters, indexed):
+    (letters / "5.png").write_bytes(b"no image")
+    skipped = []
+    assert len(indexed(letters, skip=skipped.append)) == 29
+    assert len(skipped) == 1
+    draw(letters / "5.png")
+    assert len(indexed(letters, skip=skipped.append)) == 30
+    assert len(skipped) == 1
 
 
 def test_rows_that_change_while_they_are_read_are_an_error(letters, indexed):
@@ -227,6 +241,22 @@ def test_rows_that_change_while_they_are_read_are_an_error(letters, indexed):
     os.truncate(letters / "metadata.jsonl", 40)
     with pytest.raises(ValueError, match=r"metadata.jsonl: has changed since it was read"):
         pages[20]
+
+
+def test_another_row_of_the_same_length_is_an_error_too(letters, indexed):
+    pages = indexed(letters)
+    content = (letters / "metadata.jsonl").read_text()
+    (letters / "metadata.jsonl").write_text(content.replace("Dear Sir 7", "Dear Mrs 7"))
+    assert pages[6].text == "Dear Sir 6"
+    with pytest.raises(ValueError, match=r"metadata.jsonl: has changed since it was read; start again"):
+        pages[7]
+
+
+def test_without_a_home_an_index_can_still_be_kept_beside_the_file(letters, indexed, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(index.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    same(indexed(letters), load_pages(letters))
+    assert (letters / ".ocr-rl").is_dir()
 
 
 def test_rewards_are_the_same_and_a_page_that_cannot_be_scored_is_named(letters, indexed):

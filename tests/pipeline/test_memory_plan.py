@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.tiny_models import make_page, make_recipe
-from ocr_rl.config.schema import ModelConfig
+from ocr_rl.config.schema import ModelConfig, PpoConfig
 from ocr_rl.models.footprint import OUTSIDE, Footprint, Weights
 from ocr_rl.pipeline import memory_plan as module
 from ocr_rl.pipeline.memory_plan import Machine, memory_plan, micro_batch, plan_memory, say_plan
@@ -56,6 +56,14 @@ def test_divided_weights_are_an_eighth_on_each_of_eight():
     plan = memory_plan(recipe, WEIGHTS, FOUND, ALONE._replace(processes=8))
     assert (plan.weights, plan.gradients, plan.optimizer) == (500, 48, 96)
     assert plan.activations == memory_plan(recipe, WEIGHTS, FOUND, ALONE).activations
+
+
+def test_a_separate_critic_is_a_second_model_and_a_reward_model_has_weights_alone():
+    recipe = replace(make_recipe(), algorithm="ppo", ppo=PpoConfig(critic="separate", beta=0.1))
+    plan = memory_plan(recipe, WEIGHTS, FOUND, ALONE, reward_model=3000)
+    assert (plan.weights, plan.gradients, plan.optimizer) == (8000, 800, 1600)
+    assert (plan.reference, plan.reward_model) == (400, 3000)
+    assert any(line.split()[:2] == ["reward", "model"] for line in plan.lines())
 
 
 def test_a_micro_batch_is_what_the_learner_holds():
