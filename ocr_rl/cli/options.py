@@ -249,7 +249,8 @@ def keep_inputs(context: click.Context) -> None:
     """Raises ValueError for a `writable_file` that another option names, or that is in the dataset that one names."""
     from ocr_verifiers.files.writable import refuse_overwriting
 
-    outputs, others = [], []
+    outputs: list[Path] = []
+    others: list[Path] = []
     for parameter in context.command.params:
         value = context.params[parameter.name or ""]
         kept = outputs if parameter.callback is writable_file else others
