@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from ocr_rl.cli.options import keep_inputs
+
 EXTRAS = {
     "data": ("datasets", "lxml", "matplotlib", "PIL", "pypdfium2", "reportlab"),
     "train": ("huggingface_hub", "peft", "safetensors", "sklearn", "torch", "tqdm", "transformers"),
@@ -19,11 +21,15 @@ EXTRAS = {
 
 
 def user_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """A mistake of the user ends with one message and exit code 2, a lost engine with 1; a bug keeps its traceback."""
+    """A mistake of the user ends with one message and exit code 2, a lost engine with 1; a bug keeps its traceback.
+
+    No file that a command reads is written by it.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
+            keep_inputs(click.get_current_context())
             command(*args, **kwargs)
         except ModuleNotFoundError as error:
             module = (error.name or "").split(".")[0]

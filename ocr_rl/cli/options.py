@@ -245,6 +245,20 @@ def writable_folder(_context: click.Context, _parameter: click.Parameter, path: 
     return path
 
 
+def keep_inputs(context: click.Context) -> None:
+    """Raises ValueError for a `writable_file` that another option names, or that is in the dataset that one names."""
+    from ocr_verifiers.files.writable import refuse_overwriting
+
+    outputs: list[Path] = []
+    others: list[Path] = []
+    for parameter in context.command.params:
+        value = context.params[parameter.name or ""]
+        kept = outputs if parameter.callback is writable_file else others
+        kept += [Path(one) for one in (value if isinstance(value, tuple) else [value]) if isinstance(one, str | Path)]
+    inside = [path / name for path in others for name in ("metadata.jsonl", "metadata.csv", "tests.jsonl")]
+    refuse_overwriting(outputs, [*others, *inside])
+
+
 def json_option(help: str) -> Callable[[Command], Command]:
     return click.option(
         "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), callback=writable_file, help=help

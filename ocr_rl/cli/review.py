@@ -11,6 +11,9 @@ from ocr_rl.cli.errors import user_errors
 from ocr_rl.cli.options import writable_file
 from ocr_rl.cli.progress import console
 
+LIMIT = 200
+"""Pages that are shown if nothing says how many."""
+
 
 @click.command()
 @click.argument("rows", metavar="OUT.jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -32,9 +35,11 @@ from ocr_rl.cli.progress import console
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Only the pages that this file of ocr-rl select names, in its order.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="The N least sure pages.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="The first N of these pages.  [default: 200, with --only all]"
+)
 @user_errors
-def review(rows: Path, html_path: Path, data: Path | None, only: Path | None, limit: int) -> None:
+def review(rows: Path, html_path: Path, data: Path | None, only: Path | None, limit: int | None) -> None:
     """Write the transcriptions of OUT.jsonl into one HTML file to correct them in, the least sure first.
 
     OUT.jsonl is what `ocr-rl transcribe --samples 8 --confidence` wrote. Each image is beside its text, doubtful
@@ -51,7 +56,9 @@ def review(rows: Path, html_path: Path, data: Path | None, only: Path | None, li
     from ocr_rl.runs.atomic import write_atomically
 
     def choose(every: Sequence[Row]) -> Sequence[Row]:
-        return (least_sure_first(every) if only is None else chosen_rows(every, only))[:limit]
+        if only is not None:
+            return chosen_rows(every, only)[:limit]
+        return least_sure_first(every)[: limit or LIMIT]
 
     found, pages = review_rows(rows, data, choose, console())
     write_atomically(html_path, review_page(found, pages, rows.name))

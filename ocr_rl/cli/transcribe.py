@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="What ocr-rl calibrate wrote for this model: confidences become probabilities.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the samples.")
+@click.option("--seed", type=int, help="Seed of the samples.  [default: 0]")
 @crop_options
 @engine_option
 @workers_option
@@ -93,6 +93,8 @@ def transcribe(
     options["samples"] = options["samples"] or 0
     options["written_as"] = "markdown" if written_as == "jsonl" else written_as
     chosen = transcribing.TranscribeOptions(crop=crop_of(level, cuts), **options)
+    if chosen.confidence and out is None and written_as != "jsonl":
+        raise ValueError("--confidence has no effect: the text alone is printed; add --out, or --as jsonl")
     with stoppable():
         if out is None:
             pages = transcribing.transcribe(source, chosen, console())

@@ -123,7 +123,7 @@ def evaluate(pages: Sequence[Page], options: EvaluateOptions, console: Console =
         EngineError: the engine cannot continue.
     """
     this = other = None
-    calibration = _calibration(options)
+    calibration = _calibration(options, console)
     rubric = named_rubric(options.rubric)
     output = chosen_output(rubric, options.output)
     if options.predictions is not None:
@@ -232,11 +232,13 @@ def _errors(results: Sequence[PageEvaluation], reward_function: RewardFunction) 
     return error_table(sorted(texts), rubric.unit).as_dict(CONFUSIONS) if texts else {}
 
 
-def _calibration(options: EvaluateOptions) -> Calibration | None:
+def _calibration(options: EvaluateOptions, console: Console) -> Calibration | None:
     if options.calibration is None:
         return None
+    assert options.model is not None  # it has samples
     samples = SampleOptions(samples=options.samples or 0, temperature=options.temperature)
-    return fitting_calibration(options.calibration, samples)
+    greedy = {"consensus": "confidences are those of the greedy transcription: calibrate without --consensus"}
+    return fitting_calibration(options.calibration, options.model, samples, console, greedy)
 
 
 def _temperature(options: EvaluateOptions) -> float:

@@ -53,8 +53,8 @@ class TranscribeOptions(EngineOptions, SampleOptions):
     """Say how sure each line, word and character is, from the samples."""
     calibration: Path | None = None
     """What `ocr-rl calibrate` wrote for this model; None: a confidence is the share of samples that agree."""
-    seed: int = 0
-    """That of the samples."""
+    seed: int | None = None
+    """That of the samples; None: 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,6 +65,8 @@ class TranscribeOptions(EngineOptions, SampleOptions):
             raise ValueError("--samples has no effect: add --confidence, --consensus or both")
         if self.temperature is not None and not self.samples:
             raise ValueError("--temperature is that of --samples N; without samples decoding is greedy")
+        if self.seed is not None and not self.samples:
+            raise ValueError("--seed is that of --samples N; without samples decoding is greedy")
         if self.calibration is not None and not self.confidence:
             raise ValueError("--calibration has no effect: add --confidence")
 
@@ -129,9 +131,9 @@ def write_transcriptions(
     """Write the transcriptions into a .jsonl file, a row per page, or into a folder, a .md or .txt file per page.
 
     The rows are {"id", "text", "finish_reason"}; those of a folder, in its pages.jsonl, have the name of the "file" in
-    place of the text. A page that cannot be read has an "error", a text that could not be made markdown the reason in
-    "malformed". As PAGE-XML, ALTO or hOCR, the folder's pages.jsonl has the texts, and a layout file for each page is
-    written after the last of them. The same call continues after an interruption.
+    place of the text, or with confidences beside it. A page that cannot be read has an "error", a text that could not
+    be made markdown the reason in "malformed". As PAGE-XML, ALTO or hOCR, the folder's pages.jsonl has the texts, and a
+    layout file for each page is written after the last of them. The same call continues after an interruption.
 
     Returns:
         The number of pages that cannot be read.
@@ -142,21 +144,23 @@ def write_transcriptions(
     """
     layouts = options.written_as in LAYOUT_FORMATS
     into_file = out.suffix == ".jsonl"
-    as_text = into_file or layouts
+    with_text = into_file or layouts or options.confidence
     if layouts and into_file:
         raise ValueError(f"{out}: {options.written_as} is a file for each page; name a folder")
     if layouts and out.resolve() in (Path(source).resolve(), Path(source).resolve().parent):
         raise ValueError(f"{out}: is where {source} is, whose files would be replaced; name another folder")
     if trouble := file_trouble(out) if into_file else folder_trouble(out):
         raise ValueError(f"{out}: {trouble}")
+    calibration = _calibration(options, console)
     settings = {"command": "transcribe", **options.settings(), "data": str(Path(source).resolve())}
     settings |= {"prompt": options.prompt, "max_tokens": options.max_tokens}
     settings |= {"as": options.written_as} if options.written_as != "markdown" else {}
     settings |= {"crop": asdict(options.crop)} if options.crop != Crop() else {}
     if options.samples:
-        settings |= options.sample_settings() | {"seed": options.seed, "confidence": options.confidence}
+        settings |= options.sample_settings() | {"seed": options.seed or 0, "confidence": options.confidence}
         settings |= {"calibration": None if options.calibration is None else str(options.calibration.resolve())}
-    calibration = _calibration(options, console)
+    if calibration is not None:
+        settings |= {"calibration_digest": calibration.digest}
     cut_off = malformed = 0
     transcription: _Transcriber | None = None
 
@@ -168,10 +172,11 @@ def write_transcriptions(
         if not page.error:
             cut_off += not page.finished
             malformed += bool(page.malformed)
-        if as_text:
+        if not with_text:
+            del row["text"]
+        if into_file or layouts or page.error:
             return row
-        del row["text"]
-        return row if page.error else {"id": page.id, "file": _write_text(out, page, options)} | row
+        return {"id": page.id, "file": _write_text(out, page, options)} | row
 
     def results(engine: Engine, rest: Pages, there: int) -> Generator[Result, None, None]:
         nonlocal transcription
@@ -214,16 +219,13 @@ def _results(engine: Engine, pages: Pages, options: TranscribeOptions, there: in
     if not options.samples:
         return in_order(engine, pages, Sampling(1, 0.0, options.max_tokens), seed=0)
     sampling = Sampling(options.samples, options.drawn_at, options.max_tokens)
-    return (result for result in greedy_and_samples(engine, pages, sampling, options.seed + there))
+    return (result for result in greedy_and_samples(engine, pages, sampling, (options.seed or 0) + there))
 
 
 def _calibration(options: TranscribeOptions, console: Console) -> Calibration | None:
     """Raises ValueError for a calibration of other samples."""
     if options.calibration is not None:
-        found = fitting_calibration(options.calibration, options)
-        if found.model != options.model:
-            console.say(f"{options.calibration} was fitted for {found.model}; for {options.model} it may be wrong")
-        return found
+        return fitting_calibration(options.calibration, options.model, options, console)
     if options.confidence:
         console.say("confidences are shares of samples that agree; `ocr-rl calibrate` makes them probabilities")
     return None

@@ -1,20 +1,25 @@
 "use strict";
 const articles = [...document.querySelectorAll("article")];
 const bar = document.getElementById("bar");
-const key = `ocr-rl review ${bar.dataset.name} ${articles.map((one) => one.dataset.id).join("\n")}`;
+const key = `ocr-rl review ${bar.dataset.name} ${bar.dataset.rows}`;
 let unsaved = false;
 
 const area = (article) => article.querySelector("textarea");
+const hasImage = (article) => article.querySelector("img") !== null;
 const accepted = () => articles.filter((one) => one.classList.contains("accepted"));
 
 function describe(article) {
   const edited = area(article).value !== area(article).defaultValue;
   const done = article.classList.contains("accepted");
   article.querySelector("h3 output").value = [edited && "edited", done && "accepted"].filter(Boolean).join(", ");
-  document.getElementById("count").value = `${accepted().length} of ${articles.length} accepted`;
+  count();
 }
 
-/* What was typed survives a reload, where the browser keeps anything for files. */
+function count(saved = "") {
+  document.getElementById("count").value = `${accepted().length} of ${articles.length} accepted${saved}`;
+}
+
+/* What was typed survives a reload, where the browser keeps anything for files; other rows have another key. */
 function keep() {
   const state = articles.map((one) => [area(one).value, one.classList.contains("accepted")]);
   try { localStorage.setItem(key, JSON.stringify(state)); } catch { /* it does not */ }
@@ -25,7 +30,7 @@ function restore() {
   try { state = JSON.parse(localStorage.getItem(key)); } catch { return; }
   for (const [i, [text, done]] of (state ?? []).entries()) {
     area(articles[i]).value = text;
-    articles[i].classList.toggle("accepted", done);
+    articles[i].classList.toggle("accepted", done && hasImage(articles[i]));
   }
 }
 
@@ -48,23 +53,26 @@ function step(article, by) {
 }
 
 function accept(article) {
-  change(article, area(article).value, true);
+  if (hasImage(article)) change(article, area(article).value, true);
   step(article, 1);
 }
 
-/* A row for each accepted page that has a text; the image is in it, so that the file can be put anywhere. */
-function corrections() {
-  return accepted().filter((one) => area(one).value.trim() && one.querySelector("img")).map((one) => JSON.stringify({
+/* A row for each page; the image is in it, so that the file can be put anywhere. */
+function corrections(pages) {
+  return pages.map((one) => JSON.stringify({
     image: one.querySelector("img").src, text: area(one).value, id: one.dataset.id, doc: one.dataset.doc,
   }) + "\n").join("");
 }
 
 function save() {
+  const pages = accepted().filter((one) => area(one).value.trim());
+  const empty = accepted().length - pages.length;
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([corrections()], { type: "application/jsonl" }));
+  link.href = URL.createObjectURL(new Blob([corrections(pages)], { type: "application/jsonl" }));
   link.download = bar.dataset.name.replace(/\.jsonl$/, "") + ".corrections.jsonl";
   link.click();
   unsaved = false;
+  count(`, ${pages.length} saved${empty ? `; ${empty} left out: the text is empty` : ""}`);
 }
 
 for (const article of articles) {
@@ -72,7 +80,7 @@ for (const article of articles) {
   const shape = () => article.classList.toggle("beside", image.naturalWidth < 3 * image.naturalHeight);
   if (image) { if (image.complete) shape(); else image.addEventListener("load", shape); }
   area(article).addEventListener("input", () => change(article, area(article).value, false));
-  article.querySelector(".accept").addEventListener("click", () => accept(article));
+  article.querySelector(".accept")?.addEventListener("click", () => accept(article));
 }
 
 document.addEventListener("click", (event) => {

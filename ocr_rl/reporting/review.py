@@ -6,8 +6,10 @@ complete wherever the browser puts it.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -36,16 +38,17 @@ KEYS = (
 
 
 def least_sure_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows with a text, by the expected share of right characters; of equal ones the longer first."""
-    shown = [row for row in rows if "error" not in row]
-    return sorted(shown, key=lambda row: (row["confidence"], -len(row["text"]), row["id"]))
+    """The rows by the expected share of right characters; of equal ones the longer first."""
+    return sorted(rows, key=lambda row: (row["confidence"], -len(row["text"]), row["id"]))
 
 
 def review_page(rows: Sequence[Mapping[str, Any]], pages: Mapping[str, Page], name: str) -> str:
     """The whole file. `pages` are those of the rows, by id; `name` is that of the file of rows."""
     keys = "".join(f"<dt><kbd>{text(key)}</kbd></dt><dd>{text(what)}</dd>" for key, what in KEYS)
+    digest = sha256(json.dumps(list(rows)).encode()).hexdigest()[:16]
     bar = (
-        f'<form id="bar" data-name="{escape(name)}"><button id="save" type="button">Save corrections</button>\n'
+        f'<form id="bar" data-name="{escape(name)}" data-rows="{digest}">'
+        '<button id="save" type="button">Save corrections</button>\n'
         '<output id="count"></output>\n'
         f"<details><summary>Keys</summary><dl>{keys}</dl></details></form>\n"
         '<p class="note"><mark class="bad">Marked so</mark>: more likely wrong than right; '
@@ -59,8 +62,11 @@ def review_page(rows: Sequence[Mapping[str, Any]], pages: Mapping[str, Page], na
 def _article(row: Mapping[str, Any], page: Page) -> str:
     uri = image_uri(page, LONGEST_SIDE, QUALITY)
     figure = (
-        f'<figure><img src="{uri}" alt=""></figure>\n' if uri else '<p class="why">The image cannot be opened.</p>\n'
+        f'<figure><img src="{uri}" alt=""></figure>\n'
+        if uri
+        else '<p class="why">The image cannot be opened, so nothing can be accepted.</p>\n'
     )
+    accept = '<p><button type="button" class="accept">Accept</button></p>' if uri else ""
     others = [(one, count) for one, count in Counter(row["samples"]).most_common() if one != row["text"]]
     buttons = "".join(
         f'<li><button type="button" class="reading" data-text="{escape(one)}"><kbd>{key}</kbd>'
@@ -75,7 +81,7 @@ def _article(row: Mapping[str, Any], page: Page) -> str:
         f'{figure}\n<pre class="marked" dir="auto">{"".join(_marked(row))}</pre>\n'
         f'<textarea dir="auto" rows="{lines}" spellcheck="false" aria-label="Text of {escape(row["id"])}">\n'
         f"{escape(row['text'])}</textarea>\n"
-        f'<ol>{buttons}</ol>\n<p><button type="button" class="accept">Accept</button></p></article>\n'
+        f"<ol>{buttons}</ol>\n{accept}</article>\n"
     )
 
 
@@ -83,6 +89,7 @@ def _marked(row: Mapping[str, Any]) -> Iterator[str]:
     """The text with its doubtful words as elements, and in them the doubtful characters."""
     whole, after = row["text"], 0
     doubtful = [(start, end, sure) for start, end, sure in row["spans"] if sure < DOUBTFUL]
+    places = {sample: prefix_lengths(whole, sample) for sample in set(row["samples"])}
     for start, end, sure in row["words"]:
         yield text(whole[after:start])
         after = end
@@ -90,7 +97,7 @@ def _marked(row: Mapping[str, Any]) -> Iterator[str]:
         if sure >= DOUBTFUL and not inside:
             yield text(whole[start:end])
             continue
-        readings = _readings(row, start, end)
+        readings = _readings(row, places, start, end)
         said = f"{sure:.2f}" + (f"; samples: {', '.join(readings)}" if readings else "")
         yield f'<span class="word" data-start="{start}" data-end="{end}" title="{escape(said)}">'
         for a, b, c in inside:
@@ -100,12 +107,11 @@ def _marked(row: Mapping[str, Any]) -> Iterator[str]:
     yield text(whole[after:])
 
 
-def _readings(row: Mapping[str, Any], start: int, end: int) -> list[str]:
-    """What the samples have in the place of a word, the most frequent first."""
+def _readings(row: Mapping[str, Any], places: Mapping[str, Sequence[int]], start: int, end: int) -> list[str]:
+    """What the samples have in the place of a word, the most frequent first. `places` are their `prefix_lengths`."""
     found: Counter[str] = Counter()
     for sample in row["samples"]:
-        places = prefix_lengths(row["text"], sample)
-        found[sample[places[start] : places[end]].strip() or "∅"] += 1
+        found[sample[places[sample][start] : places[sample][end]].strip() or "∅"] += 1
     del found[row["text"][start:end]]
     return [f"{visible(reading)} ({count})" for reading, count in found.most_common(4)]
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,44 @@ def test_a_calibration_changes_the_numbers_alone(pages, fitted, sampled):
     assert "6 pages are in out.jsonl already" in again.stderr
 
 
+def test_a_file_is_not_continued_with_what_was_calibrated_anew_or_for_another_model(pages, fitted, monkeypatch):
+    """The same name and another content: the first half of the rows would have another scale than the second."""
+    shutil.copy(fitted, "c.json")
+    options = ["--samples", "3", "--max-tokens", "4", "--confidence", "--calibration", "c.json", "--out", "out.jsonl"]
+    source = pages / "images" / "rendered_00000.png"
+    assert run("transcribe", source, *options).exit_code == 0
+    monkeypatch.setattr("ocr_rl.models.policy.Policy.load", None)
+    said = json.loads(Path("c.json").read_text())
+    Path("c.json").write_text(json.dumps(said, indent=8))
+    assert run("transcribe", source, *options).exit_code == 0
+    said["levels"]["word"]["intercept"] += 0.5
+    Path("c.json").write_text(json.dumps(said))
+    message = refused("transcribe", source, *options)
+    assert 'out.jsonl was made with calibration_digest = "' in message
+    assert message.endswith("; write the same, or give another --out")
+
+
+def test_both_commands_warn_of_the_calibration_of_another_model(pages, fitted):
+    Path("c.json").write_text(json.dumps(json.loads(fitted.read_text()) | {"model": "other"}))
+    options = ["--samples", "3", "--max-tokens", "4", "--calibration", "c.json"]
+    source = pages / "images" / "rendered_00000.png"
+    expected = "c.json was fitted for other; for tiny it may be wrong"
+    assert expected in run("transcribe", source, *options, "--confidence", "--as", "jsonl").stderr
+    assert expected in run("eval", "tiny", "--data", pages, "--limit", "1", *options).stderr
+
+
+def test_the_rows_of_a_folder_with_confidences_can_be_reviewed(pages):
+    """Offsets are those of a text, which is in the row, also where the file of the page has it too."""
+    source = pages / "images" / "rendered_00000.png"
+    assert run("transcribe", source, *SAMPLES, "--confidence", "--as", "text", "--out", "folder").exit_code == 0
+    [row] = rows_of(Path("folder/pages.jsonl"))
+    assert Path("folder", row["file"]).read_text(encoding="utf-8") == row["text"] + "\n"
+    result = run("review", "folder/pages.jsonl", "--html", "review.html")
+    assert result.output == "1 pages in review.html\n"
+    run("transcribe", source, *SAMPLES, "--consensus", "--out", "plain")
+    assert rows_of(Path("plain/pages.jsonl"))[0].keys() == {"id", "file", "finish_reason"}
+
+
 def test_the_consensus_has_at_most_as_many_edits_to_the_samples(pages, sampled):
     run("transcribe", pages / "images", *SAMPLES, "--consensus", "--out", "out.jsonl")
     rows = rows_of(Path("out.jsonl"))
@@ -90,6 +129,11 @@ def test_what_has_no_effect_or_does_not_fit_is_refused_before_a_model_is_loaded(
     monkeypatch.setattr("ocr_rl.models.policy.Policy.load", None)
     source = pages / "images"
     assert refused("transcribe", source, "--confidence") == "--confidence needs samples to compare; add --samples 8"
+    printed = "--confidence has no effect: the text alone is printed; add --out, or --as jsonl"
+    assert refused("transcribe", source, "--samples", "2", "--confidence") == printed
+    assert refused("transcribe", source, "--samples", "2", "--confidence", "--as", "text") == printed
+    seed = "--seed is that of --samples N; without samples decoding is greedy"
+    assert refused("transcribe", source, "--seed", "0") == seed
     assert "--samples has no effect: add --confidence" in refused("transcribe", source, "--samples", "4")
     assert "--temperature is that of --samples" in refused("transcribe", source, "--temperature", "0.5")
     assert "--calibration has no effect" in refused(
@@ -101,7 +145,7 @@ def test_what_has_no_effect_or_does_not_fit_is_refused_before_a_model_is_loaded(
     assert not Path("out.jsonl").exists()
     Path("c.json").write_text(json.dumps({"model": "tiny"}))
     other = ["--samples", "3", "--confidence", "--calibration", "c.json"]
-    assert "c.json: samples: Field required" in refused("transcribe", source, *other)
+    assert "c.json: samples: Field required" in refused("transcribe", source, *other, "--out", "out.jsonl")
 
 
 def test_pages_without_texts_or_of_one_document_cannot_calibrate(pages):
@@ -146,3 +190,8 @@ def test_a_calibration_needs_its_samples_in_an_evaluation(pages, fitted):
     options = ["eval", "tiny", "--data", pages, "--calibration", fitted]
     assert "--calibration is for the confidences of samples" in refused(*options)
     assert "was fitted with samples = 3, this run has 2" in refused(*options, "--samples", "2")
+    Path("c.json").write_text(json.dumps(json.loads(fitted.read_text()) | {"consensus": True}))
+    assert refused(*options[:-1], "c.json", "--samples", "3") == (
+        "c.json: was fitted with consensus = True, this run has False; confidences are those of the greedy "
+        "transcription: calibrate without --consensus"
+    )

@@ -50,6 +50,38 @@ def test_an_output_that_cannot_be_written_ends_a_command_at_once(arguments):
 
 @pytest.mark.parametrize(
     "arguments",
+    [
+        ["review", "x.jsonl", "--html", "x.jsonl"],
+        ["review", "y.jsonl", "--only", "x.jsonl", "--html", "d/../x.jsonl"],
+        ["select", "x.jsonl", "--count", "1", "--out", "x.jsonl"],
+        ["calibrate", "tiny", "--data", "d/metadata.jsonl", "--out", "d/metadata.jsonl"],
+        ["calibrate", "tiny", "--data", "d", "--out", "d/metadata.jsonl"],
+        ["probe", "x.jsonl", "--out", "x.jsonl"],
+        ["probe", "y.jsonl", "--scores", "x.jsonl", "--out", "x.jsonl"],
+        ["pairs", "x.jsonl", "--out", "x.jsonl"],
+        ["eval", "--predictions", "x.jsonl", "--data", "d", "--json", "x.jsonl"],
+        ["eval", "tiny", "--data", "d", "--against", "x.jsonl", "--html", "x.jsonl"],
+        ["rollout", "tiny", "--data", "x.jsonl", "--out", "x.jsonl"],
+        ["data", "check", "x.jsonl", "--json", "x.jsonl"],
+    ],
+    ids=" ".join,
+)
+def test_an_output_is_no_input(arguments):
+    Path("d").mkdir()
+    files = [Path(name) for name in ("x.jsonl", "y.jsonl", "d/metadata.jsonl")]
+    for file in files:
+        file.write_text('{"id": "a"}\n')
+    assert refused(*arguments) == f"{arguments[-1]}: is also read; write to another file"
+    assert {file.read_text() for file in files} == {'{"id": "a"}\n'}
+
+
+def test_two_outputs_are_two_files():
+    expected = "x: is given for two outputs; write to two files"
+    assert refused("eval", "tiny", "--data", "d", "--json", "x", "--html", "x") == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
     [["score", "x", "--json"], ["bench", "x", "--html"], ["diff", "x", "y", "--json"]],
     ids=lambda arguments: arguments[0],
 )

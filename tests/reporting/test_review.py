@@ -13,6 +13,7 @@ from PIL import Image
 from helpers.commands import refused, run, write_rows
 from helpers.html_tree import Tree
 from ocr_rl.data.loading import load_pages
+from ocr_verifiers.text.offsets import prefix_lengths
 
 HOSTILE = '</textarea><script>alert("&amp;")</script>'
 
@@ -84,6 +85,75 @@ def test_pages_that_were_selected_are_shown_in_their_order(rows):
     write_rows(Path("next.jsonl"), [{"id": "c.png"}])
     expected = """next.jsonl:1: "id" is 'c.png', which has no transcription; leave it out"""
     assert expected in refused("review", rows, "--only", "next.jsonl", "--html", "r.html")
+    write_rows(Path("next.jsonl"), [{"id": ["a.png"]}])
+    expected = """next.jsonl:1: "id" is ['a.png']; write the name of the page"""
+    assert expected in refused("review", rows, "--only", "next.jsonl", "--html", "r.html")
+    write_rows(Path("next.jsonl"), [{"id": "a.png"}, {"id": "a.png"}])
+    expected = """next.jsonl:2: "id" is 'a.png', as on line 1; keep one line of each page"""
+    assert expected in refused("review", rows, "--only", "next.jsonl", "--html", "r.html")
+
+
+def test_a_limit_that_nobody_gave_leaves_out_no_page_that_was_selected(rows, monkeypatch):
+    monkeypatch.setattr("ocr_rl.cli.review.LIMIT", 1)
+    write_rows(Path("next.jsonl"), [{"id": "a.png"}, {"id": "b.png"}])
+    assert len(review(rows, "--only", "next.jsonl").all("article")) == 2
+    assert len(review(rows, "--only", "next.jsonl", "--limit", "1").all("article")) == 1
+    assert len(review(rows).all("article")) == 1
+
+
+def test_a_confidence_may_be_a_whole_number(rows):
+    write_rows(rows, [SURE | {"confidence": 1}])
+    assert [e["text"] for e in review(rows).all("small")] == ["1.00"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('{"data": 3}', '"data" is 3; transcribe the pages again, or remove the file and add --data'),
+        ('{"crop": {"x": 1}}', '"crop.x" is 1; transcribe'),
+        ('{"crop": {"level": "word"}}', """"crop.level" is 'word'; transcribe"""),
+        ("[1", "holds no JSON object; transcribe"),
+        ("3", "holds no JSON object; transcribe"),
+    ],
+)
+def test_damaged_settings_are_named(rows, settings, message):
+    Path("out.settings.json").write_text(settings)
+    said = refused("review", rows, "--html", "r.html")
+    assert said.startswith(f"out.settings.json: {message}")
+
+
+def test_other_rows_have_another_place_in_the_browser(rows):
+    def place():
+        return review(rows).all("form", id="bar")[0]["data-rows"]
+
+    before = place()
+    write_rows(rows, [SURE, UNSURE | {"text": "the houze"}])
+    changed = place()
+    write_rows(rows, [SURE, UNSURE])
+    assert changed != before == place()
+
+
+def test_a_page_is_aligned_with_each_sample_once(rows, monkeypatch):
+    """Three doubtful words and two different samples: two alignments."""
+    pairs = []
+
+    def counted(*pair):
+        pairs.append(pair)
+        return prefix_lengths(*pair)
+
+    monkeypatch.setattr("ocr_rl.reporting.review.prefix_lengths", counted)
+    words = [[0, 1, 0.1], [2, 3, 0.1], [4, 5, 0.1]]
+    write_rows(rows, [row("a.png", "a b c", 0.5, words, [[0, 5, 0.1]], ["a x c", "a x c", "d b c"])])
+    titles = [e["title"] for e in review(rows).all("span", **{"class": "word"})]
+    assert titles == ["0.10; samples: d (1)", "0.10; samples: x (2)", "0.10"]
+    assert sorted(pairs) == [("a b c", "a x c"), ("a b c", "d b c")]
+
+
+def test_a_page_without_an_image_cannot_be_accepted(rows):
+    Path("scans/b.png").write_bytes(b"no image")
+    tree = review(rows)
+    assert len(tree.all("article")) == 2
+    assert len(tree.all("button", **{"class": "accept"})) == len(tree.all("img")) == 1
 
 
 def test_everything_is_escaped_and_only_the_own_script_may_run(rows):
@@ -100,10 +170,19 @@ def test_everything_is_escaped_and_only_the_own_script_may_run(rows):
     [
         ({"confidence": None}, 'out.jsonl:1: "confidence" is None; transcribe the page again with --confidence'),
         ({"id": "z.png"}, "out.jsonl: z.png is not in "),
+        ({"samples": [["x"]]}, """out.jsonl:1: "samples.0" is ['x']; transcribe the page again with --confidence"""),
+        ({"words": [[0, 1]]}, 'out.jsonl:1: "words.0.2" is [0, 1]; transcribe the page again'),
+        ({"words": [[0, 1, "x"]]}, """out.jsonl:1: "words.0.2" is 'x'; transcribe the page again"""),
+        ({"spans": [[0, 1, float("nan")]]}, 'out.jsonl:1: "spans.0.2" is nan; transcribe the page again'),
+        ({"confidence": True}, 'out.jsonl:1: "confidence" is True; transcribe the page again'),
+        ({"words": [[0, 9, 0.3]]}, '"words.0" is from 0 to 9, which do not follow on 0 in a text of 8 characters;'),
+        ({"spans": [[0, 4, 0.3], [3, 5, 0.3]]}, '"spans.1" is from 3 to 5, which do not follow on 4 in a text of 8'),
+        ({"id": ["a"]}, """out.jsonl:1: "id" is ['a']; write the name of the page"""),
+        ({"id": "b.png"}, """out.jsonl:2: "id" is 'b.png', as on line 1; keep one line of each page"""),
     ],
 )
 def test_a_bad_row_is_named(rows, change, message):
-    write_rows(rows, [SURE | change])
+    write_rows(rows, [SURE | change, UNSURE])
     assert message in refused("review", rows, "--html", "review.html")
     assert not Path("review.html").exists()
 
@@ -169,3 +248,26 @@ def test_in_chromium_a_line_is_edited_with_keys_and_the_saved_file_is_a_dataset(
     assert [page.metadata["doc"] for page in pages] == ["b.png", "a.png"]
     checked = run("data", "check", file)
     assert checked.exit_code == 0, checked.output
+
+
+def test_in_chromium_what_is_left_out_of_the_saved_file_is_counted(rows):
+    """The first page, b.png, has no image and is not accepted; a.png is accepted without a text, and then with one."""
+    Path("scans/b.png").write_bytes(b"no image")
+    review(rows)
+    file = saved_in_chromium("""
+        const press = (key) => document.activeElement.dispatchEvent(
+          new KeyboardEvent("keydown", { key, bubbles: true }));
+        const said = [], click = HTMLAnchorElement.prototype.click;
+        HTMLAnchorElement.prototype.click = () => {};
+        press("a"); press("Enter"); document.activeElement.value = " "; press("Escape"); press("a"); press("s");
+        said.push(document.getElementById("count").value);
+        press("u"); press("a"); press("s");
+        said.push(document.getElementById("count").value);
+        HTMLAnchorElement.prototype.click = click;
+        corrections = () => JSON.stringify(said);
+        press("s");
+    """)
+    assert json.loads(file.read_text()) == [
+        "1 of 2 accepted, 0 saved; 1 left out: the text is empty",
+        "1 of 2 accepted, 1 saved",
+    ]

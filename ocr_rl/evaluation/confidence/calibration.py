@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,11 @@ class Calibration:
     def __call__(self, reading: Reading, level: Level) -> Floats:
         """The probability that each unit of the text is right, (units,)."""
         return self.levels[level](features(reading, level))
+
+    @property
+    def digest(self) -> str:
+        """Of all that it holds."""
+        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     def write(self, file: Path) -> None:
         write_json_atomic(file, asdict(self))

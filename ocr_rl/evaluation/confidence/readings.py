@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ocr_rl.evaluation.confidence.calibration import Calibration, read_calibration, uncalibrated
 from ocr_rl.evaluation.confidence.reading import Floats, Level, Reading, character_logprobs, spans
+from ocr_rl.rollouts.console import Console
 from ocr_rl.types import Completion, Group
 from ocr_verifiers.text.median import median_text, medoid
 
@@ -61,14 +63,24 @@ def confidence_of(calibration: Calibration | None) -> Callable[[Reading, Level],
     return uncalibrated if calibration is None else calibration
 
 
-def fitting_calibration(file: Path, options: SampleOptions) -> Calibration:
-    """Raises ValueError for a file that is no calibration, or one for other samples."""
+def fitting_calibration(
+    file: Path, model: str, options: SampleOptions, console: Console, advice: Mapping[str, str] = MappingProxyType({})
+) -> Calibration:
+    """The calibration of a file; the console warns of one of another model.
+
+    Args:
+        advice: what to do about a setting of the samples that the command has no option for, by its name.
+
+    Raises:
+        ValueError: for a file that is no calibration, or one for other samples.
+    """
     found = read_calibration(file)
     for name, value in options.sample_settings().items():
         if (there := getattr(found, name)) != value:
-            raise ValueError(
-                f"{file}: was fitted with {name} = {there}, this run has {value}; write the same, or calibrate anew"
-            )
+            mend = advice.get(name, "write the same, or calibrate anew")
+            raise ValueError(f"{file}: was fitted with {name} = {there}, this run has {value}; {mend}")
+    if found.model != model:
+        console.say(f"{file} was fitted for {found.model}; for {model} it may be wrong")
     return found
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ocr_verifiers.files.jsonl import RecordError
-from ocr_verifiers.files.writable import file_trouble
+from ocr_verifiers.files.writable import file_trouble, refuse_overwriting
 
 
 class OutputFile(click.Path):
@@ -40,17 +39,3 @@ class FileCommand(click.Command):
                 inputs += value if isinstance(value, tuple) else [value]
         refuse_overwriting(outputs, inputs)
         return super().invoke(ctx)
-
-
-def refuse_overwriting(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
-    """Raises RecordError for an output that is an input, or another output."""
-    read = {path.resolve() for path in inputs}
-    written: set[Path] = set()
-    for path in outputs:
-        if path is None:
-            continue
-        if path.resolve() in read:
-            raise RecordError(f"{path}: is also read; write to another file")
-        if path.resolve() in written:
-            raise RecordError(f"{path}: is given for two outputs; write to two files")
-        written.add(path.resolve())

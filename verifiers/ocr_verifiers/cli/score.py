@@ -10,10 +10,11 @@ import click
 
 from ocr_verifiers.cli.format_option import format_option
 from ocr_verifiers.cli.number_options import Share, timeout_option
-from ocr_verifiers.cli.output_option import FileCommand, OutputFile, refuse_overwriting
+from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.cli.text_options import text_options
 from ocr_verifiers.files.jsonl import write_json_atomic
+from ocr_verifiers.files.writable import refuse_overwriting
 from ocr_verifiers.rewards.predictions import PredictionOptions, score_predictions
 from ocr_verifiers.text.edit_distance import UNITS
 

@@ -1,10 +1,13 @@
-"""Whether a file or folder can be written, found out before the hours of work that fill it."""
+"""Whether a file or folder can be written, and may be, found out before the hours of work that fill it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
+
+from ocr_verifiers.files.jsonl import RecordError
 
 
 def file_trouble(path: Path) -> str:
@@ -31,6 +34,20 @@ def folder_trouble(path: Path) -> str:
         return _trial(there) if there.is_dir() else f"{there} is a file, not a folder"
     except OSError as error:
         return str(error.strerror)
+
+
+def refuse_overwriting(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """Raises RecordError for an output that is an input, or another output."""
+    read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise RecordError(f"{path}: is also read; write to another file")
+        if path.resolve() in written:
+            raise RecordError(f"{path}: is given for two outputs; write to two files")
+        written.add(path.resolve())
 
 
 def _trial(folder: Path) -> str:
