@@ -54,7 +54,8 @@ def calibrate(out: Path, held_out: float | None, limit: int | None, **options: A
     the log probabilities become the probability that a character, word or line is right. `ocr-rl transcribe
     --confidence` and `ocr-rl eval` take the file as --calibration, with the same samples and temperature.
 
-    ECE and Brier score are those on documents that were left out of the fit in turn.
+    ECE and Brier score are those on documents that were left out of the fit in turn; "-" where that leaves only right
+    or only wrong ones to fit.
 
     \b
     ocr-rl calibrate runs/a/checkpoints/step_000060 --data scans/ --held-out 0.2 --out calibration.json
@@ -75,5 +76,6 @@ def calibrate(out: Path, held_out: float | None, limit: int | None, **options: A
     calibration.write(out)
     click.echo(f"{'':12}{'units':>8}{'wrong':>8}{'ECE':>8}{'Brier':>8}  from")
     for level, own in calibration.levels.items():
-        used = ", ".join(own.weights) or "nothing: all are alike"
-        click.echo(f"{level:12}{own.units:>8}{own.wrong:>8}{own.ece:>8.3f}{own.brier:>8.3f}  {used}")
+        why = "all are alike" if own.wrong in (0, own.units) else "too few documents to tell"
+        errors = "".join(f"{'-' if value is None else f'{value:.3f}':>8}" for value in (own.ece, own.brier))
+        click.echo(f"{level:12}{own.units:>8}{own.wrong:>8}{errors}  {', '.join(own.weights) or f'nothing: {why}'}")

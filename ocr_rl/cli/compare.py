@@ -133,7 +133,7 @@ def compare(jobs: int, dry_run: bool, **options: Any) -> None:
     ocr-rl compare --recipe grpo,dpo --seeds 0 --budget completions=1024 --rates own --out quick/
     ocr-rl compare --recipe grpo,mine.toml --data scans/ --model org/vlm --budget minutes=60 --out scans-compared/
     ocr-rl compare --recipe grpo,chain.toml --rates own --out chain-compared/
-    ocr-rl compare --recipe few --amounts 16,64,256 --data lines/ --out curve/
+    ocr-rl compare --recipe few --amounts 16,64,256 --budget minutes=10 --data lines/ --out curve/
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ:
         raise ValueError("compare starts its runs itself; give the command without a launcher, and --jobs for several")
@@ -141,13 +141,12 @@ def compare(jobs: int, dry_run: bool, **options: Any) -> None:
 
     from ocr_rl.comparison.experiment import planned
     from ocr_rl.comparison.outcome import learning_curves, outcome
-    from ocr_rl.comparison.plan import check_plan
     from ocr_rl.comparison.trial_runs import TrialLostError
     from ocr_rl.pipeline import compare as comparison
     from ocr_rl.reporting.text_tables import recipes_table
 
     if dry_run:
-        check_plan(plan)
+        comparison.check(plan)
         click.echo(planned(plan))
         return
     try:

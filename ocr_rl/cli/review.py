@@ -49,7 +49,7 @@ def review(rows: Path, html_path: Path, data: Path | None, only: Path | None, li
     \b
     ocr-rl transcribe scans/ --samples 8 --confidence --out scans.jsonl
     ocr-rl review scans.jsonl --html review.html
-    ocr-rl train few --data scans.corrections.jsonl
+    ocr-rl train few --data scans.corrections.jsonl --column id=id
     """
     from ocr_rl.evaluation.review import Row, chosen_rows, review_rows
     from ocr_rl.reporting.review import least_sure_first, review_page

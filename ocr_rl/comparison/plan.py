@@ -124,12 +124,15 @@ def load_recipes(names: Sequence[str], overrides: Sequence[str]) -> dict[str, Sy
 def with_amounts(systems: Mapping[str, System], amounts: Sequence[int]) -> dict[str, System]:
     """Each recipe with each number of pages to train on, by label: `few@16`, `few@64`; as they are without amounts.
 
-    Raises ValueError for an amount that is none.
+    Raises ValueError for an amount that is none, and for recipes that have one.
     """
     if not amounts:
         return dict(systems)
     if wrong := [amount for amount in amounts if amount < 1]:
         raise ValueError(f"--amounts has {wrong[0]}; write numbers of pages, such as 16,64,256")
+    for label, system in systems.items():
+        if own := next((recipe.data.amount for recipe in recipes_of(system) if recipe.data.amount), 0):
+            raise ValueError(f"data.amount is {own} in {label}, and --amounts takes its place; leave one of them out")
 
     def with_amount(recipe: Recipe, amount: int) -> Recipe:
         return replace(recipe, data=replace(recipe.data, amount=amount))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ocr_rl.data.archives.crops import Crop
-from ocr_rl.data.archives.layout import Layout, Region, some_lines
-from ocr_rl.data.archives.pages import ArchivePage, BadFile, read_archive
+from ocr_rl.data.archives.layout import Layout, Line, Region, some_lines
+from ocr_rl.data.archives.pages import ArchivePage, BadFile, open_source, read_archive
 from ocr_rl.data.archives.placing import texts_of_lines
 from ocr_rl.data.archives.reading import units_of
+from ocr_rl.data.archives.sources import Source
+from ocr_rl.data.archives.xml import ArchiveError
 from ocr_rl.evaluation.layout_output import in_pixels
 from ocr_rl.rollouts.console import SILENT, Console
 from ocr_rl.rollouts.engine import Engine, Sampling
@@ -54,39 +57,44 @@ def align(source: Path, options: AlignOptions, console: Console = SILENT) -> Ite
     part of the text is similar to its transcription: 1 - edits / length of the longer.
 
     Raises:
-        ValueError: a file cannot be read, or no page has such a text.
+        ValueError: a file cannot be read, no page has such a text, or the pages of one file share a .txt.
         EngineError: the engine cannot continue.
     """
+    files = open_source(source)
     entries = []
     for entry in read_archive(source):
         if isinstance(entry, BadFile):
             raise ValueError(f"{entry.shown}: {entry.problem}")
-        entries.append(_with_page_text(entry))
-    wanted = [page for page in entries if any(map(_is_open, page.layout.regions))]
-    if not wanted:
+        entries.append((entry, _page_text(entry, files)))
+    if not any(_open_lines(page, text) for page, text in entries):
         raise ValueError(
             f"{source}: no page has a text whose lines have none; a text is that of a region, or a .txt file beside "
             "its layout file"
         )
-    lines = [line for page in wanted for line in _line_images(page, options.crop)]
+    lines = [line for page, text in entries for line in _line_images(page, _open_lines(page, text), options.crop)]
     with closing(options.load(console.say)) as engine:
         readings = _read(engine, lines, options, console)
-    for page in entries:
-        yield _aligned(page, readings, options.min_confidence)
+    for page, text in entries:
+        yield _aligned(page, text, readings, options.min_confidence)
 
 
-def _with_page_text(page: ArchivePage) -> ArchivePage:
-    """The page; if it has no text, the one beside it is that of a single region with all of its lines."""
-    file, lines = Path(page.shown.partition("#")[0]).with_suffix(".txt"), tuple(page.layout.lines)
-    if page.layout.text or not lines or not file.is_file():
-        return page
+def _page_text(page: ArchivePage, files: Source) -> str:
+    """The text in the file beside a page with lines and without any text; "" if there is none."""
+    name = files.find(PurePosixPath(page.file).with_suffix(".txt").as_posix())
+    if page.layout.text or not page.layout.lines or name is None:
+        return ""
+    shown = f"{files.path}/{name}"
+    if page.id != page.file:
+        raise ValueError(
+            f"{shown}: is the text of one page, but {page.file} has several, and nothing says which part is whose; "
+            "write each page into a file of its own, with its text beside it"
+        )
     try:
-        text = some_lines(file.read_text(encoding="utf-8-sig"))
+        return some_lines(files.read(name).decode("utf-8-sig"))
+    except ArchiveError as error:
+        raise ValueError(f"{shown}: {error}") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not UTF-8 (byte {error.start + 1})") from None
-    first = page.layout.regions[0]
-    region = first if len(page.layout.regions) == 1 else Region(first.id)
-    return replace(page, layout=replace(page.layout, regions=(replace(region, lines=lines, own_text=text),)))
+        raise ValueError(f"{shown}: not UTF-8 (byte {error.start + 1})") from None
 
 
 def _is_open(region: Region) -> bool:
@@ -94,9 +102,16 @@ def _is_open(region: Region) -> bool:
     return bool(region.lines and region.own_text and not any(line.text for line in region.lines))
 
 
-def _line_images(page: ArchivePage, crop: Crop) -> Iterator[Page]:
-    """The lines of a page that can be cut out, without those that have a text."""
-    ids = {line.id for region in page.layout.regions if _is_open(region) for line in region.lines}
+def _open_lines(page: ArchivePage, text: str) -> list[Line]:
+    """The lines that are to get a part of the page's text, or of that of their region."""
+    if text:
+        return page.layout.lines
+    return [line for region in page.layout.regions if _is_open(region) for line in region.lines]
+
+
+def _line_images(page: ArchivePage, lines: Sequence[Line], crop: Crop) -> Iterator[Page]:
+    """Those of the lines that can be cut out."""
+    ids = {line.id for line in lines}
     for unit in units_of(page, crop):
         if unit.image is not None and unit.id.rpartition("#")[2] in ids:
             yield Page(_key(page, unit.id.rpartition("#")[2]), unit.image)
@@ -119,22 +134,27 @@ def _read(engine: Engine, lines: Sequence[Page], options: AlignOptions, console:
     return readings
 
 
-def _aligned(page: ArchivePage, readings: Mapping[str, str], threshold: float) -> AlignedPage:
+def _aligned(page: ArchivePage, text: str, readings: Mapping[str, str], threshold: float) -> AlignedPage:
     aligned: list[str] = []
     unsure: list[str] = []
 
-    def with_texts(region: Region) -> Region:
-        if not _is_open(region):
-            return region
-        read_lines = [readings.get(_key(page, line.id), "") for line in region.lines]
-        parts = texts_of_lines(read_lines, region.own_text) or [""] * len(region.lines)
-        lines = []
-        for line, part, reading in zip(region.lines, parts, read_lines, strict=True):
+    def with_texts(lines: Sequence[Line], text: str) -> Iterator[Line]:
+        read_lines = [readings.get(_key(page, line.id), "") for line in lines]
+        parts = texts_of_lines(read_lines, text) or [""] * len(lines)
+        for line, part, reading in zip(lines, parts, read_lines, strict=True):
             sure = similarity_of(part, reading) if part and reading else 0.0
             kept = sure >= threshold and bool(part)
             (aligned if kept else unsure).append(line.id)
-            lines.append(replace(line, text=part, confidence=sure) if kept else line)
-        return replace(region, lines=tuple(lines), own_text="")
+            yield replace(line, text=part, confidence=sure) if kept else line
 
     layout = in_pixels(page)
-    return AlignedPage(page, replace(layout, regions=tuple(map(with_texts, layout.regions))), len(aligned), unsure)
+    of_page = with_texts(layout.lines, text) if text else iter(())
+
+    def with_lines(region: Region) -> Region:
+        if text:
+            return replace(region, lines=tuple(islice(of_page, len(region.lines))))
+        if _is_open(region):
+            return replace(region, lines=tuple(with_texts(region.lines, region.own_text)), own_text="")
+        return region
+
+    return AlignedPage(page, replace(layout, regions=tuple(map(with_lines, layout.regions))), len(aligned), unsure)

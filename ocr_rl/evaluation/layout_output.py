@@ -95,8 +95,11 @@ def sure_layout(layout: Layout, rows: Mapping[str, Row]) -> Layout:
     """The layout with how sure its words and lines are, as far as the rows say it.
 
     A row is that of the whole page, "", or of the region or line with its id. The words of its text have been put on
-    lines in their order. A line is as sure as the least sure line of the row that its words come from.
+    lines in their order, or are a region's own text; another own text is as it was. A line is as sure as the least sure
+    line of the row that its words come from.
     """
+    on_lines = any(line.text for line in layout.lines)
+    of_page = rows[""]["text"] if "" in rows and not on_lines else None
     words = {part: iter(_sure_words(row)) for part, row in rows.items() if "words" in row}
 
     def sure_line(line: Line, region: Iterator[_SureWord] | None) -> Line:
@@ -108,7 +111,9 @@ def sure_layout(layout: Layout, rows: Mapping[str, Row]) -> Layout:
     def sure_region(region: Region) -> Region:
         source = words.get(region.id) or words.get("")
         lines = tuple(sure_line(line, source) for line in region.lines)
-        own = islice(source or iter(()), 0 if any(line.text for line in lines) else len(region.own_text.split()))
+        new = region.id in rows or region.own_text == of_page
+        count = len(region.own_text.split()) if new and not any(line.text for line in lines) else 0
+        own = islice(source or iter(()), count)
         return replace(region, lines=lines, confidences=tuple(one.word for one in own))
 
     return replace(layout, regions=tuple(map(sure_region, layout.regions))) if words else layout

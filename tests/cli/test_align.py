@@ -1,6 +1,7 @@
 """`ocr-rl data align`, on a rendered page cut into lines, with the embedded policy."""
 
 from pathlib import Path
+from shutil import make_archive
 
 import pytest
 
@@ -23,15 +24,19 @@ def page(tmp_path_factory):
     return found
 
 
-def export(page, text, own=True):
-    """A layout file with a box for each of three lines, and the text as that of its region or in a file."""
+def export(page, text, own=True, first=3):
+    """A layout file with a box for each of three lines, and the text as that of its region or in a file.
+
+    The `first` lines are of the region r1; r2 has the others.
+    """
     image = page.image
     height = image.height // 3
     lines = tuple(Line(f"l{n}", polygon=box_points(0, n * height, image.width, (n + 1) * height)) for n in range(3))
-    region = Region("r1", "", box_points(0, 0, *image.size), lines, text if own else "")
+    box = box_points(0, 0, *image.size)
+    regions = Region("r1", "heading", box, lines[:first], text if own else ""), Region("r2", "", box, lines[first:])
     Path("export").mkdir()
     image.save("export/p.png")
-    Path("export/p.xml").write_bytes(write_page_xml(Layout("p.png", image.size, (region,))))
+    Path("export/p.xml").write_bytes(write_page_xml(Layout("p.png", image.size, regions[: 1 + (first < 3)])))
     if not own:
         Path("export/p.txt").write_text(text, encoding="utf-8")
 
@@ -48,6 +53,37 @@ def test_each_line_gets_its_part_of_a_text_without_line_ends(page, own):
     assert [line.text for line in found.layout.lines] == expected
     assert Path("aligned/p.xml").read_text(encoding="utf-8").count(' conf="') == 3
     run("data", "check", "aligned", "--level", "line")
+
+
+def test_a_text_of_a_page_in_a_zip_leaves_lines_in_their_regions(page):
+    """One line in the heading, two in the paragraph below it."""
+    expected = [" ".join(line.split()) for line in page.text.split("\n")]
+    export(page, " ".join(expected), own=False, first=1)
+    make_archive("al", "zip", "export")
+    result = run("data", "align", "al.zip", "--out", "aligned", "--max-tokens", "48")
+    assert result.exit_code == 0, result.output
+    [found] = read_archive(Path("aligned"))
+    assert [(region.id, region.kind, region.text) for region in found.layout.regions] == [
+        ("r1", "heading", expected[0]),
+        ("r2", "", "\n".join(expected[1:])),
+    ]
+    assert all(region.polygon for region in found.layout.regions)
+
+
+def test_a_text_beside_a_file_of_several_pages_is_refused(monkeypatch):
+    """Nothing says which part of it is whose."""
+    monkeypatch.setattr("ocr_rl.models.policy.Policy.load", None)
+    Path("export").mkdir()
+    pages = "".join(
+        f"<div class='ocr_page' id='{page}' title='image \"{page}.png\"; bbox 0 0 90 90'>"
+        "<p class='ocr_par' title='bbox 0 0 90 90'><span class='ocr_line' title='bbox 0 0 90 30'></span></p></div>"
+        for page in ("p1", "p2")
+    )
+    Path("export/book.hocr").write_text(f"<html><body>{pages}</body></html>")
+    Path("export/book.txt").write_text("one\ntwo")
+    message = refused("data", "align", "export", "--out", "aligned")
+    assert "export/book.txt: is the text of one page, but book.hocr has several" in message
+    assert not Path("aligned").exists()
 
 
 def test_a_line_that_the_policy_reads_otherwise_gets_no_text(page):

@@ -1,6 +1,9 @@
 """A learning curve: each recipe with each number of pages, and what is said of it."""
 
+import json
+
 import pytest
+from PIL import Image
 
 from helpers.commands import refused, run
 from ocr_rl.comparison.outcome import learning_curves
@@ -52,6 +55,25 @@ def test_a_comparison_without_amounts_has_no_curve():
 )
 def test_amounts_that_are_none_are_refused(tmp_path, amounts, message):
     assert message in refused("compare", "--recipe", "grpo", "--amounts", amounts, "--out", tmp_path / "out")
+
+
+def test_more_pages_than_there_are_to_train_on_are_refused_before_the_first_run(tmp_path):
+    """Of six pages, two are held out."""
+    for number in range(6):
+        Image.new("L", (8, 8)).save(tmp_path / f"{number}.png")
+    rows = [{"file_name": f"{n}.png", "text": f"text {n}", "split": "test" if n < 2 else "train"} for n in range(6)]
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["--recipe", "few", "--budget", "minutes=1", "--data", tmp_path, "--out", tmp_path / "out"]
+    for dry_run in ([], ["--dry-run"]):
+        message = refused("compare", *command, "--amounts", "2,1000", *dry_run)
+        assert "few@1000: data.amount is 1000, but there are 4 pages to train on; write at most that" in message
+        assert not [*tmp_path.glob("out/*/few@*")]
+
+
+def test_an_amount_of_a_recipe_is_not_replaced(tmp_path):
+    command = ["--recipe", "few", "--set", "data.amount=32", "--budget", "minutes=1", "--out", tmp_path / "out"]
+    message = refused("compare", *command, "--amounts", "16,64")
+    assert "data.amount is 32 in few, and --amounts takes its place; leave one of them out" in message
 
 
 def test_the_dry_run_names_all_of_them(tmp_path):

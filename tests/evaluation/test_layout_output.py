@@ -31,6 +31,24 @@ def test_words_of_a_page_text_keep_their_confidence_on_its_lines():
     assert (second.text, second.confidences, second.confidence) == ("yes", (0.95,), 0.9)
 
 
+def test_an_old_text_of_a_region_without_lines_takes_no_words_of_the_page():
+    """r2 keeps "xx yy zz", of which the row says nothing; .2 and .1 are those of "cc dd", in the region after it."""
+    regions = (
+        Region("r1", "", BOX, (Line("l1", "aa bb", BOX),)),
+        Region("r2", "", BOX, own_text="xx yy zz"),
+        Region("r3", "", BOX, (Line("l3", "cc dd", BOX),)),
+    )
+    row = {
+        "text": "aa bb\ncc dd",
+        "lines": [[0, 5, 0.8], [6, 11, 0.1]],
+        "words": [[0, 2, 0.9], [3, 5, 0.8], [6, 8, 0.2], [9, 11, 0.1]],
+    }
+    layout = sure_layout(place_page_text(Layout("p.png", (100, 80), regions), row["text"]), {"": row})
+    assert [line.confidences for line in layout.lines] == [(0.9, 0.8), (0.2, 0.1)]
+    assert [line.confidence for line in layout.lines] == [0.8, 0.1]
+    assert [region.confidences for region in layout.regions] == [(), (), ()]
+
+
 def test_words_of_a_line_keep_theirs_and_other_lines_have_none():
     row = {"text": "a b", "lines": [[0, 3, 0.2]], "words": [[0, 1, 0.3], [2, 3, 0.6]]}
     layout = sure_layout(place_part_texts(PAGE, {"l2": "a b"}), {"l2": row})

@@ -77,19 +77,22 @@ def kind_at(file: Path) -> Kind | None:
         return None
 
 
+def open_source(path: Path) -> Source:
+    """The files at `path`, or beside the single file there. Raises ValueError for what is no zip."""
+    if not path.is_file():
+        return Folder(path)
+    try:
+        return Zip(path) if path.suffix.lower() == ".zip" else Folder(path.parent)
+    except ArchiveError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def read_archive(path: Path) -> list[ArchivePage | BadFile]:
     """All pages, those of a METS in its order, the others by the names of their files.
 
     Raises ValueError if there is none.
     """
-    try:
-        source: Source = (
-            Zip(path)
-            if path.is_file() and path.suffix.lower() == ".zip"
-            else Folder(path.parent if path.is_file() else path)
-        )
-    except ArchiveError as error:
-        raise ValueError(f"{path}: {error}") from None
+    source = open_source(path)
     single = path.is_file() and isinstance(source, Folder)
     kinds = _kinds(source, [path.name] if single else source.names())
     bad: list[BadFile] = []

@@ -31,9 +31,9 @@ class LevelCalibration:
     units: int
     """That it was fitted on."""
     wrong: int
-    ece: float
-    """Expected calibration error on documents that were left out of the fit."""
-    brier: float
+    ece: float | None
+    """Expected calibration error on documents that were left out of the fit; None where none could be."""
+    brier: float | None
     """Mean squared error of the probabilities, on the same documents."""
 
     def __call__(self, x: Floats) -> Floats:

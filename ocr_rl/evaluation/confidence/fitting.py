@@ -37,8 +37,8 @@ class Labelled(NamedTuple):
 def fit_level(pages: Sequence[Labelled], level: Level) -> LevelCalibration:
     """The calibration with the lowest Brier score on left-out documents, among CHOICES with and without steps.
 
-    Where all units are right, or all wrong, nothing tells them apart: the confidence of each is (right + 1) / (units +
-    2), the rule of succession.
+    Where all units are right, or all wrong, also if that is so whatever is left out, nothing tells them apart: the
+    confidence of each is (right + 1) / (units + 2), the rule of succession, and no error is known.
 
     Raises ValueError for pages of one document.
     """
@@ -50,7 +50,7 @@ def fit_level(pages: Sequence[Labelled], level: Level) -> LevelCalibration:
     if not folds:
         return _constant(right)
     known = np.any(folds, axis=0)
-    fitted = []
+    fitted: list[tuple[float, LevelCalibration]] = []
     for names in CHOICES.values():
         for steps in (False, True):
             guessed = np.zeros(len(right))
@@ -58,8 +58,8 @@ def fit_level(pages: Sequence[Labelled], level: Level) -> LevelCalibration:
                 guessed[left_out] = _fit(x[~left_out], right[~left_out], names, steps)(x[left_out])
             ece = expected_calibration_error(guessed[known], right[known])
             brier = brier_score(guessed[known], right[known])
-            fitted.append(replace(_fit(x, right, names, steps), ece=ece, brier=brier))
-    return min(fitted, key=lambda one: one.brier)
+            fitted.append((brier, replace(_fit(x, right, names, steps), ece=ece, brier=brier)))
+    return min(fitted, key=lambda one: one[0])[1]
 
 
 def check_documents(documents: Iterable[str]) -> None:
@@ -81,9 +81,8 @@ def _folds(documents: npt.NDArray[np.str_], right: Labels) -> list[Labels]:
 
 def _constant(right: Labels) -> LevelCalibration:
     chance = (right.sum() + 1) / (len(right) + 2)
-    brier = brier_score(np.full(len(right), chance), right)
     intercept = float(np.log(chance / (1 - chance)))
-    return LevelCalibration({}, intercept, (), len(right), int((~right).sum()), 0.0, brier)
+    return LevelCalibration({}, intercept, (), len(right), int((~right).sum()), None, None)
 
 
 def _fit(x: Floats, right: Labels, names: Sequence[str], steps: bool) -> LevelCalibration:
@@ -99,4 +98,4 @@ def _fit(x: Floats, right: Labels, names: Sequence[str], steps: bool) -> LevelCa
         before = sigmoid(model.decision_function(x[:, columns]))
         curve = IsotonicRegression(out_of_bounds="clip", y_min=0, y_max=1).fit(before, right)
         fitted = tuple(zip(curve.X_thresholds_.tolist(), curve.y_thresholds_.tolist(), strict=True))
-    return LevelCalibration(weights, intercept, fitted, len(right), int((~right).sum()), 0.0, 0.0)
+    return LevelCalibration(weights, intercept, fitted, len(right), int((~right).sum()), None, None)

@@ -102,6 +102,15 @@ def test_where_all_is_right_every_confidence_is_the_rule_of_succession():
     level = fit_level(right, "word")
     assert level(features(right[0].reading, "word")).tolist() == pytest.approx([4 / 5])
     assert (level.units, level.wrong) == (3, 0)
+    assert (level.ece, level.brier) == (None, None)
+
+
+def test_one_right_and_one_wrong_document_are_too_few_to_tell():
+    """Without the one all others are wrong, without the other all are right: nothing can be fitted and left out."""
+    pages = [Labelled(Reading(text, [text], [0, 0]), "ab", text) for text in ("ab", "xy")]
+    level = fit_level(pages, "word")
+    assert level(features(pages[0].reading, "word")).tolist() == pytest.approx([2 / 4])
+    assert (level.units, level.wrong, level.ece, level.brier) == (2, 1, None, None)
 
 
 def test_one_document_is_refused():

@@ -224,6 +224,19 @@ def test_without_the_engine_it_says_what_is_missing(tmp_path, monkeypatch):
     assert "need a JavaScript engine: pip install 'ocr-rl[math]'" in result.output
 
 
+def test_a_score_that_is_not_known_without_the_engine_is_not_too_low(tmp_path, monkeypatch):
+    """Without formulas the engine is not needed: 1 - text edit = 1."""
+    monkeypatch.setattr(katex, "installed", lambda: False)
+    formula = {"category_type": "equation_isolated", "latex": "a + b"}
+    result = bench(tmp_path, [record(text("abcd"), formula)], {"a.md": "abcd\n\n$$a + b$$"}, "--fail-under", "0.5")
+    assert result.exit_code == 2
+    assert "--fail-under cannot be judged" in result.output
+    assert "pip install 'ocr-rl[math]'" in result.output.partition("cannot be judged")[2]
+    (tmp_path / "plain").mkdir()
+    plain = bench(tmp_path / "plain", [record(text("abcd"))], {"a.md": "abcd"}, "--fail-under", "1")
+    assert plain.exit_code == 0, plain.output
+
+
 @pytest.mark.parametrize(
     ("pages", "options", "message"),
     [

@@ -25,15 +25,28 @@ COLUMNS = (
 
 
 def bench_omnidocbench(pages: Path, predictions: Path, json_out: Path | None, fail_under: float | None) -> None:
-    """Scores the transcriptions, prints the table, and exits with 1 if the overall score is too low."""
+    """Scores the transcriptions, prints the table, and exits with 1 if the overall score is too low.
+
+    Raises ValueError for formulas without their CDM, if the overall score is to be judged.
+    """
     score = score_omnidocbench(pages, predictions, progress)
     for line in _table(score):
         click.echo(line)
     if json_out is not None:
         write_json_atomic(json_out, omnidocbench_report(score))
     overall = score.summaries["all"].overall
+    if fail_under is not None and _lacks_cdm(score):
+        raise ValueError(
+            "--fail-under cannot be judged: the overall score has the CDM of formulas, which needs a JavaScript "
+            "engine; install it, pip install 'ocr-rl[math]', or leave --fail-under out"
+        )
     if fail_under is not None and (overall is None or overall < fail_under):
         raise click.exceptions.Exit(1)
+
+
+def _lacks_cdm(score: OmniDocBenchScore) -> bool:
+    """Whether there are formulas, and nothing that renders them."""
+    return score.summaries["all"].formula_edit is not None and not katex.installed()
 
 
 def _table(score: OmniDocBenchScore) -> Iterator[str]:
@@ -44,7 +57,7 @@ def _table(score: OmniDocBenchScore) -> Iterator[str]:
         values = [getattr(each, column) for column in COLUMNS]
         written = "  ".join(f"{'-' if value is None else f'{value:.4f}':>12}" for value in values)
         yield f"{name:{width}}  {each.pages:5}  {written}"
-    if summaries["all"].formula_edit is not None and not katex.installed():
+    if _lacks_cdm(score):
         yield "formula_cdm, and with formulas overall, need a JavaScript engine: pip install 'ocr-rl[math]'"
     if score.missing:
         yield f"pages without a transcription, which count as empty: {len(score.missing)}, such as {score.missing[0]}"
