@@ -457,6 +457,16 @@ def test_images_in_a_table_are_base64_paths_or_lists_of_one(tmp_path):
     assert [page.image.getpixel((0, 0))[0] for page in pages] == [10, 20]
 
 
+def test_equal_images_in_rows_are_pages_of_their_own_where_a_column_names_them(tmp_path):
+    """As in the corrections of `ocr-rl review`, which have `id`."""
+    image = "data:image/png;base64," + b64encode(encoded(20)).decode()
+    rows = [{"image": image, "text": "one", "id": name, "doc": name} for name in ("a.png", "b.png")]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [page.id for page in load_pages(tmp_path / "c.jsonl", columns={"id": "id"})] == ["a.png", "b.png"]
+    with pytest.raises(ValueError, match=r"c\.jsonl:2: the page \w+ is already at .*c\.jsonl:1"):
+        load_pages(tmp_path / "c.jsonl")
+
+
 def test_an_error_never_shows_an_image(tmp_path):
     broken = b64encode(encoded(20)).decode()[:-8] + "****" + "x" * 2000
     rows = {"image": [broken], "text": ["one"]}
