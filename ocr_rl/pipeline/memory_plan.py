@@ -10,6 +10,7 @@ import torch
 
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.models.footprint import Footprint, Weights, bare_policy, measure
+from ocr_rl.pipeline.job import check_prompts
 from ocr_rl.rollouts.transformers_engine import PAGES_AT_ONCE
 from ocr_rl.training.resources import resident_memory
 from ocr_rl.types import ImageError, Page
@@ -121,6 +122,7 @@ def plan_memory(recipe: Recipe, pages: Sequence[Page], machine: Machine) -> Memo
     named = {"auto": auto, "float32": torch.float32, "bfloat16": torch.bfloat16}
     dtype = named[recipe.model.compute_dtype]
     policy, weights, layers = bare_policy(recipe.model, dtype)
+    check_prompts(policy, pages)
     prompts = [prompt for page in pages[:: max(1, len(pages) // SAMPLED_PAGES)] if (prompt := _prompt(policy, page))]
     if not prompts:
         raise ValueError(f"none of {SAMPLED_PAGES} pages that were looked at can be read")

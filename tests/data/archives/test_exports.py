@@ -16,7 +16,7 @@ from ocr_rl.data.archives.reading import walk_archive
 from ocr_rl.data.check import check_dataset
 from ocr_rl.data.loading import load_pages
 from ocr_rl.data.splits import document_of, split_pages
-from ocr_rl.evaluation.transcribe import TranscribeOptions, pages_of
+from ocr_rl.evaluation.transcribe import pages_of
 
 LINES = Crop("line")
 
@@ -306,7 +306,7 @@ def test_images_beside_a_stray_layout_file_are_refused(scans, stray, image, othe
     for text in () if texts else scans.glob("*.txt"):
         text.unlink()
     message = f"{scans}: holds {other}, which no layout file covers, and the layout file {stray}; give the folder or "
-    for read in (load_pages, lambda path: pages_of(path, TranscribeOptions())):
+    for read in (load_pages, pages_of):
         with pytest.raises(ValueError, match="^" + re.escape(message)):
             read(scans)
 

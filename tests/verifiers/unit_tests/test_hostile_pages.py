@@ -268,7 +268,7 @@ def test_a_formula_is_not_slow_because_the_machine_is_busy(monkeypatch):
             return '[{"error": "done", "expanded": 0}]'
 
     monkeypatch.setattr(katex, "_started", Engine)
-    assert katex._run(["a busy machine"])[0].error == "done"
+    assert katex._run(["a busy machine"], "render")[0]["error"] == "done"
     assert waited == [2, 4, 8]
 
 
