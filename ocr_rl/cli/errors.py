@@ -13,8 +13,8 @@ import click
 from ocr_rl.cli.options import keep_inputs
 
 EXTRAS = {
-    "data": ("PIL", "datasets", "lxml", "matplotlib", "pypdfium2", "reportlab", "tqdm"),
-    "train": ("huggingface_hub", "peft", "safetensors", "sklearn", "torch", "transformers"),
+    "data": ("PIL", "datasets", "lxml", "matplotlib", "pypdfium2", "reportlab"),
+    "train": ("huggingface_hub", "peft", "safetensors", "sklearn", "torch", "tqdm", "transformers"),
     "train,vllm": ("vllm",),
 }
 """Which extra installs which modules."""

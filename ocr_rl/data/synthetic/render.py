@@ -298,6 +298,8 @@ def render_collection(
     Page i has layout i modulo their number, and depends only on `seed` and i. Without `texts`, the pages have only
     tests.
     """
+    for face in style.faces:
+        load_face(face, 10)  # a package that is missing is named before anything is written
     (out / "images").mkdir(parents=True, exist_ok=True)
     rows, tests = [], []
     for i in progress(range(pages)):
