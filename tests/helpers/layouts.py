@@ -5,7 +5,7 @@ from PIL import Image
 
 from ocr_rl.data.archives.alto import write_alto
 from ocr_rl.data.archives.hocr import write_hocr
-from ocr_rl.data.archives.layout import Layout, Line, Region
+from ocr_rl.data.archives.layout import Layout, Line, Region, Word
 from ocr_rl.data.archives.page_xml import write_page_xml
 
 WRITERS = {"page-xml": write_page_xml, "alto": write_alto, "hocr": write_hocr}
@@ -33,15 +33,22 @@ def points(least):
 
 
 @st.composite
+def lines_of(draw, name):
+    """A line of that name, with or without the places of its words."""
+    text = draw(texts)
+    placed = draw(st.booleans())
+    found = enumerate(text.split(" ") if text and placed else (), 1)
+    own = tuple(Word(word, draw(points(3)), f"word-{name}-{number}") for number, word in found)
+    return Line(name, text, draw(points(3)), draw(st.just(()) | points(2)), words=own)
+
+
+@st.composite
 def layouts(draw):
     """A page with up to four regions in an order that is not that of their ids."""
     ids = iter(draw(st.lists(names, min_size=24, max_size=24, unique=True)))
     regions = []
     for _ in range(draw(st.integers(0, 4))):
-        lines = tuple(
-            Line(next(ids), draw(texts), draw(points(3)), draw(st.just(()) | points(2)))
-            for _ in range(draw(st.integers(1, 4)))
-        )
+        lines = tuple(draw(lines_of(next(ids))) for _ in range(draw(st.integers(1, 4))))
         kind = draw(st.sampled_from(["", "paragraph", "heading", "Margin:left", "κεφάλαιο"]))
         regions.append(Region(next(ids), kind, draw(points(3)), lines))
     return Layout("0042.png", SIZE, tuple(regions), next(ids))

@@ -15,15 +15,18 @@ from ocr_rl.data.archives.layout import (
     Line,
     Points,
     Region,
+    Word,
     bounds,
     box_points,
     in_order,
     known_id,
+    known_word,
     one_line,
     outline,
     parse_numbers,
     parse_points,
 )
+from ocr_rl.data.archives.words import placed_words
 from ocr_rl.data.archives.xml import ArchiveError, below, check_lines, children, first, name_of
 
 NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
@@ -82,7 +85,14 @@ def _line(line: Any, name: str, size: tuple[int, int]) -> Line:
         baseline = _baseline(line, polygon)
     except ValueError as error:
         baseline, problem = (), problem or f'BASELINE {error}; write "x,y x,y"'
-    return Line(known_id(line.get("ID"), name), one_line(_text(line)), polygon, baseline, problem)
+    words = tuple(filter(None, (_word(part, size) for part in children(line, "String", "HYP"))))
+    return Line(known_id(line.get("ID"), name), one_line(_text(line)), polygon, baseline, problem, words=words)
+
+
+def _word(part: Any, size: tuple[int, int]) -> Word | None:
+    polygon, _ = outline(lambda: _polygon(part), size)
+    text = part.get("CONTENT", "").strip()
+    return known_word(text, polygon, part.get("ID", ""))
 
 
 def _polygon(element: Any) -> Points | None:
@@ -125,7 +135,7 @@ def _text(line: Any) -> str:
 
 
 def write_alto(page: Layout, creator: str = "ocr-rl") -> bytes:
-    """A page as ALTO 4.4. Words have no boxes of their own, since nobody measured them; how sure they are is their WC.
+    """A page as ALTO 4.4. Words have the boxes that the page has for them; how sure they are is their WC.
 
     A region whose lines have no text gets a line without a place for each line of its text.
     """
@@ -159,24 +169,32 @@ def write_alto(page: Layout, creator: str = "ocr-rl") -> bytes:
         _add_shape(block, region.polygon, add)
         for line in region.lines:
             baseline = {"BASELINE": _written(line.baseline)} if line.baseline else {}
-            _add_line(block, line, {"ID": ids[line.id], **baseline}, add)
+            _add_line(block, line, {"ID": ids[line.id], **baseline}, ids, add)
         if region.text == region.own_text != "":
             sure = iter(region.confidences)
             for number, text in enumerate(region.own_text.split("\n"), 1):
                 line = Line("", text, confidences=tuple(islice(sure, len(text.split()))))
-                _add_line(block, line, {"ID": ids.new(f"{region.id}l{number}")}, add)
+                _add_line(block, line, {"ID": ids.new(f"{region.id}l{number}")}, ids, add)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
 
 
-def _add_line(block: Any, line: Line, attributes: dict[str, str], add: Any) -> None:
+def _add_line(block: Any, line: Line, attributes: dict[str, str], ids: Identifiers, add: Any) -> None:
     element = add(block, "TextLine", **attributes, **_box(line.polygon))
     _add_shape(element, line.polygon, add)
     sure = iter(line.confidences)
-    for number, word in enumerate(xml_text(line.text).split(" ")):
+    texts = xml_text(line.text).split(" ")
+    places = iter(placed_words([text for text in texts if text.strip()], line.words))
+    for number, text in enumerate(texts):
         if number:
             add(element, "SP")
-        confidence = next(sure, None) if word.strip() else None
-        add(element, "String", CONTENT=word, **({} if confidence is None else {"WC": f"{confidence:.3f}"}))
+        if not text.strip():
+            add(element, "String", CONTENT=text)
+            continue
+        word, confidence = next(places), next(sure, None)
+        name = {"ID": ids.new(word.id)} if word.id else {}
+        known = {} if confidence is None else {"WC": f"{confidence:.3f}"}
+        string = add(element, "String", **name, **_box(word.polygon), CONTENT=text, **known)
+        _add_shape(string, word.polygon, add)
 
 
 def _add_shape(element: Any, polygon: Points, add: Any) -> None:

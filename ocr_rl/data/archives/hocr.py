@@ -7,7 +7,7 @@ spaces in a row, so that a text with several comes back with one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ocr_rl.data.archives.identifiers import Identifiers, xml_text
@@ -16,13 +16,16 @@ from ocr_rl.data.archives.layout import (
     Line,
     Points,
     Region,
+    Word,
     bounds,
     box_points,
     known_id,
+    known_word,
     outline,
     parse_numbers,
     parse_points,
 )
+from ocr_rl.data.archives.words import placed_words
 from ocr_rl.data.archives.xml import ArchiveError, check_lines, text_of
 
 XHTML = "http://www.w3.org/1999/xhtml"
@@ -94,7 +97,15 @@ def _line(line: Any, name: str, size: tuple[int, int]) -> Line:
         baseline = _baseline(title)
     except ValueError as error:
         baseline, problem = (), problem or f"baseline {error}"
-    return Line(known_id(line.get("id"), name), _spaced(text_of(line)), polygon, baseline, problem)
+    found = (_word(element, size) for element in line.iter() if "ocrx_word" in _classes(element))
+    words = tuple(filter(None, found))
+    return Line(known_id(line.get("id"), name), _spaced(text_of(line)), polygon, baseline, problem, words=words)
+
+
+def _word(element: Any, size: tuple[int, int]) -> Word | None:
+    polygon, _ = outline(lambda: _polygon(_properties(element)), size)
+    text = _spaced(text_of(element))
+    return known_word(text, polygon, element.get("id", ""))
 
 
 def _classes(element: Any) -> set[str]:
@@ -166,22 +177,31 @@ def write_hocr(page: Layout, creator: str = "ocr-rl") -> bytes:
             for number, text in enumerate(xml_text(region.own_text).split("\n")):
                 if number:
                     add(paragraph, "br", {})
-                _add_words(paragraph, text, sure, add)
+                _add_words(paragraph, text, (), sure, ids, add)
         for line in region.lines:
             attributes = {"class": "ocr_line", "id": ids[line.id]} | _title(line.polygon, line.baseline)
             element = add(paragraph, "span", attributes)
             element.tail = "\n"
-            _add_words(element, xml_text(line.text), iter(line.confidences), add)
+            _add_words(element, xml_text(line.text), line.words, iter(line.confidences), ids, add)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))
 
 
-def _add_words(parent: Any, text: str, confidences: Iterator[float], add: Any) -> None:
-    """The text at the end of an element; as words where it is known how sure they are."""
+def _add_words(
+    parent: Any, text: str, old: Sequence[Word], confidences: Iterator[float], ids: Identifiers, add: Any
+) -> None:
+    """The text at the end of an element; as words where it is known where they are, or how sure."""
     parts = re.split(r"(\s+)", text)
+    places = iter(placed_words([part for part in parts if part.strip()], old))
     for part in parts:
+        word = next(places) if part.strip() else Word(part)
         confidence = next(confidences, None) if part.strip() else None
-        if confidence is not None:
-            add(parent, "span", {"class": "ocrx_word", "title": f"x_wconf {round(100 * confidence)}"}, part)
+        known = (
+            _title(word.polygon).get("title", ""),
+            "" if confidence is None else f"x_wconf {round(100 * confidence)}",
+        )
+        if title := "; ".join(filter(None, known)):
+            name = {"id": ids.new(word.id)} if word.id else {}
+            add(parent, "span", {"class": "ocrx_word", **name, "title": title}, part)
         elif len(parent):
             parent[-1].tail = (parent[-1].tail or "") + part
         else:

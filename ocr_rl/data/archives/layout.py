@@ -18,6 +18,14 @@ Ordered = TypeVar("Ordered")
 
 
 @dataclass(frozen=True)
+class Word:
+    text: str
+    polygon: Points = ()
+    """Its outline; empty if nothing says where it is."""
+    id: str = ""
+
+
+@dataclass(frozen=True)
 class Line:
     id: str
     text: str = ""
@@ -31,6 +39,8 @@ class Line:
     """How sure its text is, from 0 to 1."""
     confidences: tuple[float, ...] = ()
     """How sure each of its words is; empty if nobody said."""
+    words: tuple[Word, ...] = ()
+    """What the file has of its words with an outline; they spell the text that it has in the file."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,13 @@ class Layout:
                 region,
                 polygon=move(region.polygon),
                 lines=tuple(
-                    replace(line, polygon=move(line.polygon), baseline=move(line.baseline)) for line in region.lines
+                    replace(
+                        line,
+                        polygon=move(line.polygon),
+                        baseline=move(line.baseline),
+                        words=tuple(replace(word, polygon=move(word.polygon)) for word in line.words),
+                    )
+                    for line in region.lines
                 ),
             )
             for region in self.regions
@@ -155,6 +171,11 @@ def in_order(items: Sequence[Ordered], position: Callable[[Ordered], int | None]
 def known_id(stated: str | None, otherwise: str) -> str:
     """An element's id, which may become part of a file's name; `otherwise` if it has none."""
     return re.sub(r"[\s/\\\0]", "_", (stated or "").strip()) or otherwise
+
+
+def known_word(text: str, polygon: Points, name: str) -> Word | None:
+    """A word that a file has the place of; None if it has not, or if several words have it together."""
+    return Word(text, polygon, name) if text and polygon and " " not in text else None
 
 
 def one_line(text: str) -> str:

@@ -18,14 +18,17 @@ from ocr_rl.data.archives.layout import (
     Line,
     Points,
     Region,
+    Word,
     box_points,
     in_order,
     known_id,
+    known_word,
     one_line,
     outline,
     parse_points,
     some_lines,
 )
+from ocr_rl.data.archives.words import placed_words
 from ocr_rl.data.archives.xml import ArchiveError, below, check_lines, children, first, name_of
 
 NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
@@ -117,7 +120,14 @@ def _line(element: Any, name: str, size: tuple[int, int]) -> Line:
     if not baseline or _coords(element) != baseline:
         polygon, polygon_problem = outline(lambda: _points(element, "Coords"), size)
         problem = polygon_problem or problem
-    return Line(known_id(element.get("id"), name), one_line(_text(element)), polygon, baseline, problem)
+    words = tuple(filter(None, (_word(word, size) for word in children(element, "Word"))))
+    return Line(known_id(element.get("id"), name), one_line(_text(element)), polygon, baseline, problem, words=words)
+
+
+def _word(element: Any, size: tuple[int, int]) -> Word | None:
+    polygon, _ = outline(lambda: _points(element, "Coords"), size)
+    text = one_line(_text(element))
+    return known_word(text, polygon, element.get("id", ""))
 
 
 def _coords(element: Any) -> Points | None:
@@ -146,7 +156,7 @@ def _text(element: Any) -> str:
 
 def write_page_xml(page: Layout, creator: str = "ocr-rl") -> bytes:
     """A page as PAGE-XML 2019-07-15. Its schema wants an outline everywhere: without one, a line gets its baseline,
-    or like a region what surrounds it."""
+    or like a region what surrounds it; and the words of a line are written where all of them have one."""
     from lxml import etree
 
     def add(parent: Any, name: str, text: str | None = None, **attributes: str) -> Any:
@@ -158,6 +168,16 @@ def write_page_xml(page: Layout, creator: str = "ocr-rl") -> bytes:
         if text:
             sure = {} if confidence is None else {"conf": f"{confidence:.3f}"}
             add(add(parent, "TextEquiv", **sure), "Unicode", xml_text(text))
+
+    def add_words(parent: Any, line: Line) -> None:
+        words = placed_words(xml_text(line.text).split(), line.words) if line.words else []
+        if not all(word.polygon for word in words):
+            return
+        sure = iter(line.confidences)
+        for number, word in enumerate(words, 1):
+            element = add(parent, "Word", id=ids.new(word.id or f"{line.id}w{number}"))
+            add(element, "Coords", points=_written(word.polygon))
+            add_text(element, word.text, next(sure, None))
 
     width, height = page.size
     ids = Identifiers(name for region in page.regions for name in (region.id, *(line.id for line in region.lines)))
@@ -184,6 +204,7 @@ def write_page_xml(page: Layout, creator: str = "ocr-rl") -> bytes:
             add(element, "Coords", points=_written(line.polygon or line.baseline or place))
             if line.baseline:
                 add(element, "Baseline", points=_written(line.baseline))
+            add_words(element, line)
             add_text(element, line.text, line.confidence)
         sure = region.confidences if region.text == region.own_text else ()
         add_text(box, region.text, fmean(sure) if sure else None)

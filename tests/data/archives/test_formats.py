@@ -2,7 +2,8 @@
 
 import pytest
 
-from ocr_rl.data.archives.layout import Line, box_points
+from helpers.layouts import WRITERS
+from ocr_rl.data.archives.layout import Line, Word, box_points
 from ocr_rl.data.archives.pages import READERS
 from ocr_rl.data.archives.xml import ArchiveError, kind_of, parse_xml
 
@@ -181,6 +182,31 @@ def test_escriptorium_alto_4_has_outlines_baselines_and_kinds_by_tag():
     assert (layout.regions[0].kind, layout.regions[0].polygon) == ("MainZone", ())
 
 
+def test_words_of_alto_have_their_boxes_and_a_hyphen_is_part_of_its_word():
+    strings = (
+        '<String ID="s1" CONTENT="trans" HPOS="10" VPOS="10" WIDTH="30" HEIGHT="8"/>'
+        '<HYP CONTENT="-" HPOS="42" VPOS="12" WIDTH="4" HEIGHT="2"/>'
+    )
+    layout = alto(alto_line(strings))
+    assert layout.lines[0].words == (
+        Word("trans", box_points(10, 10, 40, 18), "s1"),
+        Word("-", box_points(42, 12, 46, 14)),
+    )
+    [back] = READERS["alto"](parse_xml(WRITERS["alto"](layout), "alto"))
+    assert back.lines[0].words == (Word("trans-", box_points(10, 10, 46, 18)),)
+
+
+def test_a_string_that_holds_a_whole_line_is_no_word():
+    assert alto(alto_line(f'<String CONTENT="Incipit liber" {HERE}/>')).lines[0].words == ()
+
+
+def test_words_of_page_xml_have_their_outlines():
+    word = '<Word id="w1"><Coords points="1,1 9,1 5,8"/><TextEquiv><Unicode>Dear</Unicode></TextEquiv></Word>'
+    odd = '<Word id="w2"><Coords points="1,1"/><TextEquiv><Unicode>Sir</Unicode></TextEquiv></Word>'
+    layout = page_xml(f'<TextRegion id="r1"><TextLine id="l1">{word}{odd}</TextLine></TextRegion>')
+    assert layout.lines == [Line("l1", "Dear Sir", words=(Word("Dear", ((1, 1), (9, 1), (5, 8)), "w1"),))]
+
+
 def test_words_without_spaces_between_them_are_followed_by_one():
     assert alto(alto_line('<String CONTENT="two"/><String CONTENT="words"/><HYP CONTENT="-"/>')).text == "two words-"
 
@@ -229,7 +255,11 @@ def test_tesseract_hocr_is_xhtml_with_a_document_type_and_words():
   </p></div></div></body></html>"""
     )
     assert (layout.image, layout.size, layout.id) == ("scans/a.png", (100, 80), "page_1")
-    assert layout.lines == [Line("line_1_1", "Dear S&S\u00a0Sir", BOX, ((10, 19), (90, 23)))]
+    words = (
+        Word("Dear", box_points(10, 10, 40, 20), "word_1_1"),
+        Word("S&S\u00a0Sir", box_points(45, 10, 90, 20), "word_1_2"),
+    )
+    assert layout.lines == [Line("line_1_1", "Dear S&S\u00a0Sir", BOX, ((10, 19), (90, 23)), words=words)]
     assert (ids(layout), layout.regions[0].kind) == (["par_1_1"], "header")
 
 

@@ -6,7 +6,7 @@ import pytest
 from lxml import etree
 
 from helpers.layouts import WRITERS, letter
-from ocr_rl.data.archives.layout import Layout, Line, Region
+from ocr_rl.data.archives.layout import Layout, Line, Region, Word
 
 BOX = ((0, 0), (60, 0), (60, 20), (0, 20))
 CHILDREN = {
@@ -28,14 +28,16 @@ CHILDREN = {
 }
 """The children of each element, in their order."""
 FORMATS = {
-    "page-xml": {"TextLine": "Coords Baseline? TextEquiv?"},
+    "page-xml": {"TextLine": "Coords Baseline? Word* TextEquiv?", "Word": "Coords TextEquiv?"},
     "alto": {"Page": "PrintSpace", "TextLine": "Shape? (String SP?)+"},
 }
+WORDS = (Word("ab", BOX, "1"), Word("c", ((1, 1), (3, 1), (2, 4))))
 REQUIRED = {
     "page-xml": {
         "Page": "imageFilename imageWidth imageHeight",
         "TextRegion": "id",
         "TextLine": "id",
+        "Word": "id",
         "Coords": "points",
         "Baseline": "points",
         "OrderedGroup": "id",
@@ -53,6 +55,7 @@ REQUIRED = {
 LAYOUTS = {
     "a letter": letter(),
     "nothing": Layout("a.png", (10, 10)),
+    "words": Layout("a.png", (100, 80), (Region("r1", "", BOX, (Line("l1", "ab c", BOX, (), words=WORDS),)),)),
     "odd names and missing places": Layout(
         "a b.png",
         (100, 80),
