@@ -210,7 +210,12 @@ class ServerEngine(Engine):
         for engine in range(link.engines):
             only = engine if link.engines > 1 else None
             for _, completion in self._answer(request, link, StreamConnections(), only):
-                link.check.see(page, completion, CHECK_SAMPLING.temperature, again=True)
+                try:
+                    link.check.see(page, completion, CHECK_SAMPLING.temperature, again=True)
+                except EngineError as error:
+                    if only is None:
+                        raise
+                    raise EngineError(f"engine {only} of {link.engines} at {link.url}: {error}") from None
 
     def _answer(
         self, request: PageRequest, link: ServerLink, calls: StreamConnections, engine: int | None = None

@@ -163,8 +163,8 @@ class ServerPool:
             self._changed.notify_all()
         if others := len(self.usable):
             member.calls.hang_up()
-            them = f"{others} other servers" if others > 1 else "the other server"
-            self._say(f"{_reason(member)}; {them} sample its pages until it answers again at a weight sync")
+            them = f"{others} other servers sample" if others > 1 else "the other server samples"
+            self._say(f"{_reason(member)}; {them} its pages until it answers again at a weight sync")
 
     def deliver(self, version: str) -> None:
         """Give every server that answers the weights of a version. Only for the first process.
