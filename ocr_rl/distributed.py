@@ -12,6 +12,9 @@ Where weights are sharded, a forward or backward pass is an exchange too, and pr
 completions would wait for each other forever. So every pass has its turn (`take_turn`): all processes make the same
 passes in the same order, and one that has nothing to compute joins those of the others with an empty input.
 
+A second thread in each process may work ahead of the first (`aside`). Its exchanges go through connections of their
+own, in an order of their own.
+
 In one process every function here is the identity.
 """
 
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -69,9 +73,15 @@ class _World:
     partners: list[Partner] = field(default_factory=list)
     in_pass: bool = False
     """A pass has begun and may not have ended: others wait for its end."""
+    aside: Any = None
+    """The connections of the threads that work aside."""
+    aside_over: bool = False
+    """These have ended, or one has failed and all know it."""
 
 
 _world = _World()
+_thread = threading.local()
+"""`aside` is set in a thread that works aside."""
 
 
 def count() -> int:
@@ -151,6 +161,7 @@ def take_turn(operation: int, partner: int = 0) -> None:
     If the processes are about to begin different operations, the highest goes first. After the last exchange that the
     operation makes, call `end_turn`, or take the next turn.
     """
+    assert not is_aside()
     _world.in_pass = False
     own = operation * PARTNERS + partner
     while _world.partners and (first := _highest(own)) != own:
@@ -165,6 +176,46 @@ def take_turn(operation: int, partner: int = 0) -> None:
 def end_turn() -> None:
     """This process's operation needs no other process any more."""
     _world.in_pass = False
+
+
+def open_aside() -> None:
+    """Connect the threads that will work aside. All processes call this and `close_aside` together."""
+    if _world.count > 1:
+        from torch import distributed
+
+        _world.aside, _world.aside_over = distributed.new_group(backend="gloo", timeout=PATIENCE), False
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """This thread works beside the one that trains: its exchanges are with the same threads of the other processes.
+
+    It makes no passes of sharded weights. An error is raised in all of these threads.
+    """
+    _thread.aside = _world.aside is not None
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        _end_aside(error)
+        raise
+    finally:
+        _thread.aside = False
+
+
+def is_aside() -> bool:
+    return getattr(_thread, "aside", False)
+
+
+def close_aside() -> None:
+    """No thread of this process works aside any more; if one of another process waits for it, it raises an error."""
+    _end_aside(EngineError("another process has stopped"))
+
+
+def _end_aside(error: BaseException) -> None:
+    if _world.aside is not None and not _world.aside_over and not _world.in_pass:
+        with suppress(ConnectionError):
+            _all_gathered(None, error, _world.aside)
+        _world.aside_over = True
 
 
 def mine(items: Sequence[T]) -> list[T]:
@@ -265,6 +316,8 @@ def _exchange(value: T, error: BaseException | None = None) -> list[T]:
     Raises:
         ConnectionError: another process ended without an error.
     """
+    if is_aside():
+        return _all_gathered(value, error, _world.aside)
     take_turn(EXCHANGE if error is None else FAILURE)
     if error is None:
         for partner in _world.partners:
@@ -272,14 +325,23 @@ def _exchange(value: T, error: BaseException | None = None) -> list[T]:
     return _all_gathered(value, error)
 
 
-def _all_gathered(value: T, error: BaseException | None = None) -> list[T]:
+def _all_gathered(value: T, error: BaseException | None = None, aside: Any = None) -> list[T]:
     from accelerate.utils import gather_object
+    from torch import distributed
 
+    own = value, None if error is None else _portable(error)
     with _connected():
-        given = gather_object([(value, None if error is None else _portable(error))])
+        if aside is None:
+            given = gather_object([own])
+        else:
+            given = [own] * _world.count
+            distributed.all_gather_object(given, own, group=aside)
     errors = [theirs for _, theirs in given if theirs is not None]
     if errors and error is None:
-        _world.over = True
+        if aside is None:
+            _world.over = True
+        else:
+            _world.aside_over = True
         raise errors[0]
     return [theirs for theirs, _ in given]
 
@@ -287,6 +349,7 @@ def _all_gathered(value: T, error: BaseException | None = None) -> list[T]:
 def _all_reduce(tensor: Tensor) -> None:
     from torch import distributed
 
+    assert not is_aside()
     with _connected():
         distributed.all_reduce(tensor)  # the sum
 

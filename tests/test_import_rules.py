@@ -24,7 +24,7 @@ ROOMS = {
         "comparison": "evaluation rewards data models runs config metric_names types threads",
         "training": "rollouts rewards data models runs objectives config distributed types errors seeds threads",
         "evaluation": "rollouts rewards data models runs objectives config metric_names types",
-        "rollouts": "rewards data models runs config types errors seeds",
+        "rollouts": "rewards data models runs config distributed types errors seeds",
         "rewards": "data config runs types",
         "data": "config types hub",
         "models": "config distributed types hub",

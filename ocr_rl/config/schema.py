@@ -39,6 +39,14 @@ Values = Annotated[list[str], BeforeValidator(lambda value: value if isinstance(
 """One string or several."""
 
 
+def _addresses(value: object) -> object:
+    return value if isinstance(value, list) else [value] if value != "" else []
+
+
+Addresses = Annotated[list[str], BeforeValidator(_addresses)]
+"""One, several, or none, which may be written ""."""
+
+
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     path: str = "tiny"
@@ -173,12 +181,13 @@ class VllmConfig:
     """An engine that is silent for this long is restarted."""
     tolerance: Amount = 0.0
     """Mean difference between the engine's log probabilities and the trainer's that stops training; 0: by precision."""
-    server: str = ""
-    """Address of a `vllm serve` on other GPUs that samples instead, e.g. http://gpu2:8000; empty: a process here."""
+    server: Addresses = field(default_factory=list)
+    """Address of a `vllm serve` on other GPUs that samples instead, e.g. http://gpu2:8000, or a list of several, which
+    share the pages; empty: a process here."""
     transfer: Literal["nccl", "folder"] = "nccl"
-    """How weights get to that server: from GPU to GPU, or by files."""
+    """How weights get to these servers: from GPU to GPU, or by files."""
     transfer_folder: str = ""
-    """For transfer = folder: a folder that both machines see under this path."""
+    """For transfer = folder: a folder that all machines see under this path."""
 
 
 @dataclass(frozen=True, config=STRICT)

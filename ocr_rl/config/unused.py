@@ -54,7 +54,11 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
         (rollout.correction == "none", "rollout.correction_cap", "rollout.correction is none"),
         (rollout.engine == "transformers" and not vllm.server, "vllm", "rollout.engine is transformers"),
         (not vllm.server, "vllm.transfer transfer_folder", "vllm.server is empty"),
-        (bool(vllm.server), "vllm.memory_share kv_cache_gib sleep", "vllm.server has its own settings"),
+        (
+            bool(vllm.server),
+            "vllm.memory_share kv_cache_gib sleep",
+            "vllm.server has its own settings",
+        ),
         (vllm.transfer != "folder", "vllm.transfer_folder", f"vllm.transfer is {vllm.transfer}"),
         (not recipe.reward.model, "reward.model_weight", "reward.model is empty"),
         (not recipe.reward.weights.get("consensus"), "reward.agreement", "reward.weights has no consensus"),

@@ -83,7 +83,12 @@ def _rollout_rules(recipe: Recipe) -> Rules:
         (
             vllm.transfer == "nccl" or bool(vllm.transfer_folder),
             "vllm.transfer_folder",
-            "a folder that both machines see, for vllm.transfer = folder",
+            "a folder that all machines see, for vllm.transfer = folder",
+        ),
+        (
+            len({url.rstrip("/").lower() for url in vllm.server}) == len(vllm.server),
+            "vllm.server",
+            "each address once",
         ),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ocr_rl import distributed
 from ocr_rl.errors import EngineError
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.page_reader import PageReader
@@ -35,14 +36,14 @@ class LogprobCheck:
         """Check the next completion against this policy."""
         self._policy, self._passed = policy, False
 
-    def see(self, page: Page, completion: Completion, temperature: float) -> None:
-        """Take note of a completion; the first since the last sync is checked.
+    def see(self, page: Page, completion: Completion, temperature: float, *, again: bool = False) -> None:
+        """Take note of a completion; the first since the last sync is checked, and with `again` any.
 
         Raises:
             EngineError: its log probabilities differ by more than the tolerance.
         """
         self.known_page = page
-        if self._passed:
+        if (self._passed or distributed.is_aside()) and not again:  # aside, the policy may be training
             return
         mismatch = logprob_mismatch(self._policy, page, completion, temperature, self._tolerance)
         if mismatch is not None:

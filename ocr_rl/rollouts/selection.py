@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,14 +15,14 @@ from ocr_rl.rollouts.vllm.engine import VllmEngine, vllm_installed
 from ocr_rl.rollouts.vllm.options import VllmOptions
 
 
-def chosen_engine(name: str, server: str = "") -> str:
-    """`auto` is vLLM if there is a server, or if vLLM is installed and there is a CUDA GPU; otherwise transformers.
+def chosen_engine(name: str, servers: Sequence[str] = ()) -> str:
+    """`auto` is vLLM if there are servers, or if vLLM is installed and there is a CUDA GPU; otherwise transformers.
 
     Raises:
         ValueError: the recipe asks for vLLM, which is not installed.
     """
     installed = vllm_installed()
-    if server and name != "transformers":
+    if servers and name != "transformers":
         return "vllm"
     if name == "vllm" and not installed:
         raise ValueError(

@@ -36,6 +36,9 @@ MAY_CHANGE = (
     "budget.seconds",
     "budget.evaluations",
     "reward.processes",
+    "vllm.server",
+    "vllm.transfer",
+    "vllm.transfer_folder",
 )
 """Keys that a resumed run may change: none of them affects a step that was done."""
 

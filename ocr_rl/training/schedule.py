@@ -3,6 +3,8 @@
 One step ahead, the engine samples batch t + 1 with the weights from before update t while update t is computed. It is
 never more than one update behind, and the loss corrects for that as for any other difference between the sampling
 policy and the trained one (`ocr_rl.objectives.off_policy`).
+
+With several processes, the threads that sample ahead exchange their groups with each other (`distributed.aside`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
+from ocr_rl import distributed
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Engine
 
@@ -27,6 +30,8 @@ class Schedule(Generic[Batch]):
         """Nothing is sampled after step `last`. `ahead` needs an engine with its own copy of the weights."""
         self.engine, self.policy, self.sample, self.last = engine, policy, sample, last
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead") if ahead else None
+        if ahead:
+            distributed.open_aside()
         self._pending: Future[Batch] | None = None
         self.sync_s = 0.0
         """Seconds of the last transfer of weights."""
@@ -38,11 +43,16 @@ class Schedule(Generic[Batch]):
             return self.sample(step)
         if self._pending is None:
             self.sync_engine()
-            self._pending = self._thread.submit(self.sample, step)
-        batch = self._pending.result()
+            batch = self.sample(step)
+        else:
+            batch = self._pending.result()
         self.sync_engine()
-        self._pending = self._thread.submit(self.sample, step + 1) if step < self.last else None
+        self._pending = self._thread.submit(self._sample_ahead, step + 1) if step < self.last else None
         return batch
+
+    def _sample_ahead(self, step: int) -> Batch:
+        with distributed.aside():
+            return self.sample(step)
 
     def sync_engine(self) -> None:
         """Wait until the engine is idle, and give it the policy's current weights."""
@@ -56,3 +66,4 @@ class Schedule(Generic[Batch]):
         """Wait for the batch that is being sampled, and drop it."""
         if self._thread is not None:
             self._thread.shutdown()
+            distributed.close_aside()

@@ -1,4 +1,4 @@
-"""Options of the two vLLM engines: one starts a process (`engine`), the other uses a server (`server_engine`)."""
+"""Options of the two vLLM engines: one starts a process (`engine`), the other uses servers (`server_engine`)."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class VllmOptions:
     log: Path | None = None
     """File for vLLM's output; None: a temporary one."""
 
-    # For a server
+    # For servers
     transfer: Literal["nccl", "folder"] = "nccl"
-    """How weights get to the server: from GPU to GPU (not yet run on a GPU), or as files."""
+    """How weights get to the servers: from GPU to GPU (not yet run on a GPU), or as files."""
     transfer_folder: Path | None = None
-    """For "folder": trainer and server must see it under this path. It holds one copy of the weights until `close`."""
+    """For "folder": trainer and servers must see it under this path. It holds one copy of the weights until `close`."""
     patience_s: float = 300.0
-    """How long the server may be unreachable."""
+    """How long all servers may be unreachable."""

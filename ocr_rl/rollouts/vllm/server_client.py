@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 from collections.abc import Generator, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,16 +94,20 @@ class VllmServer:
         return self._answer("POST", path, body, timeout)
 
     def generate(
-        self, body: Mapping[str, Any], timeout: float, calls: StreamConnections
+        self, body: Mapping[str, Any], timeout: float, calls: StreamConnections, engine: int | None = None
     ) -> Generator[dict[str, Any], None, None]:
         """Pieces of completions as they come, at most `timeout` seconds apart.
+
+        Args:
+            engine: the one that samples, of a server with --data-parallel-size; None: any.
 
         Raises:
             ServerUnreachableError: the connection broke, or was closed by `hang_up`.
             ServerError: the server refused the request (status below 500), or failed.
         """
         with self._connected(timeout) as connection, calls.holding(connection.sock):
-            response = self._send(connection, "POST", "/inference/v1/generate", {**body, "stream": True})
+            headers = {} if engine is None else {"X-data-parallel-rank": str(engine)}
+            response = self._send(connection, "POST", "/inference/v1/generate", {**body, "stream": True}, headers)
             for line in response:
                 if not line.startswith(b"data: "):
                     continue
@@ -139,9 +144,14 @@ class VllmServer:
             connection.close()
 
     def _send(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: Mapping[str, Any] | None
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> http.client.HTTPResponse:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **headers}
         if key := os.environ.get(KEY_VARIABLE):
             headers["Authorization"] = f"Bearer {key}"
         connection.request(method, self.prefix + path, None if body is None else json.dumps(body), headers)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +15,18 @@ from ocr_rl.rollouts.vllm.server_client import KEY_VARIABLE, ServerError, VllmSe
 
 VERSION = "0.32"
 """The version of vLLM whose routes are used."""
+
+
+SIZES = (
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
+"""Keys of a model's config that decide the shapes of its weights."""
 
 
 class ServerRequirements(NamedTuple):
@@ -53,12 +67,12 @@ def model_name(policy: Policy) -> str:
     return getattr(policy.base.config, "_name_or_path", "") or policy.source or "MODEL_FOLDER"
 
 
-def check_server(server: VllmServer, required: ServerRequirements) -> dict[str, Any]:
-    """The server's configuration, if a trainer can use it.
+def check_server(server: VllmServer, required: ServerRequirements, policy: Policy) -> dict[str, Any]:
+    """The server's configuration, if a trainer of this policy can use it.
 
     Raises:
         ServerUnreachableError: no server answers.
-        ValueError: it is not a vLLM server, or has other settings; one message names them all.
+        ValueError: it is not a vLLM server, serves another model, or has other settings; one message names them all.
     """
     try:
         version = str(server.get("/version")["version"])
@@ -69,8 +83,14 @@ def check_server(server: VllmServer, required: ServerRequirements) -> dict[str, 
         _check_route(server)
         info: dict[str, Any] = server.get("/server_info?config_format=json")["vllm_config"]
         wrong = _wrong_settings(info, required)
+        other = list(_other_sizes(Path(info["model_config"]["model"]), policy))
     except (ServerError, KeyError) as error:
         raise ValueError(_wrong_start(server, error)) from None
+    if other:
+        raise ValueError(
+            f"the server at {server.url} serves {info['model_config']['model']}, another model than the trainer's "
+            f"{model_name(policy)}: {', '.join(other)}"
+        )
     if wrong:
         raise ValueError(f"the server at {server.url} runs with {', '.join(wrong)}")
     return info
@@ -98,6 +118,23 @@ def _wrong_settings(info: Mapping[str, Any], required: ServerRequirements) -> li
         ),
     ]
     return [found for ok, found in rules if not ok]
+
+
+def _other_sizes(served: Path, policy: Policy) -> Iterator[str]:
+    """What differs between the served checkpoint and the policy, if the checkpoint can be read here.
+
+    vLLM cannot be used any more once it has begun to load weights of other shapes.
+    """
+    try:
+        theirs = json.loads((served / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # on the server's machine, or on the hub
+        return
+    ours = policy.base.config.to_dict()
+    for part in ("", "text_config", "vision_config"):
+        one, other = (theirs, ours) if not part else (theirs.get(part, {}), ours.get(part, {}))
+        for key in SIZES:
+            if key in one and key in other and one[key] != other[key]:
+                yield f"{part}{part and '.'}{key} is {one[key]}, not {other[key]}"
 
 
 def _check_route(server: VllmServer) -> None:

@@ -1,10 +1,11 @@
-"""Two ways to send weights to a `vllm serve`: a shared folder and NCCL."""
+"""Two ways to send weights to servers (`vllm serve`): a shared folder and NCCL."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -23,9 +24,9 @@ SHARD_BYTES = 2**30
 
 
 class FolderWeights:
-    """Weights as safetensors in a folder that trainer and server see under the same path, a subfolder per version.
+    """Weights as safetensors in a folder that trainer and servers see under the same path, a subfolder per version.
 
-    The folder holds one copy of the weights at a time, and none after `close`.
+    They are written once for all servers. The folder holds one copy of the weights at a time, and none after `close`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,9 +37,14 @@ class FolderWeights:
         """Write the current weights, LoRA merged. Raises OSError if they cannot be written."""
         self.close()
         self._written = self.folder / version
-        self._written.mkdir(parents=True)
-        for i, shard in enumerate(_shards(checkpoint_tensors(policy))):
-            (self._written / f"model-{i:05d}.safetensors").write_bytes(save(shard))
+        tensors = checkpoint_tensors(policy)
+        try:
+            self._written.mkdir(parents=True)
+            for i, shard in enumerate(_shards(tensors)):
+                (self._written / f"model-{i:05d}.safetensors").write_bytes(save(shard))
+        finally:
+            if policy.shards is not None:
+                deque(tensors, maxlen=0)  # after an error too: the other processes gather the rest
 
     def send(self, server: VllmServer, timeout: float, restarted: bool) -> None:
         body = {"method": "reload_weights", "kwargs": {"weights_path": str(self._written)}}
@@ -67,9 +73,11 @@ def _shards(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]
 
 
 class NcclWeights:
-    """Weights from this process's GPU to the server's over NCCL, by vLLM's own code for trainers. Not yet run on a GPU.
+    """Weights from this process's GPU to the servers' over NCCL, by vLLM's own code for trainers. Not yet run on a GPU.
 
-    A server that is restarted between an update and the next sync gets the weights after the update.
+    Each server has connections of its own, so that a lost one stops no other; they are served one after another. A
+    server that is restarted between an update and the next sync gets the weights after the update. Divided weights are
+    copied to the CPU's memory first.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -83,14 +91,24 @@ class NcclWeights:
                 'or write "folder"'
             ) from None
         self._policy = policy
-        self._sender: Any = None
+        self._copied: list[tuple[str, Tensor]] = []
+        """Whole weights of a divided policy."""
+        self._senders: dict[str, Any] = {}
+        """By the server's URL."""
+        self._sending = threading.Lock()
 
     def take(self, policy: Policy, version: str) -> None:
         self._policy = policy
+        if policy.shards is not None:
+            self._copied = [(name, tensor.cpu()) for name, tensor in checkpoint_tensors(policy)]
 
     def send(self, server: VllmServer, timeout: float, restarted: bool) -> None:
         """Raises ServerUnreachableError after `timeout` seconds: a broadcast waits for a lost peer forever."""
-        sender, self._sender = self._sender, None  # cannot be used again after a failure
+        with self._sending:
+            self._send(server, timeout, restarted)
+
+    def _send(self, server: VllmServer, timeout: float, restarted: bool) -> None:
+        sender = self._senders.pop(server.url, None)  # cannot be used again after a failure
         done: Future[Any] = Future()
 
         def work() -> None:
@@ -104,7 +122,7 @@ class NcclWeights:
 
         threading.Thread(target=work, daemon=True, name="ocr-rl-nccl").start()
         try:
-            self._sender = done.result(timeout)
+            self._senders[server.url] = done.result(timeout)
         except TimeoutError:
             raise ServerUnreachableError(
                 f"{server.url} did not take the weights over NCCL in {timeout:g} seconds"
@@ -113,8 +131,8 @@ class NcclWeights:
             raise ServerError(500, f"the weights cannot be sent to {server.url} over NCCL: {error}") from None
 
     def close(self) -> None:
-        if self._sender is not None:
-            self._sender.shutdown()
+        for sender in self._senders.values():
+            sender.shutdown()
 
     def _connected(self, server: VllmServer, timeout: float) -> Any:
         from vllm.distributed.weight_transfer.nccl_engine import (
@@ -125,8 +143,14 @@ class NcclWeights:
         workers = int(server.get("/get_world_size")["world_size"])
         start = NCCLTrainerInitInfo(server.own_address(), _free_port(), 1 + workers, rank=0)
         return NCCLTrainerWeightTransferEngine.trainer_init(
-            start, client=_SyncRoutes(server, timeout), source=PolicySource(lambda: self._policy)
+            start, client=_SyncRoutes(server, timeout), source=PolicySource(self._tensors)
         )
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        if self._policy.shards is None:
+            yield from checkpoint_tensors(self._policy)
+        for name, tensor in self._copied:
+            yield name, tensor.to(self._policy.device)
 
 
 class TensorInfo(NamedTuple):
@@ -140,8 +164,8 @@ class TensorInfo(NamedTuple):
 class PolicySource:
     """The policy's current weights, as vLLM's code for trainers reads them (its `WeightSource`)."""
 
-    def __init__(self, policy: Callable[[], Policy]) -> None:
-        self._policy = policy
+    def __init__(self, tensors: Callable[[], Iterator[tuple[str, Tensor]]]) -> None:
+        self._tensors = tensors
         self._metadata: list[TensorInfo] = []
 
     def metadata(self) -> list[TensorInfo]:
@@ -151,7 +175,7 @@ class PolicySource:
         return self._metadata
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        return checkpoint_tensors(self._policy())
+        return self._tensors()
 
 
 class _SyncRoutes:

@@ -1,17 +1,13 @@
 """Rollouts from a real `vllm serve` beside the trainer, started once, with the command that the engine prints."""
 
-import ctypes
 import math
-import os
-import shlex
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -20,88 +16,24 @@ import torch
 from helpers.tiny_models import BREAK, END, EOS, IMAGE, make_page
 from helpers.vllm_models import make_policy
 from helpers.vllm_scored import completions, worst_difference
+from helpers.vllm_servers import KEY, Server
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.data.images import ImageError
 from ocr_rl.errors import EngineError
+from ocr_rl.models.checkpoints.weight_export import checkpoint_tensors
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
-from ocr_rl.rollouts.vllm import server_client, server_engine, server_weights
+from ocr_rl.rollouts.vllm import server_client, server_engine, server_link, server_weights
 from ocr_rl.rollouts.vllm.options import VllmOptions
 from ocr_rl.rollouts.vllm.server_client import KEY_VARIABLE, VllmServer
 from ocr_rl.rollouts.vllm.server_engine import ServerEngine
-from ocr_rl.rollouts.vllm.server_setup import ServerRequirements, serve_command
 from ocr_rl.rollouts.vllm.server_weights import PolicySource
 
 PAGES = [make_page(i, size, prompt="ab" * i) for i, size in enumerate([(48, 32), (64, 64), (32, 64), (20, 70)])]
 LONG = [make_page(i, (64, 64), prompt="abc" * 60) for i in range(4)]
 """Prompts of 197 tokens: longer than a block of vLLM's prefix cache, which on a CPU has 128."""
 SAMPLING = Sampling(4, 1.0, 8)
-KEY = "a-key-for-tests"
-CPU = {
-    "OMP_NUM_THREADS": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "HF_HUB_OFFLINE": "1",
-    "TORCHDYNAMO_DISABLE": "1",
-}
-"""What a server on a small CPU needs in addition to the command."""
-
-
-def end_with_parent():
-    """Linux: the server gets SIGTERM when the thread that starts it ends, even by SIGKILL."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-class Server:
-    """The process of a `vllm serve`, which can be killed and started again at the same address."""
-
-    def __init__(self, folder):
-        make_policy(seed=9).save(folder / "model")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "server.log"
-        words = shlex.split(
-            serve_command(str(folder / "model"), ServerRequirements(torch.float32, 512, "nccl", False), 32, self.port)
-        )
-        start = words.index("vllm")
-        self.environment = os.environ | dict(word.split("=") for word in words[:start]) | CPU | {"TMPDIR": str(folder)}
-        assert words[start + 1] == "serve"  # vllm-cpu does not find its version for it; this is what it runs
-        self.command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", *words[start + 2 :]]
-        self.command += ["--host", "127.0.0.1", "--api-key", KEY, "--enforce-eager"]
-        self.process = None
-
-    def start(self):
-        with self.log.open("ab") as file:
-            self.process = subprocess.Popen(
-                self.command,
-                env=self.environment,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-                preexec_fn=end_with_parent,
-            )
-        end = time.monotonic() + 400
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                VllmServer(self.url).get("/health")
-                return
-            except server_client.ServerUnreachableError:
-                time.sleep(0.2)
-        raise AssertionError(self.log.read_text()[-3000:])
-
-    def send(self, number):
-        """To all of its processes."""
-        os.killpg(self.process.pid, number)
-
-    def kill(self):
-        if self.process is not None:
-            self.send(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +72,8 @@ def connect(server, tmp_path):
             transfer="folder",
             transfer_folder=tmp_path / "weights",
         )
-        engines.append(ServerEngine(policy, url, replace(defaults, **options)))
+        urls = [url] if isinstance(url, str) else url
+        engines.append(ServerEngine(policy, urls, replace(defaults, **options)))
         return engines[-1]
 
     yield make
@@ -202,7 +135,7 @@ def test_prompts_of_twenty_sizes_are_the_trainer_s_token_for_token(engine, polic
 
 def test_a_prompt_that_differs_from_the_trainer_s_is_an_error(engine, monkeypatch):
     """As if trainer and server had different pixel budgets: 48 x 32 pixels are 3 x 2 image tokens, plus one of text."""
-    policy = engine._prompts.policy
+    policy = engine._requests._prompts.policy
     prompt_ids = policy.prompt_ids
     monkeypatch.setattr(policy, "prompt_ids", lambda page: [IMAGE, *prompt_ids(page)])
     with pytest.raises(EngineError, match=r"page0: the engine's prompt \(7 tokens\) differs from .* \(8 tokens\)"):
@@ -332,7 +265,7 @@ def test_after_every_update_of_tower_and_language_model_log_probabilities_are_th
 
 def test_a_prefix_cache_that_was_not_reset_is_found_at_once(engine, policy, monkeypatch):
     engine.generate(LONG, SAMPLING, seed=0)
-    monkeypatch.setattr(server_engine, "CACHES", ("/reset_encoder_cache", "/reset_mm_cache"))
+    monkeypatch.setattr(server_link, "CACHES", ("/reset_encoder_cache", "/reset_mm_cache"))
     for _ in range(3):
         update(policy)
     with pytest.raises(EngineError, match=r"log probabilities differ from the trainer's by .*prefix cache"):
@@ -367,7 +300,7 @@ def test_adapters_are_merged_into_the_weights_that_the_server_gets(connect, tmp_
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     engine = connect(policy)
-    assert f"vllm serve {tmp_path}/base " in engine.start_command
+    assert f"vllm serve {tmp_path}/base " in engine.links[0].start_command
     assert worst_difference(policy, engine.generate(PAGES, SAMPLING, seed=0)) <= 1e-5
     with policy.model.disable_adapter():
         assert worst_difference(policy, engine.generate(PAGES, SAMPLING, seed=0)) > 1e-2
@@ -376,7 +309,7 @@ def test_adapters_are_merged_into_the_weights_that_the_server_gets(connect, tmp_
 def test_the_metadata_for_nccl_are_those_of_the_weights(tmp_path):
     make_policy().save(tmp_path / "base")
     for policy in (make_policy(), Policy.load(ModelConfig(path=str(tmp_path / "base"), lora_rank=2))):
-        source = PolicySource(lambda policy=policy: policy)
+        source = PolicySource(partial(checkpoint_tensors, policy))
         assert source.metadata() == [(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in source]
 
 
@@ -450,7 +383,7 @@ def test_a_server_with_other_weights_gets_ours_again_during_a_stream(server, con
 def test_two_trainers_on_one_server_are_an_error(connect, policy, monkeypatch):
     """Each loads its own weights when it finds the other's; here the other one never stops."""
     engine = connect(policy)
-    link = engine.server
+    link = engine.links[0].server
     post = VllmServer.post
 
     def of_another(self, path, body=None, timeout=60.0):
@@ -463,7 +396,7 @@ def test_two_trainers_on_one_server_are_an_error(connect, policy, monkeypatch):
 
 
 def test_a_server_that_hangs_is_lost_and_used_again_when_it_continues(server, connect, policy, monkeypatch):
-    monkeypatch.setattr(server_engine, "HEALTH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(server_link, "HEALTH_TIMEOUT_S", 0.5)
     engine = connect(policy, timeout_s=1, patience_s=1)
     engine.generate(PAGES, SAMPLING, seed=0)
     server.send(signal.SIGSTOP)
@@ -499,7 +432,7 @@ def test_without_a_server_the_error_shows_the_command_that_starts_one(policy, tm
         with pytest.raises(
             ValueError, match=r"there is no vLLM server: .*refused\n.*\n *VLLM_SERVER_DEV_MODE=1 .*vllm"
         ):
-            ServerEngine(policy, url, VllmOptions(transfer="folder", transfer_folder=tmp_path))
+            ServerEngine(policy, [url], VllmOptions(transfer="folder", transfer_folder=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -526,7 +459,7 @@ def test_another_kind_of_server_is_an_error(policy, tmp_path, status, answer, me
     url = f"http://127.0.0.1:{other.server_port}"
     try:
         with pytest.raises(ValueError, match=message):
-            ServerEngine(policy, url, VllmOptions(transfer="folder", transfer_folder=tmp_path))
+            ServerEngine(policy, [url], VllmOptions(transfer="folder", transfer_folder=tmp_path))
     finally:
         other.shutdown()
         other.server_close()
@@ -548,9 +481,9 @@ def test_a_proxy_in_the_environment_is_not_used(connect, policy, monkeypatch):
 
 def test_a_transfer_needs_its_folder_or_its_gpu(server, policy):
     with pytest.raises(ValueError, match=r'vllm.transfer is "folder"; set vllm.transfer_folder'):
-        ServerEngine(policy, server.url, VllmOptions(transfer="folder"))
+        ServerEngine(policy, [server.url], VllmOptions(transfer="folder"))
     with pytest.raises(ValueError, match=r'vllm.transfer is "nccl", but the policy is not on a CUDA GPU'):
-        ServerEngine(policy, server.url, VllmOptions(max_model_len=512))
+        ServerEngine(policy, [server.url], VllmOptions(max_model_len=512))
 
 
 # the server's end

@@ -1,0 +1,258 @@
+"""Several vLLM servers: which of them samples a page, which are lost, and which have the weights of the last sync.
+
+The rows of a page go together to the server that has the fewest rows for its size. A server that fails leaves the pool
+until the next sync, and the others sample what it owes; the last one is waited for.
+
+With several processes, each has a pool of the same servers for its own pages. The first one delivers the weights.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from ocr_rl import distributed
+from ocr_rl.errors import EngineError
+from ocr_rl.rollouts.vllm.options import VllmOptions
+from ocr_rl.rollouts.vllm.server_client import ServerError, ServerUnreachableError, StreamConnections
+from ocr_rl.rollouts.vllm.server_link import ServerLink
+
+ATTEMPTS = 4
+"""How often a page is requested, or weights are sent, before the engine gives up."""
+QUEUED = 2
+"""Pages that a server may have before there is room for their rows: enough to be busy, too few to keep from others."""
+
+
+class StreamClosedError(Exception):
+    """The stream is closed: nobody waits for an answer."""
+
+
+@dataclass(eq=False)
+class Member:
+    """A server of the pool."""
+
+    link: ServerLink
+    rows: int
+    """How many it samples at a time."""
+    usable: bool = True
+    """It has the weights of the last sync, and has not been lost since."""
+    why: Exception | None = None
+    """Why it is not usable."""
+    requested: int = 0
+    """Rows that it owes this process."""
+    examined: int = 0
+    """How often it was found well after a failure."""
+    calls: StreamConnections = field(default_factory=StreamConnections)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the thread that examines it."""
+
+
+@dataclass(eq=False)
+class Lease:
+    """Rows that a server is asked for."""
+
+    member: Member
+    calls: StreamConnections
+    examined: int
+    rows: int
+    """Those that have not come."""
+
+
+class ServerPool:
+    """The servers of one process; any thread may ask for one.
+
+    Attributes:
+        version: of the weights of the last sync.
+    """
+
+    def __init__(
+        self,
+        links: Sequence[ServerLink],
+        options: VllmOptions,
+        deliver: Callable[[ServerLink, str], None],
+        say: Callable[[str], object],
+    ) -> None:
+        """`deliver` gives a server the weights of a version; only the first process calls it."""
+        self.version = ""
+        self.patience_s = options.patience_s
+        self.members = [Member(link, min(options.rows, link.max_rows) * link.engines) for link in links]
+        self._deliver, self._say = deliver, say
+        self._changed = threading.Condition()
+        self._waiting = False
+        """A thread waits for the first server that comes back."""
+        self._ended = threading.Event()
+
+    @property
+    def usable(self) -> list[Member]:
+        return [member for member in self.members if member.usable]
+
+    def begin(self) -> None:
+        """Before the first lease of a stream."""
+        self._ended.clear()
+        for member in self.members:
+            member.calls = StreamConnections()
+
+    def end(self) -> None:
+        """Hang up, and refuse every lease until `begin`."""
+        with self._changed:
+            self._ended.set()
+            self._changed.notify_all()
+        for member in self.members:
+            member.calls.hang_up()
+
+    def lease(self, rows: int, failures: Counter[Member]) -> Lease:
+        """Wait for a server with room; those with the fewest `failures` come first.
+
+        Raises:
+            EngineError: none is left, and none comes back.
+            StreamClosedError: after `end`.
+        """
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended.is_set() or self._with_room(rows) or self._nobody_waits())
+                if self._ended.is_set():
+                    raise StreamClosedError
+                if found := self._with_room(rows):
+                    member = min(found, key=lambda one: (failures[one], one.requested / one.rows, self._turn(one)))
+                    member.requested += rows
+                    return Lease(member, member.calls, member.examined, rows)
+                self._waiting = True
+            try:
+                self.wait_for_one()
+            finally:
+                with self._changed:
+                    self._waiting = False
+                    self._changed.notify_all()
+
+    def arrived(self, lease: Lease) -> None:
+        """One of the rows has come."""
+        self._release(lease, min(1, lease.rows))
+
+    def give_back(self, lease: Lease) -> None:
+        """The rows that have not come will not come."""
+        self._release(lease, lease.rows)
+
+    def examine(self, lease: Lease) -> None:
+        """A request has failed: the server leaves the pool, unless it answers and has the right weights.
+
+        Raises:
+            StreamClosedError: after `end`.
+        """
+        member = lease.member
+        with member.lock:
+            if self._ended.is_set():
+                raise StreamClosedError
+            if not member.usable or member.examined != lease.examined:
+                return  # another thread has examined it
+            try:
+                found = member.link.version()
+                if found == self.version:
+                    member.examined += 1
+                    return
+                self.lose(member, ServerError(200, f"it has the weights {found}, not {self.version}"))
+            except (ServerUnreachableError, ServerError) as error:
+                self.lose(member, error)
+
+    def lose(self, member: Member, why: Exception) -> None:
+        with self._changed:
+            member.usable, member.why = False, why
+            self._changed.notify_all()
+        if others := len(self.usable):
+            member.calls.hang_up()
+            them = f"{others} other servers sample" if others > 1 else "the other server samples"
+            self._say(f"{_reason(member)}; {them} its pages until it answers again at a weight sync")
+
+    def deliver(self, version: str) -> None:
+        """Give every server that answers the weights of a version. Only for the first process.
+
+        Raises:
+            EngineError: none answers for long, or none takes the weights.
+        """
+        self.version = version
+        self._ended.clear()
+        before = self.usable
+        self._bring(self.members)
+        self.wait_for_one()
+        for member in self.members:
+            if member.usable and member not in before:
+                self._say(f"{member.link.url} answers again and has the current weights")
+            elif member in before and not member.usable:
+                assert member.why is not None
+                self.lose(member, member.why)
+
+    def follow(self, version: str, usable: Sequence[bool]) -> None:
+        """What the first process has delivered, and to which servers."""
+        self.version = version
+        for member, well in zip(self.members, usable, strict=True):
+            member.usable = well
+
+    def wait_for_one(self) -> None:
+        """If no server is usable, wait until one is.
+
+        Raises:
+            EngineError: none is after `patience_s`, or they have other settings.
+            StreamClosedError: after `end`.
+        """
+        end, pause, errors = time.monotonic() + self.patience_s, 0.1, 0
+        while not self.usable:
+            self._bring(self.members)
+            if self.usable:
+                break
+            reasons = [member.why for member in self.members]
+            if all(isinstance(why, ValueError) for why in reasons):  # other settings
+                raise EngineError("\n".join(map(str, reasons)))
+            errors += any(isinstance(why, ServerError) for why in reasons)
+            if time.monotonic() > end or errors == ATTEMPTS:
+                raise EngineError(self.all_lost())
+            self._ended.wait(pause)
+            if self._ended.is_set():
+                raise StreamClosedError
+            pause = min(2 * pause, 5.0)
+
+    def _bring(self, members: Sequence[Member]) -> None:
+        """Make those usable that answer, and have or take the weights."""
+
+        def one(member: Member) -> None:
+            try:
+                if distributed.first():
+                    self._deliver(member.link, self.version)
+                elif (found := member.link.version()) != self.version:
+                    raise ServerError(200, f"it has the weights {found}; it gets {self.version} at a weight sync")
+            except (ServerUnreachableError, ServerError, ValueError) as error:
+                member.usable, member.why = False, error
+            else:
+                member.calls = StreamConnections()
+                member.usable, member.examined = True, member.examined + 1
+
+        with ThreadPoolExecutor(len(members), thread_name_prefix="ocr-rl-weights") as threads:
+            list(threads.map(one, members))
+
+    def _with_room(self, rows: int) -> list[Member]:
+        return [member for member in self.usable if member.requested < member.rows + (QUEUED - 1) * rows]
+
+    def _nobody_waits(self) -> bool:
+        return not (self._waiting or self.usable)
+
+    def _turn(self, member: Member) -> int:
+        """Of equal servers each process begins with another."""
+        return (self.members.index(member) - distributed.rank()) % len(self.members)
+
+    def _release(self, lease: Lease, rows: int) -> None:
+        with self._changed:
+            lease.rows -= rows
+            lease.member.requested -= rows
+            self._changed.notify_all()
+
+    def all_lost(self) -> str:
+        reasons = "; ".join(map(_reason, self.members))
+        what = "the vLLM server is lost" if len(self.members) == 1 else "no vLLM server is left"
+        return f"{what}: {reasons}{self.members[0].link.advice}"
+
+
+def _reason(member: Member) -> str:
+    url, why = member.link.url, str(member.why)
+    return why if why.startswith(url) else f"{url}: {why}"
