@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
+import torch
 import transformers
 import trl
 
@@ -19,7 +20,7 @@ from ocr_rl.types import Completion, Page
 def make_trl_trainer(
     policy: Policy, pages: Sequence[Page], reward_function: RewardFunction, recipe: Recipe, folder: str, **options: Any
 ) -> trl.GRPOTrainer:
-    """A trainer of `policy.model`, in float32 on the CPU, that decodes and scores one rollout batch per step.
+    """A trainer of `policy.model`, in its precision and on its device: one rollout batch per step.
 
     Rows are the pages in order, `pages_per_step` at a time. The loss is our default recipe's: clipped per-token ratio,
     mean over all completion tokens, no KL.
@@ -54,8 +55,8 @@ def make_trl_trainer(
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         seed=train.seed,
-        use_cpu=True,
-        bf16=False,
+        use_cpu=policy.device.type == "cpu",
+        bf16=policy.compute_dtype == torch.bfloat16,
         gradient_checkpointing=False,
         report_to="none",
         save_strategy="no",
@@ -90,7 +91,7 @@ def without_padding(apply_chat_template: Callable[..., Any]) -> Callable[..., An
             return apply_chat_template(*args, tokenize=False, **kwargs)
         inputs = apply_chat_template(*args, tokenize=True, padding=True, **kwargs)
         rows = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
-        inputs["input_ids"] = [ids[mask.bool()].tolist() for ids, mask in rows]
+        inputs["input_ids"] = [torch.as_tensor(ids)[torch.as_tensor(mask).bool()].tolist() for ids, mask in rows]
         return inputs
 
     return wrapped

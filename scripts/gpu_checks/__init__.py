@@ -1,0 +1,1 @@
+"""What scripts/gpu_check.py measures, a file for each kind."""
