@@ -86,14 +86,17 @@ def curve(trial: Trial, same_reward: bool = True) -> list[dict[str, Any]]:
     """A row for the start and one for each step, with what was used so far; evaluations are `eval/<name>`.
 
     A chain's steps are counted over its stages. With another reward than the comparison's, `eval/reward` is left out.
+    Evaluations by which a step was chosen are left out too: they are of other pages.
     """
+    choosing = any(recipe.train.chooses for recipe in recipes_of(trial.recipe))
     rows = [{"step": 0, "completions": 0, "compute_s": 0.0, **_evaluation(evaluated(trial, "before"))}]
     completions, seconds = 0, 0.0
     for step, row in enumerate(metrics(trial), 1):
         completions += row.get("completions") or 0
         seconds += row.get("time/compute") or 0.0
         kept = {k: v for k, v in row.items() if k in _LOGGED or k.startswith(("reward/", "pass_rate/"))}
-        kept |= _evaluation({k.removeprefix("eval/"): v for k, v in row.items() if k.startswith("eval/")})
+        if not choosing:
+            kept |= _evaluation({k.removeprefix("eval/"): v for k, v in row.items() if k.startswith("eval/")})
         rows.append({"step": step, "completions": completions, "compute_s": round(seconds, 1), **kept})
     rows[-1] |= _evaluation(evaluated(trial, "after"))
     return rows if same_reward else [{k: v for k, v in row.items() if k != "eval/reward"} for row in rows]

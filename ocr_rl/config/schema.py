@@ -121,7 +121,8 @@ class DataConfig:
     """Share of the pages held out, whole documents at a time."""
     evaluate: Literal["all", "tuning", "test"] = "all"
     """Which held-out pages are evaluated: all, or one of two halves by document: one to choose settings on, one to
-    report."""
+    report. With test, train.patience and train.keep_best look at the other half during training, and the best step, if
+    it is kept, is the one that is evaluated after it."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -471,6 +472,11 @@ class TrainConfig:
     """Write TensorBoard events, if tensorboard is installed."""
     wandb: Flag = False
     """Log to Weights & Biases, which must be installed and logged in."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether evaluations during training decide which step is its result."""
+        return bool(self.patience or self.keep_best)
 
 
 @dataclass(frozen=True, config=STRICT)

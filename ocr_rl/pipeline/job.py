@@ -58,6 +58,9 @@ class Job:
     recipe: Recipe
     train: Sequence[Page]
     held_out: Sequence[Page]
+    chosen_on: Sequence[Page]
+    """Held-out pages that are evaluated during training; others than `held_out` where a step is chosen by them, and
+    `held_out` is to be reported."""
     policy: Policy
     engine: Engine
     reward_function: RewardFunction
@@ -135,8 +138,10 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     torch.manual_seed(derive(recipe.train.seed, "start"))
     train, held_out = divided(recipe, pages)
     rubric = make_rubric(recipe.reward)
-    check_keep_best(recipe, held_out)
-    reward_function = RewardFunction(rubric, joined(train, held_out))
+    chosen_on = pages_to_choose_on(recipe, pages, held_out)
+    check_keep_best(recipe, chosen_on)
+    seen = joined(train, held_out)
+    reward_function = RewardFunction(rubric, seen if chosen_on is held_out else joined(seen, chosen_on))
     try_functions(rubric, train)
     algorithm = ALGORITHMS[recipe.algorithm]
     if algorithm.check_pages is not None:
@@ -160,11 +165,11 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     looked_at = pages if len(pages) <= LOOKED_AT_ALL else pages[:: len(pages) // LOOKED_AT]
     for line in unwritable(tokenizer, looked_at, limit, "rollout.max_tokens", policy.refused_tokens):
         say(line if looked_at is pages else f"of {len(looked_at):,} pages looked at: {line}")
-    for side in filter(None, (train, held_out)):
+    for side in filter(None, (train, held_out, chosen_on)):
         check_prompts(policy, side)
     engine = make_engine(policy, recipe.rollout, recipe.vllm, say, log)
     reward_model = load_reward_model(recipe, policy)
-    return Job(recipe, train, held_out, policy, engine, reward_function, reward_model, examples)
+    return Job(recipe, train, held_out, chosen_on, policy, engine, reward_function, reward_model, examples)
 
 
 def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[Sequence[Page], Sequence[Page]]:
@@ -175,6 +180,13 @@ def divided(recipe: Recipe, pages: Sequence[Page]) -> tuple[Sequence[Page], Sequ
     if recipe.data.train != "all":
         train = chosen_pages(train, recipe.data.train)
     return amount_of(train, recipe.data.amount), held_out
+
+
+def pages_to_choose_on(recipe: Recipe, pages: Sequence[Page], held_out: Sequence[Page]) -> Sequence[Page]:
+    """Those evaluated during training: the tuning half, if a step is chosen for a report by the test half."""
+    if recipe.data.evaluate != "test" or not recipe.train.chooses:
+        return held_out
+    return held_out_pages(pages, replace(recipe.data, evaluate="tuning"), recipe.train.eval_pages)[1]
 
 
 def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]) -> Sequence[Page]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -22,6 +22,7 @@ from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
 from ocr_rl.training.checkpoint import environment_changes
 from ocr_rl.training.loop import TrainingLoop
+from ocr_rl.types import Page
 from ocr_verifiers.rewards.functions import FunctionError
 
 
@@ -54,7 +55,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
     say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
     before = distributed.of_first(lambda: folder.read_eval("before"))
     if before is None:
-        before = evaluate(job)
+        before = evaluate(job, job.held_out)
         folder.write_eval("before", before)
     elif not _same_held_out(before, job, start is not None and start.allow_removed_pages):
         raise ValueError(
@@ -73,7 +74,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
         watch = _watch(job, folder, before, start)
 
         def evaluated(step: int) -> dict[str, Any]:
-            found = evaluate(job)
+            found = evaluate(job, job.chosen_on)
             point = curve_point(found)
             if watch is not None:
                 point["alarms"] = watch.look(found, step)
@@ -84,8 +85,12 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
         loop = TrainingLoop(trainer, job.policy, job.train, job.recipe, folder, evaluated, start)
         loop.run()
         measured = trainer.measure()
+        best = folder.best()
+        if best is not None and job.chosen_on is not job.held_out:
+            job.policy.load_weights(folder.checkpoint(best["step"]))
+            trainer.sync_engine()
     try:
-        after = evaluate(job)
+        after = evaluate(job, job.held_out)
     except FloatingPointError as error:
         raise TrainingStoppedError(
             f"step {len(folder.logged())}: {error}: its update broke the weights. Try a lower train.learning_rate"
@@ -103,7 +108,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
             "held-out pages: "
             + ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in measured.items())
         )
-    if (best := folder.best()) is not None:
+    if best is not None:
         say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
     if distributed.first():
         close_with_report(folder, say, joined(job.train, job.held_out))
@@ -112,7 +117,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
 
 def _watch(job: Job, folder: RunFolder, before: Mapping[str, Any], start: ResumePoint | None) -> Watch | None:
     """What compares evaluations with the best one so far, which eval/best.json keeps for a resumed run."""
-    if not (job.recipe.train.watch and before["pages"]):
+    if not (job.recipe.train.watch and before["pages"] and job.chosen_on is job.held_out):
         return None
     best = distributed.of_first(lambda: folder.read_eval("best"))
     if start is not None and best is not None and best["step"] <= start.step:
@@ -142,18 +147,18 @@ def _say_where(start: ResumePoint, say: Callable[[str], None]) -> None:
         say(f"the environment has changed since then ({changes}): the last bits of the results may differ")
 
 
-def evaluate(job: Job) -> dict[str, Any]:
-    """Greedy transcriptions of the held-out pages, scored: the contents of eval/before.json and eval/after.json.
+def evaluate(job: Job, held_out: Sequence[Page]) -> dict[str, Any]:
+    """Greedy transcriptions of held-out pages, scored: the contents of eval/before.json and eval/after.json.
 
     Each process transcribes its share of the pages and scores all of them. Pages that cannot be read are left out,
     and are under `unread`.
     """
-    own = distributed.mine(job.held_out)
+    own = distributed.mine(held_out)
     with tqdm(total=len(own), desc="evaluating", unit="page", leave=False, disable=not distributed.first()) as bar:
         completions = transcribe_pages(
             job.engine, own, job.recipe.rollout.max_tokens, lambda done: bar.update(done - bar.n)
         )
-    pages, transcribed, unread = readable(job.held_out, distributed.gather(completions))
+    pages, transcribed, unread = readable(held_out, distributed.gather(completions))
     evaluated = evaluation(score_pages(pages, transcribed, job.reward_function))
     if unread:
         evaluated["unread"] = [{"id": page.id, "error": page.why} for page in unread]

@@ -56,7 +56,7 @@ def job_of(case, **changes):
     pages = [make_page(i, text="abc") for i in range(3)]
     policy = make_policy()
     reward_function = RewardFunction(make_rubric(recipe.reward), pages)
-    return Job(recipe, pages[:2], pages[2:], policy, TransformersEngine(policy), reward_function)
+    return Job(recipe, pages[:2], pages[2:], pages[2:], policy, TransformersEngine(policy), reward_function)
 
 
 def test_the_registry_has_every_algorithm_that_a_recipe_may_name():
