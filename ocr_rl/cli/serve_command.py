@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ocr_rl.cli.errors import user_errors
@@ -40,5 +38,4 @@ def serve_command(
     name = recipe or "grpo"
     loaded = load_recipe(name, list(sets))
     plan = MachinePlan(gpus, names, servers or default_servers(gpus, nodes))
-    for line in plan_commands(str(Path(name)), loaded, sets, plan):
-        click.echo(line)
+    click.echo("\n".join(plan_commands(name, loaded, sets, plan)))

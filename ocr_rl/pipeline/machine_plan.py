@@ -21,7 +21,7 @@ RENDEZVOUS_PORT = 29500
 
 @dataclass(frozen=True)
 class MachinePlan:
-    """Each server has one GPU: the last ones of each node, or all of the last nodes. The others train.
+    """Each server has one GPU: all of the last nodes if that comes out even, or the last of each. The others train.
 
     Raises:
         ValueError: no GPU is left to train, or the nodes that train would have different numbers of GPUs for it.
@@ -54,10 +54,10 @@ class MachinePlan:
     def serving(self, node: int) -> range:
         """The GPUs of a node that sample."""
         nodes = len(self.hosts)
-        if self.servers % nodes == 0:
-            own = self.servers // nodes
-        else:
+        if self.servers % self.gpus == 0:
             own = self.gpus if node >= nodes - self.servers // self.gpus else 0
+        else:
+            own = self.servers // nodes
         return range(self.gpus - own, self.gpus)
 
     def training(self, node: int) -> range:
