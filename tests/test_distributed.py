@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,12 +83,42 @@ LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCH
 
 
 def refusals():
-    messages = []
-    for refused in (recipe(rollout_ahead=True), recipe(vllm_server="http://there:8000")):
-        with pytest.raises(ValueError, match="processes train together") as error:
-            check_processes(refused)
-        messages.append(str(error.value))
-    return messages
+    with pytest.raises(ValueError, match=r"rollout\.ahead is true") as error:
+        check_processes(recipe(rollout_ahead=True, train_shard="full", reward_model="a-model"))
+    check_processes(recipe(rollout_ahead=True, train_shard="full", vllm_server="http://there:8000"))
+    return [str(error.value)]
+
+
+def two_threads():
+    """Exchanges of a second thread beside those of the first, and how each ends when one of them fails."""
+    rank = distributed.rank()
+    distributed.open_aside()
+
+    def work(step):
+        with distributed.aside():
+            if step == "fails" and rank == 1:
+                raise EngineError("aside")
+            return distributed.gather([f"{step}{rank}"]), distributed.is_aside()
+
+    with ThreadPoolExecutor(1) as thread:
+        together = []
+        for step in range(20):
+            pending = thread.submit(work, step)
+            together.append((distributed.gather([(step, rank)]), pending.result()))
+        with pytest.raises(EngineError, match="aside"):
+            thread.submit(work, "fails").result()
+    distributed.close_aside()
+    distributed.open_aside()
+    with ThreadPoolExecutor(1) as thread:
+        if rank == 0:
+            waiting = thread.submit(work, "waits")  # the other process has stopped
+        else:
+            distributed.close_aside()
+        if rank == 0:
+            with pytest.raises(EngineError, match="another process has stopped"):
+                waiting.result()
+    distributed.close_aside()
+    return {"exchanges": together, "main": distributed.gather([rank]), "aside": distributed.is_aside()}
 
 
 def launch(*arguments):
@@ -196,13 +227,22 @@ def test_in_one_process_exchanges_are_the_identity():
     }
 
 
-def test_settings_for_one_process_are_refused(of_two):
+def test_what_cannot_be_combined_in_several_processes_is_refused(of_two):
     for _, results in of_two:
         assert results["refusals"] == [
-            "rollout.ahead is True, and 2 processes train together; write false",
-            "vllm.server is http://there:8000, and 2 processes train together; "
-            'write nothing (""): each process has its own engine',
+            "rollout.ahead is true, but reward.model rates what is sampled, and with train.shard all processes have to "
+            'compute together; write false, or train.shard = "none"'
         ]
+
+
+def test_a_second_thread_of_each_process_exchanges_beside_the_first(of_two):
+    """Neither gets what belongs to the other. An error of one ends the others, and so does a process that stops."""
+    for _, results in of_two:
+        assert results["two threads"] == {
+            "exchanges": [[[[step, 0], [step, 1]], [[f"{step}0", f"{step}1"], True]] for step in range(20)],
+            "main": [0, 1],
+            "aside": False,
+        }
 
 
 @pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "4"}])
@@ -298,6 +338,7 @@ def all_cases(folder):
         results = {name: metrics for name, (_, metrics) in made.items()}
         results["groups of five pages"] = groups_of_five_pages()
         results["sampled groups"] = sampled_groups()
+        results["two threads"] = two_threads()
         results["exchanges"] = exchanges()
         results["refusals"] = refusals()
         results["environment"] = [name for name in os.environ if name.startswith(LAUNCHER)]

@@ -20,6 +20,7 @@ from ocr_rl.cli.report import report
 from ocr_rl.cli.review import review
 from ocr_rl.cli.rollout import rollout
 from ocr_rl.cli.select import select
+from ocr_rl.cli.serve_command import serve_command
 from ocr_rl.cli.soup import soup
 from ocr_rl.cli.train import train
 from ocr_rl.cli.transcribe import transcribe
@@ -38,6 +39,7 @@ def main(context: click.Context) -> None:
     ocr-rl train                                   make the embedded policy read a collection better
     ocr-rl train --data scans/ --model org/vlm     the same for your pages and your model
     ocr-rl compare --recipe grpo,dpo --out c/      which algorithm is best for them, under one budget
+    ocr-rl serve-command my.toml --gpus 8          the commands for servers that sample on other GPUs
     ocr-rl report runs/a                           what a run did, as one HTML file
     ocr-rl eval tiny --data scans/ --json out.json
     ocr-rl transcribe page.png --model tiny
@@ -57,7 +59,7 @@ def main(context: click.Context) -> None:
 
 
 DATA = (data, render, rollout, probe, select, pairs)
-MODELS = (train, compare, merge, soup)
+MODELS = (train, serve_command, compare, merge, soup)
 RESULTS = (transcribe, calibrate, review, evaluate, report)
 for command in (*DATA, *MODELS, *RESULTS):
     main.add_command(command)

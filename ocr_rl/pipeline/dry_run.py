@@ -11,42 +11,57 @@ from typing import Any
 
 import torch
 
+from ocr_rl import distributed
 from ocr_rl.algorithms.preference.sources import of_pages
+from ocr_rl.models.divided_tensors import own_part
 from ocr_rl.models.policy import Policy
 from ocr_rl.pipeline.job import ALGORITHMS, Job, describe, make_scorer, make_trainer
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.training.checkpoint import environment
+from ocr_rl.training.readable import report_refused
 from ocr_rl.training.resources import peak_memory
+from ocr_rl.training.shared_rollout import roll_out
 from ocr_rl.types import Group, ImageError, Page
 
 
 def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
-    """Sample one page, compute its gradient, and report what the whole run would take. Nothing is written."""
+    """Sample a page in each process, compute the gradient, and report what the whole run would take.
+
+    Nothing is written.
+    """
     recipe, policy = job.recipe, job.policy
     rollout, steps = recipe.rollout, recipe.train.steps
     stored = {own[0].page.id: own for own in of_pages(job.examples or ())}
     used = [own[0].page for own in stored.values()] or job.train
     sample, prompts, unread = _prompt_lengths(policy, used[:: max(1, len(used) // 32)][:32])
     texts = [len(policy.processor.tokenizer(page.text)["input_ids"]) for page in sample if page.text]
-    longest = max(zip(prompts, sample, strict=True), key=lambda pair: pair[0])[1]
+    ordered = sorted(zip(prompts, sample, strict=True), key=lambda pair: -pair[0])
+    longest = [page for _, page in ordered[: distributed.count()]]
     sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
     if policy.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     began = time.monotonic()
     samples = ALGORITHMS[recipe.algorithm].samples and not stored
-    with closing(job.engine):
-        groups = job.engine.generate([longest], sampling, seed=0) if samples else []
-    scored = [_apart(group) for group in job.reward_function.score_groups(groups)]
-    if not samples:
-        scored = [ScoredGroup(Group(longest, ()), (), ())]
-    fresh = replace(job, examples=stored.get(longest.id))  # a precomputed reference is computed for one page
-    with make_scorer(fresh) as scorer, closing(make_trainer(fresh, scorer)) as trainer:
-        trainer.dry_run(scored)
-    per_page = time.monotonic() - began
+    own = [examples for page in longest if (examples := stored.get(page.id))]
+    # a precomputed reference is computed for these pages alone
+    fresh = replace(job, examples=[example for examples in own for example in examples] or None)
+    with make_scorer(fresh) as scorer:
+        with closing(job.engine):
+            if samples:
+                rolled = roll_out(GroupScorer(job.reward_function, 0), job.engine, longest, sampling, seed=0)
+                report_refused(rolled.refused)
+                scored = [_apart(group) for group in rolled.groups]
+            else:
+                scored = [ScoredGroup(Group(page, ()), (), ()) for page in longest]
+        with closing(make_trainer(fresh, scorer)) as trainer:
+            trainer.dry_run(scored)
+    seconds = max(distributed.gather([time.monotonic() - began]))
     policy.model.zero_grad(set_to_none=True)
-    trained = sum(p.numel() for p in policy.trainable_parameters())
-    peak = peak_memory(policy.device.type == "cuda") << 20
+    trained = sum(own_part(p).numel() for p in policy.trainable_parameters())
+    needed = (peak_memory(policy.device.type == "cuda") << 20) + 8 * trained
+    rounds = -(-rollout.pages_per_step // distributed.count()) * steps
     say(
         "\n".join(
             [
@@ -55,14 +70,18 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
                 f"prompt      {_spread(prompts)} tokens, image included",
                 f"reference   {_spread(texts)} tokens; rollout.max_tokens is {rollout.max_tokens}",
                 f"step        {rollout.pages_per_step} pages{_learned(job, stored, samples)}",
-                f"memory      {(peak + 8 * trained) / 2**30:.1f} GiB, optimiser state included",
-                f"time        about {per_page * rollout.pages_per_step * steps / 60:.0f} minutes at most for {steps} "
+                f"memory      {max(distributed.gather([needed])) / 2**30:.1f} GiB{_each()}, optimiser state included",
+                f"time        about {seconds * rounds / 60:.0f} minutes at most for {steps} "
                 "steps, from the longest prompt of a sample",
                 f"environment {json.dumps(environment())}",
                 *unread,
             ]
         )
     )
+
+
+def _each() -> str:
+    return f" in each of {distributed.count()} processes" if distributed.count() > 1 else ""
 
 
 def _learned(job: Job, stored: Mapping[str, Sequence[Any]], samples: bool) -> str:

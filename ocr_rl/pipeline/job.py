@@ -223,13 +223,12 @@ def check_output(recipe: Recipe, format: PromptFormat) -> None:
 
 
 def check_processes(recipe: Recipe) -> None:
-    """Raises ValueError for settings that work with a single process only."""
-    for key, value, want in (
-        ("rollout.ahead", recipe.rollout.ahead, "false"),
-        ("vllm.server", recipe.vllm.server, 'nothing (""): each process has its own engine'),
-    ):
-        if value:
-            raise ValueError(f"{key} is {value}, and {distributed.count()} processes train together; write {want}")
+    """Raises ValueError for settings that several processes cannot have together."""
+    if recipe.rollout.ahead and recipe.train.shard != "none" and recipe.reward.model:
+        raise ValueError(
+            "rollout.ahead is true, but reward.model rates what is sampled, and with train.shard all processes have to "
+            'compute together; write false, or train.shard = "none"'
+        )
 
 
 def check_prompts(policy: Policy, pages: Sequence[Page]) -> None:

@@ -97,15 +97,15 @@ class MemoryPlan:
                 yield f"  {name:<13}{gib(size):>9}{note}"
 
 
-def planned_machine(gpus: int | None = None, gpu_memory: float | None = None) -> Machine:
-    """A machine with so many GPUs of so many GB; what is not given is as here."""
+def planned_machine(gpus: int | None = None, gpu_memory: float | None = None, processes: int = 1) -> Machine:
+    """A machine with so many GPUs of so many GB; what is not given is as here, where so many processes run."""
     here = torch.cuda.is_available()
     if gpu_memory is not None:
         memory: int | None = int(gpu_memory * 1e9)
     else:
         memory = torch.cuda.get_device_properties(0).total_memory if here else None
     gpu = here or gpus is not None or gpu_memory is not None
-    return Machine(gpus or 1, memory, gpu, CUDA_CONTEXT if gpu else resident_memory())
+    return Machine(gpus or processes, memory, gpu, CUDA_CONTEXT if gpu else resident_memory())
 
 
 def gib(size: float) -> str:

@@ -87,27 +87,28 @@ def resume(
 
 
 def show_costs(recipe: Recipe, say: Say = print, gpus: int | None = None, gpu_memory: float | None = None) -> None:
-    """Say what memory a run would take, then do one page of one step for its tokens and time. Nothing is written.
+    """Say what memory a run would take, then do some of one step for its tokens and time. Nothing is written.
 
     With `gpus`, or `gpu_memory` in GB, the plan is for such a machine and nothing is loaded. Nor is it where the run
-    would not fit.
+    would not fit. Several processes are planned for as they are, and compute together.
 
     Raises:
-        ValueError: the recipe, its pages or its model cannot be used, or several processes were started.
+        ValueError: the recipe, its pages or its model cannot be used.
     """
     _check(recipe)
-    if distributed.count() > 1:
-        raise ValueError("--dry-run is for one process; leave out the launcher, and give --gpus N")
     from ocr_rl.pipeline.dry_run import dry_run
     from ocr_rl.pipeline.job import prepare
     from ocr_rl.pipeline.memory_plan import planned_machine, say_plan
     from ocr_rl.pipeline.pages import collect_pages
 
+    say = _of_first(say)
     with closing(Scratch("dry-run")) as scratch:
-        pages = collect_pages(recipe, scratch.path / "pages", say)
-        fits = say_plan(recipe, pages, planned_machine(gpus, gpu_memory), say)
+        pages = collect_pages(recipe, _shared(scratch) / "pages", say)
+        machine = planned_machine(gpus, gpu_memory, distributed.count())
+        fits = distributed.of_first(lambda: say_plan(recipe, pages, machine, say))
         if fits and gpus is None and gpu_memory is None:
             dry_run(prepare(recipe, pages, say), say)
+        distributed.wait()  # the pages are in the first process's folder
 
 
 def pages_of(recipe: Recipe, say: Say = print) -> tuple[int, int]:
@@ -116,8 +117,14 @@ def pages_of(recipe: Recipe, say: Say = print) -> tuple[int, int]:
     from ocr_rl.pipeline.pages import collect_pages
 
     with closing(Scratch("dry-run")) as scratch:
-        train, held_out = divided(recipe, collect_pages(recipe, scratch.path / "pages", say))
+        train, held_out = divided(recipe, collect_pages(recipe, _shared(scratch) / "pages", say))
+        distributed.wait()
     return len(train), len(held_out)
+
+
+def _shared(scratch: Scratch) -> Path:
+    """The folder of the first process."""
+    return distributed.of_first(lambda: scratch.path)
 
 
 def _check(recipe: Recipe) -> None:

@@ -42,7 +42,7 @@ def free_port():
 class Server:
     """The process of a `vllm serve`, which can be killed and started again at the same address."""
 
-    def __init__(self, folder, *options, model=None):
+    def __init__(self, folder, *options, model=None, max_model_len=512, rows=32):
         """`model`: the folder to serve, by default a random policy of other weights than the tests'."""
         folder.mkdir(exist_ok=True)
         if model is None:
@@ -52,7 +52,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "server.log"
         words = shlex.split(
-            serve_command(str(model), ServerRequirements(torch.float32, 512, "nccl", False), 32, self.port)
+            serve_command(str(model), ServerRequirements(torch.float32, max_model_len, "nccl", False), rows, self.port)
         )
         start = words.index("vllm")
         self.environment = os.environ | dict(word.split("=") for word in words[:start]) | CPU | {"TMPDIR": str(folder)}
