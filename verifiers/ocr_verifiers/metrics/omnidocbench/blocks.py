@@ -11,7 +11,7 @@ Kind = Literal["text", "formula", "table", "latex_table"]
 _IMAGE = re.compile(r"!\[.*?\]\(.*?\)")
 _FENCE = re.compile(r"^```markdown\n?", re.MULTILINE)
 _FENCE_END = re.compile(r"```\n?$", re.MULTILINE)
-_REPEATED = re.compile(r"([^a-zA-Z0-9])\1{10,}")
+_REPEATED = re.compile(r"([^a-zA-Z0-9])" + r"\1" * 10 + r"\1*")  # faster than \1{10,}
 _FORMULA = re.compile(r"\$\$(.*?)\$\$|\\\[(.*?)\\\]|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
 _DOLLARS = re.compile(r"\$\$(.*?)\$\$|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
 _LATEX_TABLE = re.compile(r"\\begin\{table\}(.*?)\\end\{table\}", re.DOTALL)
@@ -43,7 +43,7 @@ def page_blocks(markdown: str) -> list[Block]:
     text = re.sub(r" {4,}", "    ", re.sub(r"_{4,}", "____", text))
     text = _REPEATED.sub(r"\1\1\1\1", text)
     blocks: list[Block] = []
-    for start, end in sorted([*_environments(text), *_balanced(text, r"\\begin\{tabular\}", r"\\end\{tabular\}", 1)]):
+    for start, end in sorted([*_environments(text), *_balanced(text, r"\\begin\{tabular\}", r"\end{tabular}", 1)]):
         blocks.append(Block("latex_table", start, text[start:end]))
     text = _blanked(text, blocks)
     tables = [Block("table", start, text[start:end]) for start, end in _balanced(text, r"<table[^>]*>", "</table>", 0)]
@@ -84,9 +84,11 @@ def _environments(text: str) -> Iterator[tuple[int, int]]:
 
 def _balanced(text: str, begin: str, end: str, beyond: int) -> list[tuple[int, int]]:
     """The outermost spans from `begin` to `end`, and some characters beyond; one that does not end is skipped."""
-    spans = []
+    spans: list[tuple[int, int]] = []
+    if end not in text:
+        return spans
     stack: list[int] = []
-    for found in re.finditer(f"(?P<begin>{begin})|{end}", text):
+    for found in re.finditer(f"(?P<begin>{begin})|{re.escape(end)}", text):
         if found["begin"] is not None:
             stack.append(found.start())
         elif stack:

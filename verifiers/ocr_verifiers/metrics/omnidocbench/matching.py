@@ -25,9 +25,6 @@ NEAR = 0.25
 FAR = 0.7
 INSIDE = 0.4
 MERGED = 0.6
-SHORT = 40
-"""Characters of a text that is looked for everywhere at once."""
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -127,23 +124,22 @@ def _joined(costs: Floats, reference: Sequence[str], page: Sequence[str]) -> lis
 
 
 def _grown(text: str, page: Sequence[str], start: int, near: set[int], costs: Floats) -> _Run:
-    """The run of blocks from `start` on, which grows while it comes nearer to the text."""
+    """The run of blocks from `start` on, which grows while it comes nearer to the text.
+
+    Its blocks must be found in the text, with .6 of them wrong.
+    """
     end, written, cost = start + 1, page[start], float(costs[start])
     while end < len(page) and end not in near:
         merged = f"{written} {page[end]}"
-        nearer = Levenshtein.normalized_distance(text, merged)
-        if nearer > cost or not _parts_of(text, page[start : end + 1]):
+        nearer = Levenshtein.normalized_distance(text, merged, score_cutoff=cost)  # 1 if it is more
+        if nearer > cost or not found_within(text, page[end], MERGED, strictly=True):
+            break
+        if end == start + 1 and not found_within(text, page[start], MERGED):
             break
         end, written, cost = end + 1, merged, nearer
         if len(merged) > len(text):
             break
     return _Run(tuple(range(start, end)), cost)
-
-
-def _parts_of(text: str, parts: Sequence[str]) -> bool:
-    """True if all are found in the text, with .6 of them wrong; the last one with less than that."""
-    *before, last = parts
-    return all(found_within(text, part, MERGED) for part in before) and found_within(text, last, MERGED, strictly=True)
 
 
 def contains(text: str, part: str) -> bool:
@@ -153,22 +149,32 @@ def contains(text: str, part: str) -> bool:
 
 def found_within(text: str, part: str, share: float, strictly: bool = False) -> bool:
     """True if a stretch of the text that is as long as the part has at most (strictly: less than) so many edits."""
-    length = len(part)
-    if not 0 < length <= len(text):
+    length, last = len(part), len(text) - len(part)
+    if length == 0 or last < 0:
         return False
     if part in text:
         return True
-    if length < SHORT:  # few places could be skipped
-        stretches = [text[start : start + length] for start in range(len(text) - length + 1)]
-        edits = process.cdist([part], stretches, scorer=Levenshtein.distance, dtype=np.int32).min()
-        return bool(edits / length < share or (not strictly and edits / length == share))
-    start = 0
-    while start + length <= len(text):
-        edits = Levenshtein.distance(text[start : start + length], part)
-        if edits / length < share or (not strictly and edits / length == share):
+
+    def near(edits: int) -> bool:
+        return edits / length < share or (not strictly and edits / length == share)
+
+    def edits_at(start: int) -> int:
+        return Levenshtein.distance(text[start : start + length], part)
+
+    edits, edits_at_end = edits_at(0), edits_at(last)
+    if near(edits) or near(edits_at_end):
+        return True
+    between = [(0, edits, last, edits_at_end)]
+    while between:
+        start, edits, end, edits_at_end = between.pop()
+        # One place further, a stretch loses and gains a character: at most two edits more or less.
+        if end - start < 2 or (edits + edits_at_end) / 2 - (end - start) > share * length:
+            continue
+        middle = (start + end) // 2
+        found = edits_at(middle)
+        if near(found):
             return True
-        # One place further, a stretch loses and gains a character: at most two edits less.
-        start += max(1, int((edits - share * length) / 2))
+        between += ((middle, found, end, edits_at_end), (start, edits, middle, found))
     return False
 
 

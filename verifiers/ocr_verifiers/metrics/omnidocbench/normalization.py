@@ -10,7 +10,7 @@ from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 
 INLINE = re.compile(r"\$(.*?)\$|\\\((.*?)\\\)")
 _UNCOUNTED = re.compile(r"\\[tn]|[\t\n]|/[tn]")
-_NOT_A_LETTER = re.compile(r"[^\w\u4e00-\u9fff]")
+_LETTERS = re.compile(r"\w+")
 _DISPLAYED = re.compile(r"\\\[(.+?)(?<!\\)\\\]")
 _LAYOUT = re.compile(r"\\(?:tag|hspace|begin|end)\{.*?\}")
 _COLUMNS = re.compile(r"\\arraycolsep.*?\}")
@@ -29,7 +29,7 @@ _DROPPED_TAGS = re.compile(r"</?(?:tbody|sup|sub|span|div|p)>|<colgroup>.*?</col
 
 def normalized_text(text: str) -> str:
     """Letters, digits and underscores. Inline formulas with a command or a script are read, others are text."""
-    return _NOT_A_LETTER.sub("", _without_escapes(INLINE.sub(_inline, text)))
+    return "".join(_LETTERS.findall(_without_escapes(INLINE.sub(_inline, text))))
 
 
 def _without_escapes(text: str) -> str:
@@ -70,6 +70,8 @@ def _plain_tag(found: re.Match[str]) -> str:
         return ""
     if name == "th":
         name = "td"
+    if not attributes and name not in ("br", "img", "hr"):
+        return f"<{closing}{name}>"
     if closing:
         return "" if name in ("br", "img", "hr") else f"</{name}>"
     written = "".join(

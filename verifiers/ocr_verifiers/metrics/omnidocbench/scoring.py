@@ -136,18 +136,15 @@ def _known(*values: float | None) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _normal(texts: Sequence[str], normal: Callable[[str], str]) -> list[str]:
-    return [compared for compared in map(normal, texts) if compared]
-
-
 def _texts(expected: Sequence[Expected], written: Sequence[str]) -> tuple[list[BlockScore], float | None]:
     """Paragraphs, and the edits of their order.
 
     As in the benchmark, blocks are numbered without those that have no letter, but their kinds' places are not; so a
     block takes the place of one before it.
     """
-    kinds = [block.kind for block in expected if normalized_text(block.text)]
-    reference, page = _normal([block.text for block in expected], normalized_text), _normal(written, normalized_text)
+    compared = [(block.kind, normalized_text(block.text)) for block in expected]
+    kinds, reference = [kind for kind, text in compared if text], [text for _, text in compared if text]
+    page = [text for text in map(normalized_text, written) if text]
     kept = [pair for pair in quick_match(reference, page) if _counts([kinds[number] for number in pair.reference])]
     scores = [_block(pair, reference, page) for pair in kept]
     places = [[expected[number].order for number in pair.reference] for pair in kept]
@@ -166,8 +163,14 @@ def _counts(kinds: Sequence[str]) -> bool:
 
 
 def _formulas(expected: Sequence[Expected], written: Sequence[str], render: bool) -> list[BlockScore]:
-    latex = [[text for text in side if normalized_formula(text)] for side in ([b.text for b in expected], written)]
-    reference, page = (list(map(normalized_formula, side)) for side in latex)
+    if not expected:
+        return []
+    sides = [
+        [(text, compared) for text in side if (compared := normalized_formula(text))]
+        for side in ([block.text for block in expected], written)
+    ]
+    latex = [[text for text, _ in side] for side in sides]
+    reference, page = ([compared for _, compared in side] for side in sides)
     scores = []
     for pair in quick_match(reference, page):
         if pair.reference:
