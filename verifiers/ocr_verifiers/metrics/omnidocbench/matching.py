@@ -11,7 +11,7 @@ A paragraph may be written as several blocks, and several may be written as one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +64,16 @@ def quick_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
         return [Pair((number,), ()) for number in range(len(reference))]
     if len(reference) == len(page) == 1:
         return [Pair((0,), (0,))]
+    return _with_rest(partners_of_blocks(reference, page), reference, page)
+
+
+def partners_of_blocks(
+    reference: Sequence[str], page: Sequence[str], never_inside: Container[int] = ()
+) -> dict[tuple[int, ...], list[int]]:
+    """The blocks of the reference for blocks and runs of the page, by steps 1 to 3; some may have none.
+
+    Step 3 is not taken for the blocks of the reference that are `never_inside`.
+    """
     costs = distances(reference, page)
     parts = _joined(costs, reference, page)
     runs = [at for at, part in enumerate(parts) if len(part) > 1]
@@ -76,21 +86,22 @@ def quick_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
         if costs[row, column] <= FAR:
             partners[parts[column]] = [row]
             taken.add(row)
-    lonely = [number for number in range(len(reference)) if number not in taken]
+    lonely = [number for number in range(len(reference)) if number not in taken and number not in never_inside]
     for number, text in enumerate(page):
         inside = [row for row in lonely if contains(text, reference[row])]
         if inside:
             partners.setdefault((number,), []).extend(row for row in inside if row not in taken)
             taken.update(inside)
-    return _with_rest(partners, reference, page)
+    return partners
 
 
 def _with_rest(partners: dict[tuple[int, ...], list[int]], reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
     """The pairs, and what is left."""
     pairs = [Pair(tuple(sorted(rows)), blocks) for blocks, rows in partners.items() if rows]
     used = {number for blocks in partners for number in blocks}
-    lonely = sorted(set(range(len(reference))) - {row for pair in pairs for row in pair.reference})
-    left = sorted(set(range(len(page))) - used)
+    # As in the benchmark, what is left is in the order of Python's sets.
+    lonely = list(set(range(len(reference))) - {row for pair in pairs for row in pair.reference})
+    left = list(set(range(len(page))) - used)
     if not left:
         return pairs + [Pair((row,), ()) for row in lonely] * 2  # the benchmark counts them twice
     if not lonely:
@@ -154,27 +165,19 @@ def found_within(text: str, part: str, share: float, strictly: bool = False) -> 
         return False
     if part in text:
         return True
-
-    def near(edits: int) -> bool:
-        return edits / length < share or (not strictly and edits / length == share)
-
-    def edits_at(start: int) -> int:
-        return Levenshtein.distance(text[start : start + length], part)
-
-    edits, edits_at_end = edits_at(0), edits_at(last)
-    if near(edits) or near(edits_at_end):
-        return True
-    between = [(0, edits, last, edits_at_end)]
-    while between:
-        start, edits, end, edits_at_end = between.pop()
-        # One place further, a stretch loses and gains a character: at most two edits more or less.
-        if end - start < 2 or (edits + edits_at_end) / 2 - (end - start) > share * length:
+    most = int(share * length)
+    starts = [(0, last)]
+    while starts:
+        first, end = starts.pop()
+        fewest = most + end - first  # to delete all but one stretch, and to edit that
+        edits = Levenshtein.distance(text[first : end + length], part, score_cutoff=fewest)
+        if edits > fewest:
             continue
-        middle = (start + end) // 2
-        found = edits_at(middle)
-        if near(found):
+        if first < end:
+            middle = (first + end) // 2
+            starts += ((middle + 1, end), (first, middle))
+        elif edits / length < share or (not strictly and edits / length == share):
             return True
-        between += ((middle, found, end, edits_at_end), (start, edits, middle, found))
     return False
 
 

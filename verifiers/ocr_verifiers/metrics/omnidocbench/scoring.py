@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
@@ -47,12 +47,17 @@ class PageScore:
     """The blocks of a page, paired."""
 
     image: str
-    language: str
+    attributes: Mapping[str, Any]
+    """Of the page: `language` and others."""
     texts: Sequence[BlockScore] = ()
     formulas: Sequence[BlockScore] = ()
     tables: Sequence[BlockScore] = ()
     order: float | None = None
     """Edits of the order of its paragraphs / their number; None without any."""
+
+    @property
+    def language(self) -> str:
+        return str(self.attributes.get("language", ""))
 
 
 class Summary(NamedTuple):
@@ -90,7 +95,7 @@ def score_page(reference: ReferencePage, markdown: str, render: bool = True) -> 
     texts, order = _texts(reference.texts, written["text"]) if reference.texts else ([], None)
     return PageScore(
         reference.image,
-        str(reference.attributes.get("language", "")),
+        reference.attributes,
         texts,
         _formulas(reference.formulas, written["formula"], render and katex.installed()),
         _tables(reference.tables, written["table"]),
@@ -180,11 +185,11 @@ def _formulas(expected: Sequence[Expected], written: Sequence[str], render: bool
 
 
 def _cdm(latex: BlockScore) -> float | None:
-    match = cdm(_undelimited(latex.reference), _undelimited(latex.page))
+    match = cdm(undelimited_formula(latex.reference), undelimited_formula(latex.page))
     return match and match.f1
 
 
-def _undelimited(latex: str) -> str:
+def undelimited_formula(latex: str) -> str:
     """Without delimiters and equation numbers, which do not count in CDM."""
     text = _DELIMITERS.sub(" ", _TAG.sub("", latex)).strip()
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "$" else text
