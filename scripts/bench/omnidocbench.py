@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr_verifiers.metrics.omnidocbench.reference import reference_page
-from ocr_verifiers.metrics.omnidocbench.scoring import PageScore, score_page
+from ocr_verifiers.metrics.omnidocbench.scoring import PageScore, score_page, summary
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from helpers.omnidocbench_pages import page as invented_page
@@ -75,6 +75,7 @@ def main() -> None:
     theirs = run_peer(pages, args.env)
     start = time.process_time()
     scores = [score_page(reference_page(reference), markdown, render=False) for reference, markdown in pages]
+    summary(scores)
     seconds = time.process_time() - start
     print("| pages | peer, s | ours, s | ratio | pairs of blocks | unequal pages |\n|---|---|---|---|---|---|")
     expected, written = by_page(theirs["blocks"]), {score.image: our_blocks(score) for score in scores}

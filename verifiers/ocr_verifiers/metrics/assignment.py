@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,38 +22,39 @@ def cheapest_pairs(costs: Floats) -> list[tuple[int, int]]:
     if costs.shape[0] > costs.shape[1]:
         return sorted((row, column) for column, row in cheapest_pairs(costs.T))
     rows, columns = costs.shape
-    row_prices, column_prices = np.zeros(rows), np.zeros(columns)
-    row_of = np.full(columns, -1)
-    column_of = np.full(rows, -1)
+    costs_of = costs.tolist()
+    row_prices, column_prices = [0.0] * rows, [0.0] * columns
+    row_of, column_of = [-1] * columns, [-1] * rows
     for new_row in range(rows):
-        distance = np.full(columns, np.inf)
-        came_from = np.full(columns, -1)
-        left = np.arange(columns)[::-1].copy()  # columns that the search has not reached
+        distance, came_from = [inf] * columns, [-1] * columns
+        left = list(range(columns - 1, -1, -1))  # columns that the search has not reached
         reached: list[int] = []
         row, reach = new_row, 0.0
         while True:
-            through = reach + costs[row, left] - row_prices[row] - column_prices[left]
-            closer = through < distance[left]
-            came_from[left[closer]] = row
-            distance[left[closer]] = through[closer]
-            reach = distance[left].min()
-            nearest = np.flatnonzero(distance[left] == reach)
-            free = nearest[row_of[left[nearest]] < 0]
-            at = int(free[-1] if len(free) else nearest[0])
-            column = int(left[at])
-            left[at] = left[-1]
-            left = left[:-1]
+            before, price, row_costs = reach, row_prices[row], costs_of[row]
+            nearest, reach = -1, inf
+            for at, column in enumerate(left):
+                through = before + row_costs[column] - price - column_prices[column]
+                if through < distance[column]:
+                    distance[column] = through
+                    came_from[column] = row
+                if distance[column] < reach or (distance[column] == reach and row_of[column] < 0):
+                    nearest, reach = at, distance[column]
+            column = left[nearest]
+            left[nearest] = left[-1]
+            left.pop()
             if row_of[column] < 0:
                 break
             reached.append(column)
-            row = int(row_of[column])
+            row = row_of[column]
         row_prices[new_row] += reach
-        row_prices[row_of[reached]] += reach - distance[reached]
-        column_prices[reached] -= reach - distance[reached]
+        for other in reached:
+            row_prices[row_of[other]] += reach - distance[other]
+            column_prices[other] -= reach - distance[other]
         while True:
-            row = int(came_from[column])
+            row = came_from[column]
             row_of[column] = row
-            column, column_of[row] = int(column_of[row]), column
+            column, column_of[row] = column_of[row], column
             if row == new_row:
                 break
-    return [(row, int(column)) for row, column in enumerate(column_of)]
+    return list(enumerate(column_of))

@@ -17,13 +17,13 @@ with its subtree:
 
     F(i, j) = min(F(i - 1, j) + 1, F(i, j - 1) + 1, F(before subtree i, before subtree j) + d(i, j))
 
-Nodes are numbered in post-order: the cells of a row before the row. One row of A is treated at a time, against all of
-B at once: time is O(cells of A * cells of B), memory O(longest row of A * cells of B).
+Nodes are numbered in post-order: the cells of a row before the row. Some rows of A are treated at a time, against all
+of B at once: time is O(cells of A * cells of B), memory O(longest row of A * cells of B + AT_ONCE).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +32,21 @@ from ocr_verifiers.markup.grid import Cell
 
 Floats = npt.NDArray[np.float64]
 Rows = Sequence[Sequence[Cell]]
+AT_ONCE = 500_000
+"""Pairs of cells."""
+
 Costs = npt.NDArray[np.float32]
 RowCosts = Callable[[Sequence[Cell]], Costs]
-"""The costs of renaming each cell of a row of A to each cell of B, in [0, 1]."""
+"""The costs of renaming each of some cells of A to each cell of B, in [0, 1]."""
 
 
 def tree_distance(a: Rows, b: Rows, cell_costs: Callable[[Sequence[Cell]], RowCosts]) -> float:
-    """The edit distance of two tables; `cell_costs` is called once, with all cells of B."""
+    """The edit distance of two tables; `cell_costs` is called once, with all cells of B.
+
+    Equal rows at the beginning and the end are left out, which changes nothing: a mapping keeps the order of the
+    nodes, so one that does not map such a row to its like is no cheaper.
+    """
+    a, b = _without_equal_ends(a, b)
     lengths = np.array([len(row) for row in b], dtype=np.intp)
     cells = [cell for row in b for cell in row]
     row_nodes = np.cumsum(lengths + 1) - 1
@@ -48,34 +56,57 @@ def tree_distance(a: Rows, b: Rows, cell_costs: Callable[[Sequence[Cell]], RowCo
     cell_nodes = np.flatnonzero(~is_row)
     before = np.arange(n, dtype=np.intp)  # the number of nodes before the subtree of each node
     before[row_nodes] = row_nodes - lengths
-    steps = np.arange(n + 1, dtype=np.float64)
+    sizes = np.arange(1, n + 1) - before
     sequences = _Sequences(lengths)
     costs_of = cell_costs(cells)
-    forest = steps.copy()
-    for row in a:
-        costs = costs_of(row)
-        start = forest
-        for cost in costs:
-            distances = np.empty(n)
-            distances[cell_nodes] = cost
-            distances[row_nodes] = lengths + sequences.least(cost)
-            forest = _next(forest, forest[before] + distances, steps)
-        distances = np.empty(n)
-        least = costs.min(axis=0, initial=1.0) if len(row) else np.ones(len(cells))
-        distances[cell_nodes] = len(row) + least
-        distances[row_nodes] = sequences.distances(costs)
-        forest = _next(forest, start[before] + distances, steps)
-    return float(forest[-1])
+    # A forest is kept as F(i, j) - j, so that insertions from the left are a running minimum.
+    forest = np.zeros(n + 1)
+    for rows in _chunks(a, len(cells)):
+        costs = costs_of([cell for row in rows for cell in row])
+        distances = np.empty((len(costs), n))
+        distances[:, cell_nodes] = costs
+        distances[:, row_nodes] = lengths + sequences.least(costs)
+        distances -= sizes
+        of_rows = sequences.distances(costs, [len(row) for row in rows])
+        at = 0
+        for row, of_row in zip(rows, of_rows, strict=True):
+            start, end = forest, at + len(row)
+            for of_cell in distances[at:end]:
+                forest = _next(forest, forest[before] + of_cell)
+            subtrees = np.empty(n)
+            subtrees[cell_nodes] = len(row) + costs[at:end].min(axis=0, initial=1.0)
+            subtrees[row_nodes] = of_row
+            forest = _next(forest, start[before] + (subtrees - sizes))
+            at = end
+    return float(forest[-1]) + n
 
 
-def _next(above: Floats, joined: Floats, steps: Floats) -> Floats:
-    """The row of the forest table below `above`; insertions from the left are a running minimum."""
-    row = np.empty_like(above)
-    row[0] = above[0] + 1
-    np.minimum(joined, above[1:] + 1, out=row[1:])
-    row -= steps
+def _without_equal_ends(a: Rows, b: Rows) -> tuple[Rows, Rows]:
+    start, shorter = 0, min(len(a), len(b))
+    while start < shorter and a[start] == b[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and a[len(a) - 1 - end] == b[len(b) - 1 - end]:
+        end += 1
+    return a[start : len(a) - end], b[start : len(b) - end]
+
+
+def _chunks(rows: Rows, cells: int) -> Iterator[Rows]:
+    """Rows with about AT_ONCE pairs with so many cells."""
+    start = pairs = 0
+    for end, row in enumerate(rows):
+        pairs += len(row) * cells
+        if pairs > AT_ONCE and end > start:
+            yield rows[start:end]
+            start, pairs = end, len(row) * cells
+    yield rows[start:]
+
+
+def _next(above: Floats, joined: Floats) -> Floats:
+    """The row of the forest table below `above`."""
+    row = above + 1
+    np.minimum(row[1:], joined, out=row[1:])
     np.minimum.accumulate(row, out=row)
-    row += steps
     return row
 
 
@@ -98,29 +129,33 @@ class _Sequences:
             self._blocks.append((rows, np.where(real, starts[rows][:, None] + places[None], 0), real))
             at = end
 
-    def least(self, cost: Costs) -> Floats:
-        """For each row the least cost of renaming one cell to a node of it; 1 for the row itself."""
-        least = np.ones(self._count)
+    def least(self, costs: Costs) -> Floats:
+        """For each cell of A and row of B the least cost of renaming the cell to a node of the row; 1 for the row."""
+        least = np.ones((len(costs), self._count))
         for rows, cells, real in self._blocks:
             if real.size:
-                least[rows] = np.where(real, cost[cells], 1.0).min(axis=1, initial=1.0)
+                least[:, rows] = np.where(real, costs[:, cells], 1.0).min(axis=2, initial=1.0)
         return least
 
-    def distances(self, costs: Costs) -> Floats:
-        """The edit distance of the cells of a row of A, with their `costs` against all cells of B, to each row of B."""
-        found = np.zeros(self._count)
+    def distances(self, costs: Costs, lengths: Sequence[int]) -> Floats:
+        """The edit distance of the cells of each row of A to those of each row of B.
+
+        `costs` are of the cells of A, row after row, against all cells of B, and `lengths` those of the rows of A.
+        """
+        of_a = np.array(lengths, dtype=np.intp)
+        starts = np.cumsum(of_a) - of_a
+        longest_first = np.argsort(-of_a, kind="stable")
+        starts, longest = starts[longest_first, None, None], int(of_a.max(initial=0))
+        longer = [int(np.count_nonzero(of_a > place)) for place in range(longest)]
+        found = np.zeros((len(of_a), self._count))
         for rows, cells, real in self._blocks:
-            width = cells.shape[1]
-            steps = np.arange(width + 1, dtype=np.float64)
-            table = np.tile(steps, (len(rows), 1))
-            for cost in costs:
-                above = table
-                table = np.empty_like(above)
-                table[:, 0] = above[:, 0] + 1
-                if width:
-                    np.minimum(above[:, :-1] + cost[cells], above[:, 1:] + 1, out=table[:, 1:])
-                table -= steps
-                np.minimum.accumulate(table, axis=1, out=table)
-                table += steps
-            found[rows] = table[np.arange(len(rows)), real.sum(axis=1)]
+            table = np.zeros((len(of_a), len(rows), cells.shape[1] + 1))  # less the column's number
+            for place, count in enumerate(longer):
+                above = table[:count]
+                below = above + 1
+                joined = costs[starts[:count] + place, cells] - np.float64(1)
+                np.minimum(below[:, :, 1:], above[:, :, :-1] + joined, out=below[:, :, 1:])
+                np.minimum.accumulate(below, axis=2, out=above)
+            filled = np.count_nonzero(real, axis=1)
+            found[longest_first[:, None], rows] = table[:, np.arange(len(rows)), filled] + filled
         return found

@@ -11,14 +11,14 @@ Kind = Literal["text", "formula", "table", "latex_table"]
 _IMAGE = re.compile(r"!\[.*?\]\(.*?\)")
 _FENCE = re.compile(r"^```markdown\n?", re.MULTILINE)
 _FENCE_END = re.compile(r"```\n?$", re.MULTILINE)
-_REPEATED = re.compile(r"([^a-zA-Z0-9])\1{10,}")
-_FORMULA = re.compile(r"\$\$(.*?)\$\$|\\\[(.*?)\\\]|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
-_DOLLARS = re.compile(r"\$\$(.*?)\$\$|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
+_REPEATED = re.compile(r"([^a-zA-Z0-9])" + r"\1" * 10 + r"\1*")  # faster than \1{10,}
+FORMULA = re.compile(r"\$\$(.*?)\$\$|\\\[(.*?)\\\]|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
+DOLLARS = re.compile(r"\$\$(.*?)\$\$|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
 _LATEX_TABLE = re.compile(r"\\begin\{table\}(.*?)\\end\{table\}", re.DOTALL)
 _ROW = re.compile(r"\|\s*.*?\s*\|\n", re.DOTALL)
 _LOST_CELL = re.compile(r":|---")
 _HTML_TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
-_HEADINGS = (
+HEADINGS = (
     (re.compile(r"\\title\{(.*?)\}"), re.compile(r"\\title\s*\{\s*(.*?)\s*\}", re.DOTALL)),
     (re.compile(r"\\text\s*\{\s*(.*?)\s*\}", re.DOTALL),),
     (re.compile(r"\\section\*?\{(.*?)\}"), re.compile(r"\\section\*?\{\s*(.*?)\s*\}", re.DOTALL)),
@@ -43,22 +43,22 @@ def page_blocks(markdown: str) -> list[Block]:
     text = re.sub(r" {4,}", "    ", re.sub(r"_{4,}", "____", text))
     text = _REPEATED.sub(r"\1\1\1\1", text)
     blocks: list[Block] = []
-    for start, end in sorted([*_environments(text), *_balanced(text, r"\\begin\{tabular\}", r"\\end\{tabular\}", 1)]):
+    for start, end in sorted([*_environments(text), *balanced(text, r"\\begin\{tabular\}", r"\end{tabular}", 1)]):
         blocks.append(Block("latex_table", start, text[start:end]))
     text = _blanked(text, blocks)
-    tables = [Block("table", start, text[start:end]) for start, end in _balanced(text, r"<table[^>]*>", "</table>", 0)]
+    tables = [Block("table", start, text[start:end]) for start, end in balanced(text, r"<table[^>]*>", "</table>", 0)]
     text = _blanked(text, tables)
     formulas, displayed = [], []
-    for found in _FORMULA.finditer(text):
+    for found in FORMULA.finditer(text):
         one_line = "".join(found[0].split())
-        dollars = _DOLLARS.search(one_line)
-        written = _DOLLARS.sub(_bracketed, one_line) if dollars else one_line
+        dollars = DOLLARS.search(one_line)
+        written = DOLLARS.sub(_bracketed, one_line) if dollars else one_line
         formulas.append(Block("formula", found.start(), written))
         if not dollars or dollars[1]:
             displayed.append(Block("formula", found.start(), found[0]))
     text = _blanked(text, displayed)
-    text, written_tables = _markdown_tables(text)
-    for versions in _HEADINGS:
+    text, written_tables = markdown_tables(text)
+    for versions in HEADINGS:
         for heading in versions:
             text = heading.sub(r"\1", text)
     blocks += [*tables, *formulas, *written_tables, *_paragraphs(text)]
@@ -82,11 +82,13 @@ def _environments(text: str) -> Iterator[tuple[int, int]]:
         yield found.span()
 
 
-def _balanced(text: str, begin: str, end: str, beyond: int) -> list[tuple[int, int]]:
+def balanced(text: str, begin: str, end: str, beyond: int) -> list[tuple[int, int]]:
     """The outermost spans from `begin` to `end`, and some characters beyond; one that does not end is skipped."""
-    spans = []
+    spans: list[tuple[int, int]] = []
+    if end not in text:
+        return spans
     stack: list[int] = []
-    for found in re.finditer(f"(?P<begin>{begin})|{end}", text):
+    for found in re.finditer(f"(?P<begin>{begin})|{re.escape(end)}", text):
         if found["begin"] is not None:
             stack.append(found.start())
         elif stack:
@@ -95,11 +97,11 @@ def _balanced(text: str, begin: str, end: str, beyond: int) -> list[tuple[int, i
                 spans.append((start, min(len(text), found.end() + beyond)))
     if stack:
         rest = stack[0] + 1
-        spans += [(rest + a, rest + b) for a, b in _balanced(text[rest:], begin, end, beyond)]
+        spans += [(rest + a, rest + b) for a, b in balanced(text[rest:], begin, end, beyond)]
     return spans
 
 
-def _markdown_tables(text: str) -> tuple[str, list[Block]]:
+def markdown_tables(text: str) -> tuple[str, list[Block]]:
     """The text with its tables blanked, and these. Rows are lines with a pipe at the end; there must be two.
 
     As in the benchmark, a cell with a colon or three dashes is lost, and so is a line right above a table.

@@ -70,7 +70,7 @@ def _styled(found: re.Match[str]) -> str:
     name, content = found[1], found[2] if found[2] is not None else found[3]
     content = _COMMAND.sub(lambda command: _LETTERS.get(command[1] or "", ""), content)
     if name in _ACCENTS:
-        return unicodedata.normalize("NFC", content[:1] + _ACCENTS[name]) + content[1:]
+        return "".join(unicodedata.normalize("NFC", character + _ACCENTS[name]) for character in content)
     return "".join(_letter(character, _STYLES[name]) for character in content)
 
 

@@ -11,7 +11,7 @@ A paragraph may be written as several blocks, and several may be written as one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +25,6 @@ NEAR = 0.25
 FAR = 0.7
 INSIDE = 0.4
 MERGED = 0.6
-SHORT = 40
-"""Characters of a text that is looked for everywhere at once."""
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -67,6 +64,16 @@ def quick_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
         return [Pair((number,), ()) for number in range(len(reference))]
     if len(reference) == len(page) == 1:
         return [Pair((0,), (0,))]
+    return _with_rest(partners_of_blocks(reference, page), reference, page)
+
+
+def partners_of_blocks(
+    reference: Sequence[str], page: Sequence[str], never_inside: Container[int] = ()
+) -> dict[tuple[int, ...], list[int]]:
+    """The blocks of the reference for blocks and runs of the page, by steps 1 to 3; some may have none.
+
+    Step 3 is not taken for the blocks of the reference that are `never_inside`.
+    """
     costs = distances(reference, page)
     parts = _joined(costs, reference, page)
     runs = [at for at, part in enumerate(parts) if len(part) > 1]
@@ -79,21 +86,22 @@ def quick_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
         if costs[row, column] <= FAR:
             partners[parts[column]] = [row]
             taken.add(row)
-    lonely = [number for number in range(len(reference)) if number not in taken]
+    lonely = [number for number in range(len(reference)) if number not in taken and number not in never_inside]
     for number, text in enumerate(page):
         inside = [row for row in lonely if contains(text, reference[row])]
         if inside:
             partners.setdefault((number,), []).extend(row for row in inside if row not in taken)
             taken.update(inside)
-    return _with_rest(partners, reference, page)
+    return partners
 
 
 def _with_rest(partners: dict[tuple[int, ...], list[int]], reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
     """The pairs, and what is left."""
     pairs = [Pair(tuple(sorted(rows)), blocks) for blocks, rows in partners.items() if rows]
     used = {number for blocks in partners for number in blocks}
-    lonely = sorted(set(range(len(reference))) - {row for pair in pairs for row in pair.reference})
-    left = sorted(set(range(len(page))) - used)
+    # As in the benchmark, what is left is in the order of Python's sets.
+    lonely = list(set(range(len(reference))) - {row for pair in pairs for row in pair.reference})
+    left = list(set(range(len(page))) - used)
     if not left:
         return pairs + [Pair((row,), ()) for row in lonely] * 2  # the benchmark counts them twice
     if not lonely:
@@ -127,23 +135,22 @@ def _joined(costs: Floats, reference: Sequence[str], page: Sequence[str]) -> lis
 
 
 def _grown(text: str, page: Sequence[str], start: int, near: set[int], costs: Floats) -> _Run:
-    """The run of blocks from `start` on, which grows while it comes nearer to the text."""
+    """The run of blocks from `start` on, which grows while it comes nearer to the text.
+
+    Its blocks must be found in the text, with .6 of them wrong.
+    """
     end, written, cost = start + 1, page[start], float(costs[start])
     while end < len(page) and end not in near:
         merged = f"{written} {page[end]}"
-        nearer = Levenshtein.normalized_distance(text, merged)
-        if nearer > cost or not _parts_of(text, page[start : end + 1]):
+        nearer = Levenshtein.normalized_distance(text, merged, score_cutoff=cost)  # 1 if it is more
+        if nearer > cost or not found_within(text, page[end], MERGED, strictly=True):
+            break
+        if end == start + 1 and not found_within(text, page[start], MERGED):
             break
         end, written, cost = end + 1, merged, nearer
         if len(merged) > len(text):
             break
     return _Run(tuple(range(start, end)), cost)
-
-
-def _parts_of(text: str, parts: Sequence[str]) -> bool:
-    """True if all are found in the text, with .6 of them wrong; the last one with less than that."""
-    *before, last = parts
-    return all(found_within(text, part, MERGED) for part in before) and found_within(text, last, MERGED, strictly=True)
 
 
 def contains(text: str, part: str) -> bool:
@@ -153,22 +160,24 @@ def contains(text: str, part: str) -> bool:
 
 def found_within(text: str, part: str, share: float, strictly: bool = False) -> bool:
     """True if a stretch of the text that is as long as the part has at most (strictly: less than) so many edits."""
-    length = len(part)
-    if not 0 < length <= len(text):
+    length, last = len(part), len(text) - len(part)
+    if length == 0 or last < 0:
         return False
     if part in text:
         return True
-    if length < SHORT:  # few places could be skipped
-        stretches = [text[start : start + length] for start in range(len(text) - length + 1)]
-        edits = process.cdist([part], stretches, scorer=Levenshtein.distance, dtype=np.int32).min()
-        return bool(edits / length < share or (not strictly and edits / length == share))
-    start = 0
-    while start + length <= len(text):
-        edits = Levenshtein.distance(text[start : start + length], part)
-        if edits / length < share or (not strictly and edits / length == share):
+    most = int(share * length)
+    starts = [(0, last)]
+    while starts:
+        first, end = starts.pop()
+        fewest = most + end - first  # to delete all but one stretch, and to edit that
+        edits = Levenshtein.distance(text[first : end + length], part, score_cutoff=fewest)
+        if edits > fewest:
+            continue
+        if first < end:
+            middle = (first + end) // 2
+            starts += ((middle + 1, end), (first, middle))
+        elif edits / length < share or (not strictly and edits / length == share):
             return True
-        # One place further, a stretch loses and gains a character: at most two edits less.
-        start += max(1, int((edits - share * length) / 2))
     return False
 
 

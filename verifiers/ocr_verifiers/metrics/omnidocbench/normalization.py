@@ -10,7 +10,7 @@ from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 
 INLINE = re.compile(r"\$(.*?)\$|\\\((.*?)\\\)")
 _UNCOUNTED = re.compile(r"\\[tn]|[\t\n]|/[tn]")
-_NOT_A_LETTER = re.compile(r"[^\w\u4e00-\u9fff]")
+_LETTERS = re.compile(r"\w+")
 _DISPLAYED = re.compile(r"\\\[(.+?)(?<!\\)\\\]")
 _LAYOUT = re.compile(r"\\(?:tag|hspace|begin|end)\{.*?\}")
 _COLUMNS = re.compile(r"\\arraycolsep.*?\}")
@@ -19,23 +19,24 @@ _STYLES = (
     "operatorname bm symbfit mathbfcal symbf scriptscriptstyle notag setlength coloneqq space thickspace thinspace "
     "medspace nobreakspace negmedspace quad qquad enspace substackw"
 ).split()
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s[^<>]*)?)/?>")
+TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s[^<>]*)?)/?>")
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s+(?=<)")
 _ATTRIBUTE = re.compile(r"""([^\s=<>"'/]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+))?""")
-_TABLES = re.compile(r"<table\b[^>]*>(.*)</table>", re.DOTALL | re.IGNORECASE)
-_DROPPED_ATTRIBUTES = re.compile(r' (?:style|height|width|align|class)=".*?"')
-_DROPPED_TAGS = re.compile(r"</?(?:tbody|sup|sub|span|div|p)>|<colgroup>.*?</colgroup>")
+TABLES = re.compile(r"<table\b[^>]*>(.*)</table>", re.DOTALL | re.IGNORECASE)
+DROPPED_ATTRIBUTES = re.compile(r' (?:style|height|width|align|class)=".*?"')
+DROPPED_TAGS = re.compile(r"</?(?:tbody|sup|sub|span|div|p)>|<colgroup>.*?</colgroup>")
 
 
 def normalized_text(text: str) -> str:
     """Letters, digits and underscores. Inline formulas with a command or a script are read, others are text."""
-    return _NOT_A_LETTER.sub("", _without_escapes(INLINE.sub(_inline, text)))
+    return letters(INLINE.sub(_inline, text))
 
 
-def _without_escapes(text: str) -> str:
+def letters(text: str) -> str:
+    """Letters, digits and underscores, without escapes."""
     for escape in ("\\t", "\\n", "\t", "\n", "/t", "/n"):
         text = text.replace(escape, "")
-    return text
+    return "".join(_LETTERS.findall(text))
 
 
 def _inline(found: re.Match[str]) -> str:
@@ -57,19 +58,26 @@ def normalized_table(html: str) -> str:
     """A table as one line of HTML with `td` alone, without styles; empty if there is none."""
     if "<table" not in html.replace(" ", ""):
         return ""
-    text = _BETWEEN_TAGS.sub(lambda space: "" if "\n" in space[0] else " ", html)
-    text = unicodedata.normalize("NFKC", unescape(_TAG.sub(_plain_tag, text)).replace("\n", "")).strip()
-    text = _DROPPED_ATTRIBUTES.sub("", "".join(_TABLES.findall(text)))
+    text = with_short_spaces(html)
+    text = unicodedata.normalize("NFKC", unescape(TAG.sub(plain_tag, text)).replace("\n", "")).strip()
+    text = DROPPED_ATTRIBUTES.sub("", "".join(TABLES.findall(text)))
     text = re.sub(r"\s+", " ", text.replace("<tbody>", "").replace("</tbody>", ""))
-    return _DROPPED_TAGS.sub("", f'<html><body><table border="1" >{text}</table></body></html>')
+    return DROPPED_TAGS.sub("", f'<html><body><table border="1" >{text}</table></body></html>')
 
 
-def _plain_tag(found: re.Match[str]) -> str:
+def with_short_spaces(html: str) -> str:
+    """A table with one space between tags that stand apart on a line, and none between lines."""
+    return _BETWEEN_TAGS.sub(lambda space: "" if "\n" in space[0] else " ", html)
+
+
+def plain_tag(found: re.Match[str]) -> str:
     closing, name, attributes = found[1], found[2].lower(), found[3]
     if name in ("thead", "span"):
         return ""
     if name == "th":
         name = "td"
+    if not attributes and name not in ("br", "img", "hr"):
+        return f"<{closing}{name}>"
     if closing:
         return "" if name in ("br", "img", "hr") else f"</{name}>"
     written = "".join(

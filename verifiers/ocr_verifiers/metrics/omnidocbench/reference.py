@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+Version = Literal["v1.5", "v1.6"]
+"""Of the benchmark."""
 TEXTS = (
     "text_block title code_txt code_txt_caption reference equation_caption figure_caption figure_footnote "
     "table_caption table_footnote code_algorithm code_algorithm_caption header footer page_footnote page_number"
@@ -24,7 +26,7 @@ class Expected(NamedTuple):
     kind: str
     text: str
     """Of a table its HTML, of a formula its LaTeX."""
-    order: int
+    order: float
     """Its place in reading order; 0 if it has none."""
 
 
@@ -41,7 +43,7 @@ class ReferencePage:
     tables: Sequence[Expected] = ()
 
 
-def reference_page(record: Mapping[str, Any]) -> ReferencePage:
+def reference_page(record: Mapping[str, Any], version: Version = "v1.5") -> ReferencePage:
     """A page from its record. Raises ValueError, naming the field, if it is not one."""
     info = _mapping(record, "page_info")
     image = info.get("image_path")
@@ -51,7 +53,8 @@ def reference_page(record: Mapping[str, Any]) -> ReferencePage:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError('"layout_dets" is not a list of objects')
     relations = _mapping(record, "extra").get("relation") or []
-    joined = _joined([item for item in items if "category_type" in item], relations)
+    typed = [item for item in items if "category_type" in item]
+    joined = _joined(typed, relations) if version == "v1.5" else _joined_once(typed, relations)
     return ReferencePage(
         image.replace("\\", "/").rsplit("/", 1)[-1],
         _mapping(info, "page_attribute"),
@@ -99,5 +102,25 @@ def _joined(items: Sequence[Mapping[str, Any]], relations: Sequence[Mapping[str,
     for group in groups:
         parts = sorted((by_id[end] for end in group if end in by_id), key=lambda item: item.get("order") or 0)
         if parts:
+            whole.append({**parts[0], "text": "".join(str(part.get("text") or "") for part in parts)})
+    return whole
+
+
+def _joined_once(
+    items: Sequence[Mapping[str, Any]], relations: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """As in version 1.6: each part once, and without the items that are to be ignored."""
+    groups: list[set[Any]] = []
+    for relation in relations:
+        if relation.get("relation_type") == "truncated":
+            ends = {relation.get("source_anno_id"), relation.get("target_anno_id")}
+            known = [group for group in groups if group & ends]
+            groups = [group for group in groups if not group & ends] + [ends.union(*known)]
+    cut = set().union(*groups)
+    by_id = {item.get("anno_id"): item for item in items}
+    whole = [item for item in items if item.get("anno_id") not in cut and not item.get("ignore")]
+    for group in groups:
+        parts = sorted((by_id[end] for end in group if end in by_id), key=lambda item: item.get("order") or 0)
+        if parts and not any(part.get("ignore") for part in parts):
             whole.append({**parts[0], "text": "".join(str(part.get("text") or "") for part in parts)})
     return whole

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
@@ -47,12 +47,17 @@ class PageScore:
     """The blocks of a page, paired."""
 
     image: str
-    language: str
+    attributes: Mapping[str, Any]
+    """Of the page: `language` and others."""
     texts: Sequence[BlockScore] = ()
     formulas: Sequence[BlockScore] = ()
     tables: Sequence[BlockScore] = ()
     order: float | None = None
     """Edits of the order of its paragraphs / their number; None without any."""
+
+    @property
+    def language(self) -> str:
+        return str(self.attributes.get("language", ""))
 
 
 class Summary(NamedTuple):
@@ -90,7 +95,7 @@ def score_page(reference: ReferencePage, markdown: str, render: bool = True) -> 
     texts, order = _texts(reference.texts, written["text"]) if reference.texts else ([], None)
     return PageScore(
         reference.image,
-        str(reference.attributes.get("language", "")),
+        reference.attributes,
         texts,
         _formulas(reference.formulas, written["formula"], render and katex.installed()),
         _tables(reference.tables, written["table"]),
@@ -136,18 +141,15 @@ def _known(*values: float | None) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _normal(texts: Sequence[str], normal: Callable[[str], str]) -> list[str]:
-    return [compared for compared in map(normal, texts) if compared]
-
-
 def _texts(expected: Sequence[Expected], written: Sequence[str]) -> tuple[list[BlockScore], float | None]:
     """Paragraphs, and the edits of their order.
 
     As in the benchmark, blocks are numbered without those that have no letter, but their kinds' places are not; so a
     block takes the place of one before it.
     """
-    kinds = [block.kind for block in expected if normalized_text(block.text)]
-    reference, page = _normal([block.text for block in expected], normalized_text), _normal(written, normalized_text)
+    compared = [(block.kind, normalized_text(block.text)) for block in expected]
+    kinds, reference = [kind for kind, text in compared if text], [text for _, text in compared if text]
+    page = [text for text in map(normalized_text, written) if text]
     kept = [pair for pair in quick_match(reference, page) if _counts([kinds[number] for number in pair.reference])]
     scores = [_block(pair, reference, page) for pair in kept]
     places = [[expected[number].order for number in pair.reference] for pair in kept]
@@ -166,8 +168,14 @@ def _counts(kinds: Sequence[str]) -> bool:
 
 
 def _formulas(expected: Sequence[Expected], written: Sequence[str], render: bool) -> list[BlockScore]:
-    latex = [[text for text in side if normalized_formula(text)] for side in ([b.text for b in expected], written)]
-    reference, page = (list(map(normalized_formula, side)) for side in latex)
+    if not expected:
+        return []
+    sides = [
+        [(text, compared) for text in side if (compared := normalized_formula(text))]
+        for side in ([block.text for block in expected], written)
+    ]
+    latex = [[text for text, _ in side] for side in sides]
+    reference, page = ([compared for _, compared in side] for side in sides)
     scores = []
     for pair in quick_match(reference, page):
         if pair.reference:
@@ -177,11 +185,11 @@ def _formulas(expected: Sequence[Expected], written: Sequence[str], render: bool
 
 
 def _cdm(latex: BlockScore) -> float | None:
-    match = cdm(_undelimited(latex.reference), _undelimited(latex.page))
+    match = cdm(undelimited_formula(latex.reference), undelimited_formula(latex.page))
     return match and match.f1
 
 
-def _undelimited(latex: str) -> str:
+def undelimited_formula(latex: str) -> str:
     """Without delimiters and equation numbers, which do not count in CDM."""
     text = _DELIMITERS.sub(" ", _TAG.sub("", latex)).strip()
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "$" else text

@@ -1,0 +1,239 @@
+"""A page in markdown as the typed blocks of OmniDocBench v1.6."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Literal, NamedTuple
+
+from ocr_verifiers.metrics.omnidocbench.blocks import (
+    DOLLARS,
+    FORMULA,
+    HEADINGS,
+    balanced,
+    markdown_tables,
+)
+from ocr_verifiers.metrics.omnidocbench.v16 import formula_like as like
+
+Kind = Literal["text", "formula", "rescue", "table", "latex_table"]
+_IMAGE = re.compile(r"!\[(.*?)\]\(.*?\)")
+_LATEX_TABLE = re.compile(r"\\begin\{table\}.*?\\end\{table\}", re.DOTALL)
+_CODE = re.compile(r"```\w+\n(.*?)```", re.DOTALL)
+_PAGE_TAGS = re.compile(r"</?(?:html|body)>")
+_EMPTY_LINES = re.compile(r"(\n\s*\n)")
+_CAPTIONS = (
+    "the image ",
+    "the image displays",
+    "the figure ",
+    "the figure shows",
+    "the diagram ",
+    "diagram:",
+    "[diagram:",
+    "[image:",
+    "qr code ",
+)
+
+
+class Block(NamedTuple):
+    """A block of a page."""
+
+    kind: Kind
+    category: str
+    """What the benchmark calls it."""
+    start: int
+    """Where it begins, roughly: what blocks are ordered by."""
+    end: int
+    text: str
+    source: object = None
+    """What a line of a formula was cut from."""
+
+    @property
+    def inline(self) -> bool:
+        return self.category == "equation_inline"
+
+
+def page_blocks(markdown: str) -> list[Block]:
+    """The blocks of a page, in its order: tables, formulas, code and paragraphs, and what may be formulas among these.
+
+    Inline formulas are blocks of their own too, and stay in their paragraph. A block that is found is blanked.
+    """
+    blocks: list[Block] = []
+    for image in _IMAGE.finditer(markdown):
+        blocks += _rescued(image[1].strip(), image.start(), image.end(), "image_formula")
+    text = _IMAGE.sub(lambda image: " " * len(image[0]), markdown)
+    # One after the other, as the end of a page's fence may stand right after its beginning.
+    for fence in ("markdown", "html", "latex"):
+        text = re.sub(rf"^```{fence}\n?", "", text, flags=re.MULTILINE)
+    text = re.sub(r"```\n?$", "", text, flags=re.MULTILINE)
+    text = re.sub(r" {4,}", "    ", re.sub(r"_{4,}", "____", text))
+    text = _with_plain_captions(_PAGE_TAGS.sub("", text))
+    latex = [Block("latex_table", "latex_table", *found.span(), found[0]) for found in _LATEX_TABLE.finditer(text)]
+    text = _blanked(text, latex)
+    for start, end in balanced(text, r"\\begin\{tabular\}", r"\end{tabular}", 1):
+        latex.append(Block("latex_table", "latex_table", start, end, text[start:end]))
+    text = _blanked(text, latex)
+    blocks += sorted(latex, key=lambda block: block.start)
+    tables = [
+        Block("table", "html_table", start, end, text[start:end])
+        for start, end in balanced(text, r"<table[^>]*>", "</table>", 0)
+    ]
+    blocks += _with_cells(tables)
+    text = _blanked(text, tables)
+    formulas, displayed = _formulas(text)
+    blocks += formulas
+    text, written = markdown_tables(_blanked(text, displayed))
+    blocks += _with_cells(
+        [Block("table", "md2html_table", table.position, table.position + len(table.text), table.text) for table in written]
+    )
+    code = [Block("text", "code", *found.span(), found[1].strip()) for found in _CODE.finditer(text)]
+    blocks += code
+    text = _blanked(text, code)
+    for versions in HEADINGS:
+        for heading in versions:
+            text = heading.sub(r"\1", text)
+    blocks += _paragraphs(text)
+    return [block for block in sorted(blocks, key=lambda block: block.start) if not _is_label(block)]
+
+
+def _blanked(text: str, blocks: list[Block]) -> str:
+    for block in blocks:
+        text = text[: block.start] + " " * (block.end - block.start) + text[block.end :]
+    return text
+
+
+def _with_plain_captions(text: str) -> str:
+    """The page with the formulas of descriptions of images as text."""
+    parts = _EMPTY_LINES.split(text)
+    for at in range(0, len(parts), 2):
+        compact = " ".join(parts[at].split()).lower()
+        if len(compact) >= 24 and compact.startswith(_CAPTIONS):
+            part = re.sub(r"\\\((.*?)\\\)", r"\1", parts[at], flags=re.DOTALL)
+            parts[at] = re.sub(r"\$(.*?)\$", r"\1", part, flags=re.DOTALL)
+    return "".join(parts)
+
+
+def _formulas(text: str) -> tuple[list[Block], list[Block]]:
+    """All formulas, and where the displayed ones stand."""
+    blocks: list[Block] = []
+    displayed = []
+    for found in FORMULA.finditer(text):
+        line = " ".join(found[0].strip().split("\n"))
+        dollars = DOLLARS.search(line)
+        if dollars is None or dollars[1]:
+            displayed.append(Block("formula", "", *found.span(), found[0]))
+        if dollars is not None:
+            kept = r"\\[\1\\]" if dollars[1] else r"\\[\2\3\\]"
+            line = DOLLARS.sub(kept, line)
+        category = "equation_isolated" if dollars is None or dollars[1] else "equation_inline"
+        blocks += _with_margins(line, found.start(), found.end(), category)
+    return blocks, displayed
+
+
+def _with_margins(line: str, start: int, end: int, category: str) -> Iterator[Block]:
+    """A formula, without the number before it and the words after it, which are text; or the several on its line."""
+    formula, before, after = like.without_margins(line)
+    parts = like.side_by_side(formula)
+    if parts:
+        share = max(max(end - start, len(parts)) // len(parts), 1)
+        for number, part in enumerate(parts):
+            first = start + number * share
+            last = end if number == len(parts) - 1 else min(end, first + share)
+            yield Block("formula", category, first, last, part)
+    else:
+        yield Block("formula", category, start, end, formula)
+    for text in before:
+        yield Block("text", "equation_caption", start, min(end, start + max(len(text), 1)), text)
+    for text in after:
+        yield Block("text", "equation_caption", max(start, end - max(len(text), 1)), end, text)
+
+
+def _with_cells(tables: list[Block]) -> Iterator[Block]:
+    """Tables, each with the cells that look like formulas."""
+    for table in tables:
+        yield table
+        start = table.start
+        for cell in cell_texts(table.text):
+            if like.is_formula_cell(cell):
+                end = start + max(len(cell), 1)
+                yield Block("formula", "table_formula_rescue", start, end, like.as_formula(cell))
+                start = end + 1
+
+
+def _rescued(text: str, start: int, end: int, category: str) -> Iterator[Block]:
+    """A text that looks like a formula, as one; those with a long arrow are paired with all others."""
+    if like.is_formula(text) and (latex := like.as_formula(text)):
+        arrow = r"\xrightarrow" in latex or r"\longrightarrow" in latex
+        yield Block("formula" if arrow else "rescue", category, start, end, latex)
+
+
+def _paragraphs(text: str) -> Iterator[Block]:
+    """Paragraphs, or lines if no line is empty."""
+    parts = text.split("\n\n")
+    if len(parts) == 1:
+        parts = text.split("\n")
+    position = 0
+    for part in parts:
+        lines = "\n".join(line.strip() for line in part.strip().split("\n") if line.strip())
+        written = _plain_html(lines) if re.match(r"<di[vr]\b", lines, re.IGNORECASE) else lines
+        if written.strip():
+            yield Block("text", "text_block", position, position + len(part), written.strip())
+            yield from _rescued(written.strip(), position, position + len(part), "text_formula")
+        position += len(part)
+
+
+def _is_label(block: Block) -> bool:
+    """Whether it is an inline formula that may be a word: a name, a number or an arrow."""
+    return block.kind == "formula" and block.inline and like.is_label(block.text)
+
+
+class _Texts(HTMLParser):
+    """The texts of cells, or of everything but styles and scripts with a line for each block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[list[str]] = []
+        self.text: list[str] = []
+        self._open: list[tuple[str, list[str] | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "br":
+            self.text.append("\n")
+        if tag in ("br", "img", "hr", "input", "meta", "link", "col", "wbr"):
+            return
+        cell: list[str] | None = [] if tag in ("td", "th") else None
+        if cell is not None:
+            self.cells.append(cell)
+        self._open.append((tag, cell))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("div", "dir", "p", "li"):
+            self.text.append("\n")
+        if any(name == tag for name, _ in self._open):
+            while self._open.pop()[0] != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if not any(name in ("style", "script") for name, _ in self._open):
+            self.text.append(data)
+        for _, cell in self._open:
+            if cell is not None:
+                cell.append(data)
+
+
+def cell_texts(html: str) -> list[str]:
+    """The texts of the cells of a table."""
+    parser = _Texts()
+    parser.feed(html)
+    parser.close()
+    return [" ".join(" ".join(cell).split()) for cell in parser.cells]
+
+
+def _plain_html(html: str) -> str:
+    if "<table" in html.lower():
+        return html
+    parser = _Texts()
+    parser.feed(html)
+    parser.close()
+    lines = "".join(parser.text).replace("\xa0", " ").split("\n")
+    return "\n".join(line.strip() for line in lines if line.strip()) or html

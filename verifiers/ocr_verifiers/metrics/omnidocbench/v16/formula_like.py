@@ -1,0 +1,175 @@
+"""What OmniDocBench v1.6 takes for formulas, and for words beside them."""
+
+from __future__ import annotations
+
+import re
+
+from ocr_verifiers.metrics.omnidocbench.normalization import INLINE
+from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
+from ocr_verifiers.metrics.omnidocbench.v16.latex import DELIMITERS, is_readable
+
+_DISPLAYED = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]", re.DOTALL)
+_WRAPPED = tuple(
+    re.compile(pattern, re.DOTALL) for pattern in (r"\$\$(.*?)\$\$", r"\\\[(.*?)\\\]", r"\\\((.*?)\\\)", r"\$(.*?)\$")
+)
+_SIGN = re.compile(
+    r"\\frac|\\sqrt|\\sum|\\int|\\prod|\\times|\\div|\\square|\\cdots|\\left|\\right|\\approx|\\xrightarrow|"
+    r"\\rightarrow|\\longrightarrow|[=<>≤≥≈÷×±∑∫√→^_□△…%/+\-]"
+)
+_NOT_TEXT = re.compile(r"\\[A-Za-z]+|[=<>≤≥÷×±∑∫√\^_□△…%/()+\-]|\d|\s+")
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_WORD = re.compile(r"[A-Za-z]{4,}")
+_FRACTION = re.compile(r"\d+\s*/\s*\d+")
+_CELL_SIGNS = ("=", "+", "-", "×", "÷", "/", "≈", r"\times", r"\div", r"\approx")
+_RELATIONS = ("=", r"\approx", "≈", r"\neq", "≠", r"\leq", "≤", r"\geq", "≥")
+_STRUCTURED = re.compile(
+    r"\\(?:mathbf|left|right|cdot|lambda|Gamma|varGamma|text|matrix|pmatrix|bmatrix)|\\begin\{|\\end\{"
+)
+_SIGNS = tuple(
+    pair.split("=")
+    for pair in (
+        r"……= \cdots \cdots |…= \cdots |×= \times |÷= \div |≤= \leq |≥= \geq |≠= \neq |≈= \approx |□= \square |"
+        r"△= \triangle |（=(|）=)|［=[|］=]|｛={|｝=}"
+    ).split("|")
+)
+_ARROW = re.compile(r"(.*?)\\xrightarrow\s*\{([^{}]+)\}(.*)")
+_REACTION = "氧化还原反应"
+_STRONG = ("=", "<", ">", "≤", "≥", "≈", "≠", "^", "+", "-", "/") + tuple(
+    f"\\{name}" for name in "cdot frac sqrt sum int times div approx neq leq geq xrightarrow longrightarrow".split()
+)
+_LABEL = re.compile(r"[A-Za-z0-9._,-]+|[ΓγλμνxyzuvwMNOabcABC0-9._,-]+")
+_SPACING = r"(?:\\qquad|\\quad|\\enspace|\\,|\\;|\\:)\s*"
+_NUMBER = re.compile(rf"\s*(\\left\(\s*[0-9IVXivx]+\s*\\right\)|\(\s*[0-9IVXivx]+\s*\))\s*(?:{_SPACING})*")
+_WORDS_AFTER = tuple(
+    re.compile(rf"({_SPACING})({words})\s*$") for words in (r"\\text\s*\{[^{}]*\}\.?", r"\([^)]*[A-Za-z][^)]*\)\.?")
+)
+_LAST_SPACING = re.compile(rf"(?:{_SPACING})+$")
+
+
+def is_formula(text: str) -> bool:
+    """Whether a text consists of signs, digits and commands rather than of words."""
+    text = " ".join(text.split())
+    if not text or len(text) > 220:
+        return False
+    bare = _unwrapped(text)
+    compact = len("".join(bare.split()))
+    signs, digits = len(_SIGN.findall(bare)), len(re.findall(r"\d", bare))
+    chinese, words = len(_CHINESE.findall(bare)), len(_WORD.findall(bare))
+    if not compact or not signs:
+        return False
+    wrapped = bool(INLINE.search(text) or _DISPLAYED.search(text))
+    return (
+        (wrapped and len(_NOT_TEXT.sub("", bare)) <= 18)
+        or (("□" in bare or r"\square" in bare) and words <= 1 and compact <= 80)
+        or (any(arrow in bare for arrow in (r"\xrightarrow", r"\longrightarrow", "→")) and chinese <= 24 and compact <= 120)
+        or (signs >= 2 and digits >= 1 and words <= 2 and chinese <= 12 and compact <= 100)
+        or (signs >= 3 and words == 0 and chinese <= 18 and compact <= 80)
+    )
+
+
+def is_formula_cell(text: str) -> bool:
+    """Whether the cell of a table is a formula: a calculation or a fraction."""
+    signs = any(sign in text for sign in _CELL_SIGNS)
+    return 0 < len(text) <= 120 and is_formula(text) and signs and _calculates(text)
+
+
+def _calculates(text: str) -> bool:
+    return len(re.findall(r"\d", text)) >= 2 or r"\frac" in text or bool(_FRACTION.search(text))
+
+
+def _unwrapped(text: str) -> str:
+    for wrapped in _WRAPPED:
+        text = wrapped.sub(r" \1 ", text)
+    return text
+
+
+def as_formula(text: str) -> str:
+    """A text as a displayed formula."""
+    text = _unwrapped(" ".join(text.split()))
+    for sign, latex in _SIGNS:
+        text = text.replace(sign, latex)
+    if arrow := _ARROW.search(text):
+        left, label, right = (part.strip() for part in arrow.groups())
+        if label and "\\" not in label:
+            label = rf"\text{{{label}}}"
+        if right.endswith(_REACTION):
+            right = right[: -len(_REACTION)].strip()
+            text = rf"{left} \underset{{{_REACTION}}}{{\xrightarrow{{{label}}}}} {right}".strip()
+        else:
+            text = rf"{left} \xrightarrow{{{label}}} {right}".strip()
+    text = " ".join(re.sub(r"(?<!\\)([%&])", r"\\\1", text).split())
+    return text if not text or text.startswith((r"\begin{", "$$", r"\[")) else rf"\[ {text} \]"
+
+
+def is_label(latex: str) -> bool:
+    """Whether a short inline formula is a name or a number."""
+    core = _unwrapped(latex.strip())
+    compact = "".join(core.split())
+    if compact.startswith((r"\xrightarrow", r"\longrightarrow")):
+        return True
+    if not compact or len(compact) > 24 or any(sign in core for sign in _STRONG):
+        return False
+    return bool(_LABEL.fullmatch(compact))
+
+
+def side_by_side(latex: str) -> list[str]:
+    r"""The calculations that `\quad` sets apart on a line; empty if there is only one, or something else."""
+    left, right, inner = _envelope(latex)
+    parts = [part.strip() for part in re.split(r"\s*(?:\\qquad|\\quad)\s*", inner) if part.strip()]
+    if len(parts) < 2 or not all(map(_is_calculation, parts)):
+        return []
+    return [_enveloped(part, left, right) for part in parts]
+
+
+def _is_calculation(text: str) -> bool:
+    related = any(sign in text for sign in _RELATIONS)
+    return len(text) <= 160 and not _STRUCTURED.search(text) and related and _calculates(text)
+
+
+def without_margins(latex: str) -> tuple[str, list[str], list[str]]:
+    """A formula without the number before it and the words after it, and these."""
+    left, right, inner = _envelope(latex)
+    number = _NUMBER.match(inner)
+    if number is None and not any((found := words.search(inner)) and _is_caption(found[2]) for words in _WORDS_AFTER):
+        return latex, [], []
+    before, after = [], []
+    if number:
+        before.append(plain(number[1]))
+        inner = inner[number.end() :].strip()
+    while found := next((f for words in _WORDS_AFTER if (f := words.search(inner)) and _is_caption(f[2])), None):
+        after.append(plain(found[2]))
+        inner = inner[: found.start()].rstrip()
+    inner = _LAST_SPACING.sub("", inner).strip()
+    if not inner:
+        return " ".join(latex.split()), [], []
+    return _enveloped(inner, left, right), [text for text in before if text], [text for text in after if text]
+
+
+def plain(latex: str) -> str:
+    """Words in LaTeX as text."""
+    latex = latex.strip()
+    if any(sign in latex for sign in "\\{}$") and is_readable(latex):
+        latex = re.sub(r"[{}]", "", formula_letters(latex))
+    return " ".join(latex.replace("\xa0", " ").split())
+
+
+def _is_caption(latex: str) -> bool:
+    text = plain(latex)
+    core = text[1:-1].strip() if text.startswith("(") and text.endswith(")") else text
+    if not text or re.fullmatch(r"[0-9IVXivx]+", core.replace(" ", "")):
+        return False
+    letters, words = len(re.findall(r"[A-Za-z]", text)), len(re.findall(r"[A-Za-z]{2,}", text))
+    signs = len(re.findall(r"\\[A-Za-z]+|[=<>≤≥÷×±∑∫√_^{}]", latex.strip()))
+    return (letters >= 10 and words >= 2 and signs <= 6) or (letters >= 14 and not re.search(r"\d", text) and signs <= 3)
+
+
+def _envelope(latex: str) -> tuple[str, str, str]:
+    text = " ".join(latex.split())
+    for left, right in (DELIMITERS[1], DELIMITERS[2], DELIMITERS[0], DELIMITERS[3]):
+        if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right):
+            return left, right, text[len(left) : len(text) - len(right)].strip()
+    return "", "", text
+
+
+def _enveloped(inner: str, left: str, right: str) -> str:
+    return f"{left} {inner} {right}" if left and inner.strip() else inner.strip()
