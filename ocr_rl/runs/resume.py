@@ -36,6 +36,7 @@ MAY_CHANGE = (
     "budget.seconds",
     "budget.evaluations",
     "reward.processes",
+    "rollout.readers",
 )
 """Keys that a resumed run may change: none of them affects a step that was done."""
 
