@@ -6,6 +6,7 @@ read and answered separately, and the loss is not mixed with another.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from ocr_rl.objectives.masking import masked_sum
 from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine
 from ocr_rl.training.base import StepResult, Trainer, TrainerState
-from ocr_rl.training.batching import epochs
+from ocr_rl.training.batching import Batches, epochs
 from ocr_rl.training.optimizer import clipped_step, make_optimizer
 from ocr_rl.training.readable import NO_PROMPTS, next_readable
 from ocr_rl.training.references import require_texts
@@ -42,17 +43,19 @@ class SftTrainer(Trainer):
         self.encoder = TextEncoder(policy)
         self.state = TrainerState()
         self._epochs = partial(epochs, pages, recipe.rollout.pages_per_step, recipe.train.seed)
-        self._batches = self._epochs()
+        self._batches = Batches(self._epochs())
         self._batches_per_epoch = 1 + len(pages) // recipe.rollout.pages_per_step
 
     def start(self, done: int) -> None:
         self.state.numbers.setdefault("batches", done)
-        self._batches = self._epochs(skip=int(self.state.numbers["batches"]))
+        self._batches = Batches(self._epochs(skip=int(self.state.numbers["batches"])))
 
     def step(self, step: int, rate: float) -> StepResult:
         """Pages that cannot be read are left out."""
         began = time.monotonic()
         batch = next_readable(self._batches, lambda page: page, self.policy, limit=self._batches_per_epoch)
+        if step < (self.recipe.train.steps or sys.maxsize) and self.policy.readers.count:  # while this one is learned
+            self.policy.readers.start(self.policy, distributed.mine(self._batches.peek()))
         metrics = self.accumulate(batch.items, batch.prompts) | {"refused": batch.refused}
         norm = clipped_step(self.optimizer, self.parameters, rate, self.recipe.train.max_grad_norm)
         self.state.numbers["batches"] += batch.drawn

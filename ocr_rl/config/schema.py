@@ -156,6 +156,8 @@ class RolloutConfig:
     """Tokens of a completion, end token included; longer ones are cut off and count as truncated."""
     rows: Positive = 256
     """Completions that an engine decodes at a time."""
+    readers: Annotated[int, Strict(), Field(ge=0, le=64)] = 2
+    """Threads that read pages ahead of the transformers engine and the learner; 0: read when needed."""
     correction: Literal["none", "token", "token_mask", "sequence_mask"] = "token"
     """How the difference between the engine's log probabilities and the trainer's is corrected. token: importance
     weights, truncated at correction_cap; token_mask: the same, and tokens whose ratio is outside [1 / cap, cap] are

@@ -45,7 +45,9 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
     rollout, vllm, steps, level = recipe.rollout, recipe.vllm, recipe.train.steps, recipe.data.level
     ratios = recipe.algorithm in ("grpo", "ppo")
     sampled = "rollout.group_size correction correction_cap ahead"
+    elsewhere = rollout.engine == "vllm" or bool(vllm.server)
     return [
+        (elsewhere, "rollout.readers", "vLLM's own threads read pages"),
         (level == "page", "data.mask deskew padding", "data.level is page"),
         (level == "region", "data.deskew", "regions have no baseline"),
         (not recipe.model.lora_rank, "model.lora_alpha lora_targets", "model.lora_rank is 0"),

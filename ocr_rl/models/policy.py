@@ -37,6 +37,7 @@ from ocr_rl.models.logprobs import entropy, token_logprobs
 from ocr_rl.models.output_logits import Logits, after_head
 from ocr_rl.models.prompt import Prompt, PromptState, TokenScores
 from ocr_rl.models.prompt_format import chat_template, prompt_format, save
+from ocr_rl.models.reading_ahead import Readers
 from ocr_rl.models.recompute import RecomputedCache, recompute_layers
 from ocr_rl.models.sharding import Shards
 from ocr_rl.models.step_pages import Inputs, StepPages
@@ -81,7 +82,8 @@ class Policy:
         self.compute_dtype = compute_dtype
         self.recomputes = gradient_checkpointing
         self.step_pages = StepPages()
-        """Shared with copies of this policy, which read pages alike."""
+        self.readers = Readers()
+        """Both are shared with copies of this policy, which read pages alike."""
         self.find_parts()
         self.shards: Shards | None = None
         self.run: Callable[..., Any] = _call
@@ -211,15 +213,16 @@ class Policy:
         inputs = self.step_pages.get(page)
         if inputs is None:
             with torch.inference_mode(False):  # the learner may use what the engine has read
-                self.step_pages.put(page, inputs := self._processed(page))
+                inputs = self.readers.take(page) or self.process(page)
+                self.step_pages.put(page, inputs)
         return Prompt(inputs)
 
     def prompt_ids(self, page: Page) -> list[int]:
         """The token ids of `prompt`, which need no weights."""
         return self.prompt(page).token_ids
 
-    def _processed(self, page: Page) -> Inputs:
-        """On the CPU."""
+    def process(self, page: Page) -> Inputs:
+        """Read the page: its inputs, on the CPU."""
         text = self._chat_text(page)
         inputs = self.processor(
             text=[text], images=[self.budget.fit(page.image)], return_tensors="pt", **self._tokenizing(text)

@@ -42,6 +42,9 @@ class StepPages:
                 self._kept = {key: entry for key, entry in kept.items() if entry[2] == self._step}
                 self._used.clear()
 
+    def __contains__(self, page: Page) -> bool:
+        return id(page) in self._kept
+
     def get(self, page: Page) -> Inputs | None:
         with self._lock:
             if id(page) not in self._kept:
@@ -51,7 +54,7 @@ class StepPages:
 
     def put(self, page: Page, inputs: Inputs) -> None:
         with self._lock:
-            if self._open and sum(map(_size, (own for _, own, _ in self._kept.values()))) + _size(inputs) <= LIMIT:
+            if self._open and sum(map(size_of, (own for _, own, _ in self._kept.values()))) + size_of(inputs) <= LIMIT:
                 self._kept[id(page)] = page, inputs, self._step
 
     def rename(self, page: Page, other: Page) -> None:
@@ -62,5 +65,6 @@ class StepPages:
                 self._kept[id(other)] = other, inputs, step
 
 
-def _size(inputs: Inputs) -> int:
+def size_of(inputs: Inputs) -> int:
+    """Bytes."""
     return sum(tensor.nbytes for tensor in inputs.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -30,8 +31,17 @@ class Machine(NamedTuple):
     memory: int | None
     """Bytes of each GPU; None: nobody has said, or there is none."""
     gpu: bool
-    base: int
-    """Bytes that a process takes without a model."""
+    base: int | None
+    """Bytes that a process takes without a model; None: what this one takes, once it has computed something."""
+
+
+class Built(NamedTuple):
+    """What is known of a recipe's models."""
+
+    weights: Weights
+    found: Footprint
+    reward_model: int
+    """Bytes of the weights of reward.model."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ def planned_machine(gpus: int | None = None, gpu_memory: float | None = None, pr
     else:
         memory = torch.cuda.get_device_properties(0).total_memory if here else None
     gpu = here or gpus is not None or gpu_memory is not None
-    return Machine(gpus or processes, memory, gpu, CUDA_CONTEXT if gpu else resident_memory())
+    return Machine(gpus or processes, memory, gpu, CUDA_CONTEXT if gpu else None)
 
 
 def gib(size: float) -> str:
@@ -113,12 +123,38 @@ def gib(size: float) -> str:
 
 
 def plan_memory(recipe: Recipe, pages: Sequence[Page], machine: Machine) -> MemoryPlan:
-    """From the model's config, a real page and a few layers; no weights are loaded.
+    """See `Planner.plan`."""
+    return Planner(pages, machine).plan(recipe)
 
-    Raises:
-        ValueError: the model cannot be trained here, or none of the first pages can be read.
-    """
-    auto = torch.bfloat16 if machine.gpu else torch.float32
+
+class Planner:
+    """Plans recipes, and builds a model once for all of them that have it."""
+
+    def __init__(self, pages: Sequence[Page], machine: Machine) -> None:
+        self.pages, self.machine = pages, machine
+        self._built: list[tuple[tuple[ModelConfig, int, str], Built]] = []
+
+    def plan(self, recipe: Recipe) -> MemoryPlan:
+        """From the model's config, a real page and a few layers; no weights are loaded.
+
+        Raises:
+            ValueError: the model cannot be trained here, or none of the first pages can be read.
+        """
+        same = replace(recipe.model, gradient_checkpointing=False)
+        key = same, recipe.rollout.max_tokens, recipe.reward.model
+        built = next((own for known, own in self._built if known == key), None)
+        if built is None:
+            built = build(recipe, self.pages, self.machine.gpu)
+            self._built.append((key, built))
+        if self.machine.base is None:  # libraries and their work space are in memory by now
+            gc.collect()
+            self.machine = self.machine._replace(base=resident_memory())
+        return memory_plan(recipe, built.weights, built.found, self.machine, built.reward_model)
+
+
+def build(recipe: Recipe, pages: Sequence[Page], gpu: bool) -> Built:
+    """Measure the recipe's models on few layers."""
+    auto = torch.bfloat16 if gpu else torch.float32
     named = {"auto": auto, "float32": torch.float32, "bfloat16": torch.bfloat16}
     dtype = named[recipe.model.compute_dtype]
     policy, weights, layers = bare_policy(recipe.model, dtype)
@@ -131,7 +167,7 @@ def plan_memory(recipe: Recipe, pages: Sequence[Page], machine: Machine) -> Memo
     if recipe.reward.model:
         own = ModelConfig(path=recipe.reward.model, trust_remote_code=recipe.model.trust_remote_code)
         reward_model = bare_policy(own, dtype)[1].weights
-    return memory_plan(recipe, weights, found, machine, reward_model)
+    return Built(weights, found, reward_model)
 
 
 def _prompt(policy: Any, page: Page) -> Any:
@@ -149,6 +185,7 @@ def memory_plan(
     Args:
         reward_model: bytes of the weights of reward.model.
     """
+    assert machine.base is not None
     rollout, vllm = recipe.rollout, recipe.vllm
     rows, tokens = micro_batch(recipe), rollout.max_tokens
     ours = rollout.engine == "transformers" or (rollout.engine == "auto" and not (machine.gpu or vllm.server))
@@ -195,7 +232,8 @@ def _has_reference(recipe: Recipe) -> bool:
 
 def say_plan(recipe: Recipe, pages: Sequence[Page], machine: Machine, say: Callable[[str], None]) -> bool:
     """Say what is needed where, and what would make it fit; whether it fits, as far as anyone knows."""
-    plan = plan_memory(recipe, pages, machine)
+    planner = Planner(pages, machine)
+    plan = planner.plan(recipe)
     each = "GPU" if machine.gpu else "process"
     where = f"each of {machine.processes} {'GPUs' if machine.gpu else 'processes'}" if machine.processes > 1 else each
     of = "" if machine.memory is None else f" of {gib(machine.memory)}"
@@ -204,7 +242,7 @@ def say_plan(recipe: Recipe, pages: Sequence[Page], machine: Machine, say: Calla
     for line in plan.lines():
         say(line)
     if not fits:
-        say("\n".join(advice(recipe, pages, machine, plan.total)))
+        say("\n".join(advice(recipe, planner, plan.total)))
     return fits
 
 
@@ -222,9 +260,10 @@ CHANGES: tuple[tuple[str, str, Any], ...] = (
 """What makes a run smaller, the cheapest first; micro-batches cost time alone, LoRA changes what is trained."""
 
 
-def advice(recipe: Recipe, pages: Sequence[Page], machine: Machine, total: int) -> Iterator[str]:
+def advice(recipe: Recipe, planner: Planner, total: int) -> Iterator[str]:
     """The changes, one after another until it fits, with what each leaves; those that save nothing are left out."""
-    assert machine.memory is not None
+    memory = planner.machine.memory
+    assert memory is not None
     for section, key, value in CHANGES:
         own = getattr(recipe, section)
         if getattr(own, key) == value or (key == "lora_rank" and own.lora_rank):
@@ -233,13 +272,13 @@ def advice(recipe: Recipe, pages: Sequence[Page], machine: Machine, total: int) 
             value = recipe.rollout.max_tokens
         try:
             changed = replace(recipe, **{section: replace(own, **{key: value})})
-            smaller = plan_memory(changed, pages, machine).total
+            smaller = planner.plan(changed).total
         except ValueError:  # settings that exclude each other
             continue
         if smaller < total:
             shown = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else value
             yield f"  --set {section}.{key}={shown} leaves {gib(smaller)}"
             recipe, total = changed, smaller
-        if total <= machine.memory:
+        if total <= memory:
             return
     yield "  it still does not fit; take a smaller model, fewer model.max_pixels or a lower rollout.max_tokens"

@@ -59,7 +59,7 @@ def make_engine(
         )
     say(f"engine: {name}")
     if name == "transformers":
-        return TransformersEngine(policy, rollout.rows)
+        return TransformersEngine(policy, rollout.rows, rollout.readers)
     options = vllm_options(rollout.rows, vllm, log)
     if vllm.server:
         from ocr_rl.rollouts.vllm.server_engine import ServerEngine

@@ -13,6 +13,7 @@ from ocr_rl.data.images import ImageError
 from ocr_rl.models.kv_cache import AppendingLayer, Layer, StateLayer, cache_of, layer_of, layer_tensors
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt import PromptState
+from ocr_rl.models.reading_ahead import Readers
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
 from ocr_rl.types import Completion, Page
 
@@ -23,9 +24,13 @@ PAGES_AT_ONCE = 32
 class TransformersEngine(Engine):
     """Samples from the trainer's model: nothing to synchronise, and deterministic by seed on one machine."""
 
-    def __init__(self, policy: Policy, rows: int = 256) -> None:
-        """`rows` completions are decoded at a time, whole pages together; fewer need less memory."""
+    def __init__(self, policy: Policy, rows: int = 256, readers: int = 0) -> None:
+        """`rows` completions are decoded at a time, whole pages together; fewer need less memory.
+
+        Meanwhile `readers` threads read the next pages, for the policy's learner too.
+        """
         self.policy, self.rows, self.prompt_format = policy, rows, policy.prompt_format
+        policy.readers = Readers(readers)
 
     def sync(self, policy: Policy) -> None:
         self.policy = policy
@@ -38,7 +43,7 @@ class TransformersEngine(Engine):
     def _stream(self, pages: Iterable[Page], sampling: Sampling, seed: int) -> Iterator[Sampled | Refused]:
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         at_once = min(PAGES_AT_ONCE, max(1, self.rows // sampling.group_size))
-        first, waiting = 0, iter(pages)
+        first, waiting = 0, self.policy.readers.through(self.policy, pages, at_once)
         while chunk := list(islice(waiting, at_once)):
             states: dict[int, PromptState] = {}
             for number, page in enumerate(chunk, first):

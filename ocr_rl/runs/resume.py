@@ -39,6 +39,7 @@ MAY_CHANGE = (
     "vllm.server",
     "vllm.transfer",
     "vllm.transfer_folder",
+    "rollout.readers",
 )
 """Keys that a resumed run may change: none of them affects a step that was done."""
 

@@ -21,6 +21,24 @@ def epochs(items: Sequence[Item], size: int, seed: int, skip: int = 0) -> Iterat
     return ([items[place] for place in batch] for batch in islice(_places(len(items), size, seed), skip, None))
 
 
+class Batches(Iterator[list[Item]]):
+    """Batches, the next of which can be looked at."""
+
+    def __init__(self, batches: Iterator[list[Item]]) -> None:
+        self._batches = batches
+        self._next: list[Item] | None = None
+
+    def __next__(self) -> list[Item]:
+        batch, self._next = self.peek(), None
+        return batch
+
+    def peek(self) -> list[Item]:
+        """What `next` will return."""
+        if self._next is None:
+            self._next = next(self._batches)
+        return self._next
+
+
 def _places(count: int, size: int, seed: int) -> Iterator[list[int]]:
     batch: list[int] = []
     epoch = 0

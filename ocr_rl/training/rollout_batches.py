@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 
+from ocr_rl import distributed
 from ocr_rl.config.schema import Recipe
 from ocr_rl.errors import TrainingStoppedError
 from ocr_rl.models.policy import Policy
@@ -15,7 +16,7 @@ from ocr_rl.rewards.reward_function import ScoredGroup
 from ocr_rl.rollouts.engine import Engine, Sampling
 from ocr_rl.rollouts.scoring import GroupScorer, RolledOut
 from ocr_rl.seeds import derive
-from ocr_rl.training.batching import epochs
+from ocr_rl.training.batching import Batches, epochs
 from ocr_rl.training.readable import report_refused
 from ocr_rl.training.rollout_metrics import Batch, Cost
 from ocr_rl.training.schedule import Schedule
@@ -38,18 +39,19 @@ class Rollouts:
     ) -> None:
         """Groups that `keep` rejects are replaced from up to `refill` further batches of pages."""
         rollout = recipe.rollout
-        self.engine, self.scorer, self.recipe = engine, scorer, recipe
+        self.policy, self.engine, self.scorer, self.recipe = policy, engine, scorer, recipe
         self.keep, self.refill = keep, refill
         self.drawn = 0
         self.sampling = Sampling(rollout.group_size, rollout.temperature, rollout.max_tokens)
         self._batches = partial(epochs, pages, rollout.pages_per_step, recipe.train.seed)
-        self._pages = self._batches()
+        self._pages = Batches(self._batches())
         self._batches_per_epoch = 1 + len(pages) // rollout.pages_per_step
-        self._schedule = Schedule(engine, policy, self._sample, recipe.train.steps or sys.maxsize, rollout.ahead)
+        self._last = recipe.train.steps or sys.maxsize
+        self._schedule = Schedule(engine, policy, self._sample, self._last, rollout.ahead)
 
     def start(self, drawn: int) -> None:
         """Continue after this many batches of pages."""
-        self._pages = self._batches(skip=drawn)
+        self._pages = Batches(self._batches(skip=drawn))
         self.drawn = drawn
 
     def take(self, step: int) -> Batch:
@@ -92,6 +94,8 @@ class Rollouts:
                 break
             if kept and (self.keep is None or len(kept) >= wanted):
                 break
+        if step < self._last and self.policy.readers.count:  # while the learner is busy
+            self.policy.readers.start(self.policy, distributed.mine(self._pages.peek()))
         rolled = RolledOut(
             # rejected groups are better than none
             kept[:wanted] or next((one.groups for one in draws if one.groups), []),

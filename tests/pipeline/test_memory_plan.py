@@ -9,6 +9,7 @@ from ocr_rl.config.schema import ModelConfig, PpoConfig
 from ocr_rl.models.footprint import OUTSIDE, Footprint, Weights
 from ocr_rl.pipeline import memory_plan as module
 from ocr_rl.pipeline.memory_plan import Machine, memory_plan, micro_batch, plan_memory, say_plan
+from ocr_rl.training.resources import resident_memory
 
 FOUND = Footprint(
     prompt_tokens=100,
@@ -89,6 +90,23 @@ def test_what_does_not_fit_says_what_to_change_until_it_does():
     said.clear()
     assert not say_plan(recipe, pages, Machine(1, 1000, True, 0), said.append)
     assert said[-1].splitlines()[-1].startswith("  it still does not fit; take a smaller model")
+
+
+def test_advice_builds_a_model_once_for_all_changes_that_keep_it(monkeypatch):
+    built = []
+    build = module.build
+    monkeypatch.setattr(module, "build", lambda recipe, *rest: built.append(recipe.model) or build(recipe, *rest))
+    recipe = make_recipe(rollout_group_size=8, rollout_max_tokens=64, rollout_engine="transformers")
+    recipe, said = replace(recipe, model=ModelConfig(path="tiny")), []
+    assert not say_plan(recipe, [make_page(0, (200, 100))], Machine(1, 1000, True, 0), said.append)
+    assert len(said[-1].splitlines()) > len(built)
+    assert [(model.lora_rank, model.quantize) for model in built] == [(0, ""), (16, ""), (16, "nf4")]
+
+
+def test_without_a_gpu_a_process_takes_what_this_one_does_after_computing():
+    recipe = replace(make_recipe(), model=ModelConfig(path="tiny"))
+    plan = plan_memory(recipe, [make_page(0, (200, 100))], Machine(1, None, False, None))
+    assert plan.base == pytest.approx(resident_memory(), rel=0.2)
 
 
 def test_a_planned_machine_is_what_the_options_say():

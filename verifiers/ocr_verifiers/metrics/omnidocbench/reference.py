@@ -106,9 +106,7 @@ def _joined(items: Sequence[Mapping[str, Any]], relations: Sequence[Mapping[str,
     return whole
 
 
-def _joined_once(
-    items: Sequence[Mapping[str, Any]], relations: Sequence[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
+def _joined_once(items: Sequence[Mapping[str, Any]], relations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """As in version 1.6: each part once, and without the items that are to be ignored."""
     groups: list[set[Any]] = []
     for relation in relations:

@@ -56,8 +56,7 @@ def split_expected(expected: Sequence[Expected]) -> list[Expected]:
     for block in expected:
         lines = formula_lines(block.text) if block.kind == FORMULA else []
         found += [
-            Expected(block.kind, displayed(line.latex), block.order + at / 1000)
-            for at, line in enumerate(lines, 1)
+            Expected(block.kind, displayed(line.latex), block.order + at / 1000) for at, line in enumerate(lines, 1)
         ] or [block]
     return found
 
