@@ -40,7 +40,11 @@ class LittleServer:
                 "quantization": None,
             },
             "scheduler_config": {"max_num_seqs": max_rows},
-            "parallel_config": {"data_parallel_size": engines},
+            "parallel_config": {
+                "data_parallel_size": engines,
+                "data_parallel_external_lb": False,
+                "data_parallel_hybrid_lb": False,
+            },
             "device_config": {"device": "cpu"},
             "load_config": {"load_format": "auto"},
             "weight_transfer_config": None,
