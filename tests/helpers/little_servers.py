@@ -1,4 +1,4 @@
-"""Small HTTP servers with the routes of `vllm serve` that a trainer uses. They sample from a policy of their own.
+"""Small HTTP servers with the routes of `vllm serve` that a trainer uses. They sample from real policies.
 
 They serve pages without a prompt, one row after another: row i of a request is drawn with its seed + i.
 """
