@@ -12,8 +12,8 @@ Where weights are sharded, a forward or backward pass is an exchange too, and pr
 completions would wait for each other forever. So every pass has its turn (`take_turn`): all processes make the same
 passes in the same order, and one that has nothing to compute joins those of the others with an empty input.
 
-A second thread in each process may work ahead of the first (`aside`). Its exchanges go through connections of their
-own, in an order of their own.
+A second thread in each process may work ahead of the first (`aside`). Its exchanges go through separate connections,
+and their order does not depend on those of the first.
 
 In one process every function here is the identity.
 """

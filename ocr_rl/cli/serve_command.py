@@ -12,9 +12,7 @@ from ocr_rl.cli.options import set_option
 @click.argument("recipe", required=False)
 @click.option("--gpus", type=click.IntRange(min=1), required=True, help="GPUs of each node.")
 @click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Equal machines.")
-@click.option(
-    "--servers", type=click.IntRange(min=1), help="vLLM servers, each on a GPU of its own.  [default: half the GPUs]"
-)
+@click.option("--servers", type=click.IntRange(min=1), help="vLLM servers, each on one GPU.  [default: half the GPUs]")
 @click.option("--hosts", metavar="A,B", help="Names of the nodes.  [default: node0,node1,...]")
 @set_option("Override a value of the recipe, for the servers and in the command that trains.")
 @user_errors

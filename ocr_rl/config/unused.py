@@ -54,7 +54,7 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
         (not samples(recipe), sampled, f"{recipe.algorithm} samples no completions here"),
         (not ratios, "rollout.correction correction_cap", f"{recipe.algorithm} has no ratio to correct"),
         (rollout.correction == "none", "rollout.correction_cap", "rollout.correction is none"),
-        (rollout.engine == "transformers" and not vllm.server, "vllm", "rollout.engine is transformers"),
+        (rollout.engine == "transformers", "vllm", "rollout.engine is transformers"),
         (not vllm.server, "vllm.transfer transfer_folder", "vllm.server is empty"),
         (
             bool(vllm.server),

@@ -101,6 +101,17 @@ def test_a_file_and_then_overrides_in_order(tmp_path):
     assert isinstance(recipe.train.learning_rate, float)
 
 
+def test_servers_are_one_address_or_a_list_in_a_file_and_in_an_override(tmp_path):
+    one, two = "http://gpu1:8000", "http://gpu2:8000"
+    assert load_recipe(write(tmp_path, f'[vllm]\nserver = "{one}"\n')).vllm.server == [one]
+    path = write(tmp_path, f'[vllm]\nserver = ["{one}", "{two}"]\n')
+    assert load_recipe(path).vllm.server == [one, two]
+    assert load_recipe(path, [f"vllm.server={two}"]).vllm.server == [two]
+    assert load_recipe(path, [f'vllm.server=["{two}", "{one}"]']).vllm.server == [two, one]
+    for nothing in ("vllm.server=", 'vllm.server=""', "vllm.server=[]"):
+        assert load_recipe(path, [nothing]).vllm.server == Recipe().vllm.server == []
+
+
 # Other names of keys.
 
 
@@ -274,6 +285,10 @@ def test_a_mistake_in_an_override_repeats_it(override, message):
         ("grpo.updates_per_batch=17", "grpo.updates_per_batch is 17; write between 1 and rollout.pages_per_step"),
         ("render.lines=[4, 2]", "render.lines is [4, 2]; write the lower number first"),
         ("render.characters=[9, 8]", "render.characters is [9, 8]; write the lower number first"),
+        (
+            'vllm.server=["http://a:8000", "http://b:8000", "http://A:8000/"]',
+            "vllm.server is ['http://a:8000', 'http://b:8000', 'http://A:8000/']; write each address once",
+        ),
         ("vllm.stop_repetition=[20]", "vllm.stop_repetition is [20]; write a length and a count of at least 2"),
         ("vllm.stop_repetition=[20, 1]", "vllm.stop_repetition is [20, 1]; write a length and a count of at least 2"),
     ],

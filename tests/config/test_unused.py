@@ -44,6 +44,11 @@ def test_every_setting_of_a_shipped_recipe_has_an_effect(name):
             ["rollout.engine=transformers", "vllm.sleep=true"],
             "vllm.sleep = True has no effect: rollout.engine is transformers",
         ),
+        (
+            "grpo",
+            ["rollout.engine=transformers", "vllm.server=http://gpu2:8000"],
+            "vllm.server = ['http://gpu2:8000'] has no effect: rollout.engine is transformers",
+        ),
         ("grpo", ["vllm.transfer_folder=a"], "vllm.transfer_folder = 'a' has no effect: vllm.server is empty"),
         (
             "grpo",

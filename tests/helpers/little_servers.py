@@ -1,4 +1,4 @@
-"""Small HTTP servers with the routes of `vllm serve` that a trainer uses. They sample from a policy of their own.
+"""Small HTTP servers with the routes of `vllm serve` that a trainer uses. They sample from real policies.
 
 They serve pages without a prompt, one row after another: row i of a request is drawn with its seed + i.
 """
@@ -40,7 +40,11 @@ class LittleServer:
                 "quantization": None,
             },
             "scheduler_config": {"max_num_seqs": max_rows},
-            "parallel_config": {"data_parallel_size": engines},
+            "parallel_config": {
+                "data_parallel_size": engines,
+                "data_parallel_external_lb": False,
+                "data_parallel_hybrid_lb": False,
+            },
             "device_config": {"device": "cpu"},
             "load_config": {"load_format": "auto"},
             "weight_transfer_config": None,

@@ -46,7 +46,7 @@ def connect(tmp_path):
     engines = []
 
     def make(servers, policy=None, **options):
-        defaults = VllmOptions(rows=4, max_model_len=512, patience_s=0.3, timeout_s=20, transfer="folder")
+        defaults = VllmOptions(rows=4, max_model_len=512, patience_s=0.3, timeout_s=100, transfer="folder")
         defaults = replace(defaults, transfer_folder=tmp_path / "weights")
         policy = policy or make_policy("lighton", 1)
         engines.append(ServerEngine(policy, [one.url for one in servers], replace(defaults, **options)))
@@ -272,6 +272,7 @@ def test_a_stream_that_is_closed_while_all_servers_are_lost_ends(servers, connec
 def test_each_server_that_cannot_be_used_is_named_with_its_url(servers, connect, tmp_path):
     good, tight, gone, wide = servers(4)
     tight.settings["model_config"] |= {"max_model_len": 100, "quantization": "fp8"}
+    tight.settings["parallel_config"]["data_parallel_hybrid_lb"] = True
     gone.kill()
     policy = make_policy("lighton", 1)
     config = policy.base.config.to_dict()
@@ -281,7 +282,8 @@ def test_each_server_that_cannot_be_used_is_named_with_its_url(servers, connect,
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is what follows
         connect([good, tight, gone, wide], policy)
     message = str(error.value)
-    assert f"the server at {tight.url} runs with --max-model-len 100, --quantization fp8" in message
+    apart = "data-parallel engines that one address does not reach"
+    assert f"the server at {tight.url} runs with --max-model-len 100, --quantization fp8, {apart}\n" in message
     assert f"there is no vLLM server: {gone.url}: " in message
     assert f"the server at {wide.url} serves {tmp_path}, another model than the trainer's MODEL_FOLDER: " in message
     assert "text_config.hidden_size is 4096, not 32" in message

@@ -64,7 +64,10 @@ class ServerLink:
 
     def version(self) -> str:
         """Of its weights, the same in all of its engines. Raises ServerUnreachableError or ServerError."""
-        self.server.get("/health", HEALTH_TIMEOUT_S)
+        try:
+            self.server.get("/health", HEALTH_TIMEOUT_S)
+        except ServerError as error:
+            raise ServerError(error.status, "its engine has died") from None
         return str(self.server.get("/weight_info")["weight_version"])
 
     def deliver(self, weights: Weights, version: str, run: str, timeout: float) -> None:

@@ -99,6 +99,7 @@ def check_server(server: VllmServer, required: ServerRequirements, policy: Polic
 def _wrong_settings(info: Mapping[str, Any], required: ServerRequirements) -> list[str]:
     model, load = info["model_config"], info["load_config"]
     backend = (info["weight_transfer_config"] or {}).get("backend")
+    parallel = info["parallel_config"]
     rules = [
         (model["dtype"] == str(required.dtype), f"--dtype {model['dtype'].removeprefix('torch.')}"),
         (model["max_model_len"] >= required.max_model_len, f"--max-model-len {model['max_model_len']}"),
@@ -107,6 +108,10 @@ def _wrong_settings(info: Mapping[str, Any], required: ServerRequirements) -> li
         (not model["override_generation_config"], "--override-generation-config"),
         (model["quantization"] is None, f"--quantization {model['quantization']}"),
         (info["speculative_config"] is None, "--speculative-config"),
+        (
+            not (parallel["data_parallel_external_lb"] or parallel["data_parallel_hybrid_lb"]),
+            "data-parallel engines that one address does not reach",
+        ),
         (required.transfer != "nccl" or backend == "nccl", f"weight transfer backend {backend}"),
         (
             required.transfer == "nccl" or load["load_format"] in ("auto", "safetensors"),

@@ -75,7 +75,7 @@ def _shards(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]
 class NcclWeights:
     """Weights from this process's GPU to the servers' over NCCL, by vLLM's own code for trainers. Not yet run on a GPU.
 
-    Each server has connections of its own, so that a lost one stops no other; they are served one after another. A
+    Each server has separate connections, so that a lost one stops no other; they are served one after another. A
     server that is restarted between an update and the next sync gets the weights after the update. Divided weights are
     copied to the CPU's memory first.
     """
