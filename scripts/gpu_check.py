@@ -1,4 +1,4 @@
-"""Is training right and fast on this GPU? One command of at most eight minutes; without a GPU it runs on the CPU.
+"""Is training right and fast on this GPU? It begins nothing after eight minutes; without a GPU it runs on the CPU.
 
     python scripts/gpu_check.py --json found.json
 

@@ -27,13 +27,15 @@ def serve_command(
     ocr-rl serve-command my.toml --gpus 8 --nodes 2 --servers 8 --hosts gpu1,gpu2
     ocr-rl serve-command my.toml --gpus 8 --set vllm.transfer=folder --set vllm.transfer_folder=/shared/weights
     """
-    from ocr_rl.config.loader import load_recipe
+    from ocr_rl.config.chains import Chain, load_system
     from ocr_rl.pipeline.machine_plan import MachinePlan, default_servers, plan_commands
 
     names = hosts.split(",") if hosts else ["127.0.0.1"] if nodes == 1 else [f"node{i}" for i in range(nodes)]
     if len(names) != nodes or len(set(names)) != nodes or not all(names):
         raise ValueError(f"--hosts is {hosts}, and --nodes is {nodes}; write {nodes} different names")
     name = recipe or "grpo"
-    loaded = load_recipe(name, list(sets))
+    loaded = load_system(name, list(sets))
+    if isinstance(loaded, Chain):
+        raise ValueError(f"{name} is a chain; give the recipe of one of its stages")
     plan = MachinePlan(gpus, names, servers or default_servers(gpus, nodes))
     click.echo("\n".join(plan_commands(name, loaded, sets, plan)))

@@ -109,7 +109,7 @@ def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measured_drift(trials: Sequence[Trial], pages: Sequence[Page]) -> dict[Path, dict[str, float]]:
-    """By folder of a run, entropy of its last checkpoint and KL to the start; measured once, kept in eval/drift.json.
+    """By folder of a run, entropy of its last checkpoint, or of its best, and KL to the start; kept in eval/drift.json.
 
     Raises:
         ValueError: the checkpoint of a run is missing.
@@ -134,8 +134,11 @@ def _drift(trial: Trial, start: Policy, pages: Sequence[Page]) -> dict[str, floa
     from ocr_rl.models.policy import Policy
 
     recipe = recipes_of(trial.recipe)[-1]
+    last = RunFolder(trial.stages[-1])
+    best = last.best()
     checkpoints = [file for run in trial.stages for file in RunFolder(run).checkpoints()]
     if not checkpoints:
         raise ValueError(f"{trial.path} has no checkpoint; delete {trial.recipe_file} and {trial.path} to run it again")
-    policy = Policy.load(replace(recipe.model, path=str(checkpoints[-1]), lora_rank=0))
+    measured = last.checkpoint(best["step"]) if best is not None else checkpoints[-1]
+    policy = Policy.load(replace(recipe.model, path=str(measured), lora_rank=0))
     return drift(policy, start, pages, recipe.rollout.max_tokens)

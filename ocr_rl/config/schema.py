@@ -121,8 +121,8 @@ class DataConfig:
     """Share of the pages held out, whole documents at a time."""
     evaluate: Literal["all", "tuning", "test"] = "all"
     """Which held-out pages are evaluated: all, or one of two halves by document: one to choose settings on, one to
-    report. With test, train.patience and train.keep_best look at the other half during training, and the best step, if
-    it is kept, is the one that is evaluated after it."""
+    report. With test, train.patience and train.keep_best look at the other half during training. With either, the best
+    step, if train.keep_best keeps it, is the one that is evaluated after training."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -45,7 +45,8 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
     rollout, vllm, steps, level = recipe.rollout, recipe.vllm, recipe.train.steps, recipe.data.level
     ratios = recipe.algorithm in ("grpo", "ppo")
     sampled = "rollout.group_size correction correction_cap ahead"
-    elsewhere = rollout.engine == "vllm" or bool(vllm.server)
+    elsewhere = rollout.engine == "vllm" or (rollout.engine == "auto" and bool(vllm.server))
+    choosing = recipe.data.evaluate == "test" and recipe.train.chooses
     return [
         (elsewhere, "rollout.readers", "vLLM's own threads read pages"),
         (level == "page", "data.mask deskew padding", "data.level is page"),
@@ -66,6 +67,7 @@ def _of_shared_sections(recipe: Recipe) -> Unused:
         (not recipe.reward.weights.get("consensus"), "reward.agreement", "reward.weights has no consensus"),
         (bool(recipe.reward.compat), "reward.unsupported", f"with {recipe.reward.compat}, tests pay in full"),
         (not samples(recipe), "reward.permute", f"{recipe.algorithm} samples no completions here"),
+        (choosing, "train.watch stop_on_alarm", "data.evaluate is test, and evaluations choose a step by other pages"),
         (0 < steps < recipe.train.eval_every, "train.eval_every", f"train.steps is {steps}"),
     ]
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ocr_rl.data.grey_levels import grey_levels, lab_to_rgb
@@ -77,13 +78,20 @@ class PdfPage:
         return image
 
 
+_PDFIUM = RLock()
+"""pdfium must not be called from two threads at a time, not even with two documents."""
+
+
 @contextmanager
 def open_pdf(path: Path) -> Iterator[Any]:
-    """The pypdfium2 document, closed afterwards. Raises `ImageError` if pdfium cannot read it."""
+    """The pypdfium2 document, closed afterwards. Another thread that opens one waits until then.
+
+    Raises `ImageError` if pdfium cannot read it.
+    """
     import pypdfium2
 
     try:
-        with pypdfium2.PdfDocument(path) as pdf:
+        with _PDFIUM, pypdfium2.PdfDocument(path) as pdf:
             yield pdf
     except (pypdfium2.PdfiumError, OSError) as error:
         raise ImageError(path, f"cannot be read as a PDF: {error}") from error

@@ -20,7 +20,7 @@ from ocr_rl.reporting.run_report import close_with_report
 from ocr_rl.reporting.text_tables import evaluation_table, malformed_text
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
-from ocr_rl.training.checkpoint import environment_changes
+from ocr_rl.training.checkpoint import environment_changes, load_checkpoint
 from ocr_rl.training.loop import TrainingLoop
 from ocr_rl.types import Page
 from ocr_verifiers.rewards.functions import FunctionError
@@ -84,11 +84,19 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
 
         loop = TrainingLoop(trainer, job.policy, job.train, job.recipe, folder, evaluated, start)
         loop.run()
-        measured = trainer.measure()
-        best = folder.best()
-        if best is not None and job.chosen_on is not job.held_out:
-            job.policy.load_weights(folder.checkpoint(best["step"]))
+        best = distributed.of_first(folder.best)
+        if best is not None and job.recipe.data.evaluate != "all":
+            load_checkpoint(
+                folder.checkpoint(best["step"]),
+                job.policy,
+                trainer.optimizer,
+                job.train,
+                best["step"],
+                trainer.state,
+                True,
+            )
             trainer.sync_engine()
+        measured = trainer.measure()
     try:
         after = evaluate(job, job.held_out)
     except FloatingPointError as error:

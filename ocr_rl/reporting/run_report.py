@@ -85,7 +85,7 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     sections = [
         *_warnings(metrics, after),
         _summary(evaluations),
-        *_curves(metrics, before, after),
+        *_curves(comparable(metrics, recipe), before, after),
         _time(metrics),
         *_pages(before, after, known, missing),
         _errors(after),
@@ -190,6 +190,13 @@ def points(metrics: Metrics, name: str) -> list[Point]:
         if isinstance(value, int | float) and math.isfinite(value):
             found.append(Point(row["step"], value, (interval[0], interval[1]) if interval else None))
     return found
+
+
+def comparable(metrics: Metrics, recipe: Recipe) -> Metrics:
+    """Without evaluations of other held-out pages than those before and after training: a step was chosen by them."""
+    if recipe.data.evaluate != "test" or not recipe.train.chooses:
+        return metrics
+    return [{name: value for name, value in row.items() if not name.startswith("eval/")} for row in metrics]
 
 
 def held_out(metrics: Metrics, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Metrics:

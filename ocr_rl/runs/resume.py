@@ -103,6 +103,12 @@ def refuse_changes(trained: Recipe, wanted: Recipe, source: Path) -> None:
         where = f"{key} is {value!r} in {source} and cannot become {new[key]!r}"
         if key not in MAY_CHANGE and value != new[key]:
             raise ValueError(f"{where}: --resume keeps what affects the result; start another run to change it")
+        if (
+            key == "train.patience"
+            and trained.train.chooses != wanted.train.chooses
+            and trained.data.evaluate == "test"
+        ):
+            raise ValueError(f"{where}: with data.evaluate = test, it decides which pages were evaluated")
         if key == "train.steps" and new[key] < value:
             raise ValueError(f"{where}: a run can be made longer, not shorter")
         if key == "train.steps" and new[key] > value and trained.train.schedule != "constant":

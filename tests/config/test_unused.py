@@ -17,6 +17,12 @@ def test_every_setting_of_a_shipped_recipe_has_an_effect(name):
         ("grpo", ["dpo.beta=0.5"], "dpo.beta = 0.5 has no effect: algorithm is grpo"),
         ("orpo", ["dpo.beta=0.5"], "dpo.beta = 0.5 has no effect: algorithm is orpo"),
         ("sft", ["pairs.path=a.jsonl"], "pairs.path = 'a.jsonl' has no effect: algorithm is sft"),
+        (
+            "sft",
+            ["data.evaluate=test", "train.patience=2", "train.eval_every=1", "train.stop_on_alarm=true"],
+            "train.stop_on_alarm = True has no effect: data.evaluate is test, and evaluations choose a step by other "
+            "pages",
+        ),
         ("grpo", ["model.lora_alpha=64"], "model.lora_alpha = 64 has no effect: model.lora_rank is 0"),
         (
             "grpo",

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import datasets
@@ -11,7 +12,7 @@ from PIL import Image
 
 from ocr_rl.data import images
 from ocr_rl.data.cells import TableImage
-from ocr_rl.data.images import EncodedImage, ImageError, ImageFile, PdfPage, tiff_frames
+from ocr_rl.data.images import EncodedImage, ImageError, ImageFile, PdfPage, open_pdf, tiff_frames
 
 
 def png(image):
@@ -99,6 +100,16 @@ def test_a_pdf_page_is_as_long_as_asked_for(tmp_path, side):
     image = PdfPage(tmp_path / "letter.pdf", 0, side)()
     assert image.height == side
     assert image.width == pytest.approx(side * 612 / 792, abs=1)
+
+
+def test_two_threads_do_not_use_pdfium_at_once(tmp_path):
+    Image.new("L", (6, 8), 255).save(tmp_path / "page.pdf")
+    with ThreadPoolExecutor(1) as other:
+        with open_pdf(tmp_path / "page.pdf"):
+            rendered = other.submit(PdfPage(tmp_path / "page.pdf", 0, 8))
+            with pytest.raises(TimeoutError):
+                rendered.result(0.2)
+        assert rendered.result(60).height == 8
 
 
 def test_every_opener_can_be_pickled(tmp_path):

@@ -1,6 +1,7 @@
 """A step that is chosen by some held-out pages is reported by others."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from helpers.tiny_models import make_page, make_recipe
 from ocr_rl import EvaluateOptions, evaluate, load_pages, load_recipe, train
 from ocr_rl.data.splits import held_out_pages
 from ocr_rl.pipeline.job import pages_to_choose_on
+from ocr_rl.runs.resume import refuse_changes
 
 SAMPLE = "data/sample"
 
@@ -49,3 +51,14 @@ def test_where_nothing_is_chosen_for_a_report_all_evaluations_are_of_the_same_pa
     recipe = make_recipe(data_validation=0.5, train_eval_every=1, **changes)
     held_out = held_out_pages(pages, recipe.data, 0)[1]
     assert pages_to_choose_on(recipe, pages, held_out) is held_out
+
+
+def test_a_resumed_run_does_not_begin_to_choose_by_other_pages():
+    trained = make_recipe(data_evaluate="test", train_eval_every=1)
+    wanted = replace(trained, train=replace(trained.train, patience=2))
+    with pytest.raises(
+        ValueError, match=r"train\.patience is 0 in a\.toml and cannot become 2: with data\.evaluate = test"
+    ):
+        refuse_changes(trained, wanted, Path("a.toml"))
+    everywhere = make_recipe(train_eval_every=1)
+    refuse_changes(everywhere, replace(everywhere, train=wanted.train), Path("a.toml"))

@@ -102,6 +102,7 @@ def test_the_commands_of_several_machines():
             "rollout.pages_per_step is 4, and 6 processes would share them; write 6 at least, or more --servers",
         ),
         (["nope", "--gpus", "4"], 'no recipe "nope"; write one of'),
+        (["few", "--gpus", "4"], "few is a chain; give the recipe of one of its stages"),
     ],
 )
 def test_plans_that_cannot_work_are_refused(arguments, message):

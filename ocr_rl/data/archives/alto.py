@@ -26,7 +26,7 @@ from ocr_rl.data.archives.layout import (
     parse_numbers,
     parse_points,
 )
-from ocr_rl.data.archives.words import placed_words
+from ocr_rl.data.archives.words import confidences_of, placed_words
 from ocr_rl.data.archives.xml import ArchiveError, below, check_lines, children, first, name_of
 
 NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
@@ -181,16 +181,16 @@ def write_alto(page: Layout, creator: str = "ocr-rl") -> bytes:
 def _add_line(block: Any, line: Line, attributes: dict[str, str], ids: Identifiers, add: Any) -> None:
     element = add(block, "TextLine", **attributes, **_box(line.polygon))
     _add_shape(element, line.polygon, add)
-    sure = iter(line.confidences)
     texts = xml_text(line.text).split(" ")
-    places = iter(placed_words([text for text in texts if text.strip()], line.words))
+    words = [text for text in texts if text.strip()]
+    places = zip(placed_words(words, line.words), confidences_of(words, line.confidences), strict=True)
     for number, text in enumerate(texts):
         if number:
             add(element, "SP")
         if not text.strip():
             add(element, "String", CONTENT=text)
             continue
-        word, confidence = next(places), next(sure, None)
+        word, confidence = next(places)
         name = {"ID": ids.new(word.id)} if word.id else {}
         known = {} if confidence is None else {"WC": f"{confidence:.3f}"}
         string = add(element, "String", **name, **_box(word.polygon), CONTENT=text, **known)

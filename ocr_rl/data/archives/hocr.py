@@ -25,7 +25,7 @@ from ocr_rl.data.archives.layout import (
     parse_numbers,
     parse_points,
 )
-from ocr_rl.data.archives.words import placed_words
+from ocr_rl.data.archives.words import confidences_of, placed_words
 from ocr_rl.data.archives.xml import ArchiveError, check_lines, text_of
 
 XHTML = "http://www.w3.org/1999/xhtml"
@@ -190,11 +190,11 @@ def _add_words(
     parent: Any, text: str, old: Sequence[Word], confidences: Iterator[float], ids: Identifiers, add: Any
 ) -> None:
     """The text at the end of an element; as words where it is known where they are, or how sure."""
-    parts = re.split(r"(\s+)", text)
-    places = iter(placed_words([part for part in parts if part.strip()], old))
+    parts = re.split(r"([ \t\r\n\f]+)", text)
+    words = [part for part in parts if part.strip()]
+    places = zip(placed_words(words, old), confidences_of(words, confidences), strict=True)
     for part in parts:
-        word = next(places) if part.strip() else Word(part)
-        confidence = next(confidences, None) if part.strip() else None
+        word, confidence = next(places) if part.strip() else (Word(part), None)
         known = (
             _title(word.polygon).get("title", ""),
             "" if confidence is None else f"x_wconf {round(100 * confidence)}",

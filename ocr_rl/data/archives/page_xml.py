@@ -28,7 +28,7 @@ from ocr_rl.data.archives.layout import (
     parse_points,
     some_lines,
 )
-from ocr_rl.data.archives.words import placed_words
+from ocr_rl.data.archives.words import confidences_of, placed_words
 from ocr_rl.data.archives.xml import ArchiveError, below, check_lines, children, first, name_of
 
 NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
@@ -170,14 +170,14 @@ def write_page_xml(page: Layout, creator: str = "ocr-rl") -> bytes:
             add(add(parent, "TextEquiv", **sure), "Unicode", xml_text(text))
 
     def add_words(parent: Any, line: Line) -> None:
-        words = placed_words(xml_text(line.text).split(), line.words) if line.words else []
+        texts = [text for text in xml_text(line.text).split(" ") if text.strip()]
+        words = placed_words(texts, line.words) if line.words else []
         if not all(word.polygon for word in words):
             return
-        sure = iter(line.confidences)
-        for number, word in enumerate(words, 1):
+        for number, (word, sure) in enumerate(zip(words, confidences_of(texts, line.confidences), strict=False), 1):
             element = add(parent, "Word", id=ids.new(word.id or f"{line.id}w{number}"))
             add(element, "Coords", points=_written(word.polygon))
-            add_text(element, word.text, next(sure, None))
+            add_text(element, word.text, sure)
 
     width, height = page.size
     ids = Identifiers(name for region in page.regions for name in (region.id, *(line.id for line in region.lines)))

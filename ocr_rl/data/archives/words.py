@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from ocr_rl.data.archives.layout import Points, Word, bounds, box_points
 from ocr_verifiers import alignment
@@ -43,7 +45,8 @@ def _shares(texts: Sequence[str], old: Sequence[Word]) -> list[dict[int, tuple[f
         begin, end = end + 1, end + 1 + len(text)
         found: dict[int, tuple[float, float]] = {}
         for index, offset in (place for place in places[begin:end] if place is not None and place[1] >= 0):
-            low, high = offset / len(old[index].text), (offset + 1) / len(old[index].text)
+            at = len(old[index].text) - 1 - offset if _leftwards(old[index].text) else offset
+            low, high = at / len(old[index].text), (at + 1) / len(old[index].text)
             first, last_share = found.get(index, (low, high))
             found[index] = min(first, low), max(last_share, high)
         shares.append(found)
@@ -60,6 +63,22 @@ def _placed(text: str, parts: dict[int, tuple[float, float]], old: Sequence[Word
         width = right - left
         boxes.append((left if whole else left + low * width, top, right if whole else left + high * width, bottom))
     return Word(text, _around(boxes))
+
+
+def _leftwards(word: str) -> bool:
+    """Whether it is written from right to left: its first letter says so."""
+    strong = (kind for kind in map(unicodedata.bidirectional, word) if kind in ("L", "R", "AL"))
+    return next(strong, "L") != "L"
+
+
+def confidences_of(texts: Sequence[str], confidences: Iterable[float]) -> list[float | None]:
+    """How sure each text is, as far as `confidences`, one for each word between white space of any kind, reach.
+
+    A text with a no-break space holds several words, and is as sure as the least sure of them.
+    """
+    left = iter(confidences)
+    each = (list(islice(left, len(text.split()))) for text in texts)
+    return [min(found, default=None) for found in each]
 
 
 def _around(boxes: Sequence[tuple[float, float, float, float]]) -> Points:

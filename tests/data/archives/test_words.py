@@ -49,6 +49,23 @@ def test_the_parts_of_a_divided_word_share_its_width_by_characters():
     ]
 
 
+def test_a_divided_hebrew_word_begins_on_the_right():
+    old = (Word("שלום", box(0, 40)),)
+    assert placed_words(["של", "ום"], old) == [Word("של", box(20, 40)), Word("ום", box(0, 20))]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_word_with_a_no_break_space_stays_one_as_sure_as_the_least_sure_of_its_parts(kind):
+    words = (Word("10\u00a0km", box(0, 40), "w1"), Word("far", box(50, 80), "w2"))
+    line = Line("l1", "10\u00a0km far", box(0, 150), words=words, confidences=(0.9, 0.5, 0.75))
+    data = WRITERS[kind](Layout("a.png", (200, 20), (Region("r1", "", box(0, 150), (line,)),)))
+    [back] = READERS[kind_of(data)](parse_xml(data, kind))
+    assert back.lines[0].words == words
+    shown = {"alto": ['WC="0.500"', 'WC="0.750"'], "page-xml": ['conf="0.500"', 'conf="0.750"']}
+    for one in shown.get(kind, ["x_wconf 50", "x_wconf 75"]):
+        assert one.encode() in data
+
+
 def test_without_old_words_nothing_has_a_place():
     assert placed_words(["a", "b"], ()) == [Word("a"), Word("b")]
     assert placed_words([], OLD) == []
