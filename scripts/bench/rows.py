@@ -60,10 +60,9 @@ def main() -> None:
         write(Path(folder), count)
         print(f"{count:,} rows\n\n| what | CPU s | peak MiB |\n|---|---|---|", flush=True)
         for name, what in (("pages, index made", "pages"), ("pages", "pages"), ("start", "start")):
-            done = subprocess.run(
-                [sys.executable, __file__, what, folder], check=True, stdout=subprocess.PIPE, text=True
-            )
-            print(f"| {name} | {done.stdout.strip()} |", flush=True)
+            command = [sys.executable, __file__, what, folder]
+            found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            print(f"| {name} | {found.strip()} |", flush=True)
 
 
 if __name__ == "__main__":

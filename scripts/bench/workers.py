@@ -41,7 +41,7 @@ def main() -> None:
             (scans / f"{i:05d}.png").hardlink_to(scans / "0.png")
         print("| workers | pages/s |\n|---|---|")
         began = time.monotonic()
-        for page in pages_of(scans, FixedTime()):
+        for page in pages_of(scans):
             assert isinstance(page, Page)
             _ = page.image
         print(f"| reading images alone | {count / (time.monotonic() - began):.0f} |", flush=True)
