@@ -80,9 +80,12 @@ def one_image(value: Any, name: str) -> Any:
     return value[0] if value else None
 
 
+DATA_URL = re.compile(r"data:[\w/+.-]*;base64,")
+
+
 def from_base64(text: str) -> bytes | None:
     """The image of a base64 text or `data:` URL; None for a path."""
-    stated = re.match(r"data:[\w/+.-]*;base64,", text)
+    stated = DATA_URL.match(text)
     if not stated and not (len(text) > 40 and "." not in text and text.lstrip().startswith(BASE64_STARTS)):
         return None
     encoded = "".join(text[stated.end() if stated else 0 :].split())

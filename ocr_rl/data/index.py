@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
@@ -35,7 +35,7 @@ from ocr_rl.data.facts import (
 )
 from ocr_rl.data.images import ImageError
 from ocr_rl.data.problems import Location, Problem, json_at, json_lines
-from ocr_rl.data.rows import RowReader, RowTests, row_reader
+from ocr_rl.data.rows import RowReader, RowTests, reader_of
 from ocr_rl.types import Page
 
 VERSION = 1
@@ -157,15 +157,38 @@ class IndexOptions:
 
 
 def build_index(file: Path, options: IndexOptions) -> Index | None:
-    """Read and check the whole file; None if anything about it needs a message that only `find_pages` can give."""
-    problems: list[Problem] = []
-    unreadable: list[Problem] = []
+    """Read and check the whole file; None if anything about it needs a message that only `find_pages` can give.
+
+    The first row says which columns there are. If others bring some that matter, the file is read again.
+    """
+    first = _reader(file, next((set(row) for _, row in json_lines(file, _ignore)), set()), options)
+    index, names = None, set[str]()
+    if first is not None:
+        index = _built(file, options, first, names)
+    if index is None:
+        names = {key for _, row in json_lines(file, _ignore) for key in row}
+    reader = _reader(file, names, options)
+    return index if reader in (None, first) else _built(file, options, reader, names)
+
+
+def _ignore(problem: Problem) -> None:
+    pass
+
+
+def _reader(file: Path, names: Set[str], options: IndexOptions) -> RowReader | None:
     try:
-        reader = row_reader(file, options.columns, problems.append)
+        return reader_of(file, names, options.columns)
     except ValueError:
         return None
-    tests = RowTests(file, problems.append)
-    if reader is None or (problems and not options.skip):
+
+
+def _built(file: Path, options: IndexOptions, reader: RowReader, names: set[str]) -> Index | None:
+    """See `build_index`; the columns that rows have are added to `names`."""
+    problems: list[Problem] = []
+    others: list[Problem] = []
+    unreadable: list[Problem] = []
+    tests = RowTests(file, others.append)
+    if others and not options.skip:
         return None
     builder, ids = Builder(), array("Q")
     places: list[int] = []
@@ -174,23 +197,25 @@ def build_index(file: Path, options: IndexOptions) -> Index | None:
         places[:] = tests.claim(name)
         return tests.at(places)
 
-    for location, row in json_lines(file, lambda problem: None):
-        before = len(problems)
-        found = reader.found(row, location, records, problems.append)
+    for location, row in json_lines(file, problems.append):
+        names.update(row)
+        before = len(others)
+        found = reader.found(row, location, records, others.append)
         if found is not None and options.split in ("", split_of(found.page)):
             ids.append(id_hash(found.page.id))
             if options.labels and (problem := found.unlabelled()):
-                problems.append(problem)
-            broken = len(problems) > before
+                others.append(problem)
+            broken = len(others) > before
             if not broken and options.skip and (problem := found.unreadable()):
                 unreadable.append(problem)
                 broken = True
             if not broken and options.wants(found.page):
                 builder.add(with_prompt(found.page, options.prompt), location.offset, places)
-        if problems and not options.skip:
+        if (problems or others) and not options.skip:
             return None
         places.clear()
-    tests.report_unclaimed(problems.append)
+    tests.report_unclaimed(others.append)
+    problems += others
     if (problems and not options.skip) or not builder.columns["offset"] or _has_doubles(ids):
         return None
     arrays = {name: np.frombuffer(values, values.typecode) for name, values in builder.columns.items()}

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,9 +100,9 @@ def json_lines(file: Path, report: ReportProblem) -> Iterator[tuple[Location, di
             offset += len(line)
             if not line.strip():
                 continue
-            line = line.removesuffix(b"\n")
+            line = line.removesuffix(b"\n").removeprefix(BOM_UTF8)
             try:
-                row = json.loads(line.decode("utf-8-sig"))
+                row = json.loads(line.decode())
             except UnicodeDecodeError as error:
                 report(location.problem(None, f"not UTF-8 (byte {error.start + 1} of the line)"))
             except json.JSONDecodeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from ocr_rl.data.columns import image_cell, name_columns, page_of_row
 from ocr_rl.data.images import TIFF_SUFFIXES, EncodedImage, ImageError, ImageFile, tiff_frames
 from ocr_rl.data.problems import Found, Location, ReportProblem, csv_rows, json_at, json_lines, tests_in
 
+NUMBERED = re.compile(r"(.+\.tiff?)#([1-9]\d*)", re.IGNORECASE)
 Records = Callable[[str], Sequence[Mapping[str, Any]]]
 """The records of tests beside the rows, by the name of an image."""
 
@@ -78,8 +79,11 @@ def read_rows(file: Path, columns: Mapping[str, str], report: ReportProblem, fol
 def row_reader(file: Path, columns: Mapping[str, str], report: ReportProblem, folder: str = "") -> RowReader | None:
     """The reader for a file whose rows have these columns; None if there are no rows. Reads the whole file."""
     names = {key for _, row in _read(file, report) for key in row}
-    if not names:
-        return None
+    return reader_of(file, names, columns, folder) if names else None
+
+
+def reader_of(file: Path, names: Set[str], columns: Mapping[str, str], folder: str = "") -> RowReader:
+    """The reader for a file whose rows have columns of these `names`."""
     standard = {"image": "file_name"} if "file_name" in names else {}
     roles = name_columns(standard | dict(columns), names, str(file))
     roles.pop("id", None)
@@ -130,17 +134,18 @@ def _named_image(file: Path, name: str) -> tuple[str, ImageFile | EncodedImage]:
     """The id and the image that a row of `file` names. Raises ImageError if there is no such file, or page of it."""
     if (encoded := from_base64(name)) is not None:
         return sha256(encoded).hexdigest()[:16], EncodedImage(encoded)
-    numbered = re.fullmatch(r"(.+\.tiff?)#([1-9]\d*)", name, re.IGNORECASE)
+    numbered = NUMBERED.fullmatch(name)
     written, number = (numbered[1], int(numbered[2])) if numbered else (name, None)
     folder = file.parent
-    path = find_file(folder, written) or (find_file(folder, name) if numbered else None)
+    direct = os.path.join(folder, written)
+    exact = os.path.isfile(direct)
+    path = Path(direct) if exact else find_file(folder, written) or (find_file(folder, name) if numbered else None)
     if path is None:
         shown = name if len(name) <= LONGEST_PATH else f"a file of {len(name):,} characters"
         kind, hint = file.suffix[1:].upper(), similar_file(folder, written) if len(name) <= LONGEST_PATH else ""
         raise ImageError(name, f"names {shown}, which does not exist; paths are relative to the {kind} file{hint}")
-    exact = os.path.join(folder, written) == str(path) or path == folder / written
-    page_id = name if exact else path.relative_to(folder).as_posix()
-    if path.suffix.lower() not in TIFF_SUFFIXES:
+    page_id = name if exact or path == folder / written else path.relative_to(folder).as_posix()
+    if not written.lower().endswith(tuple(TIFF_SUFFIXES)):
         return page_id, ImageFile(path)
     frames = tiff_frames(path)
     if number is None and len(frames) > 1:

@@ -13,6 +13,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -201,6 +202,8 @@ def work() -> None:
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise  # the program that started this process has ended, or needs it no longer
         except Exception as error:
+            if not isinstance(error, ValueError | EngineError):  # a bug, and not what a user can mend
+                error.add_note(f"in worker {number + 1} of {count}:\n{traceback.format_exc()}")
             connection.send(_portable(error))
 
 
@@ -250,5 +253,8 @@ def _portable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # an error of any class may fail to be copied; its message still arrives
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        copied = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            copied.add_note(note)
+        return copied
     return error

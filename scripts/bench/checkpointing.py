@@ -1,6 +1,7 @@
 """Activation checkpointing with a shared prompt: memory, CPU time, tower passes and gradients of one group.
 
     python scripts/bench/checkpointing.py --group-sizes 8 16
+    python scripts/bench/checkpointing.py --width 512 --group-sizes 8 --tokens 256     # 51 million weights
 
 A Qwen2.5-VL of middle size, in the proportions of the 7B model, with random weights reads one page and scores G
 completions; the sum of their log probabilities is differentiated. Three ways: without checkpointing, with
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))  # random models of
 
 from helpers.families import ANY_SIZE
 from helpers.families.building import build_family
+from helpers.families.family import Family
 from helpers.tiny_models import gradients, score_unshared
 from ocr_rl.models.padding import pad_rows
 from ocr_rl.models.policy import Policy
@@ -37,26 +39,30 @@ from ocr_rl.types import Page
 
 MIB = 2**20
 QWEN = ANY_SIZE["qwen2_5_vl"]
-MIDDLE = replace(
-    QWEN,
-    image_settings=QWEN.image_settings | {"size": {"shortest_edge": 56 * 56, "longest_edge": 4096 * 28 * 28}},
-    vision={
-        "depth": 8,
-        "hidden_size": 160,
-        "intermediate_size": 428,
-        "num_heads": 4,
-        "out_hidden_size": 256,
-        "fullatt_block_indexes": [3, 7],
-    },
-    text={
-        "hidden_size": 256,
-        "intermediate_size": 1376,
-        "num_hidden_layers": 8,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 2,
-        "rope_parameters": QWEN.text["rope_parameters"],
-    },
-)
+
+
+def middle(width: int) -> Family:
+    """Eight layers of this width, a multiple of 64, and a tower of five eighths of it."""
+    return replace(
+        QWEN,
+        image_settings=QWEN.image_settings | {"size": {"shortest_edge": 56 * 56, "longest_edge": 4096 * 28 * 28}},
+        vision={
+            "depth": 8,
+            "hidden_size": width * 5 // 8,
+            "intermediate_size": width * 107 // 64,
+            "num_heads": width // 64,
+            "out_hidden_size": width,
+            "fullatt_block_indexes": [3, 7],
+        },
+        text={
+            "hidden_size": width,
+            "intermediate_size": width * 43 // 8,
+            "num_hidden_layers": 8,
+            "num_attention_heads": width // 32,
+            "num_key_value_heads": width // 128,
+            "rope_parameters": QWEN.text["rope_parameters"],
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--group-sizes", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--tokens", type=int, default=150, help="tokens of a completion, T")
+    parser.add_argument("--width", type=int, default=256, help="of the decoder, a multiple of 64")
     parser.add_argument("--page", type=int, nargs=2, default=[616, 784], help="width and height of the page")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -143,7 +150,7 @@ def main() -> None:
     for rows in options.group_sizes:
         none: Measured | None = None
         for name, (checkpointing, score) in contenders.items():
-            policy = Policy(*build_family(MIDDLE, seed=0), gradient_checkpointing=checkpointing)
+            policy = Policy(*build_family(middle(options.width), seed=0), gradient_checkpointing=checkpointing)
             prompt = policy.prompt(page)
             if score is repeated:
                 policy.model.gradient_checkpointing_enable({"use_reentrant": False})

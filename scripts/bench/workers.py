@@ -1,10 +1,12 @@
 """Pages per second of `ocr-rl transcribe --workers N` with an engine that takes a fixed time a page.
 
-`python scripts/bench/workers.py [PAGES [SECONDS]]` writes a table: workers, pages/s; and that of reading images alone.
+`python scripts/bench/workers.py [PAGES [SECONDS]]` writes a table: workers, pages/s and CPU milliseconds a
+page, of all processes; and those of reading images alone.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 import tempfile
 import time
@@ -28,6 +30,16 @@ class FixedTime(TranscribeOptions):
         return load(say) if self.workers == 1 else ParallelEngine(load, self.workers, say)
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def report(name: str, count: int, began: float, spent: float) -> None:
+    rate, cost = count / (time.monotonic() - began), 1000 * (cpu_seconds() - spent) / count
+    print(f"| {name} | {rate:.0f} | {cost:.1f} |", flush=True)
+
+
 def main() -> None:
     from PIL import Image
 
@@ -39,16 +51,16 @@ def main() -> None:
         image.save(scans / "0.png")
         for i in range(1, count):
             (scans / f"{i:05d}.png").hardlink_to(scans / "0.png")
-        print("| workers | pages/s |\n|---|---|")
-        began = time.monotonic()
-        for page in pages_of(scans, FixedTime()):
+        print("| workers | pages/s | CPU ms a page |\n|---|---|---|")
+        began = time.monotonic(), cpu_seconds()
+        for page in pages_of(scans):
             assert isinstance(page, Page)
             _ = page.image
-        print(f"| reading images alone | {count / (time.monotonic() - began):.0f} |", flush=True)
+        report("reading images alone", count, *began)
         for workers in (1, 2):
-            began = time.monotonic()
+            began = time.monotonic(), cpu_seconds()
             write_transcriptions(Path(folder, f"{workers}.jsonl"), scans, FixedTime(workers=workers))
-            print(f"| {workers} | {count / (time.monotonic() - began):.0f} |", flush=True)
+            report(str(workers), count, *began)
         assert Path(folder, "1.jsonl").read_bytes() == Path(folder, "2.jsonl").read_bytes()
 
 

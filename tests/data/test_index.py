@@ -108,6 +108,40 @@ def test_pages_are_those_that_reading_all_rows_gives(letters, indexed, options):
                 same(side, other)
 
 
+@pytest.mark.parametrize(
+    ("rows", "passes"),
+    [
+        ([{"image": "a.png", "text": "x"}, {"image": "b.png", "text": "y"}], 1),
+        ([{"image": "a.png", "text": "x", "n": 1}, {"image": "b.png", "text": "y", "m": 2}], 1),
+        ([{"image": "a.png", "text": "x"}, {"image": "b.png", "text": "y", "prompt": "Read."}], 2),
+        (
+            [{"image": "a.png", "tests": [{"type": "present", "text": "Sir"}]}, {"image": "b.png", "text": "y"}],
+            3,
+        ),  # stopped, looked through, made
+        ([{"images": "a.png", "text": "x"}, {"image": "b.png", "images": "a.png", "text": "y"}], None),
+        ([{"text": "x"}, {"image": "b.png", "text": "y"}], None),
+    ],
+)
+def test_the_first_row_says_which_columns_there_are_unless_others_bring_more(
+    tmp_path, indexed, monkeypatch, rows, passes
+):
+    read = []
+    json_lines = index.json_lines
+    monkeypatch.setattr(index, "json_lines", lambda *all: (read.append(row) or row for row in json_lines(*all)))
+    for name in "ab":
+        draw(tmp_path / f"{name}.png")
+    write_lines(tmp_path / "metadata.jsonl", rows)
+    message, found, _ = outcome(indexed, tmp_path)
+    error, expected, _ = outcome(load_pages, tmp_path)
+    assert message == error
+    if passes is None:
+        assert not isinstance(found, IndexedPages)
+    else:
+        same(found, expected)
+        assert isinstance(found, IndexedPages)
+        assert len(read) == 1 + passes * len(rows)  # and the first alone
+
+
 def test_halves_joins_slices_and_look_ups_are_the_same(letters, indexed):
     pages, expected = indexed(letters), load_pages(letters)
     for half, other in zip(tuning_and_test(pages), tuning_and_test(expected), strict=True):

@@ -11,6 +11,13 @@ from ocr_rl.rollouts.engine import Engine, Refused, Sampled
 from ocr_rl.types import Completion, ImageError
 
 
+class NotCopiedError(Exception):
+    """Pickle calls it with one argument."""
+
+    def __init__(self, one, other):
+        super().__init__(f"{one} {other}")
+
+
 class SizeEngine(Engine):
     """Writes the size of each page's image, and the number of the completion; some page ids are special."""
 
@@ -26,6 +33,8 @@ class SizeEngine(Engine):
                 raise EngineError("out of memory")
             if page.id == "bug":
                 raise KeyError("bug")
+            if page.id == "no copy":
+                raise NotCopiedError("a", "b")
             if page.id == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             try:

@@ -82,6 +82,18 @@ def test_what_stops_a_process_stops_the_stream(images, page, kind, message):
     assert [result.page.id for result in done] == ["0.png", "1.png", "2.png"][: len(done)]
 
 
+@pytest.mark.parametrize(("page", "kind"), [("bug", KeyError), ("no copy", RuntimeError)])
+def test_an_unexpected_error_brings_its_own_traceback(images, page, kind):
+    engine = ParallelEngine(LoadSizes(), 2, lambda line: None)
+    with pytest.raises(kind) as caught:
+        list(in_order(engine, pages_of(images, "0.png", page), Sampling(), 0))
+    engine.close()
+    [note] = caught.value.__notes__
+    assert note.startswith("in worker 2 of 2:\nTraceback")
+    assert "page_engines.py" in note
+    assert "raise" in note
+
+
 def test_an_engine_that_cannot_be_loaded_is_the_users_error():
     with pytest.raises(ValueError, match=r"^no such model$"):
         ParallelEngine(LoadSizes(fails="no such model"), 2)
