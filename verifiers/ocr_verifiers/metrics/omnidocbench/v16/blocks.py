@@ -84,7 +84,10 @@ def page_blocks(markdown: str) -> list[Block]:
     blocks += formulas
     text, written = markdown_tables(_blanked(text, displayed))
     blocks += _with_cells(
-        [Block("table", "md2html_table", table.position, table.position + len(table.text), table.text) for table in written]
+        [
+            Block("table", "md2html_table", table.position, table.position + len(table.text), table.text)
+            for table in written
+        ]
     )
     code = [Block("text", "code", *found.span(), found[1].strip()) for found in _CODE.finditer(text)]
     blocks += code

@@ -16,7 +16,9 @@ _COMMANDS = [
         ).split()
     )
 ]
-_SIGNS = str.maketrans(dict.fromkeys("✓✔☑✅🗸", "√") | dict.fromkeys("✗✘✕✖☒❌╳⨯", "×") | {"Ø": "∅", "∼": "～", "〜": "～"})
+_SIGNS = str.maketrans(
+    dict.fromkeys("✓✔☑✅🗸", "√") | dict.fromkeys("✗✘✕✖☒❌╳⨯", "×") | {"Ø": "∅", "∼": "～", "〜": "～"}
+)
 _ESCAPED = re.compile(r"\\([%#&_])")
 _DASHES = ("-", "–", "−", "－", "—")
 _DELIMITERS = (("$$", "$$"), (r"\[", r"\]"), (r"\(", r"\)"), ("$", "$"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ocr_verifiers.metrics.omnidocbench.normalization import INLINE
 from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
+from ocr_verifiers.metrics.omnidocbench.normalization import INLINE
 from ocr_verifiers.metrics.omnidocbench.v16.latex import DELIMITERS, is_readable
 
 _DISPLAYED = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]", re.DOTALL)
@@ -34,8 +34,8 @@ _SIGNS = tuple(
 )
 _ARROW = re.compile(r"(.*?)\\xrightarrow\s*\{([^{}]+)\}(.*)")
 _REACTION = "氧化还原反应"
-_STRONG = ("=", "<", ">", "≤", "≥", "≈", "≠", "^", "+", "-", "/") + tuple(
-    f"\\{name}" for name in "cdot frac sqrt sum int times div approx neq leq geq xrightarrow longrightarrow".split()
+_STRONG = re.compile(
+    r"[=<>≤≥≈≠^+\-/]|\\(?:cdot|frac|sqrt|sum|int|times|div|approx|neq|leq|geq|xrightarrow|longrightarrow)"
 )
 _LABEL = re.compile(r"[A-Za-z0-9._,-]+|[ΓγλμνxyzuvwMNOabcABC0-9._,-]+")
 _SPACING = r"(?:\\qquad|\\quad|\\enspace|\\,|\\;|\\:)\s*"
@@ -61,7 +61,11 @@ def is_formula(text: str) -> bool:
     return (
         (wrapped and len(_NOT_TEXT.sub("", bare)) <= 18)
         or (("□" in bare or r"\square" in bare) and words <= 1 and compact <= 80)
-        or (any(arrow in bare for arrow in (r"\xrightarrow", r"\longrightarrow", "→")) and chinese <= 24 and compact <= 120)
+        or (
+            any(arrow in bare for arrow in (r"\xrightarrow", r"\longrightarrow", "→"))
+            and chinese <= 24
+            and compact <= 120
+        )
         or (signs >= 2 and digits >= 1 and words <= 2 and chinese <= 12 and compact <= 100)
         or (signs >= 3 and words == 0 and chinese <= 18 and compact <= 80)
     )
@@ -107,7 +111,7 @@ def is_label(latex: str) -> bool:
     compact = "".join(core.split())
     if compact.startswith((r"\xrightarrow", r"\longrightarrow")):
         return True
-    if not compact or len(compact) > 24 or any(sign in core for sign in _STRONG):
+    if not compact or len(compact) > 24 or _STRONG.search(core):
         return False
     return bool(_LABEL.fullmatch(compact))
 
@@ -160,7 +164,9 @@ def _is_caption(latex: str) -> bool:
         return False
     letters, words = len(re.findall(r"[A-Za-z]", text)), len(re.findall(r"[A-Za-z]{2,}", text))
     signs = len(re.findall(r"\\[A-Za-z]+|[=<>≤≥÷×±∑∫√_^{}]", latex.strip()))
-    return (letters >= 10 and words >= 2 and signs <= 6) or (letters >= 14 and not re.search(r"\d", text) and signs <= 3)
+    return (letters >= 10 and words >= 2 and signs <= 6) or (
+        letters >= 14 and not re.search(r"\d", text) and signs <= 3
+    )
 
 
 def _envelope(latex: str) -> tuple[str, str, str]:

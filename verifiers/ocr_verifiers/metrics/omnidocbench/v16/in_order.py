@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from rapidfuzz.distance import Levenshtein
@@ -63,7 +63,7 @@ def ordered_pairs(
             return True
         return run[-1] - run[0] + 1 == len(run) and all(displayed[number] for number in run)
 
-    @lru_cache(maxsize=None)
+    @cache
     def edits(number: int, text: str) -> int:
         return Levenshtein.distance(reference[number], text)
 
