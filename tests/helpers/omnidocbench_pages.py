@@ -1,6 +1,7 @@
 """Invented pages in OmniDocBench's form, and transcriptions of them with errors."""
 
 import random
+import re
 
 LATIN = (
     "river stone market evening letter harbour winter council paper engine garden bridge silver north window account "
@@ -61,6 +62,80 @@ def page(rng: random.Random, number: int, longest: int = 14) -> tuple[dict, str]
         "extra": {"relation": relations},
     }
     return record, transcription(rng, written, sentence)
+
+
+LINES = (
+    r"x_{1} &= a + b|y = \frac{1}{2}|& + 3 z^{2}|f(x) & = \sin x|\Rightarrow k = 4|\text{if } n > 3|"
+    r"E = m c^{2} \tag{3}|\forall x, p|(2) & q + 7"
+).split("|")
+BESIDE = (
+    r"(3) \quad 2 + 3 = 5|12 = 3 \times 4 \quad 7 = 14 / 2|x = 5 \quad \text{for every positive value}|"
+    r"y = 2 \qquad (for all positive values of n)|\begin{bmatrix} a & b \\ c & d \end{bmatrix} = A"
+).split("|")
+CELLS = (
+    r"3 + 4 = 7|1/2 + 1/4|$\frac{1}{2} = 0.5$|12-15|5 × 3 = 15|100%|a = b|✓|-|$\alpha$|$3 \times 2$|2020/21 - 3|"
+    r"p < 0.05|<b>x</b> y|5 &amp; 6|\checkmark"
+).split("|")
+ODD = (
+    r"3 + 4 = 7, 5 - 2 = 3|<div>some text <b>here</b></div>|A \xrightarrow{heat} B + C|![x^2 + 3 = 5](images/b.png)|"
+    r"1. $a^2$ ① and ⓑ|The image displays a graph of $x^2$ and more|$$x = 1$$ $$y = 2$$|"
+    r"\begin{tabular}{l} a \\ b \end{tabular}"
+).split("|")
+
+
+def page_with_lines(rng: random.Random, number: int, longest: int = 14) -> tuple[dict, str]:
+    """A page, with formulas of several lines, tables of formulas and odd texts after it."""
+    record, text = page(rng, number, longest)
+    written = text.split("\n\n")
+    order = max((item["order"] or 0 for item in record["layout_dets"]), default=0)
+    for place in range(rng.randint(0, 4)):
+        item = {"anno_id": 100 + place, "order": order + 1 + place}
+        chance = rng.random()
+        if chance < 0.6:
+            latex = lines_of_formula(rng)
+            item |= {
+                "category_type": "equation_isolated",
+                "latex": rng.choice(["$${}$$", r"\[{}\]", "{}"]).format(latex),
+            }
+            shown = written_formula(rng, noisy(rng, latex))
+        elif chance < 0.85:
+            rows = [rng.choices(CELLS, k=3) for _ in range(rng.randint(1, 4))]
+            item |= {"category_type": "table", "html": f"<table>{''.join(map(html_row, rows))}</table>"}
+            rows[-1][0] = rng.choice([rows[-1][0], *CELLS])
+            lines = ["| " + " | ".join(row) + " |" for row in rows]
+            as_html = f"<table>{''.join(map(html_row, rows))}</table>"
+            shown = rng.choice([as_html, "\n".join([lines[0], "|---|---|---|", *lines[1:]])])
+        else:
+            shown = rng.choice(ODD)
+            kind = rng.choice(["text_block", "code_txt", "figure_caption", "title"])
+            item |= {"category_type": kind, "text": shown.replace("<div>", "").replace("</div>", "")}
+        record["layout_dets"].append(item)
+        if rng.random() < 0.95:
+            written.insert(rng.randint(max(0, len(written) - 2), len(written)), shown)
+    return record, "\n\n".join(written)
+
+
+def lines_of_formula(rng):
+    chance = rng.random()
+    if chance < 0.4:
+        return rng.choice([*FORMULAS, *BESIDE])
+    lines = r" \\ ".join(rng.choices(LINES, k=rng.randint(1, 5)))
+    if chance < 0.55:
+        return lines
+    name = rng.choice(
+        ["aligned", "align*", "split", "gathered", "cases", "array}{l", "array}{rl", "array}{ccc", "eqnarray"]
+    )
+    latex = rf"\begin{{{name}}} {lines} \end{{{name.split('}')[0]}}}"
+    return rng.choice(["{}", "{}", r"\left\{ {} \right.", r"{} \quad (3)", r"{} \tag{4}", "{}, x>0"]).replace(
+        "{}", latex
+    )
+
+
+def written_formula(rng, latex):
+    if rng.random() < 0.3 and r"\\" in latex:
+        bare = re.sub(r"\\(begin|end)\{[^}]*\}(\{[^}]*\})?|\\left\\\{|\\right\.", "", latex)
+        return "\n\n".join(f"$${line.strip()}$$" for line in bare.split(r"\\"))
+    return rng.choice(["$$\n{}\n$$", r"\[ {} \]", "$${}$$", "${}$", "{}"]).replace("{}", latex)
 
 
 def noisy(rng, text, share=0.02):

@@ -191,10 +191,10 @@ def test_bench_reads_the_file_and_a_folder_of_transcriptions(tmp_path):
     pages = [record(text("abcd")), record(text("xyz"), image="b.jpg")]
     result = bench(tmp_path, pages, {"a.md": "abcx"}, "--json", str(tmp_path / "out.json"))
     assert result.exit_code == 0, result.output
-    assert "pages without a transcription, which count as empty: 1, such as b.jpg" in result.output
+    assert "pages without a transcription, which count as empty: 1: b.jpg" in result.output
     report = json.loads((tmp_path / "out.json").read_text())
     assert report["summary"]["all"]["text_edit"] == pytest.approx((1 / 4 + 1) / 2)
-    assert report["pages"][0]["texts"] == [{"reference": "abcd", "page": "abcx", "edit": 1 / 4}]
+    assert report["pages"][0]["texts"] == [{"kind": "text_block", "reference": "abcd", "page": "abcx", "edit": 1 / 4}]
 
 
 def test_formulas_are_scored_by_cdm_and_the_overall_score_is_the_published_one(tmp_path):
@@ -244,6 +244,10 @@ def test_a_score_that_is_not_known_without_the_engine_is_not_too_low(tmp_path, m
         ([{"page_info": {}}], [], 'page 1: "page_info" has no "image_path"'),
         ([{"page_info": {"image_path": "a.jpg"}}], [], 'page 1: "layout_dets" is not a list of objects'),
         ([record(text("a"), image="c.jpg")], [], "mine has no transcription; write that of c.jpg as c.md"),
+        ([record(text("a")), record(text("b"))], [], "page 2: a.png is the image of page 1 too"),
+        ([record({"category_type": "title", "order": "1"})], [], """page 1: "layout_dets" 1: "order" is '1'; write"""),
+        ([record({"anno_id": [1]})], [], 'page 1: "layout_dets" 1: "anno_id" is [1], and not a number or a name'),
+        ([record(text("a"), relations=[1])], [], 'page 1: "relation" in "extra" is not a list of objects'),
         ([record(text("a"))], ["--compat", "olmocr"], "--compat is of olmOCR-bench, and has no effect here"),
     ],
 )
@@ -251,3 +255,21 @@ def test_what_is_wrong_is_named(tmp_path, pages, options, message):
     result = bench(tmp_path, pages, {"a.md": "a"}, *options)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_scores_are_shown_by_attribute_and_by_kind_of_block(tmp_path):
+    pages = [record(text("abcd"), text("Title", "title")), record(text("xy"), image="b.jpg", language="french")]
+    result = bench(tmp_path, pages, {"a.md": "Title\n\nabcx", "b.md": "xy", "c.md": ""}, "--matching", "v1.6")
+    assert result.exit_code == 0, result.output
+    rows = {line.rpartition("  ")[0].split("  ")[0]: line.split() for line in result.output.splitlines()}
+    assert rows["language: english"][3] == f"{1 / 9:.4f}"
+    assert rows["language: french"][3] == "0.0000"
+    assert rows["text_block"][1:] == ["2", f"{1 / 8:.4f}"]
+    assert rows["title"][1:] == ["1", "0.0000"]
+    assert "files that are the transcription of no page: 1: c.md" in result.output
+
+
+def test_matching_is_of_omnidocbench(tmp_path):
+    result = CliRunner().invoke(main, ["bench", str(tmp_path), "--matching", "v1.6"])
+    assert result.exit_code == 2
+    assert "--matching needs a JSON file of OmniDocBench" in result.output

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocr_verifiers.files.progress import Progress, silent
-from ocr_verifiers.metrics.omnidocbench.reference import ReferencePage, reference_page
-from ocr_verifiers.metrics.omnidocbench.scoring import BlockScore, PageScore, Summary, score_page, summary
+from ocr_verifiers.metrics.omnidocbench import scoring
+from ocr_verifiers.metrics.omnidocbench.reference import ReferencePage, Version, reference_page
+from ocr_verifiers.metrics.omnidocbench.scoring import BlockScore, PageScore, Summary, summary
+from ocr_verifiers.metrics.omnidocbench.v16 import scoring as scoring_v16
+
+
+class Category(NamedTuple):
+    """The blocks of a kind of the reference, and what is only on the page."""
+
+    blocks: int
+    edit: float
+    """The mean over blocks of edits / length."""
 
 
 @dataclass(frozen=True)
@@ -20,28 +32,49 @@ class OmniDocBenchScore:
     pages: Sequence[PageScore]
     missing: Sequence[str]
     """Images without a transcription, which count as empty pages."""
+    unused: Sequence[str] = ()
+    """Files that are the transcription of no image."""
 
     @property
     def summaries(self) -> dict[str, Summary]:
-        """For all pages, and for those of each language."""
-        languages = sorted({page.language for page in self.pages if page.language})
-        of = {language: [page for page in self.pages if page.language == language] for language in languages}
-        return {"all": summary(self.pages)} | {language: summary(pages) for language, pages in of.items()}
+        """For all pages, and for those of each value of their attributes."""
+        groups: defaultdict[str, list[PageScore]] = defaultdict(list)
+        for page in self.pages:
+            for name, values in page.attributes.items():
+                for value in values if isinstance(values, list) else [values]:
+                    if value not in (None, ""):
+                        groups[f"{name}: {value}"].append(page)
+        return {"all": summary(self.pages)} | {name: summary(groups[name]) for name in sorted(groups)}
+
+    @property
+    def categories(self) -> dict[str, Category]:
+        """For each kind of block; blocks that are only on the page are `unexpected`."""
+        edits: defaultdict[str, list[float]] = defaultdict(list)
+        for page in self.pages:
+            for block in (*page.texts, *page.formulas, *page.tables):
+                edits[block.kind or "unexpected"].append(block.edit)
+        return {kind: Category(len(of), math.fsum(of) / len(of)) for kind, of in sorted(edits.items())}
 
 
-def score_omnidocbench(pages: Path, predictions: Path, progress: Progress = silent) -> OmniDocBenchScore:
+def score_omnidocbench(
+    pages: Path, predictions: Path, progress: Progress = silent, version: Version = "v1.5"
+) -> OmniDocBenchScore:
     """Scores the transcriptions of a folder: `<image without its ending>.md`, or `<image>.md`.
 
     Raises ValueError, naming the file and the page, if the file is not one of the benchmark, or if the folder has no
     transcription of any of its pages.
     """
+    score_page = {"v1.5": scoring.score_page, "v1.6": scoring_v16.score_page}[version]
     scores, missing = [], []
-    references = read_omnidocbench(pages)
+    unused = {file.name for file in predictions.glob("*.md")}
+    references = read_omnidocbench(pages, version)
     for page in progress(references, "pages"):
         names = (page.image.rpartition(".")[0] or page.image, page.image)
         file = next((file for name in names if (file := predictions / f"{name}.md").is_file()), None)
         if file is None:
             missing.append(page.image)
+        else:
+            unused.discard(file.name)
         try:
             text = "" if file is None else file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
@@ -49,10 +82,10 @@ def score_omnidocbench(pages: Path, predictions: Path, progress: Progress = sile
         scores.append(score_page(page, text))
     if len(missing) == len(references):
         raise ValueError(f"{predictions} has no transcription; write that of {missing[0]} as {names[0]}.md")
-    return OmniDocBenchScore(scores, missing)
+    return OmniDocBenchScore(scores, missing, sorted(unused))
 
 
-def read_omnidocbench(path: Path) -> list[ReferencePage]:
+def read_omnidocbench(path: Path, version: Version = "v1.5") -> list[ReferencePage]:
     """The pages of a file of the benchmark."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
@@ -60,10 +93,15 @@ def read_omnidocbench(path: Path) -> list[ReferencePage]:
         raise ValueError(f"{path}: {getattr(error, 'strerror', None) or f'not valid JSON: {error}'}") from error
     if not isinstance(records, list) or not records:
         raise ValueError(f"{path}: not a list of pages; write the JSON file of OmniDocBench")
-    pages = []
+    pages: list[ReferencePage] = []
+    seen: dict[str, int] = {}
     for number, record in enumerate(records, 1):
         try:
-            pages.append(reference_page(record if isinstance(record, dict) else {}))
+            page = reference_page(record if isinstance(record, dict) else {}, version)
+            if page.image in seen:
+                raise ValueError(f"{page.image} is the image of page {seen[page.image]} too; write each once")
+            seen[page.image] = number
+            pages.append(page)
         except ValueError as error:
             raise ValueError(f"{path}: page {number}: {error}") from error
     return pages
@@ -76,11 +114,13 @@ def omnidocbench_report(score: OmniDocBenchScore) -> dict[str, Any]:
             name: each._asdict() | {"overall": each.overall, "overall_edit": each.overall_edit}
             for name, each in score.summaries.items()
         },
+        "categories": {kind: category._asdict() for kind, category in score.categories.items()},
         "missing": list(score.missing),
+        "unused": list(score.unused),
         "pages": [
             {
                 "image": page.image,
-                "language": page.language,
+                "attributes": dict(page.attributes),
                 "order_edit": page.order,
                 "texts": list(map(_block, page.texts)),
                 "formulas": list(map(_block, page.formulas)),
@@ -92,7 +132,12 @@ def omnidocbench_report(score: OmniDocBenchScore) -> dict[str, Any]:
 
 
 def _block(block: BlockScore) -> dict[str, Any]:
-    row: dict[str, Any] = {"reference": block.reference, "page": block.page, "edit": block.edits / max(1, block.length)}
+    row: dict[str, Any] = {
+        "kind": block.kind,
+        "reference": block.reference,
+        "page": block.page,
+        "edit": block.edit,
+    }
     if block.table:
         return row | {"teds": block.table.teds, "teds_s": block.table.structure}
     return row | ({} if block.cdm is None else {"cdm": block.cdm})

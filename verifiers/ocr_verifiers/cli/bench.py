@@ -26,6 +26,7 @@ from ocr_verifiers.cli.omnidocbench import bench_omnidocbench
 from ocr_verifiers.cli.output_option import FileCommand, OutputFile
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
+from ocr_verifiers.metrics.omnidocbench.reference import Version
 
 
 @click.command(cls=FileCommand)
@@ -35,6 +36,13 @@ from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="With a JSON file of OmniDocBench: the transcriptions, <image>.md.",
+)
+@click.option(
+    "--matching",
+    type=click.Choice(["v1.5", "v1.6"]),
+    default="v1.5",
+    show_default=True,
+    help="With a JSON file of OmniDocBench: the version whose blocks, matching and normal forms are used.",
 )
 @click.option("--candidate", "candidates", multiple=True, metavar="NAME", help="Only this candidate; may be repeated.")
 @click.option("--compat", type=click.Choice(["olmocr"]), help="olmOCR's own verdicts, holes included.")
@@ -55,6 +63,7 @@ from ocr_verifiers.files.jsonl import write_json_atomic, write_text_atomic
 def bench(
     folder: Path,
     predictions: Path | None,
+    matching: Version,
     json_out: Path | None,
     html_out: Path | None,
     max_pages: int,
@@ -78,11 +87,15 @@ def bench(
       ocr-verify bench OmniDocBench.json --predictions mine --json scores.json
     """
     if folder.is_file():
-        _refuse_options({"folder", "predictions", "json_out", "fail_under"}, "of olmOCR-bench, and has no effect here")
+        _refuse_options(
+            {"folder", "predictions", "matching", "json_out", "fail_under"}, "of olmOCR-bench, and has no effect here"
+        )
         if predictions is None:
             raise ValueError(f"{folder} is a file; with one of OmniDocBench, write --predictions FOLDER")
-        bench_omnidocbench(folder, predictions, json_out, fail_under)
+        bench_omnidocbench(folder, predictions, matching, json_out, fail_under)
         return
+    if click.get_current_context().get_parameter_source("matching") is ParameterSource.COMMANDLINE:
+        raise ValueError(f"--matching needs a JSON file of OmniDocBench, and {folder} is a folder")
     if predictions is not None:
         raise ValueError(f"--predictions needs a JSON file of OmniDocBench, and {folder} is a folder")
     run = run_bench(BenchOptions(folder, **options), progress)

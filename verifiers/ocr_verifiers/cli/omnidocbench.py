@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +11,10 @@ from ocr_verifiers.bench.omnidocbench import OmniDocBenchScore, omnidocbench_rep
 from ocr_verifiers.cli.progress import progress
 from ocr_verifiers.files.jsonl import write_json_atomic
 from ocr_verifiers.markup import katex
+from ocr_verifiers.metrics.omnidocbench.reference import Version
 
+NAMED = 10
+"""Files that are named in a line."""
 COLUMNS = (
     "text_edit",
     "formula_edit",
@@ -24,16 +27,18 @@ COLUMNS = (
 )
 
 
-def bench_omnidocbench(pages: Path, predictions: Path, json_out: Path | None, fail_under: float | None) -> None:
+def bench_omnidocbench(
+    pages: Path, predictions: Path, version: Version, json_out: Path | None, fail_under: float | None
+) -> None:
     """Scores the transcriptions, prints the table, and exits with 1 if the overall score is too low.
 
     Raises ValueError for formulas without their CDM, if the overall score is to be judged.
     """
-    score = score_omnidocbench(pages, predictions, progress)
+    score = score_omnidocbench(pages, predictions, progress, version)
     for line in _table(score):
         click.echo(line)
     if json_out is not None:
-        write_json_atomic(json_out, omnidocbench_report(score))
+        write_json_atomic(json_out, {"matching": version} | omnidocbench_report(score))
     overall = score.summaries["all"].overall
     if fail_under is not None and _lacks_cdm(score):
         raise ValueError(
@@ -59,5 +64,17 @@ def _table(score: OmniDocBenchScore) -> Iterator[str]:
         yield f"{name:{width}}  {each.pages:5}  {written}"
     if _lacks_cdm(score):
         yield "formula_cdm, and with formulas overall, need a JavaScript engine: pip install 'ocr-rl[math]'"
-    if score.missing:
-        yield f"pages without a transcription, which count as empty: {len(score.missing)}, such as {score.missing[0]}"
+    kinds = score.categories
+    width = max(map(len, kinds), default=0)
+    yield ""
+    yield f"{'':{width}}  blocks          edit"
+    for kind, category in kinds.items():
+        yield f"{kind:{width}}  {category.blocks:6}  {category.edit:12.4f}"
+    yield from _names("pages without a transcription, which count as empty", score.missing)
+    yield from _names("files that are the transcription of no page", score.unused)
+
+
+def _names(what: str, names: Sequence[str]) -> Iterator[str]:
+    if names:
+        shown = ", ".join(names[:NAMED])
+        yield f"{what}: {len(names)}: {shown}" + (", ...; --json writes all" if len(names) > NAMED else "")

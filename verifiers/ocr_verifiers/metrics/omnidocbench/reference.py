@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +19,12 @@ IGNORED = frozenset(
     "page_footnote page_number equation_caption".split()
 )
 """Those that are matched and do not count: systems may leave them out."""
+
+
+def kind_of(kinds: Sequence[str]) -> str:
+    """The kind of blocks that are joined: the most frequent one that counts; empty for none."""
+    counted = Counter([kind for kind in kinds if kind not in IGNORED] or kinds)
+    return counted.most_common(1)[0][0] if counted else ""
 
 
 class Expected(NamedTuple):
@@ -53,6 +60,12 @@ def reference_page(record: Mapping[str, Any], version: Version = "v1.5") -> Refe
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError('"layout_dets" is not a list of objects')
     relations = _mapping(record, "extra").get("relation") or []
+    if not isinstance(relations, list) or not all(isinstance(relation, dict) for relation in relations):
+        raise ValueError('"relation" in "extra" is not a list of objects')
+    for number, item in enumerate(items, 1):
+        _check(item, f'"layout_dets" {number}')
+    for number, relation in enumerate(relations, 1):
+        _check(relation, f'"relation" {number}')
     typed = [item for item in items if "category_type" in item]
     joined = _joined(typed, relations) if version == "v1.5" else _joined_once(typed, relations)
     return ReferencePage(
@@ -71,10 +84,22 @@ def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
+def _check(item: Mapping[str, Any], name: str) -> None:
+    """Raises ValueError for an id that cannot be one, or a place or a kind that is not one."""
+    for key in ("anno_id", "source_anno_id", "target_anno_id"):
+        if not isinstance(item.get(key), Hashable):
+            raise ValueError(f'{name}: "{key}" is {item[key]!r}, and not a number or a name')
+    order, kind = item.get("order"), item.get("category_type", "")
+    if order is not None and (isinstance(order, bool) or not isinstance(order, int | float) or order != order):
+        raise ValueError(f'{name}: "order" is {order!r}; write its place in reading order, a number, or null')
+    if not isinstance(kind, str):
+        raise ValueError(f'{name}: "category_type" is {kind!r}, and not a name such as "text_block"')
+
+
 def _sorted(items: Sequence[Mapping[str, Any]], kinds: Sequence[str], key: str) -> list[Expected]:
     """The blocks of some kinds in reading order; those without a place come first, in the order of the kinds."""
     found = [
-        Expected(kind, str(item.get("content") or item.get(key) or ""), int(item.get("order") or 0))
+        Expected(kind, str(item.get("content") or item.get(key) or ""), item.get("order") or 0)
         for kind in kinds
         for item in items
         if item["category_type"] == kind

@@ -15,7 +15,7 @@ from ocr_verifiers.metrics.cdm import cdm
 from ocr_verifiers.metrics.omnidocbench.blocks import Kind, page_blocks
 from ocr_verifiers.metrics.omnidocbench.matching import Pair, quick_match, simple_match
 from ocr_verifiers.metrics.omnidocbench.normalization import normalized_formula, normalized_table, normalized_text
-from ocr_verifiers.metrics.omnidocbench.reference import IGNORED, Expected, ReferencePage
+from ocr_verifiers.metrics.omnidocbench.reference import IGNORED, Expected, ReferencePage, kind_of
 from ocr_verifiers.metrics.omnidocbench.tables import TableScore, table_score
 
 _TAG = re.compile(r"\\tag\*?\s*\{[^{}]*\}")
@@ -28,6 +28,8 @@ class BlockScore(NamedTuple):
     reference: str
     """As it is compared."""
     page: str
+    kind: str = ""
+    """Of the reference; empty for what is only on the page."""
     table: TableScore | None = None
     cdm: float | None = None
     """Of formulas; None if the reference cannot be rendered."""
@@ -35,6 +37,11 @@ class BlockScore(NamedTuple):
     @property
     def edits(self) -> int:
         return Levenshtein.distance(self.reference, self.page)
+
+    @property
+    def edit(self) -> float:
+        """Edits / length."""
+        return self.edits / max(1, self.length)
 
     @property
     def length(self) -> int:
@@ -151,7 +158,10 @@ def _texts(expected: Sequence[Expected], written: Sequence[str]) -> tuple[list[B
     kinds, reference = [kind for kind, text in compared if text], [text for _, text in compared if text]
     page = [text for text in map(normalized_text, written) if text]
     kept = [pair for pair in quick_match(reference, page) if _counts([kinds[number] for number in pair.reference])]
-    scores = [_block(pair, reference, page) for pair in kept]
+    scores = [
+        _block(pair, reference, page)._replace(kind=kind_of([kinds[number] for number in pair.reference]))
+        for pair in kept
+    ]
     places = [[expected[number].order for number in pair.reference] for pair in kept]
     right = sorted(place for places_of_pair in places for place in places_of_pair if place)
     matched = sorted(
@@ -179,7 +189,7 @@ def _formulas(expected: Sequence[Expected], written: Sequence[str], render: bool
     scores = []
     for pair in quick_match(reference, page):
         if pair.reference:
-            score = _block(pair, reference, page)
+            score = _block(pair, reference, page)._replace(kind="equation_isolated")
             scores.append(score._replace(cdm=_cdm(_block(pair, *latex))) if render else score)
     return scores
 
@@ -205,7 +215,9 @@ def _tables(expected: Sequence[Expected], written: Sequence[str]) -> list[BlockS
                 for side, numbers in ((reference, pair.reference), (written, pair.page))
             )
             normal, other = normalized_table(left), normalized_table(right)
-            scores.append(BlockScore(normal or left, other or right, table_score(normal or left, other or right)))
+            scores.append(
+                BlockScore(normal or left, other or right, "table", table_score(normal or left, other or right))
+            )
     return scores
 
 

@@ -34,8 +34,8 @@ _SIGNS = tuple(
 )
 _ARROW = re.compile(r"(.*?)\\xrightarrow\s*\{([^{}]+)\}(.*)")
 _REACTION = "氧化还原反应"
-_STRONG = ("=", "<", ">", "≤", "≥", "≈", "≠", "^", "+", "-", "/") + tuple(
-    f"\\{name}" for name in "cdot frac sqrt sum int times div approx neq leq geq xrightarrow longrightarrow".split()
+_STRONG = re.compile(
+    r"[=<>≤≥≈≠^+\-/]|\\(?:cdot|frac|sqrt|sum|int|times|div|approx|neq|leq|geq|xrightarrow|longrightarrow)"
 )
 _LABEL = re.compile(r"[A-Za-z0-9._,-]+|[ΓγλμνxyzuvwMNOabcABC0-9._,-]+")
 _SPACING = r"(?:\\qquad|\\quad|\\enspace|\\,|\\;|\\:)\s*"
@@ -111,7 +111,7 @@ def is_label(latex: str) -> bool:
     compact = "".join(core.split())
     if compact.startswith((r"\xrightarrow", r"\longrightarrow")):
         return True
-    if not compact or len(compact) > 24 or any(sign in core for sign in _STRONG):
+    if not compact or len(compact) > 24 or _STRONG.search(core):
         return False
     return bool(_LABEL.fullmatch(compact))
 

@@ -10,6 +10,7 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\{([^{}]+)\}")
 _SIGNAL = re.compile(r"\\[A-Za-z]+|[_^{}$]|\\[\[\]()]]|&|%|#")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
+_STRUCTURE = re.compile(r"[{}$^_]|\\(?:frac|sqrt|left|right|begin|end|sum|int|alpha|beta)")
 _LONGEST = 8_000
 
 
@@ -56,9 +57,9 @@ def _group_end(latex: str, index: int) -> int | None:
 def is_readable(latex: str) -> bool:
     """Whether it is read as LaTeX: it has commands rather than words, and everything that begins in it ends."""
     words, commands, signs = len(_WORD.findall(latex)), len(_COMMAND.findall(latex)), len(_SIGNAL.findall(latex))
-    if len(latex) >= 32 and signs <= 2 and not any(sign in latex for sign in "{}$^_") and words >= 6:
-        if latex.count(" ") >= 5 and not re.search(r"\\(?:frac|sqrt|left|right|begin|end|sum|int|alpha|beta)", latex):
-            return False
+    prose = words >= 6 and latex.count(" ") >= 5 and len(latex) >= 32
+    if prose and signs <= 2 and not _STRUCTURE.search(latex):
+        return False
     strong = sum(latex.count(sign) for sign in "{}$^_=&%#")
     weak = (
         latex in ("\\", "\\\\")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +10,7 @@ from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.metrics.assignment import cheapest_pairs
 from ocr_verifiers.metrics.omnidocbench.matching import NEAR, Pair, distances, partners_of_blocks
-from ocr_verifiers.metrics.omnidocbench.reference import IGNORED, Expected
+from ocr_verifiers.metrics.omnidocbench.reference import IGNORED, Expected, kind_of
 from ocr_verifiers.metrics.omnidocbench.v16.blocks import Block
 from ocr_verifiers.metrics.omnidocbench.v16.latex import undelimited
 from ocr_verifiers.metrics.omnidocbench.v16.multiline import formula_lines
@@ -109,7 +108,7 @@ def match(expected: Sequence[Expected], blocks: Sequence[Block], split: bool = T
     rows = []
     for (numbers, parts), edit in pairs:
         names = [kinds[number] for number in numbers]
-        kind = Counter([name for name in names if name not in IGNORED] or names).most_common(1)[0][0]
+        kind = kind_of(names)
         category = blocks[parts[0]].category if parts else ""
         rows.append(
             Row(
@@ -152,7 +151,7 @@ def _pairs(reference: Sequence[str], page: Sequence[str], kinds: Sequence[str]) 
         near = np.argwhere(costs < NEAR).tolist()
         taken = [column for _, column in near]
         chosen = {row: at for at, (row, _) in enumerate(near)}
-        matched = {(at,): [row] for row, at in chosen.items()}
+        matched: dict[tuple[int, ...], list[int]] = {(at,): [row] for row, at in chosen.items()}
         texts = [reference[number] for number in aside]
         pairs_aside = [
             (Pair(tuple(aside[row] for row in pair.reference), tuple(taken[at] for at in pair.page)), edit)

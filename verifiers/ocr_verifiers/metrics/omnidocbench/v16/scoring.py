@@ -41,8 +41,8 @@ def score_page(reference: ReferencePage, markdown: str, render: bool = True) -> 
     return PageScore(
         reference.image,
         reference.attributes,
-        [BlockScore(*row.compared) for row in texts],
-        [BlockScore(*row.compared, cdm=_cdm(row) if rendered else None) for row in formulas],
+        [BlockScore(*row.compared, row.kind) for row in texts],
+        [BlockScore(*row.compared, row.kind, cdm=_cdm(row) if rendered else None) for row in formulas],
         tables,
         _order(places),
     )
@@ -71,14 +71,15 @@ def _tables(expected: Sequence[Expected], blocks: Sequence[Block]) -> tuple[list
     reference = [text for block in expected if (text := _normal(block.text))]
     page = [text for block in blocks if block.kind == "table" and (text := _normal(block.text))]
     partners = dict(cheapest_pairs(distances(reference, page))) if reference and page else {}
-    scores, places = [], []
+    scores: list[BlockScore] = []
+    places: list[Place] = []
     for number, text in enumerate(reference):
         partner = partners.get(number)
         found = "" if partner is None else page[partner]
-        scores.append(BlockScore(text, found, table_score(text, found)))
+        scores.append(BlockScore(text, found, "table", table_score(text, found)))
         places.append(((expected[number].order,), blocks[partner].start if partner else None))
     if expected and not scores:
-        scores = [BlockScore("", "", TableScore(0.0, 0.0))]
+        scores = [BlockScore("", "", "table", TableScore(0.0, 0.0))]
     return scores, places
 
 
