@@ -12,9 +12,10 @@ EXAMPLES = 5
 """Characters and pages that a message names."""
 
 
-def lost_characters(tokenizer: Any, text: str) -> Counter[str]:
-    """The characters of a text that its tokens do not give back, with their counts."""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+def lost_characters(tokenizer: Any, text: str, ids: Sequence[int] | None = None) -> Counter[str]:
+    """The characters of a text that its tokens do not give back, with their counts. `ids`: these tokens, if known."""
+    if ids is None:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     return Counter(text) - Counter(tokenizer.decode(ids, skip_special_tokens=True))
 
 
@@ -40,13 +41,17 @@ def unwritable(
     lost: Counter[str] = Counter()
     where: dict[str, str] = {}
     lengths: dict[str, int] = {}
-    for page in pages:
+    refused: dict[str, str] = {}
+    specials = special_tokens(tokenizer) if specials is None else specials
+    for page in pages:  # once: each may be read from disk
         text = page.text or ""
-        counts = lost_characters(tokenizer, text)
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        counts = lost_characters(tokenizer, text, ids)
         lost += counts
         for character in counts:
             where.setdefault(character, page.id)
-        lengths[page.id] = len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
+        lengths[page.id] = len(ids) + 1
+        refused |= special_prompts(specials, [page])
     messages = []
     if lost:
         shown = [f"{c!r} {count:,} times (in {where[c]})" for c, count in lost.most_common(EXAMPLES)]
@@ -55,7 +60,7 @@ def unwritable(
     if long := [f"{page} ({length:,})" for page, length in lengths.items() if length > max_tokens]:
         named = f"{', '.join(long[:EXAMPLES])}{_more(len(long))}"
         messages.append(f"{len(long):,} references are longer than the {max_tokens:,} tokens of {limit}: {named}")
-    if refused := special_prompts(special_tokens(tokenizer) if specials is None else specials, pages):
+    if refused:
         shown = [f"{page} ({token})" for page, token in refused.items()]
         named = f"{', '.join(shown[:EXAMPLES])}{_more(len(shown))}"
         messages.append(f"{len(refused):,} pages are refused, since their prompts hold special tokens: {named}")
