@@ -219,8 +219,8 @@ def _built(file: Path, options: IndexOptions, reader: RowReader, names: set[str]
     if (problems and not options.skip) or not builder.columns["offset"] or _has_doubles(ids):
         return None
     arrays = {name: np.frombuffer(values, values.typecode) for name, values in builder.columns.items()}
-    names = {name: list(numbers) for name, numbers in builder.names.items()}
-    return Index(reader, options.prompt, arrays, names, [*problems, *unreadable])
+    columns = {name: list(numbers) for name, numbers in builder.names.items()}
+    return Index(reader, options.prompt, arrays, columns, [*problems, *unreadable])
 
 
 def _has_doubles(hashes: array[int]) -> bool:
