@@ -170,7 +170,9 @@ def run_peer(pages: list[tuple[dict[str, Any], str]], env: Path, vlmevalkit: Pat
     with tempfile.TemporaryDirectory() as scratch:
         given, found = Path(scratch, "pages.json"), Path(scratch, "found.json")
         given.write_text(json.dumps(pages), encoding="utf-8")
-        command = [RUN_PEER, given, found] if vlmevalkit is None else [RUN_VLMEVALKIT, given, found, vlmevalkit]
+        command: list[str | Path] = (
+            [RUN_PEER, given, found] if vlmevalkit is None else [RUN_VLMEVALKIT, given, found, vlmevalkit]
+        )
         subprocess.run(
             [python, "-c", *command],
             check=True,

@@ -68,7 +68,7 @@ def test_lines_may_be_written_apart_or_together():
 
 
 def test_formulas_in_order_may_take_several_of_the_page():
-    """abcd for ab and cd costs 1 of 5, since a space joins them; x, an inline formula, is left out, which costs 1."""
+    """abcd for ab and cd costs 1 of 5, since they are joined by a space; to leave out x costs 1."""
     known = [1, 2, 3, 4]
     assert ordered_pairs(
         ["abcd", "ef"], ["ab", "cd", "x", "ef"], known, [True, True, False, True], [False] * 4, False, 0
