@@ -159,16 +159,24 @@ class IndexOptions:
 def build_index(file: Path, options: IndexOptions) -> Index | None:
     """Read and check the whole file; None if anything about it needs a message that only `find_pages` can give.
 
-    The first row says which columns there are. If others bring some that matter, the file is read again.
+    The first row says which columns there are. If a later one brings another that matters, the file is read again.
     """
-    first = _reader(file, next((set(row) for _, row in json_lines(file, _ignore)), set()), options)
-    index, names = None, set[str]()
-    if first is not None:
-        index = _built(file, options, first, names)
-    if index is None:
-        names = {key for _, row in json_lines(file, _ignore) for key in row}
+    names = next((set(row) for _, row in json_lines(file, _ignore)), set[str]())
     reader = _reader(file, names, options)
-    return index if reader in (None, first) else _built(file, options, reader, names)
+    while True:
+        index = None
+        with suppress(_OtherColumnsError):
+            index = _built(file, options, reader, names) if reader is not None else None
+            if index is None:
+                names.update(key for _, row in json_lines(file, _ignore) for key in row)
+        again = _reader(file, names, options)
+        if again in (None, reader):
+            return index
+        reader = again
+
+
+class _OtherColumnsError(Exception):
+    """A row has a column that matters, which those before it had not."""
 
 
 def _ignore(problem: Problem) -> None:
@@ -183,7 +191,7 @@ def _reader(file: Path, names: Set[str], options: IndexOptions) -> RowReader | N
 
 
 def _built(file: Path, options: IndexOptions, reader: RowReader, names: set[str]) -> Index | None:
-    """See `build_index`; the columns that rows have are added to `names`."""
+    """See `build_index`; the columns that rows have are added to `names`. Raises _OtherColumnsError."""
     problems: list[Problem] = []
     others: list[Problem] = []
     unreadable: list[Problem] = []
@@ -198,7 +206,10 @@ def _built(file: Path, options: IndexOptions, reader: RowReader, names: set[str]
         return tests.at(places)
 
     for location, row in json_lines(file, problems.append):
-        names.update(row)
+        if not names.issuperset(row):
+            names.update(row)
+            if _reader(file, names, options) != reader:
+                raise _OtherColumnsError
         before = len(others)
         found = reader.found(row, location, records, others.append)
         if found is not None and options.split in ("", split_of(found.page)):

@@ -145,7 +145,7 @@ def _named_image(file: Path, name: str) -> tuple[str, ImageFile | EncodedImage]:
         kind, hint = file.suffix[1:].upper(), similar_file(folder, written) if len(name) <= LONGEST_PATH else ""
         raise ImageError(name, f"names {shown}, which does not exist; paths are relative to the {kind} file{hint}")
     page_id = name if exact or path == folder / written else path.relative_to(folder).as_posix()
-    if not written.lower().endswith(tuple(TIFF_SUFFIXES)):
+    if not path.name.lower().endswith(tuple(TIFF_SUFFIXES)):
         return page_id, ImageFile(path)
     frames = tiff_frames(path)
     if number is None and len(frames) > 1:

@@ -627,6 +627,14 @@ def test_a_tiff_of_several_pages_is_not_a_page(tmp_path, name, message):
         load_pages(tmp_path)
 
 
+def test_a_file_whose_name_ends_like_a_page_number_is_read_whole(folder):
+    draw(folder / "image.png", grey=40)
+    (folder / "image.png").rename(folder / "book.tif#3")
+    write_lines(folder / "metadata.jsonl", [{"file_name": "book.tif#3", "text": "a"}])
+    [page] = load_pages(folder)
+    assert (page.id, page.image.getpixel((0, 0))) == ("book.tif#3", (40, 40, 40))
+
+
 def test_a_text_lies_next_to_a_tiff_for_each_of_its_pages(tmp_path):
     draw_tiff(tmp_path / "book.tif")
     draw_tiff(tmp_path / "letter.tif", [40])
