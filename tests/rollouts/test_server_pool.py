@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -218,6 +219,34 @@ def test_when_one_is_lost_the_others_sample_its_pages_and_it_comes_back_at_a_syn
     assert capsys.readouterr().err == f"{group[1].url} answers again and has the current weights\n"
     assert worst_difference(policy, engine.generate(PAGES, SAMPLING, seed=4)) <= 1e-5
     assert len(group[1].requests) > asked + 1
+
+
+def test_a_server_whose_engine_hangs_leaves_although_it_is_healthy(servers, connect, capsys):
+    """One that is the last stays."""
+    good, hung = servers(2)
+    engine = connect([good, hung], timeout_s=2.0)
+    capsys.readouterr()
+    hung.may_sample.clear()
+    assert rows(engine.stream(PAGES, SAMPLING, seed=3)) == every_row()
+    expected = f"{hung.url} does not answer; the other server samples its pages until it answers again at a weight sync"
+    assert capsys.readouterr().err.splitlines() == [expected]
+    asked = len(hung.requests)
+    engine.generate(PAGES, SAMPLING, seed=4)
+    assert len(hung.requests) == asked
+    hung.may_sample.set()
+    engine.sync(make_policy("lighton", 2))
+    assert capsys.readouterr().err == f"{hung.url} answers again and has the current weights\n"
+
+
+def test_a_lost_server_that_accepts_connections_and_is_silent_delays_a_sync_by_two_seconds(servers, connect):
+    good, lost = servers(2)
+    engine = connect([good, lost])
+    lost.kill()
+    engine.sync(make_policy("lighton", 2))
+    with socket.create_server(("127.0.0.1", lost.port)):
+        began = time.monotonic()
+        engine.sync(make_policy("lighton", 3))
+        assert 2 <= time.monotonic() - began < 9, "HEALTH_TIMEOUT_S is 10"
 
 
 def test_a_server_that_is_lost_between_two_steps_is_left_out_at_the_sync(servers, connect, capsys):

@@ -19,8 +19,13 @@ from dataclasses import dataclass, field
 from ocr_rl import distributed
 from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.vllm.options import VllmOptions
-from ocr_rl.rollouts.vllm.server_client import ServerError, ServerUnreachableError, StreamConnections
-from ocr_rl.rollouts.vllm.server_link import ServerLink
+from ocr_rl.rollouts.vllm.server_client import (
+    ServerError,
+    ServerSilentError,
+    ServerUnreachableError,
+    StreamConnections,
+)
+from ocr_rl.rollouts.vllm.server_link import LOST_TIMEOUT_S, ServerLink
 
 ATTEMPTS = 4
 """How often a page is requested, or weights are sent, before the engine gives up."""
@@ -141,8 +146,10 @@ class ServerPool:
         """The rows that have not come will not come."""
         self._release(lease, lease.rows)
 
-    def examine(self, lease: Lease) -> None:
+    def examine(self, lease: Lease, failure: Exception) -> None:
         """A request has failed: the server leaves the pool, unless it answers and has the right weights.
+
+        One that was silent leaves where others are left: its engine may hang although the server answers.
 
         Raises:
             StreamClosedError: after `end`.
@@ -153,6 +160,9 @@ class ServerPool:
                 raise StreamClosedError
             if not member.usable or member.examined != lease.examined:
                 return  # another thread has examined it
+            if isinstance(failure, ServerSilentError) and len(self.usable) > 1:
+                self.lose(member, failure)
+                return
             try:
                 found = member.link.version()
                 if found == self.version:
@@ -223,9 +233,10 @@ class ServerPool:
 
         def one(member: Member) -> None:
             try:
+                found = "" if member.usable else member.link.version(LOST_TIMEOUT_S)
                 if distributed.first():
                     self._deliver(member.link, self.version)
-                elif (found := member.link.version()) != self.version:
+                elif found != self.version:
                     raise OtherWeightsError(
                         f"it has the weights {found}; only the first process can give it {self.version}"
                     )
