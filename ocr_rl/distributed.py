@@ -117,15 +117,28 @@ def together() -> Iterator[None]:
         return
     _join()
     try:
-        yield
-        if not _world.over:
-            wait()
+        with announced():
+            yield
+            if not _world.over:
+                wait()
     except (Exception, SystemExit) as error:
-        announce_failure(error)
         if first() or not isinstance(error, USER_ERRORS):
             raise
     finally:
         _leave()
+
+
+@contextmanager
+def announced() -> Iterator[None]:
+    """Announce an error before anything is released outside: what waits for other processes there then ends."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        announce_failure(error)
+        raise
+    except KeyboardInterrupt:  # the others will see that this process has ended
+        _world.aside_over = True
+        raise
 
 
 def announce_failure(error: BaseException) -> bool:
@@ -190,11 +203,13 @@ def open_aside() -> None:
 def aside() -> Iterator[None]:
     """This thread works beside the one that trains: its exchanges are with the same threads of the other processes.
 
-    It makes no passes of sharded weights. An error is raised in all of these threads.
+    It makes no passes of sharded weights. They end together, and an error is raised in all of these threads.
     """
     _thread.aside = _world.aside is not None
     try:
         yield
+        if is_aside():
+            wait()
     except (Exception, SystemExit) as error:
         _end_aside(error)
         raise
@@ -208,11 +223,12 @@ def is_aside() -> bool:
 
 def close_aside() -> None:
     """No thread of this process works aside any more; if one of another process waits for it, it raises an error."""
-    _end_aside(EngineError("another process has stopped"))
+    if not _world.in_pass:  # otherwise this process is about to end, and the others will see that
+        _end_aside(EngineError("another process has stopped"))
 
 
 def _end_aside(error: BaseException) -> None:
-    if _world.aside is not None and not _world.aside_over and not _world.in_pass:
+    if _world.aside is not None and not _world.aside_over:
         with suppress(ConnectionError):
             _all_gathered(None, error, _world.aside)
         _world.aside_over = True

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.grpo_steps import run_training
 from helpers.tiny_models import make_page, make_policy
 from helpers.updates import CASES, TWICE, outcome, recipe
 from ocr_rl import distributed
@@ -118,7 +119,65 @@ def two_threads():
             with pytest.raises(EngineError, match="another process has stopped"):
                 waiting.result()
     distributed.close_aside()
+    distributed.open_aside()
+    partner = distributed.add_partner(Quiet())
+    with ThreadPoolExecutor(1) as thread:
+        distributed.take_turn(1, partner)  # a pass, which goes on while the second thread fails
+        with pytest.raises(EngineError, match="aside"):
+            thread.submit(work, "fails").result(60)
+        distributed.end_turn()
+    distributed.close_aside()
+    distributed.open_aside()
+
+    def done():
+        with distributed.aside():
+            distributed.gather([rank])
+            if rank == 1:
+                raise EngineError("after the last exchange")
+
+    with ThreadPoolExecutor(1) as thread, pytest.raises(EngineError, match="after the last exchange"):
+        thread.submit(done).result(60)
+    distributed.close_aside()
     return {"exchanges": together, "main": distributed.gather([rank]), "aside": distributed.is_aside()}
+
+
+class OwnWeights(TransformersEngine):
+    """Samples from a copy of the policy, so that it may sample ahead."""
+
+    def sync(self, policy):
+        self.policy.model.load_state_dict(policy.model.state_dict())
+
+
+def disk_fails(folder):
+    """In the first process alone, while both sample step 3 ahead; what each raises."""
+    original = RunFolder.write_rollouts
+
+    def write(run, step, rows):
+        if step == 2 and distributed.first():
+            raise OSError("the disk is full")
+        original(run, step, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "write_rollouts", write)
+        with pytest.raises(OSError, match="the disk is full") as error:
+            run_training(
+                folder,
+                f"run{distributed.rank()}",
+                engine=lambda policy: OwnWeights(make_policy()),
+                rollout_ahead=True,
+                train_steps=9,
+            )
+    return getattr(error.value, "__notes__", [])
+
+
+class Quiet:
+    """A partner that computes nothing."""
+
+    def join(self, operation):
+        pass
+
+    def rest(self):
+        pass
 
 
 def launch(*arguments):
@@ -245,6 +304,11 @@ def test_a_second_thread_of_each_process_exchanges_beside_the_first(of_two):
         }
 
 
+def test_an_error_in_one_process_ends_both_while_they_sample_ahead(of_two):
+    """The other one gets it in its next exchange, and neither waits for the other's second thread."""
+    assert [results["disk fails"] for _, results in of_two] == [["in process 0"], ["in process 0"]]
+
+
 @pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "4"}])
 def test_without_a_launcher_of_several_processes_nothing_is_loaded_for_them(environment):
     """A scheduler's WORLD_SIZE alone does not mean that this process was launched."""
@@ -345,7 +409,9 @@ def all_cases(folder):
         save_file(
             {name: change for name, (change, _) in made.items()}, folder / f"changes{distributed.rank()}.safetensors"
         )
-        (folder / f"results{distributed.rank()}.json").write_text(json.dumps(results))
+        rank = distributed.rank()
+        results["disk fails"] = disk_fails(folder)  # after which there are no exchanges
+        (folder / f"results{rank}.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ class Machine(NamedTuple):
     gpu: bool
     base: int | None
     """Bytes that a process takes without a model; None: what this one takes, once it has computed something."""
+    of_several: int | None = None
+    """Processes on each machine, if there are several; None: all are on one."""
 
 
 class Built(NamedTuple):
@@ -107,7 +109,9 @@ class MemoryPlan:
                 yield f"  {name:<13}{gib(size):>9}{note}"
 
 
-def planned_machine(gpus: int | None = None, gpu_memory: float | None = None, processes: int = 1) -> Machine:
+def planned_machine(
+    gpus: int | None = None, gpu_memory: float | None = None, processes: int = 1, on_this_machine: int = 1
+) -> Machine:
     """A machine with so many GPUs of so many GB; what is not given is as here, where so many processes run."""
     here = torch.cuda.is_available()
     if gpu_memory is not None:
@@ -115,7 +119,8 @@ def planned_machine(gpus: int | None = None, gpu_memory: float | None = None, pr
     else:
         memory = torch.cuda.get_device_properties(0).total_memory if here else None
     gpu = here or gpus is not None or gpu_memory is not None
-    return Machine(gpus or processes, memory, gpu, CUDA_CONTEXT if gpu else None)
+    of_several = on_this_machine if gpus is None and on_this_machine < processes else None
+    return Machine(gpus or processes, memory, gpu, CUDA_CONTEXT if gpu else None, of_several)
 
 
 def gib(size: float) -> str:
@@ -180,7 +185,9 @@ def _prompt(policy: Any, page: Page) -> Any:
 def memory_plan(
     recipe: Recipe, weights: Weights, found: Footprint, machine: Machine, reward_model: int = 0
 ) -> MemoryPlan:
-    """The arithmetic. With train.shard, the processes of the machine divide weights, gradients and optimiser state.
+    """The arithmetic. With train.shard, processes divide weights, gradients and optimiser state.
+
+    They are all processes with "full", and those of a machine with "hybrid".
 
     Args:
         reward_model: bytes of the weights of reward.model.
@@ -198,7 +205,9 @@ def memory_plan(
     elif not vllm.server and machine.gpu:
         own = 2 * weights.parameters + int(vllm.kv_cache_gib * 2**30)
         of_vllm = own if vllm.kv_cache_gib else int(vllm.memory_share * (machine.memory or 0))
-    parts = 1 if recipe.train.shard == "none" else machine.processes
+    parts = {"none": 1, "full": machine.processes, "hybrid": machine.of_several or machine.processes}[
+        recipe.train.shard
+    ]
     models = 2 if recipe.algorithm == "ppo" and recipe.ppo.critic == "separate" else 1
     trained = models * weights.trained // parts
     return MemoryPlan(

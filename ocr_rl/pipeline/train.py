@@ -104,7 +104,7 @@ def show_costs(recipe: Recipe, say: Say = print, gpus: int | None = None, gpu_me
     say = _of_first(say)
     with closing(Scratch("dry-run")) as scratch:
         pages = collect_pages(recipe, _shared(scratch) / "pages", say)
-        machine = planned_machine(gpus, gpu_memory, distributed.count())
+        machine = planned_machine(gpus, gpu_memory, distributed.count(), distributed.on_this_machine())
         fits = distributed.of_first(lambda: say_plan(recipe, pages, machine, say))
         if fits and gpus is None and gpu_memory is None:
             dry_run(prepare(recipe, pages, say), say)

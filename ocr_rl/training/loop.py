@@ -86,7 +86,12 @@ class TrainingLoop:
         self.idle = IdleSteps()
         for metrics in done:
             self.idle.add(metrics)
-        with stop_after_step() as stop_requested, Log(self.folder, train, self.step) as log, closing(self.trainer):
+        with (
+            stop_after_step() as stop_requested,
+            Log(self.folder, train, self.step) as log,
+            closing(self.trainer),
+            distributed.announced(),  # before the trainer is closed, which waits for the other processes
+        ):
             if "removed_pages" in self.notes:
                 log.say(f"{self.notes['removed_pages']} pages have been removed since step {self.step}: left out")
             try:

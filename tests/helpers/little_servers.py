@@ -59,6 +59,8 @@ class LittleServer:
         """It is killed when it has sent so many rows."""
         self.rows = 0
         """That it has sent."""
+        self.healthy = True
+        """Otherwise it answers /health with 503."""
         self.loads = []
         """Folders that weights came from."""
         self.requests = []
@@ -70,6 +72,10 @@ class LittleServer:
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def runs(self):
+        return self._httpd is not None
 
     def start(self):
         if self._dying is not None:
@@ -169,7 +175,11 @@ class _Listener(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self._answer(self.server.server.get(urlsplit(self.path).path))
+        path, server = urlsplit(self.path).path, self.server.server
+        if path == "/health" and not server.healthy:
+            self._answer({"error": "dead"}, 503)
+        else:
+            self._answer(server.get(path))
 
     def do_POST(self):
         path = urlsplit(self.path).path

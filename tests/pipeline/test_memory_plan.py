@@ -59,6 +59,18 @@ def test_divided_weights_are_an_eighth_on_each_of_eight():
     assert plan.activations == memory_plan(recipe, WEIGHTS, FOUND, ALONE).activations
 
 
+def test_hybrid_divides_among_the_processes_of_a_machine_alone():
+    machine = module.planned_machine(processes=16, on_this_machine=8)._replace(base=5)
+    full, hybrid = (
+        memory_plan(make_recipe(train_shard=shard), WEIGHTS, FOUND, machine) for shard in ("full", "hybrid")
+    )
+    assert (full.weights, full.gradients, full.optimizer) == (250, 24, 48)
+    assert (hybrid.weights, hybrid.gradients, hybrid.optimizer) == (500, 48, 96)
+    assert hybrid.cache == full.cache
+    alone = module.planned_machine(8, 80.0, processes=16, on_this_machine=8)
+    assert memory_plan(make_recipe(train_shard="hybrid"), WEIGHTS, FOUND, alone).weights == 500
+
+
 def test_a_separate_critic_is_a_second_model_and_a_reward_model_has_weights_alone():
     recipe = replace(make_recipe(), algorithm="ppo", ppo=PpoConfig(critic="separate", beta=0.1))
     plan = memory_plan(recipe, WEIGHTS, FOUND, ALONE, reward_model=3000)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -109,21 +110,23 @@ def test_the_rows_of_a_page_are_sampled_by_one_server(servers, connect):
     assert len(seeds) == len(set(seeds)) == len(PAGES)
 
 
-def test_equal_servers_get_equally_many_pages(servers, connect):
-    """Of 4 rows each, for pages of 2 rows: both get two, and one more that waits."""
+@pytest.mark.parametrize(("processes", "pages"), [(1, 3), (2, 2), (9, 2)])
+def test_equal_servers_get_equally_many_pages(servers, connect, monkeypatch, processes, pages):
+    """Of 4 rows each, for pages of 2 rows: both get two, and one more that waits. Processes share the rows."""
+    monkeypatch.setattr(distributed, "count", lambda: processes)
     group = servers(2)
     events = connect(group).stream(PAGES, SAMPLING, seed=3)
     for server in group:
         server.may_sample.clear()
     reader = threading.Thread(target=list, args=(events,))
     reader.start()
-    wait_until(lambda: sum(len(server.requests) for server in group) == 6)
+    wait_until(lambda: sum(len(server.requests) for server in group) == 2 * pages)
     time.sleep(0.1)
     asked = [len(server.requests) for server in group]
     for server in group:
         server.may_sample.set()
     reader.join()
-    assert asked == [3, 3]
+    assert asked == [pages, pages]
 
 
 def test_a_slow_server_keeps_no_pages_from_a_fast_one(servers, connect):
@@ -218,6 +221,34 @@ def test_when_one_is_lost_the_others_sample_its_pages_and_it_comes_back_at_a_syn
     assert len(group[1].requests) > asked + 1
 
 
+def test_a_server_whose_engine_hangs_leaves_although_it_is_healthy(servers, connect, capsys):
+    """One that is the last stays."""
+    good, hung = servers(2)
+    engine = connect([good, hung], timeout_s=2.0)
+    capsys.readouterr()
+    hung.may_sample.clear()
+    assert rows(engine.stream(PAGES, SAMPLING, seed=3)) == every_row()
+    expected = f"{hung.url} does not answer; the other server samples its pages until it answers again at a weight sync"
+    assert capsys.readouterr().err.splitlines() == [expected]
+    asked = len(hung.requests)
+    engine.generate(PAGES, SAMPLING, seed=4)
+    assert len(hung.requests) == asked
+    hung.may_sample.set()
+    engine.sync(make_policy("lighton", 2))
+    assert capsys.readouterr().err == f"{hung.url} answers again and has the current weights\n"
+
+
+def test_a_lost_server_that_accepts_connections_and_is_silent_delays_a_sync_by_two_seconds(servers, connect):
+    good, lost = servers(2)
+    engine = connect([good, lost])
+    lost.kill()
+    engine.sync(make_policy("lighton", 2))
+    with socket.create_server(("127.0.0.1", lost.port)):
+        began = time.monotonic()
+        engine.sync(make_policy("lighton", 3))
+        assert 2 <= time.monotonic() - began < 9, "HEALTH_TIMEOUT_S is 10"
+
+
 def test_a_server_that_is_lost_between_two_steps_is_left_out_at_the_sync(servers, connect, capsys):
     group = servers(2)
     engine = connect(group)
@@ -254,6 +285,37 @@ def test_the_last_server_is_waited_for_and_gets_the_weights_again(servers, conne
     assert rows(found) == every_row()
     completions = {(event.page, event.row): list(event.completion.token_ids) for event in found}
     assert [[completions[page, row] for row in range(2)] for page in range(len(PAGES))] == ids(undisturbed)
+
+
+def test_a_server_that_keeps_failing_does_not_end_the_wait_for_another(servers, connect):
+    group = servers(2)
+    engine = connect(group, patience_s=60)
+    group[0].dies_after, group[1].dies_after, group[0].healthy = 2, 3, False
+    events = engine.stream(PAGES, SAMPLING, seed=3)
+    found = [next(events)]
+    wait_until(lambda: not any(server.runs for server in group))
+    group[0].start()
+    threading.Timer(2, group[1].start).start()  # longer than four attempts take
+    assert rows([*found, *events]) == every_row()
+
+
+def test_outside_the_first_process_a_server_is_waited_for_until_the_first_has_delivered(servers, connect, monkeypatch):
+    """Two engines stand for two processes: the second one may not deliver."""
+    (server,) = servers()
+    first = connect([server], patience_s=60)
+    second = connect([server], patience_s=60)
+    second._pool.version = first._pool.version
+    server.kill()
+    server.start()
+    monkeypatch.setattr(distributed, "first", lambda: False)
+    second._pool.lose(second._pool.members[0], ConnectionError())
+    waiting = threading.Thread(target=second._pool.wait_for_one)
+    waiting.start()
+    waiting.join(2)  # longer than four attempts take
+    assert waiting.is_alive()
+    first._deliver(first.links[0], first._pool.version)
+    waiting.join(60)
+    assert second._pool.usable
 
 
 def test_a_stream_that_is_closed_while_all_servers_are_lost_ends(servers, connect):

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 
 import pytest
@@ -41,7 +43,7 @@ def train(servers, folder, *options, command=("--steps", "5")):
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=500,
+        timeout=200,
     )
     return process.returncode, process.stdout, process.stderr
 
@@ -69,6 +71,25 @@ def test_a_run_of_two_processes_survives_a_server(servers, tmp_path, options):
     loads = servers[0].loads
     assert len(loads) == len(set(loads)) >= 5
     assert servers[1].rows == 25
+    assert not list((tmp_path / "weights").glob("*"))
+
+
+@pytest.mark.slow
+def test_a_disk_that_fails_in_the_first_process_ends_both(servers, tmp_path):
+    """Both sample ahead at that time, and neither waits for the other."""
+    run = tmp_path / "run"
+
+    def fail_after_step_1():
+        while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
+            time.sleep(0.02)
+        (run / "rollouts").rename(run / "moved")
+        (run / "rollouts").write_text("no folder")
+
+    threading.Thread(target=fail_after_step_1, daemon=True).start()
+    code, _, err = train(servers, tmp_path, "rollout.ahead=true", command=("--steps", "500", "--out", str(run)))
+    assert code != 0
+    assert err.count("\nError: ") == 1, err
+    assert str(run / "rollouts") in err
     assert not list((tmp_path / "weights").glob("*"))
 
 

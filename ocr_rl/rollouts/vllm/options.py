@@ -21,7 +21,8 @@ class VllmOptions:
     """Mean absolute difference of log probabilities that the check after a sync accepts; None: by dtype, see
     `logprob_check.DEFAULT_TOLERANCES`."""
     timeout_s: float = 300.0
-    """A process that is silent for this long is replaced, a server is asked again. One step of the model must fit."""
+    """A process that is silent for this long is replaced, and a server leaves if others are left. One step of the model
+    must fit."""
     load_timeout_s: float = 1200.0
     """The same while a process starts, or while weights are loaded."""
 

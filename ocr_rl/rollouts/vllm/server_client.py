@@ -31,6 +31,10 @@ class ServerUnreachableError(Exception):
     """The server cannot be reached, is silent, or broke the connection."""
 
 
+class ServerSilentError(ServerUnreachableError):
+    """The server sent nothing for longer than the timeout."""
+
+
 class ServerError(Exception):
     """The server answered with an error."""
 
@@ -131,13 +135,13 @@ class VllmServer:
     @contextlib.contextmanager
     def _connected(self, timeout: float) -> Iterator[http.client.HTTPConnection]:
         """A connection that turns every network error into ServerUnreachableError."""
-        connection = self._kind(self.host, self.port, timeout=CONNECT_TIMEOUT_S)
+        connection = self._kind(self.host, self.port, timeout=min(timeout, CONNECT_TIMEOUT_S))
         try:
             connection.connect()
             connection.sock.settimeout(timeout)
             yield connection
         except TimeoutError:
-            raise ServerUnreachableError(f"{self.url} does not answer") from None
+            raise ServerSilentError(f"{self.url} does not answer") from None
         except (OSError, http.client.HTTPException) as error:
             raise ServerUnreachableError(f"{self.url}: {error or type(error).__name__}") from None
         finally:

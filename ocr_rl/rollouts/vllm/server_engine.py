@@ -245,7 +245,7 @@ class ServerEngine(Engine):
         missing = set(range(request.group_size))
         failures: Counter[Member] = Counter()
         attempts = ATTEMPTS + len(self.links) - 1
-        lost: Exception | None = None
+        lost: Exception
         while failures.total() < attempts:
             lease = self._pool.lease(request.rows, failures)
             link = lease.member.link
@@ -269,7 +269,7 @@ class ServerEngine(Engine):
             finally:
                 self._pool.give_back(lease)
             failures[lease.member] += 1
-            self._pool.examine(lease)
+            self._pool.examine(lease, lost)
         raise EngineError(f"{request.page.id} was requested {attempts} times without success: {lost}{link.advice}")
 
 

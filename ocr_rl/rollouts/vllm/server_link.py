@@ -11,6 +11,8 @@ from ocr_rl.rollouts.vllm.server_client import CACHES, ServerError, VllmServer
 from ocr_rl.rollouts.vllm.server_setup import ServerRequirements, check_server, model_name, serve_command
 
 HEALTH_TIMEOUT_S = 10.0
+LOST_TIMEOUT_S = 2.0
+"""For a server that is lost: every sync waits so long for a machine that is switched off."""
 
 
 class Weights(Protocol):
@@ -62,10 +64,10 @@ class ServerLink:
         self.max_rows = int(settings["scheduler_config"]["max_num_seqs"])
         self.engines = int(settings["parallel_config"]["data_parallel_size"])
 
-    def version(self) -> str:
+    def version(self, timeout: float = HEALTH_TIMEOUT_S) -> str:
         """Of its weights, the same in all of its engines. Raises ServerUnreachableError or ServerError."""
         try:
-            self.server.get("/health", HEALTH_TIMEOUT_S)
+            self.server.get("/health", timeout)
         except ServerError as error:
             raise ServerError(error.status, "its engine has died") from None
         return str(self.server.get("/weight_info")["weight_version"])

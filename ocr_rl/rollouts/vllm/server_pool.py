@@ -3,7 +3,8 @@
 The rows of a page go together to the server that has the fewest rows for its size. A server that fails leaves the pool
 until the next sync, and the others sample what it owes; the last one is waited for.
 
-With several processes, each has a pool of the same servers for its own pages. The first one delivers the weights.
+With several processes, each has a pool of the same servers for its own pages. The first one delivers the weights. So a
+server that was started again in the middle of a step is of use to the others once the first process needs it too.
 """
 
 from __future__ import annotations
@@ -18,13 +19,22 @@ from dataclasses import dataclass, field
 from ocr_rl import distributed
 from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.vllm.options import VllmOptions
-from ocr_rl.rollouts.vllm.server_client import ServerError, ServerUnreachableError, StreamConnections
-from ocr_rl.rollouts.vllm.server_link import ServerLink
+from ocr_rl.rollouts.vllm.server_client import (
+    ServerError,
+    ServerSilentError,
+    ServerUnreachableError,
+    StreamConnections,
+)
+from ocr_rl.rollouts.vllm.server_link import LOST_TIMEOUT_S, ServerLink
 
 ATTEMPTS = 4
 """How often a page is requested, or weights are sent, before the engine gives up."""
 QUEUED = 2
 """Pages that a server may have before there is room for their rows: enough to be busy, too few to keep from others."""
+
+
+class OtherWeightsError(Exception):
+    """A server answers, but has not been given the weights yet."""
 
 
 class StreamClosedError(Exception):
@@ -37,7 +47,7 @@ class Member:
 
     link: ServerLink
     rows: int
-    """How many it samples at a time."""
+    """How many it samples at a time for this process, with as many for each of the others."""
     usable: bool = True
     """It has the weights of the last sync, and has not been lost since."""
     why: Exception | None = None
@@ -79,7 +89,7 @@ class ServerPool:
         """`deliver` gives a server the weights of a version; only the first process calls it."""
         self.version = ""
         self.patience_s = options.patience_s
-        self.members = [Member(link, min(options.rows, link.max_rows) * link.engines) for link in links]
+        self.members = [Member(link, _share(min(options.rows, link.max_rows) * link.engines)) for link in links]
         self._deliver, self._say = deliver, say
         self._changed = threading.Condition()
         self._waiting = False
@@ -136,8 +146,10 @@ class ServerPool:
         """The rows that have not come will not come."""
         self._release(lease, lease.rows)
 
-    def examine(self, lease: Lease) -> None:
+    def examine(self, lease: Lease, failure: Exception) -> None:
         """A request has failed: the server leaves the pool, unless it answers and has the right weights.
+
+        One that was silent leaves where others are left: its engine may hang although the server answers.
 
         Raises:
             StreamClosedError: after `end`.
@@ -148,6 +160,9 @@ class ServerPool:
                 raise StreamClosedError
             if not member.usable or member.examined != lease.examined:
                 return  # another thread has examined it
+            if isinstance(failure, ServerSilentError) and len(self.usable) > 1:
+                self.lose(member, failure)
+                return
             try:
                 found = member.link.version()
                 if found == self.version:
@@ -194,7 +209,7 @@ class ServerPool:
         """If no server is usable, wait until one is.
 
         Raises:
-            EngineError: none is after `patience_s`, or they have other settings.
+            EngineError: none is after `patience_s`, all keep failing, or they have other settings.
             StreamClosedError: after `end`.
         """
         end, pause, errors = time.monotonic() + self.patience_s, 0.1, 0
@@ -205,7 +220,7 @@ class ServerPool:
             reasons = [member.why for member in self.members]
             if all(isinstance(why, ValueError) for why in reasons):  # other settings
                 raise EngineError("\n".join(map(str, reasons)))
-            errors += any(isinstance(why, ServerError) for why in reasons)
+            errors += all(isinstance(why, ServerError | ValueError) for why in reasons)  # no other can still come
             if time.monotonic() > end or errors == ATTEMPTS:
                 raise EngineError(self.all_lost())
             self._ended.wait(pause)
@@ -218,11 +233,14 @@ class ServerPool:
 
         def one(member: Member) -> None:
             try:
+                found = "" if member.usable else member.link.version(LOST_TIMEOUT_S)
                 if distributed.first():
                     self._deliver(member.link, self.version)
-                elif (found := member.link.version()) != self.version:
-                    raise ServerError(200, f"it has the weights {found}; it gets {self.version} at a weight sync")
-            except (ServerUnreachableError, ServerError, ValueError) as error:
+                elif found != self.version:
+                    raise OtherWeightsError(
+                        f"it has the weights {found}; only the first process can give it {self.version}"
+                    )
+            except (OtherWeightsError, ServerUnreachableError, ServerError, ValueError) as error:
                 member.usable, member.why = False, error
             else:
                 member.calls = StreamConnections()
@@ -251,6 +269,11 @@ class ServerPool:
         reasons = "; ".join(map(_reason, self.members))
         what = "the vLLM server is lost" if len(self.members) == 1 else "no vLLM server is left"
         return f"{what}: {reasons}{self.members[0].link.advice}"
+
+
+def _share(rows: int) -> int:
+    """Of one process, rounded up."""
+    return -(-rows // distributed.count())
 
 
 def _reason(member: Member) -> str:
