@@ -55,6 +55,9 @@ class LittleServer:
         self.may_sample = threading.Event()
         """Rows wait for this."""
         self.may_sample.set()
+        self.may_load = threading.Event()
+        """Weights wait for this."""
+        self.may_load.set()
         self.dies_after = None
         """It is killed when it has sent so many rows."""
         self.rows = 0
@@ -113,6 +116,7 @@ class LittleServer:
         if path == "/collective_rpc":
             folder = Path(body["kwargs"]["weights_path"])
             self.loads.append(folder)
+            self.may_load.wait(100)
             weights = {name: t for file in sorted(folder.iterdir()) for name, t in load_file(file).items()}
             for i, policy in enumerate(self.policies):
                 if i not in self.deaf:

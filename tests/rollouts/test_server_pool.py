@@ -287,6 +287,32 @@ def test_the_last_server_is_waited_for_and_gets_the_weights_again(servers, conne
     assert [[completions[page, row] for row in range(2)] for page in range(len(PAGES))] == ids(undisturbed)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_first_server_that_comes_back_does_not_wait_for_another_that_loads(servers, connect, first):
+    """Whichever is started first."""
+    slow, fast = group = servers(2)
+    engine = connect(group, patience_s=60)
+    slow.dies_after, fast.dies_after = 2, 3
+    events = engine.stream(PAGES, SAMPLING, seed=3)
+    found = [next(events)]
+    wait_until(lambda: not any(server.runs for server in group))
+    slow.may_load.clear()
+    loads = len(slow.loads)
+    if first == 0:
+        slow.start()
+        wait_until(lambda: len(slow.loads) > loads)
+    fast.start()
+    found += [next(events) for _ in range(15)]
+    if first == 1:
+        slow.start()
+    assert rows(found) == every_row()
+    assert slow.version == "default"
+    slow.may_load.set()
+    assert list(events) == []
+    engine.sync(make_policy("lighton", 2))
+    assert slow.version == fast.version != "default"
+
+
 def test_a_server_that_keeps_failing_does_not_end_the_wait_for_another(servers, connect):
     group = servers(2)
     engine = connect(group, patience_s=60)

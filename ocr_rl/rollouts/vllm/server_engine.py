@@ -142,6 +142,7 @@ class ServerEngine(Engine):
             finally:
                 self._pool.end()
                 threads.shutdown(cancel_futures=True)
+                self._pool.join()
                 self._streaming = False
 
     def sync(self, policy: Policy) -> None:

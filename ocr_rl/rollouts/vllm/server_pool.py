@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ocr_rl import distributed
@@ -95,6 +95,8 @@ class ServerPool:
         self._waiting = False
         """A thread waits for the first server that comes back."""
         self._ended = threading.Event()
+        self._threads = ThreadPoolExecutor(len(links), thread_name_prefix="ocr-rl-weights")
+        self._bringing: dict[Member, Future[None]] = {}
 
     @property
     def usable(self) -> list[Member]:
@@ -132,7 +134,7 @@ class ServerPool:
                     return Lease(member, member.calls, member.examined, rows)
                 self._waiting = True
             try:
-                self.wait_for_one()
+                self._wait_for_one()
             finally:
                 with self._changed:
                     self._waiting = False
@@ -191,6 +193,7 @@ class ServerPool:
         self._ended.clear()
         before = self.usable
         self._bring(self.members)
+        self.join()
         self.wait_for_one()
         for member in self.members:
             if member.usable and member not in before:
@@ -206,48 +209,65 @@ class ServerPool:
             member.usable = well
 
     def wait_for_one(self) -> None:
-        """If no server is usable, wait until one is.
+        """If no server is usable, wait until one is, and until all that answer are.
 
         Raises:
             EngineError: none is after `patience_s`, all keep failing, or they have other settings.
             StreamClosedError: after `end`.
         """
+        self._wait_for_one()
+        self.join()
+
+    def join(self) -> None:
+        """Wait for the servers that are given weights beside a stream."""
+        for bringing in self._bringing.values():
+            bringing.result()
+
+    def _wait_for_one(self) -> None:
+        """The first server that is usable ends the wait; others may become so later, until `join`."""
         end, pause, errors = time.monotonic() + self.patience_s, 0.1, 0
         while not self.usable:
-            self._bring(self.members)
-            if self.usable:
-                break
+            self._bring([member for member in self.members if not member.usable])
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended.is_set() or self.usable, pause)
+            if self._ended.is_set():
+                raise StreamClosedError
+            pause = min(2 * pause, 5.0)
+            if self.usable or not all(bringing.done() for bringing in self._bringing.values()):
+                continue
             reasons = [member.why for member in self.members]
             if all(isinstance(why, ValueError) for why in reasons):  # other settings
                 raise EngineError("\n".join(map(str, reasons)))
             errors += all(isinstance(why, ServerError | ValueError) for why in reasons)  # no other can still come
             if time.monotonic() > end or errors == ATTEMPTS:
                 raise EngineError(self.all_lost())
-            self._ended.wait(pause)
-            if self._ended.is_set():
-                raise StreamClosedError
-            pause = min(2 * pause, 5.0)
 
     def _bring(self, members: Sequence[Member]) -> None:
-        """Make those usable that answer, and have or take the weights."""
+        """Begin to make those usable that answer, and have or take the weights."""
+        for member in members:
+            before = self._bringing.get(member)
+            if before is None or before.done():
+                if before is not None:
+                    before.result()
+                self._bringing[member] = self._threads.submit(self._bring_one, member)
 
-        def one(member: Member) -> None:
-            try:
-                found = "" if member.usable else member.link.version(LOST_TIMEOUT_S)
-                if distributed.first():
-                    self._deliver(member.link, self.version)
-                elif found != self.version:
-                    raise OtherWeightsError(
-                        f"it has the weights {found}; only the first process can give it {self.version}"
-                    )
-            except (OtherWeightsError, ServerUnreachableError, ServerError, ValueError) as error:
-                member.usable, member.why = False, error
-            else:
-                member.calls = StreamConnections()
-                member.usable, member.examined = True, member.examined + 1
-
-        with ThreadPoolExecutor(len(members), thread_name_prefix="ocr-rl-weights") as threads:
-            list(threads.map(one, members))
+    def _bring_one(self, member: Member) -> None:
+        why: Exception | None = None
+        try:
+            found = "" if member.usable else member.link.version(LOST_TIMEOUT_S)
+            if distributed.first():
+                self._deliver(member.link, self.version)
+            elif found != self.version:
+                why = OtherWeightsError(
+                    f"it has the weights {found}; only the first process can give it {self.version}"
+                )
+        except (ServerUnreachableError, ServerError, ValueError) as error:
+            why = error
+        with self._changed:
+            member.usable, member.why = why is None, why
+            if member.usable:
+                member.calls, member.examined = StreamConnections(), member.examined + 1
+                self._changed.notify_all()
 
     def _with_room(self, rows: int) -> list[Member]:
         return [member for member in self.usable if member.requested < member.rows + (QUEUED - 1) * rows]
