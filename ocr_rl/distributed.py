@@ -196,6 +196,7 @@ def open_aside() -> None:
     if _world.count > 1:
         from torch import distributed
 
+        wait()  # for a process that fails before it comes here
         _world.aside, _world.aside_over = distributed.new_group(backend="gloo", timeout=PATIENCE), False
 
 

@@ -43,7 +43,7 @@ def train(servers, folder, *options, command=("--steps", "5")):
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=200,
+        timeout=500,
     )
     return process.returncode, process.stdout, process.stderr
 

@@ -64,10 +64,10 @@ class ServerLink:
         self.max_rows = int(settings["scheduler_config"]["max_num_seqs"])
         self.engines = int(settings["parallel_config"]["data_parallel_size"])
 
-    def version(self, timeout: float = HEALTH_TIMEOUT_S) -> str:
+    def version(self, lost: bool = False) -> str:
         """Of its weights, the same in all of its engines. Raises ServerUnreachableError or ServerError."""
         try:
-            self.server.get("/health", timeout)
+            self.server.get("/health", LOST_TIMEOUT_S if lost else HEALTH_TIMEOUT_S)
         except ServerError as error:
             raise ServerError(error.status, "its engine has died") from None
         return str(self.server.get("/weight_info")["weight_version"])

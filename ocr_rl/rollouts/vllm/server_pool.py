@@ -25,7 +25,7 @@ from ocr_rl.rollouts.vllm.server_client import (
     ServerUnreachableError,
     StreamConnections,
 )
-from ocr_rl.rollouts.vllm.server_link import LOST_TIMEOUT_S, ServerLink
+from ocr_rl.rollouts.vllm.server_link import ServerLink
 
 ATTEMPTS = 4
 """How often a page is requested, or weights are sent, before the engine gives up."""
@@ -220,8 +220,8 @@ class ServerPool:
 
     def join(self) -> None:
         """Wait for the servers that are given weights beside a stream."""
-        for bringing in self._bringing.values():
-            bringing.result()
+        while self._bringing:
+            self._bringing.popitem()[1].result()
 
     def _wait_for_one(self) -> None:
         """The first server that is usable ends the wait; others may become so later, until `join`."""
@@ -245,16 +245,16 @@ class ServerPool:
     def _bring(self, members: Sequence[Member]) -> None:
         """Begin to make those usable that answer, and have or take the weights."""
         for member in members:
-            before = self._bringing.get(member)
-            if before is None or before.done():
-                if before is not None:
-                    before.result()
-                self._bringing[member] = self._threads.submit(self._bring_one, member)
+            if (before := self._bringing.get(member)) is not None:
+                if not before.done():
+                    continue
+                self._bringing.pop(member).result()
+            self._bringing[member] = self._threads.submit(self._bring_one, member)
 
     def _bring_one(self, member: Member) -> None:
         why: Exception | None = None
         try:
-            found = "" if member.usable else member.link.version(LOST_TIMEOUT_S)
+            found = "" if member.usable else member.link.version(lost=True)
             if distributed.first():
                 self._deliver(member.link, self.version)
             elif found != self.version:
