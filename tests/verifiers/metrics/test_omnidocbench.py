@@ -152,7 +152,7 @@ def test_the_means_are_those_of_evalscope():
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.text("ab<>|$\\#\n []{}:-", max_size=40), max_size=4).map("\n\n".join))
+@given(st.lists(st.text("ab<>|$\\#\n []{}:-!", max_size=40), max_size=4).map("\n\n".join))
 def test_any_page_has_scores(markdown):
     page = scored(markdown, text("ab a"), {"category_type": "table", "html": "<table><tr><td>a</td></tr></table>"})
     assert all(0 <= block.edits <= block.length for block in (*page.texts, *page.formulas, *page.tables))
