@@ -87,9 +87,7 @@ def _transcriptions(images: Sequence[str], pages: Path, predictions: Path) -> di
         try:
             file = next((file for file in (long, short) if file.is_file()), None)
         except OSError as error:
-            raise ValueError(
-                f"{pages}: page {number}: {image} cannot have a transcription: {error.strerror}"
-            ) from error
+            raise ValueError(f"{pages}: page {number}: no transcription of {image}: {error.strerror}") from error
         if file == short != long and len(both := sharing[_short(image)]) > 1:
             raise ValueError(
                 f"{pages}: page {number}: {short} may be of {' or of '.join(both)}; write "
