@@ -111,7 +111,7 @@ def test_what_is_to_be_ignored_is():
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.text("ab<>|$\\#\n []{}:-&", max_size=40), max_size=4).map("\n\n".join))
+@given(st.lists(st.text("ab<>|$\\#\n []{}:-&!", max_size=40), max_size=4).map("\n\n".join))
 def test_any_page_has_scores(markdown):
     table = {"category_type": "table", "html": "<table><tr><td>a</td></tr></table>"}
     page = scored(markdown, text("ab a"), formula(r"a \\ b"), table)

@@ -1,6 +1,7 @@
 """TEDS computed by hand: one minus edits over the nodes, rows and cells, of the larger table."""
 
 import time
+import tracemalloc
 from functools import cache
 
 import pytest
@@ -10,6 +11,7 @@ from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.markup.grid import Budget, Cell, Grid
 from ocr_verifiers.metrics import teds as table_similarity
+from ocr_verifiers.metrics import tree_distance
 from ocr_verifiers.metrics.teds import tables_similarity, teds
 
 BASE = "<table><tr><td>uv</td><td>c</td></tr><tr><td>d</td><td>e</td></tr></table>"
@@ -126,6 +128,38 @@ def test_a_huge_table_is_compared_in_bounded_time():
     huge = grid([["a"] * 10] * 5_000)
     assert teds(huge, huge) == 1
     assert teds(grid([["a", "b"]]), huge) < 0.001
+
+
+@settings(deadline=None, max_examples=40)
+@given(GRIDS, GRIDS, st.integers(1, 60))
+def test_some_rows_at_a_time_give_the_same_distance(a, b, at_once):
+    whole = tree_distance.tree_distance(a.rows, b.rows, table_similarity.text_costs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tree_distance, "AT_ONCE", at_once)
+        assert tree_distance.tree_distance(a.rows, b.rows, table_similarity.text_costs) == whole
+
+
+def test_rows_at_a_time_have_a_bounded_number_of_pairs_of_nodes(monkeypatch):
+    """A row of 2 cells has 3 nodes, with 10 nodes 30 pairs; a row that is too long stands alone."""
+    monkeypatch.setattr(tree_distance, "AT_ONCE", 60)
+    rows = [[Cell("a")] * cells for cells in (2, 2, 2, 9, 0, 0, 0, 0, 0, 0, 0)]
+    assert [len(chunk) for chunk in tree_distance._chunks(rows, 10)] == [2, 1, 1, 6, 1]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_loop_of_empty_rows_takes_bounded_memory(swapped):
+    """5,000 rows with no cell against 5,000 cells in rows of 10: 5,000 nodes of 5,500 are missing or more."""
+    sides = [grid([["a"] * 10] * 500), grid([[]] * 5_000)]
+    tracemalloc.start()
+    try:
+        assert 0 <= teds(*(reversed(sides) if swapped else sides)) < 0.1
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_table_of_very_many_empty_rows_is_compared_in_bands():
+    assert 0 <= teds(grid([["a"] * 10] * 500), grid([[]] * 15_000)) < 0.4
 
 
 @pytest.mark.slow

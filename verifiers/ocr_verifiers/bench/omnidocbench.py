@@ -41,9 +41,9 @@ class OmniDocBenchScore:
         groups: defaultdict[str, list[PageScore]] = defaultdict(list)
         for page in self.pages:
             for name, values in page.attributes.items():
-                for value in values if isinstance(values, list) else [values]:
-                    if value not in (None, ""):
-                        groups[f"{name}: {value}"].append(page)
+                several = values if isinstance(values, list) else [values]
+                for group in dict.fromkeys(f"{name}: {value}" for value in several if value not in (None, "")):
+                    groups[group].append(page)
         return {"all": summary(self.pages)} | {name: summary(groups[name]) for name in sorted(groups)}
 
     @property
@@ -59,52 +59,94 @@ class OmniDocBenchScore:
 def score_omnidocbench(
     pages: Path, predictions: Path, progress: Progress = silent, version: Version = "v1.5"
 ) -> OmniDocBenchScore:
-    """Scores the transcriptions of a folder: `<image without its ending>.md`, or `<image>.md`.
+    """Scores the transcriptions of a folder: `<image>.md`, or `<image without its ending>.md`.
 
-    Raises ValueError, naming the file and the page, if the file is not one of the benchmark, or if the folder has no
-    transcription of any of its pages.
+    Raises ValueError, naming the file and the page, if the file is not one of the benchmark, if a transcription cannot
+    be read or may be of two images, or if the folder has none.
     """
     score_page = {"v1.5": scoring.score_page, "v1.6": scoring_v16.score_page}[version]
-    scores, missing = [], []
-    unused = {file.name for file in predictions.glob("*.md")}
     references = read_omnidocbench(pages, version)
+    files = _transcriptions([page.image for page in references], pages, predictions)
+    scores = []
     for page in progress(references, "pages"):
-        names = (page.image.rpartition(".")[0] or page.image, page.image)
-        file = next((file for name in names if (file := predictions / f"{name}.md").is_file()), None)
-        if file is None:
-            missing.append(page.image)
-        else:
-            unused.discard(file.name)
+        file = files[page.image]
+        scores.append(score_page(page, "" if file is None else _read(file)))
+    missing = [image for image, file in files.items() if file is None]
+    used = {file.name for file in files.values() if file}
+    return OmniDocBenchScore(scores, missing, sorted({file.name for file in predictions.glob("*.md")} - used))
+
+
+def _transcriptions(images: Sequence[str], pages: Path, predictions: Path) -> dict[str, Path | None]:
+    """The file of each image, or None if it has none."""
+    sharing: defaultdict[str, list[str]] = defaultdict(list)
+    for image in images:
+        sharing[_short(image)].append(image)
+    files: dict[str, Path | None] = {}
+    for number, image in enumerate(images, 1):
+        long, short = predictions / f"{image}.md", predictions / f"{_short(image)}.md"
         try:
-            text = "" if file is None else file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file}: not UTF-8: {error}") from error
-        scores.append(score_page(page, text))
-    if len(missing) == len(references):
-        raise ValueError(f"{predictions} has no transcription; write that of {missing[0]} as {names[0]}.md")
-    return OmniDocBenchScore(scores, missing, sorted(unused))
+            file = next((file for file in (long, short) if file.is_file()), None)
+        except OSError as error:
+            raise ValueError(f"{pages}: page {number}: no transcription of {image}: {error.strerror}") from error
+        if file == short != long and len(both := sharing[_short(image)]) > 1:
+            raise ValueError(
+                f"{pages}: page {number}: {short} may be of {' or of '.join(both)}; write "
+                + " and ".join(f"{name}.md" for name in both)
+            )
+        files[image] = file
+    if not any(files.values()):
+        image = images[0]
+        name = image if len(sharing[_short(image)]) > 1 else _short(image)
+        raise ValueError(f"{predictions} has no transcription; write that of {image} as {name}.md")
+    return files
+
+
+def _short(image: str) -> str:
+    return image.rpartition(".")[0] or image
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from error
 
 
 def read_omnidocbench(path: Path, version: Version = "v1.5") -> list[ReferencePage]:
     """The pages of a file of the benchmark."""
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {getattr(error, 'strerror', None) or f'not valid JSON: {error}'}") from error
+        records = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(records, list) or not records:
         raise ValueError(f"{path}: not a list of pages; write the JSON file of OmniDocBench")
     pages: list[ReferencePage] = []
     seen: dict[str, int] = {}
     for number, record in enumerate(records, 1):
         try:
+            _check_characters(record)
             page = reference_page(record if isinstance(record, dict) else {}, version)
             if page.image in seen:
                 raise ValueError(f"{page.image} is the image of page {seen[page.image]} too; write each once")
             seen[page.image] = number
             pages.append(page)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: page {number}: {error}") from error
     return pages
+
+
+def _check_characters(record: Any) -> None:
+    """Raises ValueError for what no file can have."""
+    written = json.dumps(record, ensure_ascii=False)
+    try:
+        written.encode()
+    except UnicodeEncodeError as error:
+        around = written[max(0, error.start - 20) : error.end + 20]
+        raise ValueError(f"half a surrogate pair in {around!r}; write the whole character") from error
 
 
 def omnidocbench_report(score: OmniDocBenchScore) -> dict[str, Any]:

@@ -32,21 +32,33 @@ def bench_omnidocbench(
 ) -> None:
     """Scores the transcriptions, prints the table, and exits with 1 if the overall score is too low.
 
-    Raises ValueError for formulas without their CDM, if the overall score is to be judged.
+    Raises ValueError before anything is written, if an overall score is to be judged that is not known.
     """
     score = score_omnidocbench(pages, predictions, progress, version)
+    overall = score.summaries["all"].overall
+    if fail_under is not None and overall is None:
+        raise ValueError(f"--fail-under cannot be judged: {_unknown(score)}, or leave --fail-under out")
     for line in _table(score):
         click.echo(line)
     if json_out is not None:
         write_json_atomic(json_out, {"matching": version} | omnidocbench_report(score))
-    overall = score.summaries["all"].overall
-    if fail_under is not None and _lacks_cdm(score):
-        raise ValueError(
-            "--fail-under cannot be judged: the overall score has the CDM of formulas, which needs a JavaScript "
-            "engine; install it, pip install 'ocr-rl[math]', or leave --fail-under out"
-        )
-    if fail_under is not None and (overall is None or overall < fail_under):
+    if fail_under is not None and overall is not None and overall < fail_under:
         raise click.exceptions.Exit(1)
+
+
+def _unknown(score: OmniDocBenchScore) -> str:
+    """Why there is no overall score, and what to do."""
+    if _lacks_cdm(score):
+        return (
+            "the overall score has the CDM of formulas, which needs a JavaScript engine; install it, "
+            "pip install 'ocr-rl[math]'"
+        )
+    if score.summaries["all"].formula_edit is not None:
+        return (
+            "the overall score has the CDM of formulas, and none of the reference's can be rendered; "
+            'correct their "latex"'
+        )
+    return "the reference has no text, formula or table that counts; add one"
 
 
 def _lacks_cdm(score: OmniDocBenchScore) -> bool:

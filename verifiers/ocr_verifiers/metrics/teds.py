@@ -28,7 +28,10 @@ from ocr_verifiers.metrics.table_matching import matched_tables
 from ocr_verifiers.metrics.tree_distance import Costs, RowCosts, Rows, tree_distance
 
 MAX_PAIRS = 5_000**2
-"""Pairs of cells that are compared, which takes about two seconds. Larger tables are compared in bands of rows."""
+"""Pairs of cells that are compared, which takes about two seconds. Larger tables are compared in bands of rows.
+
+An empty row counts as a cell.
+"""
 MAX_BANDS = 1_000
 
 
@@ -69,21 +72,26 @@ def _cells(rows: Rows) -> int:
 def _distance(a: Rows, b: Rows, structure_only: bool) -> float:
     """The tree edit distance; above MAX_PAIRS pairs of cells, the sum of those of bands of rows, from above."""
     costs = structure_costs if structure_only else text_costs
-    cells_a, cells_b = _cells(a), _cells(b)
-    if cells_a * cells_b <= MAX_PAIRS:
+    pairs = _size(a) * _size(b)
+    if pairs <= MAX_PAIRS:
         return tree_distance(a, b, costs)
-    bands = min(max(2, -(-cells_a * cells_b // MAX_PAIRS)), MAX_BANDS)
+    bands = min(max(2, -(-pairs // MAX_PAIRS)), MAX_BANDS)
     return sum(
         tree_distance(left, right, costs)
-        if _cells(left) * _cells(right) <= MAX_PAIRS
+        if _size(left) * _size(right) <= MAX_PAIRS
         else float(max(len(left) + _cells(left), len(right) + _cells(right)))  # one row of very many cells
         for left, right in zip(_bands(a, bands), _bands(b, bands), strict=True)
     )
 
 
+def _size(rows: Rows) -> int:
+    """The number of cells, with one for an empty row."""
+    return sum(max(1, len(row)) for row in rows)
+
+
 def _bands(rows: Rows, number: int) -> list[Rows]:
     """The rows in so many parts of about as many cells each."""
-    ends = np.cumsum([len(row) for row in rows])
+    ends = np.cumsum([max(1, len(row)) for row in rows])
     at = np.searchsorted(ends, ends[-1] * np.arange(1, number) / number).tolist()
     return [rows[start:end] for start, end in pairwise([0, *at, len(rows)])]
 

@@ -18,7 +18,7 @@ with its subtree:
     F(i, j) = min(F(i - 1, j) + 1, F(i, j - 1) + 1, F(before subtree i, before subtree j) + d(i, j))
 
 Nodes are numbered in post-order: the cells of a row before the row. Some rows of A are treated at a time, against all
-of B at once: time is O(cells of A * cells of B), memory O(longest row of A * cells of B + AT_ONCE).
+of B at once: time is O(nodes of A * nodes of B), memory O(longest row of A * nodes of B + AT_ONCE).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ocr_verifiers.markup.grid import Cell
 Floats = npt.NDArray[np.float64]
 Rows = Sequence[Sequence[Cell]]
 AT_ONCE = 500_000
-"""Pairs of cells."""
+"""Pairs of nodes."""
 
 Costs = npt.NDArray[np.float32]
 RowCosts = Callable[[Sequence[Cell]], Costs]
@@ -61,7 +61,7 @@ def tree_distance(a: Rows, b: Rows, cell_costs: Callable[[Sequence[Cell]], RowCo
     costs_of = cell_costs(cells)
     # A forest is kept as F(i, j) - j, so that insertions from the left are a running minimum.
     forest = np.zeros(n + 1)
-    for rows in _chunks(a, len(cells)):
+    for rows in _chunks(a, n):
         costs = costs_of([cell for row in rows for cell in row])
         distances = np.empty((len(costs), n))
         distances[:, cell_nodes] = costs
@@ -91,14 +91,14 @@ def _without_equal_ends(a: Rows, b: Rows) -> tuple[Rows, Rows]:
     return a[start : len(a) - end], b[start : len(b) - end]
 
 
-def _chunks(rows: Rows, cells: int) -> Iterator[Rows]:
-    """Rows with about AT_ONCE pairs with so many cells."""
+def _chunks(rows: Rows, nodes: int) -> Iterator[Rows]:
+    """Rows with about AT_ONCE pairs with so many nodes."""
     start = pairs = 0
     for end, row in enumerate(rows):
-        pairs += len(row) * cells
+        pairs += (len(row) + 1) * nodes
         if pairs > AT_ONCE and end > start:
             yield rows[start:end]
-            start, pairs = end, len(row) * cells
+            start, pairs = end, (len(row) + 1) * nodes
     yield rows[start:]
 
 

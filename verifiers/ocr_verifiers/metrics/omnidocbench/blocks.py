@@ -85,20 +85,17 @@ def _environments(text: str) -> Iterator[tuple[int, int]]:
 def balanced(text: str, begin: str, end: str, beyond: int) -> list[tuple[int, int]]:
     """The outermost spans from `begin` to `end`, and some characters beyond; one that does not end is skipped."""
     spans: list[tuple[int, int]] = []
-    if end not in text:
-        return spans
-    stack: list[int] = []
-    for found in re.finditer(f"(?P<begin>{begin})|{re.escape(end)}", text):
+    begins: list[int] = []
+    last = text.rfind(end) + len(end) if end in text else 0
+    for found in re.compile(f"(?P<begin>{begin})|{re.escape(end)}").finditer(text, 0, last):
         if found["begin"] is not None:
-            stack.append(found.start())
-        elif stack:
-            start = stack.pop()
-            if not stack:
-                spans.append((start, min(len(text), found.end() + beyond)))
-    if stack:
-        rest = stack[0] + 1
-        spans += [(rest + a, rest + b) for a, b in balanced(text[rest:], begin, end, beyond)]
-    return spans
+            begins.append(found.start())
+        elif begins:
+            start = begins.pop()
+            while spans and spans[-1][0] > start:
+                spans.pop()
+            spans.append((start, found.end()))
+    return [(start, min(len(text), stop + beyond)) for start, stop in spans]
 
 
 def markdown_tables(text: str) -> tuple[str, list[Block]]:

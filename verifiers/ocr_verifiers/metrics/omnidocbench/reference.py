@@ -54,8 +54,11 @@ def reference_page(record: Mapping[str, Any], version: Version = "v1.5") -> Refe
     """A page from its record. Raises ValueError, naming the field, if it is not one."""
     info = _mapping(record, "page_info")
     image = info.get("image_path")
-    if not isinstance(image, str) or not image:
+    if image is None:
         raise ValueError('"page_info" has no "image_path"')
+    name = image.replace("\\", "/").rsplit("/", 1)[-1] if isinstance(image, str) else ""
+    if not name:
+        raise ValueError(f'"image_path" is {image!r}; write the file of the image')
     items = record.get("layout_dets")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError('"layout_dets" is not a list of objects')
@@ -69,7 +72,7 @@ def reference_page(record: Mapping[str, Any], version: Version = "v1.5") -> Refe
     typed = [item for item in items if "category_type" in item]
     joined = _joined(typed, relations) if version == "v1.5" else _joined_once(typed, relations)
     return ReferencePage(
-        image.replace("\\", "/").rsplit("/", 1)[-1],
+        name,
         _mapping(info, "page_attribute"),
         _sorted(joined, TEXTS, "text"),
         _sorted(joined, ["equation_isolated"], "latex"),
@@ -85,10 +88,13 @@ def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _check(item: Mapping[str, Any], name: str) -> None:
-    """Raises ValueError for an id that cannot be one, or a place or a kind that is not one."""
+    """Raises ValueError for an id that cannot be one, a text that is not one, or a place or a kind that is not one."""
     for key in ("anno_id", "source_anno_id", "target_anno_id"):
         if not isinstance(item.get(key), Hashable):
             raise ValueError(f'{name}: "{key}" is {item[key]!r}, and not a number or a name')
+    for key in ("text", "latex", "html", "content"):
+        if not isinstance(item.get(key), str | None):
+            raise ValueError(f'{name}: "{key}" is {item[key]!r:.60}; write a string')
     order, kind = item.get("order"), item.get("category_type", "")
     if order is not None and (isinstance(order, bool) or not isinstance(order, int | float) or order != order):
         raise ValueError(f'{name}: "order" is {order!r}; write its place in reading order, a number, or null')

@@ -10,7 +10,7 @@ from ocr_verifiers.metrics.teds import structure_costs, text_costs
 from ocr_verifiers.metrics.tree_distance import tree_distance
 
 _TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)((?:\s[^<>]*)?)/?>")
-_SPAN = re.compile(r'(rowspan|colspan)="(\d+)"')
+_SPAN = re.compile(r'(rowspan|colspan)="(\d{1,9})"')
 _PRIVATE = 0xF0000
 
 

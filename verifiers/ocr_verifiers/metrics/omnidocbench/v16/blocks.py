@@ -224,19 +224,27 @@ class _Texts(HTMLParser):
                 cell.append(data)
 
 
-def cell_texts(html: str) -> list[str]:
-    """The texts of the cells of a table."""
+def _parsed(html: str) -> _Texts | None:
     parser = _Texts()
-    parser.feed(html)
-    parser.close()
-    return [" ".join(" ".join(cell).split()) for cell in parser.cells]
+    try:
+        parser.feed(html)
+        parser.close()
+    except AssertionError:  # HTMLParser's own error, for a marked section that it does not know: <![foo[x]]>
+        return None
+    return parser
+
+
+def cell_texts(html: str) -> list[str]:
+    """The texts of the cells of a table; none if it cannot be parsed."""
+    parser = _parsed(html)
+    return [" ".join(" ".join(cell).split()) for cell in parser.cells] if parser else []
 
 
 def _plain_html(html: str) -> str:
     if "<table" in html.lower():
         return html
-    parser = _Texts()
-    parser.feed(html)
-    parser.close()
+    parser = _parsed(html)
+    if parser is None:
+        return html
     lines = "".join(parser.text).replace("\xa0", " ").split("\n")
     return "\n".join(line.strip() for line in lines if line.strip()) or html

@@ -40,8 +40,9 @@ _STRONG = re.compile(
 _LABEL = re.compile(r"[A-Za-z0-9._,-]+|[ΓγλμνxyzuvwMNOabcABC0-9._,-]+")
 _SPACING = r"(?:\\qquad|\\quad|\\enspace|\\,|\\;|\\:)\s*"
 _NUMBER = re.compile(rf"\s*(\\left\(\s*[0-9IVXivx]+\s*\\right\)|\(\s*[0-9IVXivx]+\s*\))\s*(?:{_SPACING})*")
-_WORDS_AFTER = tuple(
-    re.compile(rf"({_SPACING})({words})\s*$") for words in (r"\\text\s*\{[^{}]*\}\.?", r"\([^)]*[A-Za-z][^)]*\)\.?")
+_WORDS_AFTER, _PARENTHESIS_AFTER = (
+    re.compile(rf"({_SPACING})({words})\s*$")
+    for words in (r"\\text\s*\{[^{}]*\}\.?", r"\([^)A-Za-z]*[A-Za-z][^)]*\)\.?")
 )
 _LAST_SPACING = re.compile(rf"(?:{_SPACING})+$")
 
@@ -134,19 +135,29 @@ def without_margins(latex: str) -> tuple[str, list[str], list[str]]:
     """A formula without the number before it and the words after it, and these."""
     left, right, inner = _envelope(latex)
     number = _NUMBER.match(inner)
-    if number is None and not any((found := words.search(inner)) and _is_caption(found[2]) for words in _WORDS_AFTER):
+    if number is None and _caption_after(inner) is None:
         return latex, [], []
     before, after = [], []
     if number:
         before.append(plain(number[1]))
         inner = inner[number.end() :].strip()
-    while found := next((f for words in _WORDS_AFTER if (f := words.search(inner)) and _is_caption(f[2])), None):
+    while found := _caption_after(inner):
         after.append(plain(found[2]))
         inner = inner[: found.start()].rstrip()
     inner = _LAST_SPACING.sub("", inner).strip()
     if not inner:
         return " ".join(latex.split()), [], []
     return _enveloped(inner, left, right), [text for text in before if text], [text for text in after if text]
+
+
+def _caption_after(latex: str) -> re.Match[str] | None:
+    """The words at the end of a formula, if they are a caption."""
+    if (found := _WORDS_AFTER.search(latex)) and _is_caption(found[2]):
+        return found
+    end = latex.rfind(")")
+    # Other parentheses end before it.
+    found = _PARENTHESIS_AFTER.search(latex, latex.rfind(")", 0, end) + 1) if end >= 0 else None
+    return found if found and _is_caption(found[2]) else None
 
 
 def plain(latex: str) -> str:

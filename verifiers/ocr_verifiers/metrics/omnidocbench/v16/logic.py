@@ -13,10 +13,14 @@ from ocr_verifiers.metrics.omnidocbench.v16.multiline import (
 )
 
 _BEGIN = re.compile(r"\\begin\{")
+_DEEPEST = 20
+"""Environments in one another that are looked at."""
 
 
-def with_logic_as_arrays(latex: str) -> str:
+def with_logic_as_arrays(latex: str, depth: int = 0) -> str:
     r"""The formula with `cases` as `\left\{ \begin{array}{l}`, if a sign of logic stands in them or after them."""
+    if depth == _DEEPEST:
+        return latex
     pieces: list[str] = []
     position = 0
     while found := _BEGIN.search(latex, position):
@@ -31,7 +35,7 @@ def with_logic_as_arrays(latex: str) -> str:
             position = found.start()
             break
         closing = rf"\end{{{begin['name']}}}"
-        body, position = with_logic_as_arrays(latex[begin.end() : end]), end + len(closing)
+        body, position = with_logic_as_arrays(latex[begin.end() : end], depth + 1), end + len(closing)
         if begin["name"] == "cases" and _reasons(body, latex[position : position + 200]):
             pieces.append(rf"\left\{{ \begin{{array}}{{l}} {body.strip()} \end{{array}} \right.")
         else:

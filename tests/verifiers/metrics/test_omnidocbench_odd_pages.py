@@ -1,0 +1,104 @@
+"""Pages as a broken or cheating model writes them: each has its scores, soon."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocr_verifiers.metrics.omnidocbench import scoring
+from ocr_verifiers.metrics.omnidocbench.blocks import balanced
+from ocr_verifiers.metrics.omnidocbench.reference import reference_page
+from ocr_verifiers.metrics.omnidocbench.tables import table_score
+from ocr_verifiers.metrics.omnidocbench.v16 import scoring as scoring_v16
+from ocr_verifiers.metrics.omnidocbench.v16.blocks import cell_texts
+from ocr_verifiers.metrics.omnidocbench.v16.formula_like import without_margins
+from ocr_verifiers.metrics.omnidocbench.v16.logic import with_logic_as_arrays
+from verifiers.metrics.test_omnidocbench import record, text
+
+TABLE = {"category_type": "table", "html": "<table><tr><td>a</td></tr></table>"}
+FORMULA = {"category_type": "equation_isolated", "latex": r"a \\ b"}
+
+
+def both(markdown):
+    items = (text("ab a"), TABLE, FORMULA)
+    old = scoring.score_page(reference_page(record(*items)), markdown, render=False)
+    return old, scoring_v16.score_page(reference_page(record(*items), "v1.6"), markdown, render=False)
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "<table>" * 1500 + "</table>",
+        r"\begin{tabular}" * 1500 + r"\end{tabular}",
+        r"\[ " + r"\begin{cases} a \\ " * 400 + r"\end{cases}" * 400 + r" \]",
+        "<table><![foo[x]]><tr>",
+        "<table><![foo[x]]><tr><td>a</td></tr></table>",
+        "<div><![foo[x]]></div>",
+        f'<table><tr><td colspan="{"9" * 5000}">a</td></tr></table>',
+    ],
+    ids=["tables", "tabulars", "cases", "open section", "section", "section in text", "span"],
+)
+def test_odd_pages_have_scores(markdown):
+    for page in both(markdown):
+        assert all(0 <= block.edit <= 1 for block in (*page.texts, *page.formulas, *page.tables))
+        assert page.tables[0].table.teds <= 1
+
+
+def outermost(text, begin, end, beyond):
+    """The definition: the part after the first `begin` that does not end is looked at alone."""
+    spans, stack = [], []
+    for found in re.finditer(f"({begin})|{end}", text):
+        if found[1]:
+            stack.append(found.start())
+        elif stack and (start := stack.pop()) is not None and not stack:
+            spans.append((start, min(len(text), found.end() + beyond)))
+    if stack:
+        rest = stack[0] + 1
+        spans += [(rest + a, rest + b) for a, b in outermost(text[rest:], begin, end, beyond)]
+    return spans
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(["<table", ">", "</table>", " a "]), max_size=14).map("".join), st.sampled_from([0, 1]))
+def test_spans_are_outermost_and_those_that_do_not_end_are_skipped(written, beyond):
+    assert balanced(written, r"<table[^>]*>", "</table>", beyond) == outermost(
+        written, r"<table[^>]*>", "</table>", beyond
+    )
+
+
+def test_a_table_that_cannot_be_parsed_has_no_cells():
+    assert cell_texts("<table><tr><td>1 + 2</td></tr></table>") == ["1 + 2"]
+    assert cell_texts("<table><tr><td>1 + 2</td></tr><![foo[x]]></table>") == []
+
+
+def test_a_span_is_a_number_of_up_to_nine_digits():
+    one, large = (f'<table><tr><td colspan="{span}">a</td></tr></table>' for span in ("1", "9" * 5000))
+    assert table_score(one, large) == (1, 1)
+    assert table_score(one, one.replace('"1"', '"999999999"')) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(("depth", "arrays"), [(12, 12), (500, 20)])
+def test_cases_in_cases_are_arrays_down_to_a_depth(depth, arrays):
+    begin, end = r"\begin{cases} a \Rightarrow b \\ ", r"\end{cases}"
+    found = with_logic_as_arrays(begin * depth + "c" + end * depth)
+    assert found.count(r"\begin{array}") == arrays
+    assert found.count(r"\begin{cases}") == depth - arrays
+
+
+def seconds(work):
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize(
+    ("work", "part", "after"),
+    [
+        (without_margins, r"\, (a", r" \]"),
+        (without_margins, r"\, (a", r") x) \]"),
+    ],
+)
+def test_long_pages_do_not_take_long(work, part, after):
+    assert seconds(lambda: work(r"\[ " + part * (8_000 // len(part)) + after)) < 0.5
