@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers.metrics.omnidocbench import scoring
-from ocr_verifiers.metrics.omnidocbench.blocks import balanced
+from ocr_verifiers.metrics.omnidocbench.blocks import balanced, images, with_images_as
 from ocr_verifiers.metrics.omnidocbench.normalization import normalized_table
 from ocr_verifiers.metrics.omnidocbench.reference import reference_page
 from ocr_verifiers.metrics.omnidocbench.tables import table_score
 from ocr_verifiers.metrics.omnidocbench.v16 import scoring as scoring_v16
-from ocr_verifiers.metrics.omnidocbench.v16.blocks import cell_texts
+from ocr_verifiers.metrics.omnidocbench.v16.blocks import cell_texts, page_blocks
 from ocr_verifiers.metrics.omnidocbench.v16.formula_like import without_margins
 from ocr_verifiers.metrics.omnidocbench.v16.latex import without_tags
 from ocr_verifiers.metrics.omnidocbench.v16.logic import with_logic_as_arrays
@@ -89,6 +89,14 @@ def test_cases_in_cases_are_arrays_down_to_a_depth(depth, arrays):
     assert found.count(r"\begin{cases}") == depth - arrays
 
 
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(["![", "](", ")", "a", "\n", "!", "]"]), max_size=16).map("".join))
+def test_images_stand_on_a_line(written):
+    found = [(image.start(), image.end(1), image.end()) for image in re.finditer(r"!\[(.*?)\]\(.*?\)", written)]
+    assert list(images(written)) == found
+    assert with_images_as(str.upper, written) == re.sub(r"!\[.*?\]\(.*?\)", lambda image: image[0].upper(), written)
+
+
 def seconds(work):
     start = time.process_time()
     work()
@@ -106,6 +114,9 @@ def seconds(work):
         (cell_texts, "<td> ", "x" * 8_000),
         (cell_texts, "<td></x>", ""),
         (normalized_table, "<math>", "</math"),
+        (page_blocks, "![a](", ""),
+        (page_blocks, "| a \n", ""),
+        (page_blocks, "|\n \n", ""),
         (normalized_table, "<math ", "</math>"),
     ],
 )

@@ -13,12 +13,13 @@ from ocr_verifiers.metrics.omnidocbench.blocks import (
     FORMULA,
     HEADINGS,
     balanced,
+    images,
     markdown_tables,
+    with_images_as,
 )
 from ocr_verifiers.metrics.omnidocbench.v16 import formula_like as like
 
 Kind = Literal["text", "formula", "rescue", "table", "latex_table"]
-_IMAGE = re.compile(r"!\[(.*?)\]\(.*?\)")
 _LATEX_TABLE = re.compile(r"\\begin\{table\}.*?\\end\{table\}", re.DOTALL)
 _CODE = re.compile(r"```\w+\n(.*?)```", re.DOTALL)
 _PAGE_TAGS = re.compile(r"</?(?:html|body)>")
@@ -60,9 +61,9 @@ def page_blocks(markdown: str) -> list[Block]:
     Inline formulas are blocks of their own too, and stay in their paragraph. A block that is found is blanked.
     """
     blocks: list[Block] = []
-    for image in _IMAGE.finditer(markdown):
-        blocks += _rescued(image[1].strip(), image.start(), image.end(), "image_formula")
-    text = _IMAGE.sub(lambda image: " " * len(image[0]), markdown)
+    for start, link, end in images(markdown):
+        blocks += _rescued(markdown[start + 2 : link].strip(), start, end, "image_formula")
+    text = with_images_as(lambda written: " " * len(written), markdown)
     # One after the other, as the end of a page's fence may stand right after its beginning.
     for fence in ("markdown", "html", "latex"):
         text = re.sub(rf"^```{fence}\n?", "", text, flags=re.MULTILINE)
