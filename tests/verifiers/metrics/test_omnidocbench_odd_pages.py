@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers.metrics.omnidocbench import scoring
-from ocr_verifiers.metrics.omnidocbench.blocks import balanced
+from ocr_verifiers.metrics.omnidocbench.blocks import balanced, images, with_images_as
+from ocr_verifiers.metrics.omnidocbench.normalization import normalized_table
 from ocr_verifiers.metrics.omnidocbench.reference import reference_page
 from ocr_verifiers.metrics.omnidocbench.tables import table_score
 from ocr_verifiers.metrics.omnidocbench.v16 import scoring as scoring_v16
-from ocr_verifiers.metrics.omnidocbench.v16.blocks import cell_texts
+from ocr_verifiers.metrics.omnidocbench.v16.blocks import cell_texts, page_blocks
 from ocr_verifiers.metrics.omnidocbench.v16.formula_like import without_margins
+from ocr_verifiers.metrics.omnidocbench.v16.latex import without_tags
 from ocr_verifiers.metrics.omnidocbench.v16.logic import with_logic_as_arrays
 from verifiers.metrics.test_omnidocbench import record, text
 
@@ -87,6 +89,14 @@ def test_cases_in_cases_are_arrays_down_to_a_depth(depth, arrays):
     assert found.count(r"\begin{cases}") == depth - arrays
 
 
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(["![", "](", ")", "a", "\n", "!", "]"]), max_size=16).map("".join))
+def test_images_stand_on_a_line(written):
+    found = [(image.start(), image.end(1), image.end()) for image in re.finditer(r"!\[(.*?)\]\(.*?\)", written)]
+    assert list(images(written)) == found
+    assert with_images_as(str.upper, written) == re.sub(r"!\[.*?\]\(.*?\)", lambda image: image[0].upper(), written)
+
+
 def seconds(work):
     start = time.process_time()
     work()
@@ -98,7 +108,30 @@ def seconds(work):
     [
         (without_margins, r"\, (a", r" \]"),
         (without_margins, r"\, (a", r") x) \]"),
+        (without_tags, r"\tag{1 ", ""),
+        (without_tags, r"\tag{1 ", "}"),
+        (cell_texts, "<td>1", ""),
+        (cell_texts, "<td> ", "x" * 8_000),
+        (cell_texts, "<td></x>", ""),
+        (normalized_table, "<math>", "</math"),
+        (page_blocks, "![a](", ""),
+        (page_blocks, "| a \n", ""),
+        (page_blocks, "|\n \n", ""),
+        (normalized_table, "<math ", "</math>"),
     ],
 )
 def test_long_pages_do_not_take_long(work, part, after):
-    assert seconds(lambda: work(r"\[ " + part * (8_000 // len(part)) + after)) < 0.5
+    long, short = (seconds(lambda n=n: work(r"<table>\[ " + part * (n // len(part)) + after)) for n in (40_000, 8_000))
+    assert short < 0.5
+    assert long < 2
+
+
+def test_equation_numbers_are_dropped_and_what_does_not_end_stays():
+    assert without_tags(r"a \tag{1} b \tag*{x{y}} \notag") == "a  b  "
+    assert without_tags(r"a \tag{1 \tag{2} b") == "a {1  b"
+    assert without_tags(r"{a \tag {\tag{2}} b}}") == "{a  b}}"
+
+
+def test_texts_of_cells_in_cells_and_of_long_ones():
+    table = "<td>a <b>1</b><td> b <i>\n2</i></td>c</td><th></th></x><td>%s</td><td>%s"
+    assert cell_texts(table % ("y" * 120, "z" * 200)) == ["a 1 b 2 c", "b 2", "", "y" * 120, "z" * 121]

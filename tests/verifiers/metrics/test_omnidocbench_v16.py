@@ -1,12 +1,14 @@
-"""OmniDocBench v1.6 by hand, and by the program in VLMEvalKit (commit fb4d575).
+"""OmniDocBench v1.6 by hand, and by the program in VLMEvalKit (commit fb4d575): `scripts/bench/omnidocbench.py`."""
 
-`scripts/bench/omnidocbench.py --vlmevalkit` compares thousands of pages, block by block.
-"""
+import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.omnidocbench_pages import page as invented_page
 from ocr_verifiers.metrics.omnidocbench.reference import reference_page
+from ocr_verifiers.metrics.omnidocbench.scoring import summary
 from ocr_verifiers.metrics.omnidocbench.v16.blocks import page_blocks
 from ocr_verifiers.metrics.omnidocbench.v16.in_order import ordered_pairs
 from ocr_verifiers.metrics.omnidocbench.v16.multiline import formula_lines
@@ -108,6 +110,30 @@ def test_parts_of_a_cut_paragraph_are_joined_once():
 
 def test_what_is_to_be_ignored_is():
     assert pairs(scored("abcd", text("abcd"), {**text("xyz"), "ignore": True}).texts) == [("abcd", "abcd")]
+
+
+def test_the_means_are_those_of_the_program_in_vlmevalkit():
+    """On the pages of `random.Random(5)`: --pages 40 --seed 5 --vlmevalkit; the means are of its pairs."""
+    rng = random.Random(5)
+    pages = [invented_page(rng, number) for number in range(40)]
+    found = summary([score_page(reference_page(record, "v1.6"), page, render=False) for record, page in pages])
+    values = (
+        found.text_edit,
+        found.formula_edit,
+        found.table_teds,
+        found.table_teds_s,
+        found.table_edit,
+        found.order_edit,
+    )
+    expected = (
+        0.13585481056597407,
+        0.10810963455319463,
+        0.8730599391267789,
+        0.8932748538011696,
+        0.18732972576129903,
+        0.23045565545565544,
+    )
+    assert values == pytest.approx(expected, abs=1e-8)
 
 
 @settings(deadline=None, max_examples=50)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 Kind = Literal["text", "formula", "table", "latex_table"]
 
-_IMAGE = re.compile(r"!\[.*?\]\(.*?\)")
 _FENCE = re.compile(r"^```markdown\n?", re.MULTILINE)
 _FENCE_END = re.compile(r"```\n?$", re.MULTILINE)
 _REPEATED = re.compile(r"([^a-zA-Z0-9])" + r"\1" * 10 + r"\1*")  # faster than \1{10,}
 FORMULA = re.compile(r"\$\$(.*?)\$\$|\\\[(.*?)\\\]|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
 DOLLARS = re.compile(r"\$\$(.*?)\$\$|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
 _LATEX_TABLE = re.compile(r"\\begin\{table\}(.*?)\\end\{table\}", re.DOTALL)
-_ROW = re.compile(r"\|\s*.*?\s*\|\n", re.DOTALL)
+_ROW = re.compile(r"\|.*?\|\n", re.DOTALL)
 _LOST_CELL = re.compile(r":|---")
 _HTML_TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 HEADINGS = (
@@ -39,7 +38,7 @@ def page_blocks(markdown: str) -> list[Block]:
 
     Inline formulas are blocks of their own too, and stay in their paragraph. A block that is found is blanked.
     """
-    text = _FENCE_END.sub("", _FENCE.sub("", _IMAGE.sub("", markdown)))
+    text = _FENCE_END.sub("", _FENCE.sub("", with_images_as(lambda written: "", markdown)))
     text = re.sub(r" {4,}", "    ", re.sub(r"_{4,}", "____", text))
     text = _REPEATED.sub(r"\1\1\1\1", text)
     blocks: list[Block] = []
@@ -63,6 +62,27 @@ def page_blocks(markdown: str) -> list[Block]:
             text = heading.sub(r"\1", text)
     blocks += [*tables, *formulas, *written_tables, *_paragraphs(text)]
     return sorted(blocks, key=lambda block: block.position)
+
+
+def with_images_as(replacement: Callable[[str], str], text: str) -> str:
+    """The text with each image `![...](...)` replaced."""
+    pieces, position = [], 0
+    for start, _, end in images(text):
+        pieces += [text[position:start], replacement(text[start:end])]
+        position = end
+    return "".join(pieces) + text[position:]
+
+
+def images(text: str) -> Iterator[tuple[int, int, int]]:
+    """Of each image `![...](...)`, which stands on a line, where it, its link and what is after it begin."""
+    end = 0
+    while (start := text.find("![", end)) >= 0:
+        line_end = len(text) if (found := text.find("\n", start)) < 0 else found
+        link = text.find("](", start + 2, line_end)
+        last = text.find(")", link + 2, line_end) if link >= 0 else -1
+        end = last + 1 if last >= 0 else line_end  # without either, no later image on the line has it
+        if last >= 0:
+            yield start, link, end
 
 
 def _bracketed(found: re.Match[str]) -> str:
@@ -103,13 +123,13 @@ def markdown_tables(text: str) -> tuple[str, list[Block]]:
 
     As in the benchmark, a cell with a colon or three dashes is lost, and so is a line right above a table.
     """
-    if len(_ROW.findall(text + "\n")) < 2:
+    if len(list(_rows(text + "\n"))) < 2:
         return text, []
     text = text.replace("\r", "") + "\n"
     pieces: list[str] = []
     table: list[str] = []
     position = 0
-    for found in _ROW.finditer(text):
+    for found in _rows(text):
         between = text[position : found.start()]
         if table and between:
             pieces += [_written(table), between]
@@ -126,6 +146,10 @@ def markdown_tables(text: str) -> tuple[str, list[Block]]:
     text = "".join(pieces)
     blocks = [Block("table", found.start(), found[0]) for found in _HTML_TABLE.finditer(text)]
     return _blanked(text, blocks), blocks
+
+
+def _rows(text: str) -> Iterator[re.Match[str]]:
+    return _ROW.finditer(text, 0, text.rfind("|\n") + 2)  # no row ends after that
 
 
 def _row_lines(written: str) -> list[str]:

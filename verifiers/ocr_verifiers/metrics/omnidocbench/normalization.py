@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from html import unescape
+from html import escape, unescape
 
 from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 
 INLINE = re.compile(r"\$(.*?)\$|\\\((.*?)\\\)")
-_UNCOUNTED = re.compile(r"\\[tn]|[\t\n]|/[tn]")
 _LETTERS = re.compile(r"\w+")
 _DISPLAYED = re.compile(r"\\\[(.+?)(?<!\\)\\\]")
 _LAYOUT = re.compile(r"\\(?:tag|hspace|begin|end)\{.*?\}")
@@ -22,6 +21,7 @@ _STYLES = (
 TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s[^<>]*)?)/?>")
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s+(?=<)")
 _ATTRIBUTE = re.compile(r"""([^\s=<>"'/]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+))?""")
+_MATH = re.compile(r"""<math\b((?:"[^"]*"|'[^']*'|[^<>"'])*)>.*?</math>""", re.DOTALL | re.IGNORECASE)
 TABLES = re.compile(r"<table\b[^>]*>(.*)</table>", re.DOTALL | re.IGNORECASE)
 DROPPED_ATTRIBUTES = re.compile(r' (?:style|height|width|align|class)=".*?"')
 DROPPED_TAGS = re.compile(r"</?(?:tbody|sup|sub|span|div|p)>|<colgroup>.*?</colgroup>")
@@ -34,8 +34,8 @@ def normalized_text(text: str) -> str:
 
 def letters(text: str) -> str:
     """Letters, digits and underscores, without escapes."""
-    for escape in ("\\t", "\\n", "\t", "\n", "/t", "/n"):
-        text = text.replace(escape, "")
+    for sign in ("\\t", "\\n", "\t", "\n", "/t", "/n"):
+        text = text.replace(sign, "")
     return "".join(_LETTERS.findall(text))
 
 
@@ -58,11 +58,22 @@ def normalized_table(html: str) -> str:
     """A table as one line of HTML with `td` alone, without styles; empty if there is none."""
     if "<table" not in html.replace(" ", ""):
         return ""
-    text = with_short_spaces(html)
+    text = with_short_spaces(with_formulas(html))
     text = unicodedata.normalize("NFKC", unescape(TAG.sub(plain_tag, text)).replace("\n", "")).strip()
     text = DROPPED_ATTRIBUTES.sub("", "".join(TABLES.findall(text)))
     text = re.sub(r"\s+", " ", text.replace("<tbody>", "").replace("</tbody>", ""))
     return DROPPED_TAGS.sub("", f'<html><body><table border="1" >{text}</table></body></html>')
+
+
+def with_formulas(html: str) -> str:
+    """A table with its MathML as the LaTeX that it was made from, between dollars."""
+    end = html.lower().rfind("</math>") + len("</math>")
+    return _MATH.sub(_formula, html[:end]) + html[end:]
+
+
+def _formula(found: re.Match[str]) -> str:
+    written = next((value for key, value in _ATTRIBUTE.findall(found[1]) if key.lower() == "alttext"), "")
+    return f"${escape(unescape(written.strip(chr(34)).strip(chr(39))), quote=False)}$"
 
 
 def with_short_spaces(html: str) -> str:

@@ -15,7 +15,7 @@ _PRIVATE = 0xF0000
 
 
 class TableScore(NamedTuple):
-    """The similarity of two tables, in [0, 1]."""
+    """The similarity of two tables, up to 1; below 0 if the edits outnumber the nodes of the larger one."""
 
     teds: float
     structure: float

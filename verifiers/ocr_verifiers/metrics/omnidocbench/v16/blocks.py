@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, deque
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Literal, NamedTuple
@@ -12,12 +13,13 @@ from ocr_verifiers.metrics.omnidocbench.blocks import (
     FORMULA,
     HEADINGS,
     balanced,
+    images,
     markdown_tables,
+    with_images_as,
 )
 from ocr_verifiers.metrics.omnidocbench.v16 import formula_like as like
 
 Kind = Literal["text", "formula", "rescue", "table", "latex_table"]
-_IMAGE = re.compile(r"!\[(.*?)\]\(.*?\)")
 _LATEX_TABLE = re.compile(r"\\begin\{table\}.*?\\end\{table\}", re.DOTALL)
 _CODE = re.compile(r"```\w+\n(.*?)```", re.DOTALL)
 _PAGE_TAGS = re.compile(r"</?(?:html|body)>")
@@ -59,9 +61,9 @@ def page_blocks(markdown: str) -> list[Block]:
     Inline formulas are blocks of their own too, and stay in their paragraph. A block that is found is blanked.
     """
     blocks: list[Block] = []
-    for image in _IMAGE.finditer(markdown):
-        blocks += _rescued(image[1].strip(), image.start(), image.end(), "image_formula")
-    text = _IMAGE.sub(lambda image: " " * len(image[0]), markdown)
+    for start, link, end in images(markdown):
+        blocks += _rescued(markdown[start + 2 : link].strip(), start, end, "image_formula")
+    text = with_images_as(lambda written: " " * len(written), markdown)
     # One after the other, as the end of a page's fence may stand right after its beginning.
     for fence in ("markdown", "html", "latex"):
         text = re.sub(rf"^```{fence}\n?", "", text, flags=re.MULTILINE)
@@ -198,6 +200,11 @@ class _Texts(HTMLParser):
         self.cells: list[list[str]] = []
         self.text: list[str] = []
         self._open: list[tuple[str, list[str] | None]] = []
+        self._names: Counter[str] = Counter()
+        """Of the open tags."""
+        self._filling: deque[tuple[list[str], int]] = deque()
+        """The open cells that are not too long for a formula yet, and the letters before each."""
+        self._letters = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "br":
@@ -207,21 +214,29 @@ class _Texts(HTMLParser):
         cell: list[str] | None = [] if tag in ("td", "th") else None
         if cell is not None:
             self.cells.append(cell)
+            self._filling.append((cell, self._letters))
         self._open.append((tag, cell))
+        self._names[tag] += 1
 
     def handle_endtag(self, tag: str) -> None:
         if tag in ("div", "dir", "p", "li"):
             self.text.append("\n")
-        if any(name == tag for name, _ in self._open):
-            while self._open.pop()[0] != tag:
-                pass
+        closed = None
+        while self._names[tag] and closed != tag:
+            closed, cell = self._open.pop()
+            self._names[closed] -= 1
+            if self._filling and self._filling[-1][0] is cell:
+                self._filling.pop()
 
     def handle_data(self, data: str) -> None:
-        if not any(name in ("style", "script") for name, _ in self._open):
+        if not self._names["style"] and not self._names["script"]:
             self.text.append(data)
-        for _, cell in self._open:
-            if cell is not None:
-                cell.append(data)
+        if written := " ".join(data.split())[: like.LONGEST_CELL + 1]:
+            self._letters += len(written)
+            for cell, _ in self._filling:
+                cell.append(written)
+            while self._filling and self._letters - self._filling[0][1] > like.LONGEST_CELL:
+                self._filling.popleft()
 
 
 def _parsed(html: str) -> _Texts | None:
@@ -235,9 +250,9 @@ def _parsed(html: str) -> _Texts | None:
 
 
 def cell_texts(html: str) -> list[str]:
-    """The texts of the cells of a table; none if it cannot be parsed."""
+    """The texts of the cells of a table, long ones not to their end; none if it cannot be parsed."""
     parser = _parsed(html)
-    return [" ".join(" ".join(cell).split()) for cell in parser.cells] if parser else []
+    return [" ".join(cell) for cell in parser.cells] if parser else []
 
 
 def _plain_html(html: str) -> str:

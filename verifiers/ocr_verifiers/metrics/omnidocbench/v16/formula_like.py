@@ -20,6 +20,8 @@ _NOT_TEXT = re.compile(r"\\[A-Za-z]+|[=<>≤≥÷×±∑∫√\^_□△…%/()+\
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _WORD = re.compile(r"[A-Za-z]{4,}")
 _FRACTION = re.compile(r"\d+\s*/\s*\d+")
+LONGEST_CELL = 120
+"""The length of a cell that may be a formula."""
 _CELL_SIGNS = ("=", "+", "-", "×", "÷", "/", "≈", r"\times", r"\div", r"\approx")
 _RELATIONS = ("=", r"\approx", "≈", r"\neq", "≠", r"\leq", "≤", r"\geq", "≥")
 _STRUCTURED = re.compile(
@@ -75,7 +77,7 @@ def is_formula(text: str) -> bool:
 def is_formula_cell(text: str) -> bool:
     """Whether the cell of a table is a formula: a calculation or a fraction."""
     signs = any(sign in text for sign in _CELL_SIGNS)
-    return 0 < len(text) <= 120 and is_formula(text) and signs and _calculates(text)
+    return 0 < len(text) <= LONGEST_CELL and is_formula(text) and signs and _calculates(text)
 
 
 def _calculates(text: str) -> bool:

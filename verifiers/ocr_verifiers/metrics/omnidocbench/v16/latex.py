@@ -28,12 +28,25 @@ def undelimited(latex: str) -> str:
 
 def without_tags(latex: str) -> str:
     r"""A formula without `\tag{...}`, `\notag` and `\nonumber`."""
+    pieces: list[str] = []
+    ends = _group_ends(latex) if _TAG.search(latex) else {}
     position = 0
     while found := _TAG.search(latex, position):
-        end = _group_end(latex, found.end())
-        position = found.start()
-        latex = latex[:position] + latex[found.start() + len(r"\tag") if end is None else end :]
-    return latex.replace(r"\notag", "").replace(r"\nonumber", "")
+        pieces.append(latex[position : found.start()])
+        position = ends.get(found.end() - 1, found.start() + len(r"\tag"))
+    return ("".join(pieces) + latex[position:]).replace(r"\notag", "").replace(r"\nonumber", "")
+
+
+def _group_ends(latex: str) -> dict[int, int]:
+    """For each brace that is closed, where its group ends."""
+    begins: list[int] = []
+    ends: dict[int, int] = {}
+    for brace in re.finditer(r"[{}]", latex):
+        if brace[0] == "{":
+            begins.append(brace.start())
+        elif begins:
+            ends[begins.pop()] = brace.end()
+    return ends
 
 
 def without_group(latex: str, command: str) -> str:

@@ -16,6 +16,7 @@ from ocr_verifiers.metrics.omnidocbench.normalization import (
     TAG,
     letters,
     plain_tag,
+    with_formulas,
     with_short_spaces,
 )
 from ocr_verifiers.metrics.omnidocbench.v16.cells import normalized_cell
@@ -122,7 +123,7 @@ def normalized_table(html: str) -> str:
     """A table as one line of HTML with `td` alone, without styles, its texts in normal form; empty if it is none."""
     if "<table" not in html.replace(" ", "").replace("'", '"'):
         return ""
-    html = with_short_spaces(html)
+    html = with_short_spaces(with_formulas(html))
     written: list[str] = []
     position = depth = 0
     for tag in [*TAG.finditer(html), None]:
