@@ -122,7 +122,7 @@ def two_threads():
     distributed.open_aside()
     partner = distributed.add_partner(Quiet())
     with ThreadPoolExecutor(1) as thread:
-        distributed.take_turn(1, partner)  # a pass, which goes on while the second thread fails
+        distributed.take_turn(1, partner)  # a pass, which continues while the second thread fails
         with pytest.raises(EngineError, match="aside"):
             thread.submit(work, "fails").result(60)
         distributed.end_turn()
