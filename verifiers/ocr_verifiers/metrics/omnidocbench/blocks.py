@@ -60,7 +60,7 @@ def page_blocks(markdown: str) -> list[Block]:
     for versions in HEADINGS:
         for heading in versions:
             text = heading.sub(r"\1", text)
-    blocks += [*tables, *formulas, *written_tables, *_paragraphs(text)]
+    blocks += [*tables, *formulas, *written_tables, *_paragraph_blocks(text)]
     return sorted(blocks, key=lambda block: block.position)
 
 
@@ -169,14 +169,23 @@ def _written(lines: list[str]) -> str:
     return f"\n\n{html}\n\n"
 
 
-def _paragraphs(text: str) -> Iterator[Block]:
-    """Paragraphs, or lines if no line is empty."""
+def paragraphs(text: str) -> Iterator[tuple[int, int, str]]:
+    """(begin, end, its lines without spaces around them) of each paragraph, or of each line if none is empty.
+
+    Positions do not count what is between paragraphs.
+    """
     parts = text.split("\n\n")
     if len(parts) == 1:
         parts = text.split("\n")
     position = 0
     for part in parts:
-        written = "\n".join(line.strip() for line in part.strip().split("\n") if line.strip())
+        lines = (line.strip() for line in part.strip().split("\n"))
+        yield position, position + len(part), "\n".join(filter(None, lines))
+        position += len(part)
+
+
+def _paragraph_blocks(text: str) -> Iterator[Block]:
+    for position, _, written in paragraphs(text):
         if written.startswith("<table") and written.endswith("</table>"):
             yield Block("table", position, written)
         elif written.startswith("$") and written.endswith("$"):
@@ -184,4 +193,3 @@ def _paragraphs(text: str) -> Iterator[Block]:
                 yield Block("formula", position, written)
         elif written:
             yield Block("text", position, written)
-        position += len(part)

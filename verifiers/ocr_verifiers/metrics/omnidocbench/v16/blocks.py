@@ -15,6 +15,7 @@ from ocr_verifiers.metrics.omnidocbench.blocks import (
     balanced,
     images,
     markdown_tables,
+    paragraphs,
     with_images_as,
 )
 from ocr_verifiers.metrics.omnidocbench.v16 import formula_like as like
@@ -97,7 +98,7 @@ def page_blocks(markdown: str) -> list[Block]:
     for versions in HEADINGS:
         for heading in versions:
             text = heading.sub(r"\1", text)
-    blocks += _paragraphs(text)
+    blocks += _paragraph_blocks(text)
     return [block for block in sorted(blocks, key=lambda block: block.start) if not _is_label(block)]
 
 
@@ -172,19 +173,12 @@ def _rescued(text: str, start: int, end: int, category: str) -> Iterator[Block]:
         yield Block("formula" if arrow else "rescue", category, start, end, latex)
 
 
-def _paragraphs(text: str) -> Iterator[Block]:
-    """Paragraphs, or lines if no line is empty."""
-    parts = text.split("\n\n")
-    if len(parts) == 1:
-        parts = text.split("\n")
-    position = 0
-    for part in parts:
-        lines = "\n".join(line.strip() for line in part.strip().split("\n") if line.strip())
+def _paragraph_blocks(text: str) -> Iterator[Block]:
+    for begin, end, lines in paragraphs(text):
         written = _plain_html(lines) if re.match(r"<di[vr]\b", lines, re.IGNORECASE) else lines
         if written.strip():
-            yield Block("text", "text_block", position, position + len(part), written.strip())
-            yield from _rescued(written.strip(), position, position + len(part), "text_formula")
-        position += len(part)
+            yield Block("text", "text_block", begin, end, written.strip())
+            yield from _rescued(written.strip(), begin, end, "text_formula")
 
 
 def _is_label(block: Block) -> bool:
