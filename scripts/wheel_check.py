@@ -24,13 +24,19 @@ PACKAGED = (
     "ocr_rl/reporting/report.css",
     "ocr_rl/reporting/review.css",
     "ocr_rl/reporting/review.js",
-    "ocr_rl/models/tiny/chat_template.jinja",
-    "ocr_rl/models/tiny/config.json",
-    "ocr_rl/models/tiny/generation_config.json",
-    "ocr_rl/models/tiny/model.safetensors",
-    "ocr_rl/models/tiny/processor_config.json",
-    "ocr_rl/models/tiny/tokenizer.json",
-    "ocr_rl/models/tiny/tokenizer_config.json",
+    *(
+        f"ocr_rl/models/{policy}/{name}"
+        for policy in ("tiny", "tiny_scans")
+        for name in (
+            "chat_template.jinja",
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "processor_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        )
+    ),
     "ocr_verifiers/py.typed",
     "ocr_verifiers/bench/report.css",
     "ocr_verifiers/bench/report.js",

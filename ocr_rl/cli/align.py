@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option("--model", default="tiny", show_default=True, help='Folder or hub id of a policy, or "tiny".')
+@click.option(
+    "--model", default="tiny", show_default=True, help='Folder or hub id of a policy, "tiny" or "tiny-scans".'
+)
 @click.option(
     "--to",
     "form",

@@ -104,16 +104,16 @@ def check(
 
 
 def _tokenizer_check(model: str, max_tokens: int) -> Callable[[Sequence[Page]], list[str]]:
+    from ocr_rl.config.embedded import model_folder
     from ocr_rl.config.loader import check_model_path
 
     check_model_path(model)
     from transformers import AutoProcessor
 
     from ocr_rl.models.checkpoints.vocabulary import unwritable
-    from ocr_rl.models.policy import TINY
 
     try:
-        processor = AutoProcessor.from_pretrained(TINY if model == "tiny" else model)
+        processor = AutoProcessor.from_pretrained(model_folder(model))
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"--model {model}: no processor can be loaded from there: {first}") from error

@@ -109,7 +109,9 @@ class RecipeOptions:
 
 def recipe_options(command: Command) -> Command:
     data = click.option("--data", metavar="PATH", help="Folder, file or hub id of a dataset (data.path).")
-    model = click.option("--model", metavar="PATH", help='Folder or hub id of a policy, or "tiny" (model.path).')
+    model = click.option(
+        "--model", metavar="PATH", help='Folder or hub id of a policy, "tiny" or "tiny-scans" (model.path).'
+    )
     return data(model(dataset_options(command)))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ocr_rl.config.embedded import EMBEDDED, NAMES
 from ocr_rl.config.rubrics import with_rubric
 from ocr_rl.config.schema import ALIASES, Recipe
 from ocr_rl.config.validation import check
@@ -168,16 +169,16 @@ def _mistake(error: ErrorDetails, table: Mapping[str, Any]) -> str:
 
 
 def check_model_path(path: str) -> None:
-    """Raises ValueError unless it is `tiny`, a folder of a model, or a hub id that can be asked for."""
+    """Raises ValueError unless it is an embedded policy, a folder of a model, or a hub id that can be asked for."""
     run = Path(path)
     if (run / "resolved.toml").is_file() and not (run / "config.json").is_file():
         checkpoints = sorted((run / "checkpoints").glob("step_*[0-9]"))
         advice = f"give its newest checkpoint, {checkpoints[-1]}" if checkpoints else "it has no checkpoint yet"
         raise ValueError(f'"{path}" is a run, not a model; {advice}')
-    if path == "tiny" or Path(path).is_dir():
+    if path in EMBEDDED or Path(path).is_dir():
         return
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path):
-        raise ValueError(f'no folder "{path}"; a model is a folder, a hub id (owner/name), or "tiny"')
+        raise ValueError(f'no folder "{path}"; a model is a folder, a hub id (owner/name), {NAMES}')
     check_hub_model(path)
 
 

@@ -40,7 +40,7 @@ class EvaluateOptions:
     """
 
     model: str | None = None
-    """A folder or hub id of a policy, a checkpoint of a run, or "tiny": its greedy transcriptions are scored."""
+    """A folder or hub id of a policy, a checkpoint of a run, or an embedded policy; its greedy text is scored."""
     predictions: Path | None = None
     """A .jsonl file of rows {id or file_name, text}, or a .json file that `ocr-rl eval --json` wrote."""
     against: str | None = None

@@ -23,12 +23,13 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ocr_rl.config.embedded import model_folder
 from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, with_lora
 from ocr_rl.models.checkpoints.files import check_files
 from ocr_rl.models.checkpoints.loading import check_model, load_error, vision_tower
 from ocr_rl.models.checkpoints.processors import load_processor
 from ocr_rl.models.kv_cache import layer_tensors
-from ocr_rl.models.policy import LOGITS_PER_CHUNK, TINY, Policy
+from ocr_rl.models.policy import LOGITS_PER_CHUNK, Policy
 from ocr_rl.models.prompt import Prompt
 from ocr_rl.models.prompt_format import chat_template, prompt_format
 
@@ -105,12 +106,12 @@ def bare_policy(config: ModelConfig, compute_dtype: torch.dtype) -> tuple[Policy
     Raises:
         ValueError: there is no model of this name, or it cannot be trained here.
     """
-    path = str(TINY) if config.path == "tiny" else config.path
+    path = model_folder(config.path)
     adapter, base = Path(path) / ADAPTER, path
     check_files(Path(path))
     if adapter.is_file():
         base = base_of(Path(path), json.loads(adapter.read_text()))
-        base = str(TINY) if base == "tiny" else base
+        base = model_folder(base)
     frozen_base = bool(config.lora_rank) or adapter.is_file()
     trust = config.trust_remote_code
     attend = {} if config.attn_implementation == "auto" else {"attn_implementation": config.attn_implementation}

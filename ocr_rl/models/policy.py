@@ -24,6 +24,7 @@ from transformers.cache_utils import DynamicCache
 from transformers.utils import logging as transformers_logging
 
 from ocr_rl import distributed
+from ocr_rl.config.embedded import NAMES, model_folder
 from ocr_rl.config.presets import IN_SPECIAL_TOKENS, PromptFormat
 from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, check_adapter, restore, store_base, with_lora
 from ocr_rl.models.checkpoints.files import check_files, check_weights
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from ocr_rl.config.schema import ModelConfig
     from ocr_rl.types import Page
 
-TINY = Path(__file__).parent / "tiny"
 LOGITS_PER_CHUNK = 2**24
 """Logits in memory at a time while scoring: 64 MiB in float32."""
 
@@ -124,7 +124,7 @@ class Policy:
 
     @classmethod
     def load(cls, config: ModelConfig, device: str | torch.device | None = None, mesh: Any = None) -> Policy:
-        """Load from a folder, a hub id, or `tiny`, the embedded policy.
+        """Load from a folder, a hub id, or an embedded policy.
 
         A folder with `adapter_config.json` is a LoRA adapter: its base model is loaded first. With a `mesh` of
         processes, they divide the weights, and only the first reads them, into the CPU's memory.
@@ -136,7 +136,7 @@ class Policy:
         wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         auto = torch.bfloat16 if device.type == "cuda" else torch.float32
         compute = auto if config.compute_dtype == "auto" else wanted[config.compute_dtype]
-        path = str(TINY) if config.path == "tiny" else config.path
+        path = model_folder(config.path)
         adapter = Path(path) / ADAPTER
         base = path
         check_files(Path(path))
@@ -144,7 +144,7 @@ class Policy:
             saved = json.loads(adapter.read_text())
             check_adapter(config, saved)
             base = base_of(Path(path), saved)
-            base = str(TINY) if base == "tiny" else base
+            base = model_folder(base)
             check_files(Path(base))
         frozen_base = bool(config.lora_rank) or adapter.is_file()
         if config.quantize and not frozen_base:
@@ -173,7 +173,7 @@ class Policy:
             first = load_error(error, base)
             raise ValueError(
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
-                'a Hugging Face hub id of an image-text-to-text model, or "tiny"'
+                f"a Hugging Face hub id of an image-text-to-text model, {NAMES}"
             ) from None
         asked = prompt_format(config, model.config, [path, base])
         processor.chat_template = chat_template(config, asked, processor)
@@ -483,7 +483,7 @@ class Policy:
         with disk_errors(folder):
             self.model.save_pretrained(folder, **({} if weights is None else {"state_dict": weights}))
         if self.base is not self.model:
-            store_base(folder, TINY)
+            store_base(folder)
         self.processor.save_pretrained(folder)
         save(self.prompt_format, folder)
         if shown:

@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from ocr_rl import __version__
+from ocr_rl.config.embedded import EMBEDDED
 from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import Recipe
 from ocr_rl.metric_names import RATES
@@ -123,8 +124,8 @@ def front_matter(sources: Sequence[Source]) -> str:
 
 def _shown(path: str) -> str:
     """A hub id as it is, a folder by its name: the card says nothing about somebody's disk."""
-    if path == "tiny":
-        return "`tiny`, the policy that ocr-rl ships"
+    if path in EMBEDDED:
+        return f"`{path}`, a policy that ocr-rl ships"
     return f"[{path}](https://huggingface.co/{path})" if _is_hub_id(path) else f"`{Path(path).name}`"
 
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 import torch
 
-from ocr_rl.models.policy import TINY, Policy
+from ocr_rl.config.embedded import model_folder
+from ocr_rl.models.policy import Policy
 from ocr_rl.runs.atomic import atomic_folder
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -37,7 +38,7 @@ def chosen_dtype(wanted: Dtype, base: str, policy: Policy, trust_remote_code: bo
         return chosen
     try:
         config = AutoConfig.from_pretrained(
-            str(TINY) if base == "tiny" else base, trust_remote_code=trust_remote_code, local_files_only=True
+            model_folder(base), trust_remote_code=trust_remote_code, local_files_only=True
         )
     except (OSError, ValueError):
         config = policy.base.config

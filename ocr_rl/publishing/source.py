@@ -26,9 +26,9 @@ class Source:
     """A checkpoint, and what is known about how it came to be."""
 
     name: str
-    """As it was named: a run, a checkpoint, another folder, a hub id or "tiny"."""
+    """As it was named: a run, a checkpoint, another folder, a hub id or an embedded policy."""
     checkpoint: str
-    """A folder, a hub id or "tiny"."""
+    """A folder, a hub id or an embedded policy."""
     run: RunFolder | None = None
     """The run that it is a checkpoint of."""
     recipe: Recipe | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ocr_rl.config.embedded import EMBEDDED
 from ocr_rl.config.loader import check_model_path
 from ocr_rl.config.presets import check_names
 from ocr_rl.config.schema import ModelConfig, RolloutConfig
@@ -24,12 +25,12 @@ class EngineOptions:
     """Which model generates, and with which engine.
 
     Raises:
-        ValueError: `model` is neither a folder, nor shaped like a hub id, nor "tiny"; or there is no such preset or
-            output format.
+        ValueError: `model` is neither a folder, nor shaped like a hub id, nor an embedded policy; or there is no such
+            preset or output format.
     """
 
     model: str = "tiny"
-    """A folder or hub id of a policy, a checkpoint of a run, or "tiny", the embedded policy."""
+    """A folder or hub id of a policy, a checkpoint of a run, or an embedded policy."""
     engine: Literal["auto", "transformers", "vllm"] = "auto"
     """`auto` takes vLLM where CUDA and vllm are present, transformers otherwise."""
     max_pixels: int = 0
@@ -95,7 +96,7 @@ class EngineOptions:
     def settings(self) -> dict[str, Any]:
         """What must be equal for two runs to write the same rows; for a folder, also when its weights were written."""
         folder = Path(self.model)
-        if self.model == "tiny" or not folder.is_dir():
+        if self.model in EMBEDDED or not folder.is_dir():
             model = {"model": self.model}
         else:
             newest = max((file.stat().st_mtime for file in folder.glob("*.safetensors")), default=0.0)

@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ocr_rl.models.policy import TINY
+from ocr_rl.config.embedded import EMBEDDED
 from ocr_rl.runs.folder import RunFolder
 
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 60
@@ -74,7 +74,9 @@ def main() -> None:
     os.environ[KEY_VARIABLE] = KEY
     folder = Path(tempfile.mkdtemp())
     print(f"runs in {folder}, which stays if something is wrong", flush=True)
-    servers = [Server(folder / f"server{i}", *WHOLE, model=TINY, max_model_len=2048, rows=256) for i in range(2)]
+    servers = [
+        Server(folder / f"server{i}", *WHOLE, model=EMBEDDED["tiny"], max_model_len=2048, rows=256) for i in range(2)
+    ]
     run = None
     try:
         began = time.monotonic()

@@ -133,7 +133,7 @@ def test_a_model_is_evaluated_greedily_and_by_samples_and_against_itself(pages):
         (["tiny", "--against", "before.json"], "--against before.json: no such file"),
         (
             ["tiny", "--against", "nothing"],
-            'no folder "nothing"; a model is a folder, a hub id (owner/name), or "tiny"',
+            'no folder "nothing"; a model is a folder, a hub id (owner/name), "tiny" or "tiny-scans"',
         ),
         (
             ["--predictions", "predictions.jsonl", "--against", "one.jsonl"],
@@ -209,6 +209,6 @@ def test_a_mistake_in_what_to_evaluate_is_an_error(arguments, message):
 
 
 def test_a_model_that_does_not_exist_is_an_error_before_the_hub_is_asked(pages):
-    message = 'no folder "nothing"; a model is a folder, a hub id (owner/name), or "tiny"'
+    message = 'no folder "nothing"; a model is a folder, a hub id (owner/name), "tiny" or "tiny-scans"'
     assert refused("eval", "nothing", "--data", pages) == message
     assert refused("transcribe", pages / "images", "--model", "nothing") == message

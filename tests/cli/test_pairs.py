@@ -142,9 +142,9 @@ def test_trl_reads_pairs_and_labels_with_their_images(groups, tmp_path, pages):
     from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
     from trl.trainer.kto_trainer import DataCollatorForVisionUnpairedPreference
 
-    from ocr_rl.models.policy import TINY
+    from ocr_rl.config.embedded import EMBEDDED
 
-    processor = AutoProcessor.from_pretrained(TINY)
+    processor = AutoProcessor.from_pretrained(EMBEDDED["tiny"])
     processor.chat_template = (  # the embedded policy's own has no answers in it
         "{% for message in messages %}{% for part in message['content'] %}"
         "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"

@@ -68,7 +68,7 @@ from ocr_rl.config.loader import recipe_names
         ),
         (["--where", "level"], 'filter "level": write key=value, or key=value,value for any of them'),
         (["--column", "text"], "--column text: write ROLE=NAME, e.g. --column text=truth"),
-        (["--model", "nothing"], 'no folder "nothing"; a model is a folder, a hub id (owner/name), or "tiny"'),
+        (["--model", "nothing"], 'no folder "nothing"; a model is a folder, a hub id (owner/name), "tiny" or "tiny-scans"'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -146,7 +146,7 @@ def test_a_folder_that_holds_no_model_is_named_with_what_to_give(pages):
     Path("model").mkdir()
     message = refused("train", "--data", pages, "--out", "run", "--model", "model")
     assert message.startswith('model.path "model": ')
-    assert message.endswith('or "tiny"')
+    assert message.endswith('"tiny" or "tiny-scans"')
     assert not Path("run").exists()
 
 

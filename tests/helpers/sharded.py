@@ -4,8 +4,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from helpers.tiny_models import make_model, make_processor
+from ocr_rl.config.embedded import EMBEDDED
 from ocr_rl.models.checkpoints.loading import vision_tower
-from ocr_rl.models.policy import TINY, Policy
+from ocr_rl.models.policy import Policy
 
 
 def make_variant(architecture="lighton", variant="", seed=0, mesh=None):
@@ -20,7 +21,7 @@ def make_variant(architecture="lighton", variant="", seed=0, mesh=None):
     if "lora" in words:
         if "bf16" in words:  # as `Policy.load` keeps frozen weights
             model.to(torch.bfloat16)
-        model.name_or_path = str(TINY)
+        model.name_or_path = str(EMBEDDED["tiny"])
         torch.manual_seed(seed + 1)
         lora = LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", init_lora_weights=False)
         model = get_peft_model(model, lora)

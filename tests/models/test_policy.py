@@ -32,6 +32,7 @@ from helpers.tiny_models import (
     tokens,
     weights,
 )
+from ocr_rl.config.embedded import EMBEDDED
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models import policy as policy_module
 from ocr_rl.models.checkpoints.loading import vision_tower
@@ -410,10 +411,11 @@ def test_a_relative_base_is_found_from_another_folder(saved, tmp_path, monkeypat
     Policy.load(ModelConfig(path=str(tmp_path / "adapter")))
 
 
-def test_an_adapter_of_the_embedded_policy_names_it_tiny(tmp_path):
-    Policy.load(ModelConfig(path="tiny", lora_rank=2)).save(tmp_path / "adapter")
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_an_adapter_of_an_embedded_policy_names_it(tmp_path, name):
+    Policy.load(ModelConfig(path=name, lora_rank=2)).save(tmp_path / "adapter")
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "tiny"
+    assert config["base_model_name_or_path"] == name
     assert Policy.load(ModelConfig(path=str(tmp_path / "adapter"))).trainable_parameters()
 
 

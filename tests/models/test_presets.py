@@ -18,11 +18,12 @@ from helpers.commands import refused, rows_of, run
 from helpers.families import build
 from helpers.markdown import CHECKOUT
 from helpers.tiny_models import make_page, make_policy, make_processor
+from ocr_rl.config.embedded import EMBEDDED
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.presets import PRESETS, PromptFormat, named, recognised
 from ocr_rl.config.schema import ModelConfig
 from ocr_rl.models.checkpoints.loading import pixel_budget
-from ocr_rl.models.policy import TINY, Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt_format import chat_template, prompt_format, writes
 from ocr_rl.pipeline.job import take_prompt
 
@@ -212,7 +213,7 @@ def test_a_checkpoint_keeps_its_format_and_auto_reads_it(checkpoint):
 
 def test_the_embedded_policy_has_no_preset():
     assert Policy.load(ModelConfig(), "cpu").prompt_format == PromptFormat()
-    assert Policy.load(ModelConfig(path=str(TINY)), "cpu").prompt_format == PromptFormat()
+    assert Policy.load(ModelConfig(path=str(EMBEDDED["tiny"])), "cpu").prompt_format == PromptFormat()
     explicit = Policy.load(ModelConfig(output="tags"), "cpu")
     assert explicit.prompt_format == PromptFormat(output="tags")
     assert not writes(explicit.processor, "text")

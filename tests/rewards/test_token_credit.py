@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
 from helpers.tiny_models import make_page, make_policy
+from ocr_rl.config.embedded import EMBEDDED
 from ocr_rl.config.schema import ModelConfig
-from ocr_rl.models.policy import TINY, Policy
+from ocr_rl.models.policy import Policy
 from ocr_rl.rewards.token_credit import token_credits
 from ocr_rl.types import Completion, Group
 from ocr_verifiers import Rubric
@@ -95,7 +96,7 @@ def test_siblings_and_their_order_change_nothing():
 
 @pytest.mark.parametrize("text", ["Nr. 17 of\n3rd May", "", "a  b"])
 def test_the_pieces_of_a_policy_spell_its_text(text):
-    for policy in (Policy.load(ModelConfig(path=str(TINY))), make_policy()):
+    for policy in (Policy.load(ModelConfig(path=str(EMBEDDED["tiny"]))), make_policy()):
         ids = policy.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         ids = [*ids, policy.end_ids[0]]
         assert "".join(policy.pieces(ids)) == policy.text(ids)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ocr_rl.config.embedded import EMBEDDED
 from ocr_rl.hub import check_hub_model
 from ocr_rl.models.divided_tensors import own_part, same_part
 
@@ -162,13 +163,13 @@ def without_adapter(model: Any) -> str:
 
 
 def base_of(adapter: Path, saved: Mapping[str, Any]) -> str:
-    """The base model of an adapter: "tiny", a folder, perhaps relative to the folder `adapter`, or a hub id.
+    """The base model of an adapter: an embedded policy, a folder, perhaps relative to `adapter`, or a hub id.
 
     Raises:
         ValueError: it is a folder that is not there, or a hub id that cannot be had.
     """
     base = str(saved["base_model_name_or_path"])
-    if base != "tiny" and (adapter / base).is_dir():
+    if base not in EMBEDDED and (adapter / base).is_dir():
         return str(adapter / base)
     path_like = base.startswith(("/", ".")) or base.count("/") > 1
     if path_like and not Path(base).is_dir():
@@ -176,7 +177,7 @@ def base_of(adapter: Path, saved: Mapping[str, Any]) -> str:
             f'model.path "{adapter}" is an adapter, and its base model "{base}" is not there; put it there, or correct '
             f"base_model_name_or_path in {adapter / ADAPTER}"
         )
-    if base != "tiny" and not Path(base).is_dir():
+    if base not in EMBEDDED and not Path(base).is_dir():
         try:
             check_hub_model(base)
         except ValueError as error:
@@ -184,13 +185,14 @@ def base_of(adapter: Path, saved: Mapping[str, Any]) -> str:
     return base
 
 
-def store_base(adapter: Path, tiny: Path) -> None:
-    """Name the base in a saved adapter so that it is found elsewhere: "tiny", or a path relative to the adapter."""
+def store_base(adapter: Path) -> None:
+    """Name the base in a saved adapter so that it is found elsewhere: as an embedded policy, or relative to the adapter."""
     file = adapter / ADAPTER
     saved = json.loads(file.read_text(encoding="utf-8"))
     base = Path(saved["base_model_name_or_path"])
-    if base == tiny:
-        saved["base_model_name_or_path"] = "tiny"
+    names = [name for name, folder in EMBEDDED.items() if base == folder]
+    if names:
+        saved["base_model_name_or_path"] = names[0]
     elif base.is_dir() and not base.is_absolute():
         saved["base_model_name_or_path"] = os.path.relpath(base.resolve(), adapter.resolve())
     else:
