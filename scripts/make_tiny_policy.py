@@ -7,7 +7,7 @@
     python scripts/make_tiny_policy.py --out runs/scans --start ocr_rl/models/tiny --scans --mistakes 0.15
     python scripts/make_tiny_policy.py --out runs/scans --pack scripts/tiny_policy/checkpoint.safetensors
 
-The last command packs the training state in bfloat16: copied to `runs/scans/state.safetensors`, it resumes.
+The last command packs the weights in bfloat16: copied to `runs/scans/state.safetensors`, it resumes.
 SIGTERM ends training after the step, with the state saved.
 
 With `--scans` the pages are those of `tiny_policy/scans.py`, mixed with rendered ones, and nothing else changes; which
@@ -328,12 +328,12 @@ def train(args: argparse.Namespace) -> None:
         model.set_attn_implementation("eager")  # faster than the CPU's fused kernel at these sizes
     fan_in(model)
     level, step = Value("i", args.level), 0
+    optimizers = make_optimizers(model, args)
     if (args.out / "state.safetensors").exists():
-        step, level.value = resume(args.out, model)
+        step, level.value = resume(args.out, model, optimizers)
         level.value = max(level.value, args.level)
     elif args.start:
         start_from(model, args.start)
-    optimizers = make_optimizers(model, args)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device}, step {step}, level {level.value}")
     stream = iter(
@@ -397,37 +397,58 @@ def train(args: argparse.Namespace) -> None:
                 level.value += 1
                 entered, accuracy = step, 0.0
         if step % args.save_every == 0:
-            save(args.out, model, step, level.value)
-    save(args.out, model, step, level.value)
+            save(args.out, model, optimizers, step, level.value)
+    save(args.out, model, optimizers, step, level.value)
 
 
-def save(out: Path, model: torch.nn.Module, step: int, level: int) -> None:
-    """Weights, step and level. The optimisers start anew on resumption, which costs some dozens of steps."""
+OPTIMIZER = "optimizer:"
+
+
+def save(out: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], step: int, level: int) -> None:
+    """Weights, optimisers, step and level in one safetensors file."""
     out.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = dict(model.state_dict())
+    for i, optimizer in enumerate(optimizers):
+        for j, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"{OPTIMIZER}{i}:{j}:{name}": tensor for name, tensor in state.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(tensors, out / "state.tmp", metadata={"step": str(step), "level": str(level)})
     (out / "state.tmp").replace(out / "state.safetensors")
 
 
-def resume(out: Path, model: torch.nn.Module) -> tuple[int, int]:
-    model.load_state_dict(load_file(out / "state.safetensors"))
+def resume(out: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> tuple[int, int]:
+    """Load what `save` wrote; the optimisers start anew where the file, a packed one, has no state of theirs."""
+    tensors = load_file(out / "state.safetensors")
+    model.load_state_dict(weights(tensors))
+    for i, optimizer in enumerate(optimizers):
+        state = optimizer.state_dict()
+        for key, tensor in tensors.items():
+            if key.startswith(f"{OPTIMIZER}{i}:"):
+                _, _, j, name = key.split(":")
+                state["state"].setdefault(int(j), {})[name] = tensor
+        optimizer.load_state_dict(state)
     with safe_open(out / "state.safetensors", "pt") as file:
         metadata = file.metadata()
     return int(metadata["step"]), int(metadata["level"])
 
 
+def weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(OPTIMIZER)}
+
+
 def pack(args: argparse.Namespace) -> None:
-    """Write the state of training at half its size."""
+    """Write the weights in bfloat16, without the state of the optimisers."""
     state = args.out / "state.safetensors"
     with safe_open(state, "pt") as file:
         metadata = file.metadata()
-    save_file({name: tensor.bfloat16() for name, tensor in load_file(state).items()}, args.pack, metadata=metadata)
+    halved = {name: tensor.bfloat16() for name, tensor in weights(load_file(state)).items()}
+    save_file(halved, args.pack, metadata=metadata)
 
 
 def export(args: argparse.Namespace) -> None:
     """Write the policy as a Hugging Face folder: bfloat16 safetensors, config, tokenizer, processor."""
     model = make_model(args.vision, args.text)
-    tensors = load_file(args.out / "state.safetensors")
+    tensors = weights(load_file(args.out / "state.safetensors"))
     model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patch_head.")})
     model.to(torch.bfloat16).save_pretrained(args.export)
     make_processor().save_pretrained(args.export)

@@ -9,7 +9,7 @@ from random import Random
 from tiny_policy.faces import Face, find_faces
 from tiny_policy.lexicons import find_lexicons
 
-from ocr_rl.data.synthetic.scan import PRINT, TYPESCRIPT, Frame, Scan, render_scan
+from ocr_rl.data.synthetic.scan import PRINT, TYPESCRIPT, Effect, Frame, Look, Scan, render_scan
 from ocr_rl.data.synthetic.text import Line, heading, make_line
 
 SHARES = {"typewriter": 0.8, "print": 0.17, "fraktur": 0.03}
@@ -77,6 +77,18 @@ class Scans:
         around: tuple[str, str] | None,
     ) -> Scan:
         look = TYPESCRIPT if kind == "typewriter" else PRINT
-        if rng.random() < 0.15:  # a clean one, so that plain print is not forgotten
+        state = rng.random()
+        if state < 0.15:  # a clean one, so that plain print is not forgotten
             look = replace(look, page_effects=look.page_effects[-1:], ink_effects=look.ink_effects[:1], ink=(0, 0.2))
+        elif state < 0.6:  # what well-kept typescript looks like
+            look = milder(look)
         return render_scan(rng.getrandbits(64), lines, face.at(size), look, frame, around)
+
+
+def milder(look: Look) -> Look:
+    """Fewer effects, half as strong."""
+
+    def halved(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+        return tuple(replace(e, chance=0.7 * e.chance, strength=(e.strength[0], sum(e.strength) / 2)) for e in effects)
+
+    return replace(look, ink_effects=halved(look.ink_effects), page_effects=halved(look.page_effects))

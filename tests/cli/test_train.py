@@ -68,7 +68,10 @@ from ocr_rl.config.loader import recipe_names
         ),
         (["--where", "level"], 'filter "level": write key=value, or key=value,value for any of them'),
         (["--column", "text"], "--column text: write ROLE=NAME, e.g. --column text=truth"),
-        (["--model", "nothing"], 'no folder "nothing"; a model is a folder, a hub id (owner/name), "tiny" or "tiny-scans"'),
+        (
+            ["--model", "nothing"],
+            'no folder "nothing"; a model is a folder, a hub id (owner/name), "tiny" or "tiny-scans"',
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

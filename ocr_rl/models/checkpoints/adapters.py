@@ -186,7 +186,7 @@ def base_of(adapter: Path, saved: Mapping[str, Any]) -> str:
 
 
 def store_base(adapter: Path) -> None:
-    """Name the base in a saved adapter so that it is found elsewhere: as an embedded policy, or relative to the adapter."""
+    """Name the base in a saved adapter so that it is found elsewhere: by an embedded name, or a relative path."""
     file = adapter / ADAPTER
     saved = json.loads(file.read_text(encoding="utf-8"))
     base = Path(saved["base_model_name_or_path"])
