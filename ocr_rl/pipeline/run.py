@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ocr_rl import distributed
-from ocr_rl.data.indexed import joined
+from ocr_rl.data.indexed import facts, joined
 from ocr_rl.errors import EngineError, TrainingStoppedError
 from ocr_rl.evaluation.completions import readable, transcribe_pages
 from ocr_rl.evaluation.results import score_pages
@@ -20,7 +20,7 @@ from ocr_rl.reporting.run_report import close_with_report
 from ocr_rl.reporting.text_tables import evaluation_table, malformed_text
 from ocr_rl.runs.folder import RunFolder
 from ocr_rl.runs.resume import ResumePoint
-from ocr_rl.training.checkpoint import environment_changes, load_checkpoint
+from ocr_rl.training.checkpoint import environment_changes, load_checkpoint, removed_pages
 from ocr_rl.training.loop import TrainingLoop
 from ocr_rl.types import Page
 from ocr_verifiers.rewards.functions import FunctionError
@@ -53,15 +53,18 @@ def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: 
 
 def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumePoint | None) -> None:
     say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
+    allow_removed = start is not None and start.allow_removed_pages
     before = distributed.of_first(lambda: folder.read_eval("before"))
     if before is None:
         before = evaluate(job, job.held_out)
         folder.write_eval("before", before)
-    elif not _same_held_out(before, job, start is not None and start.allow_removed_pages):
+    elif not _same_held_out(before, job, allow_removed):
         raise ValueError(
             f"the {len(job.held_out)} held-out pages are not those of {folder.path}/eval/before.json, or in another "
             "order. Restore the old pages, or start another run"
         )
+    if job.chosen_on is not job.held_out:
+        _check_chosen_on(job, folder, allow_removed)
     for row in before.get("unread", ()):
         say(f"{row['id']}: left out: {row['error']}")
     say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
@@ -141,6 +144,20 @@ def _same_held_out(before: Mapping[str, Any], job: Job, allow_removed: bool) -> 
     if allow_removed:
         return set(now) <= {*then, *unread}
     return then == [id for id in now if id not in unread] and set(unread) <= set(now)
+
+
+def _check_chosen_on(job: Job, folder: RunFolder, allow_removed: bool) -> None:
+    """Raises ValueError if a step is chosen on other pages than those in eval/chosen_on.json, unless it is not there.
+
+    Then it is written.
+    """
+    now = facts(job.chosen_on, "digest")
+    record = distributed.of_first(lambda: folder.read_eval("chosen_on"))
+    if record is None:
+        folder.write_eval("chosen_on", {"page_hashes": now})
+        return
+    what = f"the {len(now)} pages to choose a step on are not those of {folder.path}/eval/chosen_on.json"
+    removed_pages(record["page_hashes"], now, allow_removed, what)
 
 
 def _say_where(start: ResumePoint, say: Callable[[str], None]) -> None:

@@ -101,7 +101,8 @@ def load_checkpoint(
     assert state["step"] == step
     if "page_hashes" not in state:
         raise ValueError(f"{folder}: was written by an older version; start another run from it with --model {folder}")
-    removed = _removed(folder, state["page_hashes"], facts(pages, "digest"), allow_removed)
+    what = f"the {len(pages)} pages to train on are not those that {folder} was trained on"
+    removed = removed_pages(state["page_hashes"], facts(pages, "digest"), allow_removed, what)
     read_optimizer(folder, optimizer, _names(policy, trainer_state))
     policy.load_weights(folder)
     if current := trainer_state.saved():
@@ -114,16 +115,17 @@ def load_checkpoint(
     return removed
 
 
-def _removed(folder: Path, before: Sequence[str], now: Sequence[str], allow_removed: bool) -> int:
+def removed_pages(before: Sequence[str], now: Sequence[str], allow_removed: bool, message: str) -> int:
     """How many pages have been removed since. Raises ValueError if that is not allowed, or not all that has changed.
 
     Args:
-        before, now: a digest of each page to train on.
+        before, now: a digest of each page.
+        message: the error's beginning.
     """
     if before == now:
         return 0
     left = set(now)
-    what, advice = "ids, texts or tests have changed", "Restore the old pages, or start another run"
+    what, advice = "ids, prompts, texts or tests have changed", "Restore the old pages, or start another run"
     if sorted(before) == sorted(now):
         what = "they are the same in another order"
     elif [digest for digest in before if digest in left] == now:
@@ -131,7 +133,7 @@ def _removed(folder: Path, before: Sequence[str], now: Sequence[str], allow_remo
             return len(before) - len(now)
         what = f"{len(before) - len(now)} of {len(before)} have been removed"
         advice = "--allow-removed-pages continues without them; or restore them, or start another run"
-    raise ValueError(f"the {len(now)} pages to train on are not those that {folder} was trained on: {what}. {advice}")
+    raise ValueError(f"{message}: {what}. {advice}")
 
 
 def _write_modules(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:

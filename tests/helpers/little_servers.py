@@ -58,6 +58,9 @@ class LittleServer:
         self.may_load = threading.Event()
         """Weights wait for this."""
         self.may_load.set()
+        self.may_answer = threading.Event()
+        """What its engine answers waits for this; it is healthy nevertheless."""
+        self.may_answer.set()
         self.dies_after = None
         """It is killed when it has sent so many rows."""
         self.rows = 0
@@ -103,6 +106,8 @@ class LittleServer:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def get(self, path):
+        if path == "/weight_info":
+            self.may_answer.wait(100)
         if path == "/server_info":
             return {"vllm_config": self.settings}
         return {
@@ -113,6 +118,7 @@ class LittleServer:
         }[path]
 
     def post(self, path, body):
+        self.may_answer.wait(100)
         if path == "/collective_rpc":
             folder = Path(body["kwargs"]["weights_path"])
             self.loads.append(folder)

@@ -1,12 +1,14 @@
 """A step that is chosen by some held-out pages is reported by others."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helpers.tiny_models import make_page, make_recipe
-from ocr_rl import EvaluateOptions, evaluate, load_pages, load_recipe, train
+from ocr_rl import EvaluateOptions, evaluate, load_pages, load_recipe, resume, train
 from ocr_rl.data.splits import held_out_pages
 from ocr_rl.pipeline.job import pages_to_choose_on
 from ocr_rl.runs.resume import refuse_changes
@@ -18,11 +20,15 @@ def halves(recipe, pages):
     return [held_out_pages(pages, replace(recipe.data, evaluate=half), 0)[1] for half in ("tuning", "test")]
 
 
-def test_the_best_step_by_one_half_is_evaluated_on_the_other(tmp_path):
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory):
+    """A copy of the sample, and a run that chose its best step on the tuning half of its held-out pages."""
+    folder = tmp_path_factory.mktemp("chosen")
+    shutil.copytree(SAMPLE, folder / "pages")
     recipe = load_recipe(
         "sft",
         [
-            f"data.path={SAMPLE}",
+            f"data.path={folder / 'pages'}",
             "data.validation=0.3",
             "data.evaluate=test",
             "rollout.max_tokens=24",
@@ -33,8 +39,12 @@ def test_the_best_step_by_one_half_is_evaluated_on_the_other(tmp_path):
             "train.learning_rate=0.003",  # every step is worse than the one before
         ],
     )
-    tuning, test = halves(recipe, load_pages(SAMPLE))
-    run = train(recipe, tmp_path / "run", say=lambda line: None)
+    return recipe, folder / "pages", train(recipe, folder / "run", say=lambda line: None)
+
+
+def test_the_best_step_by_one_half_is_evaluated_on_the_other(chosen):
+    recipe, folder, run = chosen
+    tuning, test = halves(recipe, load_pages(folder))
     assert {row["id"] for row in run.read_eval("before")["pages"]} == {page.id for page in test}
     assert [step.metrics["eval/n"] for step in run.logged()] == [len(tuning)] * 3
     best = run.best()
@@ -43,6 +53,43 @@ def test_the_best_step_by_one_half_is_evaluated_on_the_other(tmp_path):
     assert evaluate(tuning, options)["cer"] == pytest.approx(best["value"])
     found = evaluate(test, options)
     assert [page["text"] for page in run.read_eval("after")["pages"]] == [page["text"] for page in found["pages"]]
+
+
+def changed(row):
+    return [row | {"text": "another text"}]
+
+
+def removed(row):
+    return []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (changed, "ids, prompts, texts or tests have changed. Restore the old pages, or start another run"),
+        (removed, "1 of {} have been removed. --allow-removed-pages continues without them"),
+    ],
+)
+def test_a_run_is_not_resumed_with_other_pages_to_choose_a_step_on(chosen, change, reason):
+    """The pages to report and to train on are the same; nothing of the run is lost."""
+    recipe, folder, run = chosen
+    tuning, _ = halves(recipe, load_pages(folder))
+    rows, tests = (folder / name for name in ("metadata.jsonl", "tests.jsonl"))
+    before = {file: file.read_text() for file in (rows, tests)}
+    kept = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    of_page = [json.loads(line) for line in before[rows].splitlines()]
+    new = [one for row in of_page for one in (change(row) if row["file_name"] == tuning[0].id else [row])]
+    names = {row["file_name"] for row in new}
+    rows.write_text("".join(json.dumps(row) + "\n" for row in new))
+    tests.write_text("".join(line for line in before[tests].splitlines(True) if json.loads(line)["pdf"] in names))
+    try:
+        with pytest.raises(ValueError, match="pages to choose a step on are not those of") as error:
+            resume(run.path, ["train.steps=4"], say=lambda line: None)
+    finally:
+        for file, text in before.items():
+            file.write_text(text)
+    assert f"those of {run.path}/eval/chosen_on.json: {reason.format(len(tuning))}" in str(error.value)
+    assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == kept
 
 
 @pytest.mark.parametrize("changes", [{}, {"data_evaluate": "tuning", "train_patience": 2}, {"data_evaluate": "test"}])

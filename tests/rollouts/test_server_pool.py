@@ -17,6 +17,7 @@ from helpers.vllm_scored import worst_difference
 from ocr_rl import distributed
 from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.engine import Sampling
+from ocr_rl.rollouts.vllm import server_pool
 from ocr_rl.rollouts.vllm.options import VllmOptions
 from ocr_rl.rollouts.vllm.server_engine import ServerEngine
 
@@ -246,7 +247,46 @@ def test_a_lost_server_that_accepts_connections_and_is_silent_delays_a_sync_by_t
     with socket.create_server(("127.0.0.1", lost.port)):
         began = time.monotonic()
         engine.sync(make_policy("lighton", 3))
-        assert 2 <= time.monotonic() - began < 9, "HEALTH_TIMEOUT_S is 10"
+        assert 2 <= time.monotonic() - began < 9, "HUNG_AFTER_S is 10"
+
+
+def test_a_hung_engine_behind_a_healthy_address_delays_one_sync_by_ten_seconds_and_others_by_two(
+    servers, connect, capsys, monkeypatch
+):
+    """Here by 3 and 1: it would have 60 if no other server could sample."""
+    monkeypatch.setattr(server_pool, "HUNG_AFTER_S", 3.0)
+    monkeypatch.setattr(server_pool, "LOST_FOR_S", 1.0)
+    good, hung = servers(2)
+    engine = connect([good, hung])
+    capsys.readouterr()
+    hung.may_answer.clear()
+    for seed, delay in ((2, 3), (3, 1)):
+        began = time.monotonic()
+        engine.sync(make_policy("lighton", seed))
+        assert delay <= time.monotonic() - began < delay + 17
+    expected = f"{hung.url} does not answer; the other server samples its pages until it answers again at a weight sync"
+    assert capsys.readouterr().err.splitlines() == [expected]
+    assert len(engine.generate(PAGES[:2], SAMPLING, seed=4)) == 2
+    assert not hung.requests
+    hung.may_answer.set()
+    engine.sync(make_policy("lighton", 4))
+    assert capsys.readouterr().err == f"{hung.url} answers again and has the current weights\n"
+
+
+def test_a_sync_waits_longer_for_an_engine_that_no_other_can_replace(servers, connect, capsys, monkeypatch):
+    """The other one is dead, and this one is busy for longer than it would be waited for beside another."""
+    monkeypatch.setattr(server_pool, "HUNG_AFTER_S", 0.5)
+    monkeypatch.setattr(server_pool, "LOST_FOR_S", 0.5)
+    busy, dead = servers(2)
+    engine = connect([busy, dead])
+    dead.kill()
+    engine.sync(make_policy("lighton", 2))
+    capsys.readouterr()
+    busy.may_answer.clear()
+    threading.Timer(2, busy.may_answer.set).start()
+    engine.sync(make_policy("lighton", 3))
+    assert capsys.readouterr().err == ""
+    assert len(engine.generate(PAGES[:2], SAMPLING, seed=4)) == 2
 
 
 def test_a_server_that_is_lost_between_two_steps_is_left_out_at_the_sync(servers, connect, capsys):
@@ -277,11 +317,13 @@ def test_the_last_server_is_waited_for_and_gets_the_weights_again(servers, conne
     group = servers(2)
     engine = connect(group, patience_s=20)
     group[0].dies_after, group[1].dies_after = 2, 5
-    found = []
-    for event in engine.stream(PAGES, SAMPLING, seed=3):
-        found.append(event)
-        if len(found) == 7:
-            group[0].start()
+
+    def restart():
+        wait_until(lambda: not any(server.runs for server in group))
+        group[0].start()
+
+    threading.Thread(target=restart).start()
+    found = list(engine.stream(PAGES, SAMPLING, seed=3))
     assert rows(found) == every_row()
     completions = {(event.page, event.row): list(event.completion.token_ids) for event in found}
     assert [[completions[page, row] for row in range(2)] for page in range(len(PAGES))] == ids(undisturbed)

@@ -7,12 +7,11 @@ from typing import Protocol
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.logprob_check import LogprobCheck
 from ocr_rl.rollouts.vllm.options import VllmOptions
-from ocr_rl.rollouts.vllm.server_client import CACHES, ServerError, VllmServer
+from ocr_rl.rollouts.vllm.server_client import ANSWER_TIMEOUT_S, CACHES, ServerError, VllmServer
 from ocr_rl.rollouts.vllm.server_setup import ServerRequirements, check_server, model_name, serve_command
 
 HEALTH_TIMEOUT_S = 10.0
-LOST_TIMEOUT_S = 2.0
-"""For a server that is lost: every sync waits so long for a machine that is switched off."""
+"""For the route that answers while the engine computes."""
 
 
 class Weights(Protocol):
@@ -64,29 +63,34 @@ class ServerLink:
         self.max_rows = int(settings["scheduler_config"]["max_num_seqs"])
         self.engines = int(settings["parallel_config"]["data_parallel_size"])
 
-    def version(self, lost: bool = False) -> str:
-        """Of its weights, the same in all of its engines. Raises ServerUnreachableError or ServerError."""
+    def version(self, answer_s: float = ANSWER_TIMEOUT_S) -> str:
+        """Of its weights, the same in all of its engines, which have `answer_s` seconds to answer.
+
+        Raises ServerUnreachableError or ServerError.
+        """
         try:
-            self.server.get("/health", LOST_TIMEOUT_S if lost else HEALTH_TIMEOUT_S)
+            self.server.get("/health", min(answer_s, HEALTH_TIMEOUT_S))
         except ServerError as error:
             raise ServerError(error.status, "its engine has died") from None
-        return str(self.server.get("/weight_info")["weight_version"])
+        return str(self.server.get("/weight_info", answer_s)["weight_version"])
 
-    def deliver(self, weights: Weights, version: str, run: str, timeout: float) -> None:
+    def deliver(self, weights: Weights, version: str, run: str, answer_s: float, load_s: float) -> None:
         """Give it these weights while nothing is sampled, unless it has them. Those of this run begin with `run`.
+
+        Its engines have `answer_s` seconds to answer at all, and `load_s` to load the weights.
 
         Raises:
             ServerUnreachableError, ServerError: it does not take them.
             ValueError: it was started again with other settings.
         """
-        found = self.version()
+        found = self.version(answer_s)
         if found == version:
             return
         restarted = not found.startswith(run)
         if restarted:
             self.read_settings()
-        self.server.post("/pause?mode=abort&clear_cache=false")
-        weights.send(self.server, timeout, restarted)
+        self.server.post("/pause?mode=abort&clear_cache=false", timeout=answer_s)
+        weights.send(self.server, load_s, restarted)
         for route in CACHES:
             if self.server.post(route).get("success") is False:
                 raise ServerError(500, f"{route} fails: a request is still running")

@@ -20,6 +20,7 @@ from ocr_rl import distributed
 from ocr_rl.errors import EngineError
 from ocr_rl.rollouts.vllm.options import VllmOptions
 from ocr_rl.rollouts.vllm.server_client import (
+    ANSWER_TIMEOUT_S,
     ServerError,
     ServerSilentError,
     ServerUnreachableError,
@@ -31,6 +32,8 @@ ATTEMPTS = 4
 """How often a page is requested, or weights are sent, before the engine gives up."""
 QUEUED = 2
 """Pages that a server may have before there is room for their rows: enough to be busy, too few to keep from others."""
+HUNG_AFTER_S, LOST_FOR_S = 10.0, 2.0
+"""A sync waits so long for a server that others can replace: for one of the pool, and for one that was lost before."""
 
 
 class OtherWeightsError(Exception):
@@ -83,10 +86,12 @@ class ServerPool:
         self,
         links: Sequence[ServerLink],
         options: VllmOptions,
-        deliver: Callable[[ServerLink, str], None],
+        deliver: Callable[[ServerLink, str, float], None],
         say: Callable[[str], object],
     ) -> None:
-        """`deliver` gives a server the weights of a version; only the first process calls it."""
+        """`deliver` gives a server the weights of a version; it has so many seconds to answer. Only the first process
+        calls it.
+        """
         self.version = ""
         self.patience_s = options.patience_s
         self.members = [Member(link, _share(min(options.rows, link.max_rows) * link.engines)) for link in links]
@@ -249,14 +254,20 @@ class ServerPool:
                 if not before.done():
                     continue
                 self._bringing.pop(member).result()
-            self._bringing[member] = self._threads.submit(self._bring_one, member)
+            self._bringing[member] = self._threads.submit(self._bring_one, member, self._answer_s(member))
 
-    def _bring_one(self, member: Member) -> None:
+    def _answer_s(self, member: Member) -> float:
+        """How long to wait for an answer: an engine may hang although its server is healthy."""
+        if not any(other.usable for other in self.members if other is not member):
+            return ANSWER_TIMEOUT_S
+        return HUNG_AFTER_S if member.usable else LOST_FOR_S
+
+    def _bring_one(self, member: Member, answer_s: float) -> None:
         why: Exception | None = None
         try:
-            found = "" if member.usable else member.link.version(lost=True)
+            found = "" if member.usable else member.link.version(answer_s)
             if distributed.first():
-                self._deliver(member.link, self.version)
+                self._deliver(member.link, self.version, answer_s)
             elif found != self.version:
                 why = OtherWeightsError(
                     f"it has the weights {found}; only the first process can give it {self.version}"
