@@ -16,6 +16,9 @@ DOLLARS = re.compile(r"\$\$(.*?)\$\$|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
 _LATEX_TABLE = re.compile(r"\\begin\{table\}(.*?)\\end\{table\}", re.DOTALL)
 _ROW = re.compile(r"\|.*?\|\n", re.DOTALL)
 _LOST_CELL = re.compile(r":|---")
+_TABLE_PART = re.compile(r"</?t(?:able|head|body)>")
+_BARE_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_TABLE_LINES = re.compile(r"^(?:.*\n)?(?:^.*<table>(?s:.*?)(?:</table>.*\n|(?P<open>\Z)))+", re.MULTILINE)
 _HTML_TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 HEADINGS = (
     (re.compile(r"\\title\{(.*?)\}"), re.compile(r"\\title\s*\{\s*(.*?)\s*\}", re.DOTALL)),
@@ -121,29 +124,13 @@ def balanced(text: str, begin: str, end: str, beyond: int) -> list[tuple[int, in
 def markdown_tables(text: str) -> tuple[str, list[Block]]:
     """The text with its tables blanked, and these. Rows are lines with a pipe at the end; there must be two.
 
-    As in the benchmark, a cell with a colon or three dashes is lost, and so is a line right above a table.
+    As in the benchmark, a cell with a colon or three dashes is lost, and so is the line above a table. Before all is an
+    empty line.
     """
     if len(list(_rows(text + "\n"))) < 2:
         return text, []
-    text = text.replace("\r", "") + "\n"
-    pieces: list[str] = []
-    table: list[str] = []
-    position = 0
-    for found in _rows(text):
-        between = text[position : found.start()]
-        if table and between:
-            pieces += [_written(table), between]
-            table = []
-        elif between:
-            pieces.append(between)
-        if not table and pieces and not pieces[-1].startswith("\n\n<table"):
-            above = pieces[-1].rstrip("\n")
-            if len(pieces[-1]) - len(above) == 1:  # a line of text right above
-                pieces[-1] = above[: above.rfind("\n") + 1]
-        table += _row_lines(found[0])
-        position = found.end()
-    pieces += [_written(table), text[position:]]
-    text = "".join(pieces)
+    lines = "\n" + _with_html_rows(text.replace("\r", "") + "\n")
+    text = _TABLE_LINES.sub(_written, lines)[:-1].replace("<td>", '<td colspan="1" rowspan="1">')
     blocks = [Block("table", found.start(), found[0]) for found in _HTML_TABLE.finditer(text)]
     return _blanked(text, blocks), blocks
 
@@ -152,21 +139,32 @@ def _rows(text: str) -> Iterator[re.Match[str]]:
     return _ROW.finditer(text, 0, text.rfind("|\n") + 2)  # no row ends after that
 
 
-def _row_lines(written: str) -> list[str]:
-    """The lines of HTML of a row; if it extends over several lines, of the first one and those from the third."""
-    lines: list[str] = []
-    rows = [row.strip() for row in written.strip().split("\n")]
-    for row in (rows[0], *rows[2:]):
-        cells = [f"      <td>{cell.strip()}</td>" for cell in row.split("|")[1:-1]]
-        kept = [cell for cell in cells if not _LOST_CELL.search(cell)]
-        lines += ["    <tr>", *kept, "    </tr>"] if kept else []
-    return lines
+def _with_html_rows(text: str) -> str:
+    """The text with each row as a table of several lines, without the second line of a row."""
+    pieces: list[str] = []
+    position = 0
+    for found in _rows(text):
+        written = [row.strip() for row in found[0].strip().split("\n")]
+        lines = [
+            line
+            for row in (written[0], *written[2:])
+            for line in ("    <tr>", *(f"      <td>{cell.strip()}</td>" for cell in row.split("|")[1:-1]), "    </tr>")
+        ]
+        pieces += [text[position : found.start()], "\n".join(["<table>", *lines, "</table>\n"])]
+        position = found.end()
+    return "".join(pieces) + text[position:]
 
 
-def _written(lines: list[str]) -> str:
-    html = "\n".join(["<table>", *lines, "</table>"])
-    html = html.replace("<table>", '<table border="1" >').replace("<td>", '<td colspan="1" rowspan="1">')
-    return f"\n\n{html}\n\n"
+def _written(found: re.Match[str]) -> str:
+    """Tables that follow each other, as one; those of an empty row are left out, and all if the last does not end."""
+    if found["open"] is not None:
+        return ""
+    kept = "\n".join(line for line in found[0].split("\n") if not _LOST_CELL.search(line))
+    tables = [
+        [line for line in table[0].split("\n") if not _TABLE_PART.search(line)] for table in _BARE_TABLE.finditer(kept)
+    ]
+    html = "\n".join(line for table in tables if len(table) > 2 for line in table)
+    return f'\n\n<table border="1" >\n{html}\n</table>\n\n\n'
 
 
 def paragraphs(text: str) -> Iterator[tuple[int, int, str]]:
