@@ -117,6 +117,7 @@ json.dump({"seconds": time.process_time() - start, "blocks": blocks, "scores": {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=200)
+    parser.add_argument("--page", type=int, action="append", help="compare this one of the pages only; repeatable")
     parser.add_argument("--blocks", type=int, default=14, help="of a page, at most")
     parser.add_argument("--chunk", type=int, default=250, help="pages that the peer and we score in turn")
     parser.add_argument("--lines", action="store_true", help="formulas of several lines and tables of formulas too")
@@ -132,15 +133,20 @@ def main() -> None:
     score_page = scoring.score_page if version == "v1.5" else scoring_v16.score_page
     rng = random.Random(args.seed)
     peer_seconds = seconds = 0.0
-    pairs, differences = 0, []
+    compared, pairs, differences = 0, 0, []
     for start in range(0, args.pages, args.chunk):
         pages = [invent(rng, number, args.blocks) for number in range(start, min(args.pages, start + args.chunk))]
+        if args.page:
+            pages = [page for number, page in enumerate(pages, start) if number in args.page]
+        if not pages:
+            continue
         theirs = run_peer(pages, args.env, args.vlmevalkit)
         began = time.process_time()
         scores = [score_page(reference_page(record, version), markdown, render=False) for record, markdown in pages]
         summary(scores)
         seconds += time.process_time() - began
         peer_seconds += theirs["seconds"]
+        compared += len(pages)
         expected, written = by_page(theirs["blocks"]), {score.image: our_blocks(score) for score in scores}
         pairs += sum(map(len, written.values()))
         differences += [
@@ -150,7 +156,7 @@ def main() -> None:
             print(json.dumps(theirs["scores"], indent=2))
     print("| pages | peer, s | ours, s | ratio | pairs of blocks | unequal pages |\n|---|---|---|---|---|---|")
     print(
-        f"| {args.pages} | {peer_seconds:.1f} | {seconds:.1f} | {peer_seconds / seconds:.1f}x | {pairs} "
+        f"| {compared} | {peer_seconds:.1f} | {seconds:.1f} | {peer_seconds / seconds:.1f}x | {pairs} "
         f"| {len(differences)} |"
     )
     for image, theirs_of_page, ours in differences[:10]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
 from helpers.omnidocbench_pages import page as invented_page
-from ocr_verifiers.metrics.omnidocbench.blocks import page_blocks
+from ocr_verifiers.metrics.omnidocbench.blocks import markdown_tables, page_blocks
 from ocr_verifiers.metrics.omnidocbench.matching import Pair, contains, quick_match, simple_match
 from ocr_verifiers.metrics.omnidocbench.normalization import normalized_formula, normalized_table, normalized_text
 from ocr_verifiers.metrics.omnidocbench.reference import reference_page
@@ -57,6 +57,13 @@ def test_a_table_in_markdown_is_one_in_html():
 def test_a_cell_with_a_colon_and_a_line_above_a_table_are_lost_as_in_the_benchmark():
     assert "9:30" not in str(kinds("above\n| a | 9:30 |\n|---|---|\n| c | d |\n"))
     assert "above" not in str(kinds("above\n| a | b |\n|---|---|\n| c | d |\n"))
+    assert "above" not in str(kinds("above\nbefore | a | b |\n|---|---|\n| c | d |\n"))
+
+
+def test_places_on_a_page_with_a_table_in_markdown_are_those_of_the_benchmark():
+    """An empty line more at the beginning, none above the table, and two before and three after it."""
+    text, (table,) = markdown_tables("x\n\n| a |\n| b |\n\ny")
+    assert text == "\nx\n" + "\n\n" + " " * len(table.text) + "\n\n\n" + "\ny"
 
 
 def test_texts_are_compared_by_letters_and_formulas_without_spaces():

@@ -8,15 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_verifiers.metrics.omnidocbench import scoring
-from ocr_verifiers.metrics.omnidocbench.blocks import balanced, images, with_images_as
+from ocr_verifiers.metrics.omnidocbench.blocks import balanced, images, with_images_as, without_headings
+from ocr_verifiers.metrics.omnidocbench.delimited import (
+    BRACKETS,
+    DOLLARS,
+    FORMULAS,
+    INLINE,
+    PARENTHESES,
+    delimited,
+    first_on_a_line,
+    with_delimited,
+    with_inline,
+)
 from ocr_verifiers.metrics.omnidocbench.normalization import normalized_table
 from ocr_verifiers.metrics.omnidocbench.reference import reference_page
 from ocr_verifiers.metrics.omnidocbench.tables import table_score
 from ocr_verifiers.metrics.omnidocbench.v16 import scoring as scoring_v16
 from ocr_verifiers.metrics.omnidocbench.v16.blocks import cell_texts, page_blocks
-from ocr_verifiers.metrics.omnidocbench.v16.formula_like import without_margins
+from ocr_verifiers.metrics.omnidocbench.v16.formula_like import is_label, without_margins
 from ocr_verifiers.metrics.omnidocbench.v16.latex import without_tags
 from ocr_verifiers.metrics.omnidocbench.v16.logic import with_logic_as_arrays
+from ocr_verifiers.metrics.omnidocbench.v16.normalization import normalized_formula, normalized_text
 from verifiers.metrics.test_omnidocbench import record, text
 
 TABLE = {"category_type": "table", "html": "<table><tr><td>a</td></tr></table>"}
@@ -97,6 +109,40 @@ def test_images_stand_on_a_line(written):
     assert with_images_as(str.upper, written) == re.sub(r"!\[.*?\]\(.*?\)", lambda image: image[0].upper(), written)
 
 
+DELIMITERS = "$ $$ \\( \\) \\[ \\] \\ a".split()
+TEXTS = st.lists(st.sampled_from([*DELIMITERS, "b", " ", "\n", "{", "}"]), max_size=12).map("".join)
+
+
+@pytest.mark.parametrize("pairs", [FORMULAS, DOLLARS, INLINE])
+@given(TEXTS)
+def test_what_stands_between_delimiters_is_what_a_lazy_pattern_finds(pairs, written):
+    pattern = "|".join(f"{re.escape(begin)}.*?{re.escape(end)}" for begin, end in pairs.items())
+    found = [(formula.start, formula.stop, formula.text) for formula in delimited(written, pairs)]
+    assert found == [(*formula.span(), formula[0]) for formula in re.finditer(pattern, written, re.DOTALL)]
+    assert with_delimited(written, pairs, lambda _: "X") == re.sub(pattern, "X", written, flags=re.DOTALL)
+
+
+@given(TEXTS)
+def test_inline_formulas_and_what_is_in_brackets_stand_on_one_line(written):
+    assert with_inline(written, lambda found: found.inner) == re.sub(r"\$(.*?)\$|\\\((.*?)\\\)", r"\1\2", written)
+    displayed = re.search(r"\\\[(.+?)(?<!\\)\\\]|\\\((.+?)(?<!\\)\\\)", written)
+    assert first_on_a_line(written, BRACKETS, PARENTHESES) == (displayed and (displayed[1] or displayed[2]))
+
+
+@given(st.lists(st.sampled_from([r"\title", r"\title{", r"\text{", "\\section*{", " ", "\n", "a", "}"])).map("".join))
+def test_headings_are_their_texts(written):
+    expected = written
+    for pattern, flags in [
+        (r"\\title\{(.*?)\}", 0),
+        (r"\\title\s*\{\s*(.*?)\s*\}", re.DOTALL),
+        (r"\\text\s*\{\s*(.*?)\s*\}", re.DOTALL),
+        (r"\\section\*?\{(.*?)\}", 0),
+        (r"\\section\*?\{\s*(.*?)\s*\}", re.DOTALL),
+    ]:
+        expected = re.sub(pattern, r"\1", expected, flags=flags)
+    assert without_headings(written) == expected
+
+
 def seconds(work):
     start = time.process_time()
     work()
@@ -118,6 +164,20 @@ def seconds(work):
         (page_blocks, "| a \n", ""),
         (page_blocks, "|\n \n", ""),
         (normalized_table, "<math ", "</math>"),
+        (normalized_table, "<table>", ""),
+        (normalized_table, "<colgroup>", "</table>"),
+        (page_blocks, r"\(", ""),
+        (page_blocks, r"\[ a ", r"\)"),
+        (page_blocks, r"$\[\( ", ""),
+        (page_blocks, r"\title{", ""),
+        (page_blocks, r"\text{", "\n" * 8_000),
+        (page_blocks, r"\begin{table}", ""),
+        (page_blocks, "|a|\n<table>", "|a|\n"),
+        (normalized_text, r"\(", ""),
+        (normalized_text, r"\textcircled{ ", " " * 8_000),
+        (normalized_formula, r"\(", r"\\)"),
+        (normalized_formula, r"\hspace{", "\n}"),
+        (is_label, r"\[", ""),
     ],
 )
 def test_long_pages_do_not_take_long(work, part, after):

@@ -13,6 +13,7 @@ from ocr_verifiers.metrics.omnidocbench.v16.blocks import page_blocks
 from ocr_verifiers.metrics.omnidocbench.v16.in_order import ordered_pairs
 from ocr_verifiers.metrics.omnidocbench.v16.multiline import formula_lines
 from ocr_verifiers.metrics.omnidocbench.v16.normalization import normalized_formula, normalized_table, normalized_text
+from ocr_verifiers.metrics.omnidocbench.v16.rows import in_order
 from ocr_verifiers.metrics.omnidocbench.v16.scoring import score_page
 from verifiers.metrics.test_omnidocbench import record, text
 
@@ -39,6 +40,13 @@ def test_a_page_is_cut_into_typed_blocks_and_names_in_dollars_are_none():
         ("text", "the curves $y$ and $y^2$ are drawn everywhere"),
         ("formula", r"\[y^2\]"),
     ]
+
+
+@pytest.mark.parametrize(("first", "last"), [("a", ["d", r"\[xy\]"]), ("$$z$$", [r"\[xy\]", "d"])])
+def test_of_a_text_and_a_formula_at_one_place_the_first_is_what_the_page_begins_with(first, last):
+    """What is between paragraphs does not count: after `a`, the formula begins at 9, and `d` at 3 + 6."""
+    blocks = in_order(page_blocks(f"{first}\n\nb\n\nc\n\n$$xy$$\n\nd"))
+    assert [(block.start, block.text) for block in blocks[-2:]] == [(len(first) + 8, text) for text in last]
 
 
 def test_a_calculation_in_a_table_is_a_formula_too():

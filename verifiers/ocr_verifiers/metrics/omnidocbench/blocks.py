@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
+
+from ocr_verifiers.metrics.omnidocbench.delimited import (
+    DOLLARS,
+    FORMULAS,
+    Delimited,
+    delimited,
+    replaced,
+    replaced_on_lines,
+    with_delimited,
+)
 
 Kind = Literal["text", "formula", "table", "latex_table"]
 
 _FENCE = re.compile(r"^```markdown\n?", re.MULTILINE)
 _FENCE_END = re.compile(r"```\n?$", re.MULTILINE)
 _REPEATED = re.compile(r"([^a-zA-Z0-9])" + r"\1" * 10 + r"\1*")  # faster than \1{10,}
-FORMULA = re.compile(r"\$\$(.*?)\$\$|\\\[(.*?)\\\]|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
-DOLLARS = re.compile(r"\$\$(.*?)\$\$|\$(.*?)\$|\\\((.*?)\\\)", re.DOTALL)
-_LATEX_TABLE = re.compile(r"\\begin\{table\}(.*?)\\end\{table\}", re.DOTALL)
 _ROW = re.compile(r"\|.*?\|\n", re.DOTALL)
 _LOST_CELL = re.compile(r":|---")
+_TABLE_PART = re.compile(r"</?t(?:able|head|body)>")
+_BARE_TABLE = {"<table>": "</table>"}
+_TABLE_LINES = re.compile(r"^(?:.*\n)?(?:^.*<table>(?s:.*?)(?:</table>.*\n|(?P<open>\Z)))+", re.MULTILINE)
 _HTML_TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
-HEADINGS = (
-    (re.compile(r"\\title\{(.*?)\}"), re.compile(r"\\title\s*\{\s*(.*?)\s*\}", re.DOTALL)),
-    (re.compile(r"\\text\s*\{\s*(.*?)\s*\}", re.DOTALL),),
-    (re.compile(r"\\section\*?\{(.*?)\}"), re.compile(r"\\section\*?\{\s*(.*?)\s*\}", re.DOTALL)),
+_LATEX_TABLE = {r"\begin{table}": r"\end{table}"}
+_HEADINGS = (
+    (r"\title", re.compile(r"\\title\{([^}]*)\}"), re.compile(r"\\title\s*\{([^}]*)\}")),
+    (r"\text", None, re.compile(r"\\text\s*\{([^}]*)\}")),
+    (r"\section", re.compile(r"\\section\*?\{([^}]*)\}"), re.compile(r"\\section\*?\{([^}]*)\}")),
 )
 
 
@@ -42,24 +53,21 @@ def page_blocks(markdown: str) -> list[Block]:
     text = re.sub(r" {4,}", "    ", re.sub(r"_{4,}", "____", text))
     text = _REPEATED.sub(r"\1\1\1\1", text)
     blocks: list[Block] = []
-    for start, end in sorted([*_environments(text), *balanced(text, r"\\begin\{tabular\}", r"\end{tabular}", 1)]):
+    for start, end in sorted([*latex_tables(text), *balanced(text, r"\\begin\{tabular\}", r"\end{tabular}", 1)]):
         blocks.append(Block("latex_table", start, text[start:end]))
     text = _blanked(text, blocks)
     tables = [Block("table", start, text[start:end]) for start, end in balanced(text, r"<table[^>]*>", "</table>", 0)]
     text = _blanked(text, tables)
     formulas, displayed = [], []
-    for found in FORMULA.finditer(text):
-        one_line = "".join(found[0].split())
-        dollars = DOLLARS.search(one_line)
-        written = DOLLARS.sub(_bracketed, one_line) if dollars else one_line
-        formulas.append(Block("formula", found.start(), written))
-        if not dollars or dollars[1]:
-            displayed.append(Block("formula", found.start(), found[0]))
+    for found in delimited(text, FORMULAS):
+        one_line = "".join(found.text.split())
+        dollars = next(delimited(one_line, DOLLARS), None)
+        formulas.append(Block("formula", found.start, with_delimited(one_line, DOLLARS, _bracketed)))
+        if dollars is None or (dollars.begin == "$$" and dollars.inner):
+            displayed.append(Block("formula", found.start, found.text))
     text = _blanked(text, displayed)
     text, written_tables = markdown_tables(text)
-    for versions in HEADINGS:
-        for heading in versions:
-            text = heading.sub(r"\1", text)
+    text = without_headings(text)
     blocks += [*tables, *formulas, *written_tables, *_paragraph_blocks(text)]
     return sorted(blocks, key=lambda block: block.position)
 
@@ -85,21 +93,36 @@ def images(text: str) -> Iterator[tuple[int, int, int]]:
             yield start, link, end
 
 
-def _bracketed(found: re.Match[str]) -> str:
-    inner = found[1] if found[1] is not None else (found[2] or "") + (found[3] or "")
-    return f"\\[{inner}\\]"
+def _bracketed(found: Delimited) -> str:
+    return f"\\[{found.inner}\\]"
 
 
 def _blanked(text: str, blocks: list[Block]) -> str:
-    for block in blocks:
-        end = block.position + len(block.text)
-        text = text[: block.position] + " " * len(block.text) + text[end:]
+    return blanked(text, [(block.position, block.position + len(block.text)) for block in blocks])
+
+
+def blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text with spaces for what stands in these spans, which may be within one another."""
+    pieces, position = [], 0
+    for start, end in sorted(spans):
+        pieces += [text[position:start], " " * (end - max(start, position))]
+        position = max(position, end)
+    return "".join(pieces) + text[position:]
+
+
+def latex_tables(text: str) -> list[tuple[int, int]]:
+    r"""Where each `\begin{table}` begins and ends."""
+    return [(found.start, found.stop) for found in delimited(text, _LATEX_TABLE)]
+
+
+def without_headings(text: str) -> str:
+    r"""The text with what is in `\title{...}`, `\section{...}` and `\text{...}` alone; over several lines, stripped."""
+    for name, on_a_line, anywhere in _HEADINGS:
+        if name in text:
+            if on_a_line is not None:
+                text = replaced_on_lines(on_a_line, "}", r"\1", text)
+            text = replaced(anywhere, "}", lambda found: found[1].strip(), text)
     return text
-
-
-def _environments(text: str) -> Iterator[tuple[int, int]]:
-    for found in _LATEX_TABLE.finditer(text):
-        yield found.span()
 
 
 def balanced(text: str, begin: str, end: str, beyond: int) -> list[tuple[int, int]]:
@@ -121,30 +144,15 @@ def balanced(text: str, begin: str, end: str, beyond: int) -> list[tuple[int, in
 def markdown_tables(text: str) -> tuple[str, list[Block]]:
     """The text with its tables blanked, and these. Rows are lines with a pipe at the end; there must be two.
 
-    As in the benchmark, a cell with a colon or three dashes is lost, and so is a line right above a table.
+    As in the benchmark, a cell with a colon or three dashes is lost, and so is the line above a table. Before all is an
+    empty line.
     """
     if len(list(_rows(text + "\n"))) < 2:
         return text, []
-    text = text.replace("\r", "") + "\n"
-    pieces: list[str] = []
-    table: list[str] = []
-    position = 0
-    for found in _rows(text):
-        between = text[position : found.start()]
-        if table and between:
-            pieces += [_written(table), between]
-            table = []
-        elif between:
-            pieces.append(between)
-        if not table and pieces and not pieces[-1].startswith("\n\n<table"):
-            above = pieces[-1].rstrip("\n")
-            if len(pieces[-1]) - len(above) == 1:  # a line of text right above
-                pieces[-1] = above[: above.rfind("\n") + 1]
-        table += _row_lines(found[0])
-        position = found.end()
-    pieces += [_written(table), text[position:]]
-    text = "".join(pieces)
-    blocks = [Block("table", found.start(), found[0]) for found in _HTML_TABLE.finditer(text)]
+    lines = "\n" + _with_html_rows(text.replace("\r", "") + "\n")
+    text = _TABLE_LINES.sub(_written, lines)[:-1].replace("<td>", '<td colspan="1" rowspan="1">')
+    last = text.rfind("</table>") + len("</table>")
+    blocks = [Block("table", found.start(), found[0]) for found in _HTML_TABLE.finditer(text, 0, last)]
     return _blanked(text, blocks), blocks
 
 
@@ -152,21 +160,33 @@ def _rows(text: str) -> Iterator[re.Match[str]]:
     return _ROW.finditer(text, 0, text.rfind("|\n") + 2)  # no row ends after that
 
 
-def _row_lines(written: str) -> list[str]:
-    """The lines of HTML of a row; if it extends over several lines, of the first one and those from the third."""
-    lines: list[str] = []
-    rows = [row.strip() for row in written.strip().split("\n")]
-    for row in (rows[0], *rows[2:]):
-        cells = [f"      <td>{cell.strip()}</td>" for cell in row.split("|")[1:-1]]
-        kept = [cell for cell in cells if not _LOST_CELL.search(cell)]
-        lines += ["    <tr>", *kept, "    </tr>"] if kept else []
-    return lines
+def _with_html_rows(text: str) -> str:
+    """The text with each row as a table of several lines, without the second line of a row."""
+    pieces: list[str] = []
+    position = 0
+    for found in _rows(text):
+        written = [row.strip() for row in found[0].strip().split("\n")]
+        lines = [
+            line
+            for row in (written[0], *written[2:])
+            for line in ("    <tr>", *(f"      <td>{cell.strip()}</td>" for cell in row.split("|")[1:-1]), "    </tr>")
+        ]
+        pieces += [text[position : found.start()], "\n".join(["<table>", *lines, "</table>\n"])]
+        position = found.end()
+    return "".join(pieces) + text[position:]
 
 
-def _written(lines: list[str]) -> str:
-    html = "\n".join(["<table>", *lines, "</table>"])
-    html = html.replace("<table>", '<table border="1" >').replace("<td>", '<td colspan="1" rowspan="1">')
-    return f"\n\n{html}\n\n"
+def _written(found: re.Match[str]) -> str:
+    """Tables that follow each other, as one; those of an empty row are left out, and all if the last does not end."""
+    if found["open"] is not None:
+        return ""
+    kept = "\n".join(line for line in found[0].split("\n") if not _LOST_CELL.search(line))
+    tables = [
+        [line for line in table.text.split("\n") if not _TABLE_PART.search(line)]
+        for table in delimited(kept, _BARE_TABLE)
+    ]
+    html = "\n".join(line for table in tables if len(table) > 2 for line in table)
+    return f'\n\n<table border="1" >\n{html}\n</table>\n\n\n'
 
 
 def paragraphs(text: str) -> Iterator[tuple[int, int, str]]:

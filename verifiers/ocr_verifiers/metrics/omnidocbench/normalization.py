@@ -6,13 +6,17 @@ import re
 import unicodedata
 from html import escape, unescape
 
+from ocr_verifiers.metrics.omnidocbench.delimited import (
+    BRACKETS,
+    Delimited,
+    first_on_a_line,
+    replaced_on_lines,
+    with_inline,
+)
 from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 
-INLINE = re.compile(r"\$(.*?)\$|\\\((.*?)\\\)")
 _LETTERS = re.compile(r"\w+")
-_DISPLAYED = re.compile(r"\\\[(.+?)(?<!\\)\\\]")
-_LAYOUT = re.compile(r"\\(?:tag|hspace|begin|end)\{.*?\}")
-_COLUMNS = re.compile(r"\\arraycolsep.*?\}")
+_LAYOUT = re.compile(r"\\(?:tag|hspace|begin|end)\{[^}]*\}"), re.compile(r"\\arraycolsep[^}]*\}")
 _STYLES = (
     "mathbf mathrm mathnormal mathit mathbb mathcal mathscr mathfrak mathsf mathtt textbf text boldmath boldsymbol "
     "operatorname bm symbfit mathbfcal symbf scriptscriptstyle notag setlength coloneqq space thickspace thinspace "
@@ -22,14 +26,15 @@ TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s[^<>]*)?)/?>")
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s+(?=<)")
 _ATTRIBUTE = re.compile(r"""([^\s=<>"'/]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+))?""")
 _MATH = re.compile(r"""<math\b((?:"[^"]*"|'[^']*'|[^<>"'])*)>.*?</math>""", re.DOTALL | re.IGNORECASE)
-TABLES = re.compile(r"<table\b[^>]*>(.*)</table>", re.DOTALL | re.IGNORECASE)
+_TABLES = re.compile(r"<table\b[^>]*>(.*)</table>", re.DOTALL | re.IGNORECASE)
 DROPPED_ATTRIBUTES = re.compile(r' (?:style|height|width|align|class)=".*?"')
-DROPPED_TAGS = re.compile(r"</?(?:tbody|sup|sub|span|div|p)>|<colgroup>.*?</colgroup>")
+_DROPPED_TAGS = re.compile(r"</?(?:tbody|sup|sub|span|div|p)>")
+_DROPPED = re.compile(rf"{_DROPPED_TAGS.pattern}|<colgroup>.*?</colgroup>")
 
 
 def normalized_text(text: str) -> str:
     """Letters, digits and underscores. Inline formulas with a command or a script are read, others are text."""
-    return letters(INLINE.sub(_inline, text))
+    return letters(with_inline(text, _inline))
 
 
 def letters(text: str) -> str:
@@ -39,16 +44,18 @@ def letters(text: str) -> str:
     return "".join(_LETTERS.findall(text))
 
 
-def _inline(found: re.Match[str]) -> str:
-    content = re.sub(r"\\[\\_&%^]", "", found[1] if found[1] is not None else found[2])
-    return formula_letters(content).strip() if any(sign in content for sign in "\\^_") else found[0]
+def _inline(found: Delimited) -> str:
+    content = re.sub(r"\\[\\_&%^]", "", found.inner)
+    return formula_letters(content).strip() if any(sign in content for sign in "\\^_") else found.text
 
 
 def normalized_formula(latex: str) -> str:
     r"""A formula in lower case without spaces, styles and environments; `\[` and `\]` around it do not count."""
-    displayed = _DISPLAYED.search(latex)
-    text = displayed[1].strip() if displayed else latex
-    text = _COLUMNS.sub("", _LAYOUT.sub("", text)).strip(".")
+    displayed = first_on_a_line(latex, BRACKETS)
+    text = displayed.strip() if displayed else latex
+    for layout in _LAYOUT:
+        text = replaced_on_lines(layout, "}", "", text)
+    text = text.strip(".")
     for style in _STYLES:
         text = text.replace(f"\\{style}", "")
     return text.replace(" ", "").lower()
@@ -60,9 +67,21 @@ def normalized_table(html: str) -> str:
         return ""
     text = with_short_spaces(with_formulas(html))
     text = unicodedata.normalize("NFKC", unescape(TAG.sub(plain_tag, text)).replace("\n", "")).strip()
-    text = DROPPED_ATTRIBUTES.sub("", "".join(TABLES.findall(text)))
+    text = DROPPED_ATTRIBUTES.sub("", within_tables(text))
     text = re.sub(r"\s+", " ", text.replace("<tbody>", "").replace("</tbody>", ""))
-    return DROPPED_TAGS.sub("", f'<html><body><table border="1" >{text}</table></body></html>')
+    return without_dropped_tags(f'<html><body><table border="1" >{text}</table></body></html>')
+
+
+def within_tables(html: str) -> str:
+    """What stands from the first tag of a table to the last one."""
+    end = html.lower().rfind("</table>") + len("</table>")
+    return "".join(_TABLES.findall(html, 0, end))
+
+
+def without_dropped_tags(html: str) -> str:
+    last = html.rfind("</colgroup>")
+    end = last + len("</colgroup>") if last >= 0 else 0
+    return _DROPPED.sub("", html[:end]) + _DROPPED_TAGS.sub("", html[end:])
 
 
 def with_formulas(html: str) -> str:

@@ -9,19 +9,19 @@ from html.parser import HTMLParser
 from typing import Literal, NamedTuple
 
 from ocr_verifiers.metrics.omnidocbench.blocks import (
-    DOLLARS,
-    FORMULA,
-    HEADINGS,
     balanced,
+    blanked,
     images,
+    latex_tables,
     markdown_tables,
     paragraphs,
     with_images_as,
+    without_headings,
 )
+from ocr_verifiers.metrics.omnidocbench.delimited import DOLLARS, FORMULAS, delimited, with_delimited
 from ocr_verifiers.metrics.omnidocbench.v16 import formula_like as like
 
 Kind = Literal["text", "formula", "rescue", "table", "latex_table"]
-_LATEX_TABLE = re.compile(r"\\begin\{table\}.*?\\end\{table\}", re.DOTALL)
 _CODE = re.compile(r"```\w+\n(.*?)```", re.DOTALL)
 _PAGE_TAGS = re.compile(r"</?(?:html|body)>")
 _EMPTY_LINES = re.compile(r"(\n\s*\n)")
@@ -71,7 +71,7 @@ def page_blocks(markdown: str) -> list[Block]:
     text = re.sub(r"```\n?$", "", text, flags=re.MULTILINE)
     text = re.sub(r" {4,}", "    ", re.sub(r"_{4,}", "____", text))
     text = _with_plain_captions(_PAGE_TAGS.sub("", text))
-    latex = [Block("latex_table", "latex_table", *found.span(), found[0]) for found in _LATEX_TABLE.finditer(text)]
+    latex = [Block("latex_table", "latex_table", start, end, text[start:end]) for start, end in latex_tables(text)]
     text = _blanked(text, latex)
     for start, end in balanced(text, r"\\begin\{tabular\}", r"\end{tabular}", 1):
         latex.append(Block("latex_table", "latex_table", start, end, text[start:end]))
@@ -95,17 +95,13 @@ def page_blocks(markdown: str) -> list[Block]:
     code = [Block("text", "code", *found.span(), found[1].strip()) for found in _CODE.finditer(text)]
     blocks += code
     text = _blanked(text, code)
-    for versions in HEADINGS:
-        for heading in versions:
-            text = heading.sub(r"\1", text)
+    text = without_headings(text)
     blocks += _paragraph_blocks(text)
     return [block for block in sorted(blocks, key=lambda block: block.start) if not _is_label(block)]
 
 
 def _blanked(text: str, blocks: list[Block]) -> str:
-    for block in blocks:
-        text = text[: block.start] + " " * (block.end - block.start) + text[block.end :]
-    return text
+    return blanked(text, [(block.start, block.end) for block in blocks])
 
 
 def _with_plain_captions(text: str) -> str:
@@ -114,8 +110,8 @@ def _with_plain_captions(text: str) -> str:
     for at in range(0, len(parts), 2):
         compact = " ".join(parts[at].split()).lower()
         if len(compact) >= 24 and compact.startswith(_CAPTIONS):
-            part = re.sub(r"\\\((.*?)\\\)", r"\1", parts[at], flags=re.DOTALL)
-            parts[at] = re.sub(r"\$(.*?)\$", r"\1", part, flags=re.DOTALL)
+            for pair in ({r"\(": r"\)"}, {"$": "$"}):
+                parts[at] = with_delimited(parts[at], pair, lambda found: found.inner)
     return "".join(parts)
 
 
@@ -123,17 +119,22 @@ def _formulas(text: str) -> tuple[list[Block], list[Block]]:
     """All formulas, and where the displayed ones stand."""
     blocks: list[Block] = []
     displayed = []
-    for found in FORMULA.finditer(text):
-        line = " ".join(found[0].strip().split("\n"))
-        dollars = DOLLARS.search(line)
-        if dollars is None or dollars[1]:
-            displayed.append(Block("formula", "", *found.span(), found[0]))
-        if dollars is not None:
-            kept = r"\\[\1\\]" if dollars[1] else r"\\[\2\3\\]"
-            line = DOLLARS.sub(kept, line)
-        category = "equation_isolated" if dollars is None or dollars[1] else "equation_inline"
-        blocks += _with_margins(line, found.start(), found.end(), category)
+    for found in delimited(text, FORMULAS):
+        line = " ".join(found.text.strip().split("\n"))
+        dollars = next(delimited(line, DOLLARS), None)
+        if dollars is None or (dollars.begin == "$$" and dollars.inner):
+            displayed.append(Block("formula", "", found.start, found.stop, found.text))
+            category = "equation_isolated"
+        else:
+            category = "equation_inline"
+        line = _bracketed(line, category == "equation_inline")
+        blocks += _with_margins(line, found.start, found.stop, category)
     return blocks, displayed
+
+
+def _bracketed(line: str, inline: bool) -> str:
+    """A formula in brackets; as in the benchmark, without what is in delimiters of the other kind."""
+    return with_delimited(line, DOLLARS, lambda found: rf"\[{found.inner if (found.begin != '$$') == inline else ''}\]")
 
 
 def _with_margins(line: str, start: int, end: int, category: str) -> Iterator[Block]:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 
+from ocr_verifiers.metrics.omnidocbench.delimited import FORMULAS, delimited, with_delimited
 from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
-from ocr_verifiers.metrics.omnidocbench.normalization import INLINE
 from ocr_verifiers.metrics.omnidocbench.v16.latex import DELIMITERS, is_readable
 
-_DISPLAYED = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]", re.DOTALL)
-_WRAPPED = tuple(
-    re.compile(pattern, re.DOTALL) for pattern in (r"\$\$(.*?)\$\$", r"\\\[(.*?)\\\]", r"\\\((.*?)\\\)", r"\$(.*?)\$")
-)
 _SIGN = re.compile(
     r"\\frac|\\sqrt|\\sum|\\int|\\prod|\\times|\\div|\\square|\\cdots|\\left|\\right|\\approx|\\xrightarrow|"
     r"\\rightarrow|\\longrightarrow|[=<>≤≥≈÷×±∑∫√→^_□△…%/+\-]"
@@ -60,7 +56,7 @@ def is_formula(text: str) -> bool:
     chinese, words = len(_CHINESE.findall(bare)), len(_WORD.findall(bare))
     if not compact or not signs:
         return False
-    wrapped = bool(INLINE.search(text) or _DISPLAYED.search(text))
+    wrapped = next(delimited(text, FORMULAS), None) is not None
     return (
         (wrapped and len(_NOT_TEXT.sub("", bare)) <= 18)
         or (("□" in bare or r"\square" in bare) and words <= 1 and compact <= 80)
@@ -85,8 +81,8 @@ def _calculates(text: str) -> bool:
 
 
 def _unwrapped(text: str) -> str:
-    for wrapped in _WRAPPED:
-        text = wrapped.sub(r" \1 ", text)
+    for begin, end in DELIMITERS:
+        text = with_delimited(text, {begin: end}, lambda found: f" {found.inner} ")
     return text
 
 

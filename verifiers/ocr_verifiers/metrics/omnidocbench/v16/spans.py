@@ -53,7 +53,8 @@ def _owned(row: Row, pool: Sequence[Block]) -> list[int]:
 
 def _has_formula(text: str) -> bool:
     scripts = ("^" in text or "_" in text) and ("$" in text or "\\" in text)
-    return bool(_INLINE.search(text)) or any(command in text for command in _COMMANDS) or scripts
+    last = max(text.rfind("$"), text.rfind(r"\)") + 1) + 1
+    return bool(_INLINE.search(text, 0, last)) or any(command in text for command in _COMMANDS) or scripts
 
 
 def _needs_a_look(row: Row) -> bool:
