@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--model", default="tiny", show_default=True, help='Folder or hub id of a policy, "tiny" or "tiny-scans".'
+    "--model", default="tiny-scans", show_default=True, help='Folder or hub id of a policy, "tiny" or "tiny-scans".'
 )
 @click.option(
     "--out",

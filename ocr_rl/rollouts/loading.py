@@ -29,7 +29,7 @@ class EngineOptions:
             preset or output format.
     """
 
-    model: str = "tiny"
+    model: str = "tiny-scans"
     """A folder or hub id of a policy, a checkpoint of a run, or an embedded policy."""
     engine: Literal["auto", "transformers", "vllm"] = "auto"
     """`auto` takes vLLM where CUDA and vllm are present, transformers otherwise."""

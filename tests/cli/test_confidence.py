@@ -19,7 +19,7 @@ def fitted(pages, tmp_path_factory):
     """The calibration of the embedded policy on these pages."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")  # it is in requirements/train.txt
     file = tmp_path_factory.mktemp("fitted") / "c.json"
-    result = run("calibrate", "tiny", "--data", pages, *SAMPLES, "--out", file)
+    result = run("calibrate", "tiny-scans", "--data", pages, *SAMPLES, "--out", file)
     assert result.exit_code == 0, result.output
     for level in ("character", "word"):
         assert re.search(rf"^{level} +\d+ +\d+ +0\.\d+ +0\.\d+  ", result.stdout, re.MULTILINE)
@@ -92,9 +92,9 @@ def test_both_commands_warn_of_the_calibration_of_another_model(pages, fitted):
     Path("c.json").write_text(json.dumps(json.loads(fitted.read_text()) | {"model": "other"}))
     options = ["--samples", "3", "--max-tokens", "4", "--calibration", "c.json"]
     source = pages / "images" / "rendered_00000.png"
-    expected = "c.json was fitted for other; for tiny it may be wrong"
+    expected = "c.json was fitted for other; for tiny-scans it may be wrong"
     assert expected in run("transcribe", source, *options, "--confidence", "--as", "jsonl").stderr
-    assert expected in run("eval", "tiny", "--data", pages, "--limit", "1", *options).stderr
+    assert expected in run("eval", "tiny-scans", "--data", pages, "--limit", "1", *options).stderr
 
 
 def test_the_rows_of_a_folder_with_confidences_can_be_reviewed(pages):
@@ -144,7 +144,7 @@ def test_what_has_no_effect_or_does_not_fit_is_refused_before_a_model_is_loaded(
     expected = "was fitted with samples = 3, this run has 4; write the same, or calibrate anew"
     assert expected in refused("transcribe", source, *other, "--out", "out.jsonl")
     assert not Path("out.jsonl").exists()
-    Path("c.json").write_text(json.dumps({"model": "tiny"}))
+    Path("c.json").write_text(json.dumps({"model": "tiny-scans"}))
     other = ["--samples", "3", "--confidence", "--calibration", "c.json"]
     assert "c.json: samples: Field required" in refused("transcribe", source, *other, "--out", "out.jsonl")
 
@@ -153,18 +153,18 @@ def test_pages_without_texts_or_of_one_document_cannot_calibrate(pages):
     rows = [row | {"doc": "one"} for row in rows_of(pages / "metadata.jsonl")]
     file = pages / "one.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert "all pages are of the document one" in refused("calibrate", "tiny", "--data", file, "--out", "c.json")
+    assert "all pages are of the document one" in refused("calibrate", "tiny-scans", "--data", file, "--out", "c.json")
     del rows[1]["text"]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert "images/rendered_00001.png has no text, so nothing says what is right" in refused(
-        "calibrate", "tiny", "--data", file, "--out", "c.json"
+        "calibrate", "tiny-scans", "--data", file, "--out", "c.json"
     )
     assert not Path("c.json").exists()
 
 
 def test_an_evaluation_of_samples_has_the_consensus_errors_and_confidences(pages, fitted):
     options = ["--data", pages, *SAMPLES, "--json", "out.json", "--html", "out.html"]
-    result = run("eval", "tiny", *options, "--calibration", fitted)
+    result = run("eval", "tiny-scans", *options, "--calibration", fitted)
     assert result.exit_code == 0, result.output
     said = json.loads(Path("out.json").read_text())
     assert {"consensus", "confidence", "errors"} <= said.keys()
@@ -188,7 +188,7 @@ def test_an_evaluation_of_samples_has_the_consensus_errors_and_confidences(pages
 
 
 def test_a_calibration_needs_its_samples_in_an_evaluation(pages, fitted):
-    options = ["eval", "tiny", "--data", pages, "--calibration", fitted]
+    options = ["eval", "tiny-scans", "--data", pages, "--calibration", fitted]
     assert "--calibration is for the confidences of samples" in refused(*options)
     assert "was fitted with samples = 3, this run has 2" in refused(*options, "--samples", "2")
     Path("c.json").write_text(json.dumps(json.loads(fitted.read_text()) | {"consensus": True}))
