@@ -44,8 +44,9 @@ def position_of(document: str, seed: int) -> float:
 
 def digest_of(page: Page) -> bytes:
     """8 bytes that change with the page's id, prompt, text or tests; the image is not read."""
-    row = [page.id, page.prompt, page.text, [dict(test) for test in page.tests]]
-    return hashlib.blake2b(json.dumps(row, sort_keys=True, default=str).encode(), digest_size=8).digest()
+    tests = json.dumps([dict(test) for test in page.tests], sort_keys=True, default=str) if page.tests else "[]"
+    row = f"[{json.dumps(page.id)}, {json.dumps(page.prompt)}, {json.dumps(page.text)}, {tests}]"
+    return hashlib.blake2b(row.encode(), digest_size=8).digest()
 
 
 FACTS: dict[str, Callable[[Page], Any]] = {

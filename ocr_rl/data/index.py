@@ -120,14 +120,14 @@ class Builder:
         self.names: dict[str, dict[str, int]] = {"prompt": {}, "stated_split": {}}
         self._document, self._positions = "", (0.0, 0.0)
 
-    def add(self, page: Page, offset: int, tests: Sequence[int]) -> None:
+    def add(self, page: Page, hashed_id: int, offset: int, tests: Sequence[int]) -> None:
         """`tests` are the places of its tests in tests.jsonl."""
         if (document := document_of(page)) != self._document or not self.columns["offset"]:
             self._document = document
             self._positions = position_of(document, SPLIT_SEED), position_of(document, HALVES_SEED)
         columns = self.columns
         columns["offset"].append(offset)
-        columns["id"].append(id_hash(page.id))
+        columns["id"].append(hashed_id)
         columns["digest"].append(int.from_bytes(digest_of(page), "big"))
         columns["split"].append(self._positions[0])
         columns["halves"].append(self._positions[1])
@@ -212,8 +212,8 @@ def _built(file: Path, options: IndexOptions, reader: RowReader, names: set[str]
                 raise _OtherColumnsError
         before = len(others)
         found = reader.found(row, location, records, others.append)
-        if found is not None and options.split in ("", split_of(found.page)):
-            ids.append(id_hash(found.page.id))
+        if found is not None and (not options.split or options.split == split_of(found.page)):
+            ids.append(hashed_id := id_hash(found.page.id))
             if options.labels and (problem := found.unlabelled()):
                 others.append(problem)
             broken = len(others) > before
@@ -221,7 +221,7 @@ def _built(file: Path, options: IndexOptions, reader: RowReader, names: set[str]
                 unreadable.append(problem)
                 broken = True
             if not broken and options.wants(found.page):
-                builder.add(with_prompt(found.page, options.prompt), location.offset, places)
+                builder.add(with_prompt(found.page, options.prompt), hashed_id, location.offset, places)
         if (problems or others) and not options.skip:
             return None
         places.clear()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,18 @@ def facts(pages: Sequence[Page], name: str) -> Sequence[Any]:
     return [known[value] for value in values]
 
 
+def flags(pages: Sequence[Page], name: Literal["has_text", "has_tests"]) -> NDArray[np.bool_]:
+    """`facts` in a byte each, where a list takes eight."""
+    return pages.column(name).astype(bool) if isinstance(pages, IndexedPages) else np.array(facts(pages, name), bool)
+
+
+def values_of(pages: Sequence[Page], name: Literal["prompt", "stated_split"]) -> set[str]:
+    """Those of `facts`, each once."""
+    if not isinstance(pages, IndexedPages):
+        return set(facts(pages, name))
+    return {pages.table.names[name][value] for value in np.flatnonzero(np.bincount(pages.column(name))).tolist()}
+
+
 def id_hashes(pages: Sequence[Page]) -> NDArray[np.uint64]:
     """A hash of each page's id."""
     if isinstance(pages, IndexedPages):
@@ -68,11 +80,19 @@ def id_hashes(pages: Sequence[Page]) -> NDArray[np.uint64]:
     return np.fromiter((id_hash(page.id) for page in pages), np.uint64, len(pages))
 
 
+def positions(pages: Sequence[Page], seed: int) -> NDArray[np.float64]:
+    """The position of each page's document: see `position_of`."""
+    if isinstance(pages, IndexedPages) and seed in (SPLIT_SEED, HALVES_SEED):
+        return pages.column("split" if seed == SPLIT_SEED else "halves")
+    numbers, found = documents(pages, seed)
+    return found[numbers]
+
+
 def documents(pages: Sequence[Page], seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(the number of each page's document, the position of each document: see `position_of`)."""
     if isinstance(pages, IndexedPages) and seed in (SPLIT_SEED, HALVES_SEED):
-        positions, numbers = np.unique(pages.column("split" if seed == SPLIT_SEED else "halves"), return_inverse=True)
-        return numbers, positions
+        found, numbers = np.unique(positions(pages, seed), return_inverse=True)
+        return numbers, found
     known: dict[str, int] = {}
     numbers = np.fromiter((known.setdefault(document_of(page), len(known)) for page in pages), np.int64, len(pages))
     return numbers, np.array([position_of(document, seed) for document in known])

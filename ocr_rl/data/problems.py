@@ -98,7 +98,7 @@ def json_lines(file: Path, report: ReportProblem) -> Iterator[tuple[Location, di
         for number, line in enumerate(lines, 1):
             location = Location(name, number, offset)
             offset += len(line)
-            if not line.strip():
+            if line.isspace():
                 continue
             line = line.removesuffix(b"\n").removeprefix(BOM_UTF8)
             try:

@@ -136,9 +136,11 @@ def _named_image(file: Path, name: str) -> tuple[str, ImageFile | EncodedImage]:
         return sha256(encoded).hexdigest()[:16], EncodedImage(encoded)
     numbered = NUMBERED.fullmatch(name)
     written, number = (numbered[1], int(numbered[2])) if numbered else (name, None)
-    folder = file.parent
-    direct = os.path.join(folder, written)
+    direct = os.path.join(os.path.dirname(file), written)
     exact = os.path.isfile(direct)
+    if exact and not written.lower().endswith(tuple(TIFF_SUFFIXES)):
+        return name, ImageFile(Path(direct))
+    folder = file.parent
     path = Path(direct) if exact else find_file(folder, written) or (find_file(folder, name) if numbered else None)
     if path is None:
         shown = name if len(name) <= LONGEST_PATH else f"a file of {len(name):,} characters"

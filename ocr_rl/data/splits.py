@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ocr_rl.config.schema import DataConfig
 from ocr_rl.data.facts import HALVES_SEED as HALVES_SEED
@@ -15,7 +16,7 @@ from ocr_rl.data.facts import SPLIT_SEED as SPLIT_SEED
 from ocr_rl.data.facts import TRAINED as TRAINED
 from ocr_rl.data.facts import document_of as document_of
 from ocr_rl.data.facts import split_of as split_of
-from ocr_rl.data.indexed import documents, facts, id_hashes, take, where
+from ocr_rl.data.indexed import documents, facts, flags, id_hashes, positions, take, values_of, where
 from ocr_rl.types import Page
 
 
@@ -34,22 +35,24 @@ def split_pages(pages: Sequence[Page], validation: float | int, seed: int) -> tu
         return stated
     if validation == 0:
         return pages, where(pages, [False] * len(pages))
-    numbers, positions = documents(pages, seed)
-    if len(positions) < 2:
+    if isinstance(validation, float):
+        below = positions(pages, seed) < validation
+        if below.any() and not below.all():
+            return where(pages, ~below), where(pages, below)
+    numbers, found = documents(pages, seed)
+    if len(found) < 2:
         raise ValueError(
             f"cannot split {len(pages)} pages of one document; name each page's document in `doc`, "
             "or give the validation pages as a dataset of their own"
         )
-    held = positions < validation if isinstance(validation, float) else np.zeros(len(positions), bool)
-    if held.sum() in (0, len(held)):
-        held[:] = False
-        sizes = np.bincount(numbers)
-        wanted = validation * len(pages) if isinstance(validation, float) else validation
-        for document in np.argsort(positions, kind="stable")[:-1]:
-            held[document] = True
-            wanted -= sizes[document]
-            if wanted <= 0:
-                break
+    held = np.zeros(len(found), bool)
+    sizes = np.bincount(numbers)
+    wanted = validation * len(pages) if isinstance(validation, float) else validation
+    for document in np.argsort(found, kind="stable")[:-1]:
+        held[document] = True
+        wanted -= sizes[document]
+        if wanted <= 0:
+            break
     return where(pages, ~held[numbers]), where(pages, held[numbers])
 
 
@@ -60,8 +63,8 @@ def tuning_and_test(held_out: Sequence[Page]) -> tuple[Sequence[Page], Sequence[
     is below one half. If the pages state their `split`, and some of them are `test` pages and some are not, these are
     used instead, even if they cut through documents.
     """
-    stated = np.array([split == "test" for split in facts(held_out, "stated_split")], bool)
-    if stated.any() and not stated.all():
+    if {"test"} < values_of(held_out, "stated_split"):
+        stated = np.array([split == "test" for split in facts(held_out, "stated_split")], bool)
         return where(held_out, ~stated), where(held_out, stated)
     return split_pages(held_out, 0.5, HALVES_SEED)
 
@@ -71,7 +74,7 @@ def held_out_pages(pages: Sequence[Page], data: DataConfig, limit: int) -> tuple
     train, held_out = split_pages(pages, data.validation, SPLIT_SEED)
     if data.train != "all":
         labelled = where(held_out, _labelled(held_out))
-        if not labelled and any(_labelled(pages)):
+        if not labelled and _labelled(pages).any():
             raise ValueError(
                 f"none of the {len(held_out)} held-out pages has a text or tests, and data.train is {data.train}: hold "
                 "more pages out (data.validation), or say which in a column `split`"
@@ -82,8 +85,8 @@ def held_out_pages(pages: Sequence[Page], data: DataConfig, limit: int) -> tuple
     return train, held_out[: limit or None]
 
 
-def _labelled(pages: Sequence[Page]) -> list[bool]:
-    return [text or tests for text, tests in zip(facts(pages, "has_text"), facts(pages, "has_tests"), strict=True)]
+def _labelled(pages: Sequence[Page]) -> NDArray[np.bool_]:
+    return flags(pages, "has_text") | flags(pages, "has_tests")
 
 
 def amount_of(pages: Sequence[Page], amount: int) -> Sequence[Page]:
@@ -98,9 +101,9 @@ def amount_of(pages: Sequence[Page], amount: int) -> Sequence[Page]:
 
 def _stated_split(pages: Sequence[Page]) -> tuple[Sequence[Page], Sequence[Page]] | None:
     """The split that the pages' metadata states; None unless it names both sides. Then every page must state one."""
-    trained = list(map(TRAINED.get, facts(pages, "stated_split")))
-    if not {True, False} <= set(trained):
+    if not {True, False} <= set(map(TRAINED.get, values_of(pages, "stated_split"))):
         return None
+    trained = list(map(TRAINED.get, facts(pages, "stated_split")))
     if None in trained:
         page = pages[trained.index(None)]
         raise ValueError(

@@ -24,7 +24,7 @@ from ocr_rl.algorithms.sft import SftTrainer
 from ocr_rl.config.presets import PromptFormat
 from ocr_rl.config.schema import ModelConfig, Recipe
 from ocr_rl.config.unused import without_effect
-from ocr_rl.data.indexed import facts, joined, where
+from ocr_rl.data.indexed import flags, joined, values_of, where
 from ocr_rl.data.splits import amount_of, held_out_pages
 from ocr_rl.models.checkpoints.adapters import without_adapter
 from ocr_rl.models.checkpoints.options import check_bitsandbytes
@@ -191,7 +191,7 @@ def pages_to_choose_on(recipe: Recipe, pages: Sequence[Page], held_out: Sequence
 
 def chosen_pages(pages: Sequence[Page], which: Literal["labelled", "unlabelled"]) -> Sequence[Page]:
     """The pages with a text, or those without one. Raises ValueError if there are none."""
-    chosen = where(pages, [text == (which == "labelled") for text in facts(pages, "has_text")])
+    chosen = where(pages, flags(pages, "has_text") == (which == "labelled"))
     if not chosen:
         lacks = "has a text" if which == "labelled" else "lacks a text"
         raise ValueError(f"data.train is {which}, but none of the {len(pages)} pages to train on {lacks}")
@@ -204,7 +204,7 @@ def take_prompt(recipe: Recipe, policy: Policy, pages: Sequence[Page]) -> Iterat
         yield str(policy.prompt_format)
     if recipe.data.prompt:
         policy.prompt_format = replace(policy.prompt_format, prompt=recipe.data.prompt)
-    prompted = bool(policy.prompt_format.prompt) or any(facts(pages, "prompt"))
+    prompted = bool(policy.prompt_format.prompt) or any(values_of(pages, "prompt"))
     if recipe.model.prompt_order != "auto" and not prompted:
         yield f"model.prompt_order = {recipe.model.prompt_order!r} has no effect: there is no prompt"
     if prompted and not writes(policy.processor, "text"):
@@ -233,10 +233,10 @@ def check_processes(recipe: Recipe) -> None:
 
 def check_prompts(policy: Policy, pages: Sequence[Page]) -> None:
     """Raises ValueError if the policy refuses every page because of its prompt."""
-    prompts = facts(pages, "prompt")
-    refused = {prompt: token for prompt in set(prompts) for token in policy.refused_tokens if token in prompt}
-    if refused.keys() >= set(prompts):
-        token = refused[prompts[0]]
+    prompts = values_of(pages, "prompt")
+    refused = {prompt: token for prompt in sorted(prompts) for token in policy.refused_tokens if token in prompt}
+    if refused.keys() >= prompts:
+        token = refused[min(prompts)]
         raise ValueError(
             f'the prompt of every page holds a special token of the model, such as "{token}"; leave it out of '
             "data.prompt and of the dataset's prompts"
@@ -268,7 +268,8 @@ def check_keep_best(recipe: Recipe, held_out: Sequence[Page]) -> None:
     """Raises ValueError if no held-out page allows the metric that chooses the best step, or ends training."""
     metric = recipe.train.keep_best
     rubric = make_rubric(recipe.reward)
-    labelled = any(facts(held_out, "has_text")) or any(facts(held_out, "has_tests"))
+    texts, tests = flags(held_out, "has_text").any(), flags(held_out, "has_tests").any()
+    labelled = texts or tests
     judged = labelled or bool(rubric.functions)  # a single transcription, which has no consensus
     if recipe.train.patience and not judged:
         raise ValueError(
@@ -282,9 +283,9 @@ def check_keep_best(recipe: Recipe, held_out: Sequence[Page]) -> None:
             "pass_rate, or nothing"
         )
     if metric == "pass_rate":
-        allowed, lacks, other = any(facts(held_out, "has_tests")), "a test", "cer"
+        allowed, lacks, other = tests, "a test", "cer"
     else:
-        allowed, lacks, other = any(facts(held_out, "has_text")), "a text", "pass_rate"
+        allowed, lacks, other = texts, "a text", "pass_rate"
     if metric not in ("", "reward") and not allowed:
         raise ValueError(f"train.keep_best is {metric}, but no held-out page has {lacks}; write {other} or reward")
 

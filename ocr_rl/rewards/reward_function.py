@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr_rl.config.schema import RewardConfig
-from ocr_rl.data.indexed import IndexedPages, facts, where
+from ocr_rl.data.indexed import IndexedPages, flags, where
 from ocr_rl.types import Completion, Group, Page
 from ocr_verifiers import OutputFormat, PreparedReference, Rubric, Score, ScoringPool, UnitTest, load_rubric, parse_test
 from ocr_verifiers.rewards.functions import FunctionError, function_digests
@@ -129,7 +129,7 @@ def try_functions(rubric: Rubric, pages: Sequence[Page]) -> None:
 
 def _plainly_scorable(rubric: Rubric, pages: Sequence[Page]) -> NDArray[np.bool_]:
     """For each page whether no look at it is needed: a text and a part that every text has."""
-    texts, tests = np.array(facts(pages, "has_text"), bool), np.array(facts(pages, "has_tests"), bool)
+    texts, tests = flags(pages, "has_text"), flags(pages, "has_tests")
     weighed = any(rubric.weights.get(part) for part in ALWAYS_REPORTED)
     return texts & weighed & ~(tests & (rubric.compat is not None))
 

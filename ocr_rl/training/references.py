@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ocr_rl.data.indexed import facts, where
+from ocr_rl.data.indexed import flags, where
 from ocr_rl.models.policy import Policy
 from ocr_rl.models.text_encoder import TextEncoder
 from ocr_rl.rewards.reward_function import RewardFunction, ScoredGroup
@@ -17,7 +17,7 @@ PAGES_NAMED = 5
 
 def require_texts(pages: Sequence[Page], algorithm: str = "sft") -> None:
     """Raises ValueError if a page has no text to learn."""
-    without = where(pages, [not text for text in facts(pages, "has_text")])
+    without = where(pages, ~flags(pages, "has_text"))
     if without:
         named = ", ".join(page.id for page in without[:PAGES_NAMED])
         more = f" and {len(without) - PAGES_NAMED} more" if len(without) > PAGES_NAMED else ""

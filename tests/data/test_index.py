@@ -1,5 +1,6 @@
 """An index of very many rows gives the pages, splits and messages that reading all of them gives, and reads none."""
 
+import hashlib
 import json
 import os
 from random import Random
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ocr_rl.data import index, loading
-from ocr_rl.data.facts import FACTS
+from ocr_rl.data.facts import FACTS, HALVES_SEED, SPLIT_SEED, digest_of, document_of, position_of
 from ocr_rl.data.images import ImageError
-from ocr_rl.data.indexed import IndexedPages, by_id, facts, joined, with_ids
+from ocr_rl.data.indexed import IndexedPages, by_id, facts, flags, joined, positions, values_of, with_ids
 from ocr_rl.data.loading import load_pages
 from ocr_rl.data.splits import split_pages, tuning_and_test
 from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.training.batching import epochs
+from ocr_rl.types import Page
 from ocr_verifiers import Rubric
 
 TEST = {"pdf": "a.png", "page": 1, "id": "a_1", "type": "present", "text": "Dear Sir"}
@@ -73,6 +75,12 @@ def same(pages, expected):
     assert [plain(page) for page in pages] == [plain(page) for page in expected]
     for name in FACTS:
         assert facts(pages, name) == facts(expected, name)
+    for name in ("has_text", "has_tests"):
+        assert flags(pages, name).tolist() == flags(expected, name).tolist() == facts(pages, name)
+    for name in ("prompt", "stated_split"):
+        assert values_of(pages, name) == values_of(expected, name) == set(facts(pages, name))
+    for seed in (SPLIT_SEED, HALVES_SEED, 7):
+        assert positions(pages, seed).tolist() == [position_of(document_of(page), seed) for page in expected]
 
 
 def outcome(load, path, **options):
@@ -312,3 +320,17 @@ def test_a_thousand_pages_of_an_index_are_split_without_reading_a_row(tmp_path, 
     assert len(train) + len(held_out) == 1000
     assert len(set(facts(train, "digest"))) == len(train)
     assert Random(0).choice([train, held_out]).rows.dtype == np.int64
+
+
+@settings(max_examples=30)
+@given(
+    st.text(),
+    st.text(),
+    st.none() | st.text(),
+    st.lists(st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.dates())),
+)
+def test_a_digest_is_that_of_one_json_list(id, prompt, text, tests):
+    """Checkpoints hold it, so it stays what it is."""
+    page = Page(id, lambda: None, prompt, text, tests)
+    row = json.dumps([id, prompt, text, tests], sort_keys=True, default=str)
+    assert digest_of(page) == hashlib.blake2b(row.encode(), digest_size=8).digest()
