@@ -70,7 +70,10 @@ def values_of(pages: Sequence[Page], name: Literal["prompt", "stated_split"]) ->
     """Those of `facts`, each once."""
     if not isinstance(pages, IndexedPages):
         return set(facts(pages, name))
-    return {pages.table.names[name][value] for value in np.flatnonzero(np.bincount(pages.column(name))).tolist()}
+    known = pages.table.names[name]
+    if len(known) == 1 and len(pages):
+        return set(known)
+    return {known[value] for value in np.flatnonzero(np.bincount(pages.column(name))).tolist()}
 
 
 def id_hashes(pages: Sequence[Page]) -> NDArray[np.uint64]:
