@@ -42,7 +42,9 @@ class _Run(NamedTuple):
 
 def distances(reference: Sequence[str], page: Sequence[str]) -> Floats:
     """Edit distances / the longer length of each pair; no text may be empty."""
-    found: Floats = process.cdist(reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64)
+    found: Floats = process.cdist(
+        reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64, score_hint=NEAR
+    )
     return found
 
 
