@@ -52,7 +52,8 @@ def simple_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
     """Pairs with the smallest sum of distances; what is left of the page stands together."""
     if not page:
         return [Pair((number,), ()) for number in range(len(reference))]
-    partner = dict(cheapest_pairs(distances(reference, page))) if reference else {}
+    alone = len(reference) == len(page) == 1
+    partner = {0: 0} if alone else dict(cheapest_pairs(distances(reference, page))) if reference else {}
     pairs = [Pair((number,), (partner[number],) if number in partner else ()) for number in range(len(reference))]
     left = tuple(sorted(set(range(len(page))) - set(partner.values())))
     return pairs + [Pair((), left)] * bool(left)
