@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from helpers.cpu_clock import CpuClock
 from ocr_verifiers.metrics import anls, json_anls
+from ocr_verifiers.metrics.assignment import _narrow as narrow
+from ocr_verifiers.metrics.assignment import _wide as wide
 from ocr_verifiers.metrics.assignment import cheapest_pairs
 
 
@@ -117,6 +119,14 @@ def test_the_cheapest_pairs_are_the_cheapest(costs):
     for pairs in (cheapest_pairs(costs), [(row, column) for column, row in cheapest_pairs(costs.T)]):
         assert len({column for _, column in pairs}) == len({row for row, _ in pairs}) == len(costs)
         assert sum(costs[pair] for pair in pairs) == best
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 7), st.integers(0, 4), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_pairs_are_the_same_by_lists_and_by_arrays_also_where_several_are_as_cheap(rows, more, highest, rng):
+    costs = np.array([[rng.randint(0, highest) / 9 for _ in range(rows + more)] for _ in range(rows)])
+    by_lists = narrow(costs.tolist())
+    assert by_lists == wide(costs) == [column for _, column in cheapest_pairs(costs)]
 
 
 WORDS = st.sampled_from(["a", "ab", "Abc ", "abc", "x  y", 1, 1.0, True, "true", 2.5, "2.5", ""])

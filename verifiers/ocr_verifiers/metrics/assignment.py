@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+_WIDE = 150
+"""Columns from which on arrays are faster than lists."""
 
 
 def cheapest_pairs(costs: Floats) -> list[tuple[int, int]]:
@@ -21,8 +23,17 @@ def cheapest_pairs(costs: Floats) -> list[tuple[int, int]]:
         return []
     if costs.shape[0] > costs.shape[1]:
         return sorted((row, column) for column, row in cheapest_pairs(costs.T))
-    rows, columns = costs.shape
     costs_of = costs.tolist()
+    lowest = [(row, min(row)) for row in costs_of]
+    cheapest = [row.index(cost) for row, cost in lowest]
+    if len(set(cheapest)) == len(cheapest) and all(row.count(cost) == 1 for row, cost in lowest):
+        return list(enumerate(cheapest))  # each row has a column that is cheaper than all others
+    return list(enumerate(_narrow(costs_of) if costs.shape[1] < _WIDE else _wide(costs)))
+
+
+def _narrow(costs: list[list[float]]) -> list[int]:
+    """The column of each row, by lists: faster for short rows."""
+    rows, columns = len(costs), len(costs[0])
     row_prices, column_prices = [0.0] * rows, [0.0] * columns
     row_of, column_of = [-1] * columns, [-1] * rows
     for new_row in range(rows):
@@ -31,7 +42,7 @@ def cheapest_pairs(costs: Floats) -> list[tuple[int, int]]:
         reached: list[int] = []
         row, reach = new_row, 0.0
         while True:
-            before, price, row_costs = reach, row_prices[row], costs_of[row]
+            before, price, row_costs = reach, row_prices[row], costs[row]
             nearest, reach = -1, inf
             for at, column in enumerate(left):
                 through = before + row_costs[column] - price - column_prices[column]
@@ -57,4 +68,45 @@ def cheapest_pairs(costs: Floats) -> list[tuple[int, int]]:
             column, column_of[row] = column_of[row], column
             if row == new_row:
                 break
-    return list(enumerate(column_of))
+    return column_of
+
+
+def _wide(costs: Floats) -> list[int]:
+    """The same by arrays."""
+    rows, columns = costs.shape
+    row_prices, column_prices = np.zeros(rows), np.zeros(columns)
+    row_of, column_of = np.full(columns, -1), np.full(rows, -1)
+    for new_row in range(rows):
+        distance, came_from = np.full(columns, inf), np.full(columns, -1)
+        left = np.arange(columns)[::-1].copy()
+        reached: list[int] = []
+        row, reach = new_row, 0.0
+        while True:
+            known = distance[left]
+            through = reach + costs[row, left] - row_prices[row] - column_prices[left]
+            closer = through < known
+            came_from[left[closer]] = row
+            known = np.minimum(known, through)
+            distance[left] = known
+            reach = float(known.min())
+            nearest = np.flatnonzero(known == reach)
+            free = nearest[row_of[left[nearest]] < 0]
+            at = free[-1] if len(free) else nearest[0]
+            column = int(left[at])
+            left[at] = left[-1]
+            left = left[:-1]
+            if row_of[column] < 0:
+                break
+            reached.append(column)
+            row = int(row_of[column])
+        row_prices[new_row] += reach
+        row_prices[row_of[reached]] += reach - distance[reached]
+        column_prices[reached] -= reach - distance[reached]
+        while True:
+            row = int(came_from[column])
+            row_of[column] = row
+            column, column_of[row] = int(column_of[row]), column
+            if row == new_row:
+                break
+    found: list[int] = column_of.tolist()
+    return found

@@ -49,8 +49,10 @@ def page_blocks(markdown: str) -> list[Block]:
 
     Inline formulas are blocks of their own too, and stay in their paragraph. A block that is found is blanked.
     """
-    text = _FENCE_END.sub("", _FENCE.sub("", with_images_as(lambda written: "", markdown)))
-    text = re.sub(r" {4,}", "    ", re.sub(r"_{4,}", "____", text))
+    text = with_images_as(lambda written: "", markdown)
+    if "```" in text:
+        text = _FENCE_END.sub("", _FENCE.sub("", text))
+    text = with_short_runs(text)
     text = _REPEATED.sub(r"\1\1\1\1", text)
     blocks: list[Block] = []
     for start, end in sorted([*latex_tables(text), *balanced(text, r"\\begin\{tabular\}", r"\end{tabular}", 1)]):
@@ -70,6 +72,14 @@ def page_blocks(markdown: str) -> list[Block]:
     text = without_headings(text)
     blocks += [*tables, *formulas, *written_tables, *_paragraph_blocks(text)]
     return sorted(blocks, key=lambda block: block.position)
+
+
+def with_short_runs(text: str) -> str:
+    """The text with at most four spaces or underscores in a row."""
+    for sign in "_ ":
+        if 5 * sign in text:
+            text = re.sub(f"{sign}{{4,}}", 4 * sign, text)
+    return text
 
 
 def with_images_as(replacement: Callable[[str], str], text: str) -> str:

@@ -57,9 +57,10 @@ def delimited(text: str, pairs: Mapping[str, str]) -> Iterator[Delimited]:
 
     Of pairs that begin at one place it is the first that ends.
     """
-    begins, last = _begins(tuple(pairs)), {end: text.rfind(end) for end in pairs.values()}
-    position = 0
-    while found := begins.search(text, position):
+    begins = _begins(tuple(pairs))
+    found = begins.search(text)
+    last = {end: text.rfind(end) for end in pairs.values()} if found else {}
+    while found:
         start = found.start()
         position = start + 1
         for begin, end in pairs.items():
@@ -69,6 +70,7 @@ def delimited(text: str, pairs: Mapping[str, str]) -> Iterator[Delimited]:
                 position = stop + len(end)
                 yield Delimited(begin, text[first:stop], end, start)
                 break
+        found = begins.search(text, position)
 
 
 def with_delimited(text: str, pairs: Mapping[str, str], written: Callable[[Delimited], str]) -> str:

@@ -42,7 +42,9 @@ class _Run(NamedTuple):
 
 def distances(reference: Sequence[str], page: Sequence[str]) -> Floats:
     """Edit distances / the longer length of each pair; no text may be empty."""
-    found: Floats = process.cdist(reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64)
+    found: Floats = process.cdist(
+        reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64, score_hint=NEAR
+    )
     return found
 
 
@@ -50,7 +52,8 @@ def simple_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
     """Pairs with the smallest sum of distances; what is left of the page stands together."""
     if not page:
         return [Pair((number,), ()) for number in range(len(reference))]
-    partner = dict(cheapest_pairs(distances(reference, page))) if reference else {}
+    alone = len(reference) == len(page) == 1
+    partner = {0: 0} if alone else dict(cheapest_pairs(distances(reference, page))) if reference else {}
     pairs = [Pair((number,), (partner[number],) if number in partner else ()) for number in range(len(reference))]
     left = tuple(sorted(set(range(len(page))) - set(partner.values())))
     return pairs + [Pair((), left)] * bool(left)

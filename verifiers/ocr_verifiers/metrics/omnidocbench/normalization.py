@@ -16,12 +16,16 @@ from ocr_verifiers.metrics.omnidocbench.delimited import (
 from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 
 _LETTERS = re.compile(r"\w+")
+_OTHERS = bytes(code for code in range(128) if not _LETTERS.match(chr(code)))
 _LAYOUT = re.compile(r"\\(?:tag|hspace|begin|end)\{[^}]*\}"), re.compile(r"\\arraycolsep[^}]*\}")
-_STYLES = (
-    "mathbf mathrm mathnormal mathit mathbb mathcal mathscr mathfrak mathsf mathtt textbf text boldmath boldsymbol "
-    "operatorname bm symbfit mathbfcal symbf scriptscriptstyle notag setlength coloneqq space thickspace thinspace "
-    "medspace nobreakspace negmedspace quad qquad enspace substackw"
-).split()
+_STYLES = [
+    f"\\{name}"
+    for name in (
+        "mathbf mathrm mathnormal mathit mathbb mathcal mathscr mathfrak mathsf mathtt textbf text boldmath "
+        "boldsymbol operatorname bm symbfit mathbfcal symbf scriptscriptstyle notag setlength coloneqq space "
+        "thickspace thinspace medspace nobreakspace negmedspace quad qquad enspace substackw"
+    ).split()
+]
 TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s[^<>]*)?)/?>")
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s+(?=<)")
 _ATTRIBUTE = re.compile(r"""([^\s=<>"'/]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+))?""")
@@ -41,7 +45,7 @@ def letters(text: str) -> str:
     """Letters, digits and underscores, without escapes."""
     for sign in ("\\t", "\\n", "\t", "\n", "/t", "/n"):
         text = text.replace(sign, "")
-    return "".join(_LETTERS.findall(text))
+    return text.encode().translate(None, _OTHERS).decode() if text.isascii() else "".join(_LETTERS.findall(text))
 
 
 def _inline(found: Delimited) -> str:
@@ -56,8 +60,9 @@ def normalized_formula(latex: str) -> str:
     for layout in _LAYOUT:
         text = replaced_on_lines(layout, "}", "", text)
     text = text.strip(".")
-    for style in _STYLES:
-        text = text.replace(f"\\{style}", "")
+    if "\\" in text:
+        for style in _STYLES:
+            text = text.replace(style, "")
     return text.replace(" ", "").lower()
 
 

@@ -27,6 +27,9 @@ def kind_of(kinds: Sequence[str]) -> str:
     return counted.most_common(1)[0][0] if counted else ""
 
 
+_TEXT = (str, type(None))
+
+
 class Expected(NamedTuple):
     """A block of the reference."""
 
@@ -93,7 +96,7 @@ def _check(item: Mapping[str, Any], name: str) -> None:
         if not isinstance(item.get(key), Hashable):
             raise ValueError(f'{name}: "{key}" is {item[key]!r}, and not a number or a name')
     for key in ("text", "latex", "html", "content"):
-        if not isinstance(item.get(key), str | None):
+        if not isinstance(item.get(key), _TEXT):
             raise ValueError(f'{name}: "{key}" is {item[key]!r:.60}; write a string')
     order, kind = item.get("order"), item.get("category_type", "")
     if order is not None and (isinstance(order, bool) or not isinstance(order, int | float) or order != order):
@@ -104,13 +107,13 @@ def _check(item: Mapping[str, Any], name: str) -> None:
 
 def _sorted(items: Sequence[Mapping[str, Any]], kinds: Sequence[str], key: str) -> list[Expected]:
     """The blocks of some kinds in reading order; those without a place come first, in the order of the kinds."""
+    ranks = {kind: rank for rank, kind in enumerate(kinds)}
     found = [
-        Expected(kind, str(item.get("content") or item.get(key) or ""), item.get("order") or 0)
-        for kind in kinds
+        Expected(item["category_type"], str(item.get("content") or item.get(key) or ""), item.get("order") or 0)
         for item in items
-        if item["category_type"] == kind
+        if item["category_type"] in ranks
     ]
-    return sorted(found, key=lambda block: block.order)
+    return sorted(found, key=lambda block: (block.order, ranks[block.kind]))
 
 
 def _joined(items: Sequence[Mapping[str, Any]], relations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -36,7 +36,7 @@ class BlockScore(NamedTuple):
 
     @property
     def edits(self) -> int:
-        return Levenshtein.distance(self.reference, self.page)
+        return Levenshtein.distance(self.reference, self.page, score_hint=self.length // 16)
 
     @property
     def edit(self) -> float:

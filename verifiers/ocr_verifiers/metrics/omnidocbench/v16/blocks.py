@@ -16,6 +16,7 @@ from ocr_verifiers.metrics.omnidocbench.blocks import (
     markdown_tables,
     paragraphs,
     with_images_as,
+    with_short_runs,
     without_headings,
 )
 from ocr_verifiers.metrics.omnidocbench.delimited import DOLLARS, FORMULAS, delimited, with_delimited
@@ -65,11 +66,11 @@ def page_blocks(markdown: str) -> list[Block]:
     for start, link, end in images(markdown):
         blocks += _rescued(markdown[start + 2 : link].strip(), start, end, "image_formula")
     text = with_images_as(lambda written: " " * len(written), markdown)
-    # One after the other, as the end of a page's fence may stand right after its beginning.
-    for fence in ("markdown", "html", "latex"):
-        text = re.sub(rf"^```{fence}\n?", "", text, flags=re.MULTILINE)
-    text = re.sub(r"```\n?$", "", text, flags=re.MULTILINE)
-    text = re.sub(r" {4,}", "    ", re.sub(r"_{4,}", "____", text))
+    if "```" in text:  # one after the other, as the end of a page's fence may stand right after its beginning
+        for fence in ("markdown", "html", "latex"):
+            text = re.sub(rf"^```{fence}\n?", "", text, flags=re.MULTILINE)
+        text = re.sub(r"```\n?$", "", text, flags=re.MULTILINE)
+    text = with_short_runs(text)
     text = _with_plain_captions(_PAGE_TAGS.sub("", text))
     latex = [Block("latex_table", "latex_table", start, end, text[start:end]) for start, end in latex_tables(text)]
     text = _blanked(text, latex)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _COMMANDS = [
     (f"\\{name}", sign)
@@ -25,6 +26,7 @@ _DELIMITERS = (("$$", "$$"), (r"\[", r"\]"), (r"\(", r"\)"), ("$", "$"))
 _LONGEST_FORMULA = 128
 
 
+@lru_cache(maxsize=10_000)
 def normalized_cell(text: str) -> str:
     """Ticks, crosses, dashes and simple formulas in one way; full-width forms and spaces are folded."""
     text = unicodedata.normalize("NFKC", text).replace("\xa0", " ").replace("\u200b", "")
@@ -37,7 +39,7 @@ def _with_signs(text: str) -> str:
         for command, sign in _COMMANDS:
             text = text.replace(command, sign)
         text = _ESCAPED.sub(r"\1", text)
-    return text.translate(_SIGNS)
+    return text if text.isascii() else text.translate(_SIGNS)
 
 
 def _without_delimiters(text: str) -> str:

@@ -51,11 +51,11 @@ def is_formula(text: str) -> bool:
     if not text or len(text) > 220:
         return False
     bare = _unwrapped(text)
-    compact = len("".join(bare.split()))
-    signs, digits = len(_SIGN.findall(bare)), len(re.findall(r"\d", bare))
-    chinese, words = len(_CHINESE.findall(bare)), len(_WORD.findall(bare))
-    if not compact or not signs:
+    signs = len(_SIGN.findall(bare))
+    if not signs:
         return False
+    compact, digits = len("".join(bare.split())), len(re.findall(r"\d", bare))
+    chinese, words = len(_CHINESE.findall(bare)), len(_WORD.findall(bare))
     wrapped = next(delimited(text, FORMULAS), None) is not None
     return (
         (wrapped and len(_NOT_TEXT.sub("", bare)) <= 18)
@@ -81,6 +81,8 @@ def _calculates(text: str) -> bool:
 
 
 def _unwrapped(text: str) -> str:
+    if "$" not in text and "\\" not in text:
+        return text
     for begin, end in DELIMITERS:
         text = with_delimited(text, {begin: end}, lambda found: f" {found.inner} ")
     return text

@@ -17,7 +17,7 @@ _LONGEST = 8_000
 def undelimited(latex: str) -> str:
     """A formula without its delimiters."""
     text, inner = latex.strip(), None
-    while text and inner != text:
+    while text.startswith(("$", "\\")) and inner != text:
         inner = text
         for left, right in DELIMITERS:
             if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right):

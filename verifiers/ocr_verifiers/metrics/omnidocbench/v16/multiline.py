@@ -53,6 +53,8 @@ class _Body(NamedTuple):
 
 def formula_lines(latex: str) -> list[Line]:
     """The lines of a formula that is one environment or has line breaks of its own; empty if it is left whole."""
+    if r"\\" not in latex:
+        return []
     body = _environment(latex)
     if body is None:
         text = undelimited(latex)
@@ -88,6 +90,8 @@ def _cells(row: str) -> list[str]:
 def _cut(text: str, separator: str, braces: bool) -> list[str]:
     parts: list[str] = []
     start = index = depth = environments = 0
+    if separator not in text:
+        index = len(text)
     while index < len(text):
         token = next((token for token in (r"\begin{", r"\end{") if text.startswith(token, index)), None)
         end = text.find("}", index + len(token)) if token else -1

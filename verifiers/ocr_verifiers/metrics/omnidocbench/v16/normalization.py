@@ -65,7 +65,9 @@ _SIGNS = ("=", "+", "-", "\\\\", "^", "_", "[", "]", "(", ")")
 
 def without_circles(text: str) -> str:
     """Circled digits and letters as plain ones."""
-    return _TEXT_CIRCLED.sub(lambda found: found[1].strip() or found[1][-1], text).translate(_CIRCLED)
+    if r"\textcircled" in text:
+        text = _TEXT_CIRCLED.sub(lambda found: found[1].strip() or found[1][-1], text)
+    return text if text.isascii() else text.translate(_CIRCLED)
 
 
 def read_inline(text: str) -> str:

@@ -161,7 +161,8 @@ def _pairs(reference: Sequence[str], page: Sequence[str], kinds: Sequence[str]) 
             (Pair(tuple(aside[row] for row in pair.reference), tuple(taken[at] for at in pair.page)), edit)
             for pair, edit in _with_rest(matched, texts, [page[column] for column in taken])
         ]
-    left = [number for number in range(len(page)) if number not in set(taken)]
+    used = set(taken)
+    left = [number for number in range(len(page)) if number not in used]
     texts, parts = [reference[number] for number in others], [page[number] for number in left]
     formulas = {at for at, number in enumerate(others) if kinds[number] == FORMULA}
     partners = partners_of_blocks(texts, parts, formulas) if texts and parts else {}

@@ -70,7 +70,8 @@ def _tables(expected: Sequence[Expected], blocks: Sequence[Block]) -> tuple[list
     blocks = [block for block in blocks if block.kind == "table"] + [b for b in blocks if b.kind == "latex_table"]
     reference = [text for block in expected if (text := _normal(block.text))]
     page = [text for block in blocks if block.kind == "table" and (text := _normal(block.text))]
-    partners = dict(cheapest_pairs(distances(reference, page))) if reference and page else {}
+    alone = len(reference) == len(page) == 1
+    partners = {0: 0} if alone else dict(cheapest_pairs(distances(reference, page))) if reference and page else {}
     scores: list[BlockScore] = []
     places: list[Place] = []
     for number, text in enumerate(reference):
