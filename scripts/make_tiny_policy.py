@@ -461,7 +461,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/models/tiny")
     parser.add_argument("--export", type=Path, help="write the policy here instead of training")
-    parser.add_argument("--pack", type=Path, help="write the state here in bfloat16 instead of training")
+    parser.add_argument("--pack", type=Path, help="write the weights here in bfloat16 instead of training")
     parser.add_argument("--vision", type=int, nargs=2, default=(128, 3), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=(192, 4), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--scans", action="store_true", help="train on scans, with rendered pages among them")

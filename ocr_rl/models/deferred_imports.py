@@ -1,7 +1,8 @@
-"""Imports transformers without scikit-learn and scipy, which it loads where they are, and with them pandas and pyarrow.
+"""Imports transformers without scikit-learn and scipy, and so without pandas and pyarrow.
 
-It needs one function of each, for assisted decoding and for object detection; here nothing does. That would be 140 MiB
-and a second in every process. They are imported when a function is called.
+transformers imports them where they are installed, for one function of each: of assisted decoding and of object
+detection, which nothing here uses. That would be 140 MiB and a second in every process. Here they are imported when
+such a function is called.
 """
 
 from __future__ import annotations
@@ -24,9 +25,15 @@ class DeferredModule(ModuleType):
             raise AttributeError(name)
 
         def call(*args: Any, **options: Any) -> Any:
+            remove(self)  # or it would be imported instead
             return getattr(import_module(self.__name__), name)(*args, **options)
 
         return call
+
+
+def remove(stand_in: ModuleType) -> None:
+    if sys.modules.get(stand_in.__name__) is stand_in:
+        del sys.modules[stand_in.__name__]
 
 
 @contextmanager
@@ -37,8 +44,8 @@ def deferred(names: tuple[str, ...]) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in stand_ins:
-            del sys.modules[name]
+        for stand_in in stand_ins.values():
+            remove(stand_in)
 
 
 with deferred(DEFERRED):

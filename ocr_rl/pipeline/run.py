@@ -63,8 +63,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
             f"the {len(job.held_out)} held-out pages are not those of {folder.path}/eval/before.json, or in another "
             "order. Restore the old pages, or start another run"
         )
-    if job.chosen_on is not job.held_out:
-        _check_chosen_on(job, folder, allow_removed)
+    _check_evaluated(job, folder, allow_removed)
     for row in before.get("unread", ()):
         say(f"{row['id']}: left out: {row['error']}")
     say(f"before: CER {_show(before['cer'])}, pass rate {_show(before['pass_rate'])}")
@@ -146,17 +145,15 @@ def _same_held_out(before: Mapping[str, Any], job: Job, allow_removed: bool) -> 
     return then == [id for id in now if id not in unread] and set(unread) <= set(now)
 
 
-def _check_chosen_on(job: Job, folder: RunFolder, allow_removed: bool) -> None:
-    """Raises ValueError if a step is chosen on other pages than those in eval/chosen_on.json, unless it is not there.
-
-    Then it is written.
-    """
-    now = facts(job.chosen_on, "digest")
-    record = distributed.of_first(lambda: folder.read_eval("chosen_on"))
+def _check_evaluated(job: Job, folder: RunFolder, allow_removed: bool) -> None:
+    """Raises ValueError if other pages are evaluated than those in eval/pages.json, written if it is missing."""
+    chosen_on = () if job.chosen_on is job.held_out else job.chosen_on
+    now = [*facts(job.held_out, "digest"), *facts(chosen_on, "digest")]
+    record = distributed.of_first(lambda: folder.read_eval("pages"))
     if record is None:
-        folder.write_eval("chosen_on", {"page_hashes": now})
+        folder.write_eval("pages", {"page_hashes": now})
         return
-    what = f"the {len(now)} pages to choose a step on are not those of {folder.path}/eval/chosen_on.json"
+    what = f"the {len(now)} pages to evaluate are not those of {folder.path}/eval/pages.json"
     removed_pages(record["page_hashes"], now, allow_removed, what)
 
 

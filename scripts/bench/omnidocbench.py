@@ -134,6 +134,8 @@ def main() -> None:
     rng = random.Random(args.seed)
     peer_seconds = seconds = 0.0
     compared, pairs, differences = 0, 0, []
+    if args.page and not all(0 <= number < args.pages for number in args.page):
+        parser.error(f"--page is a number from 0 to {args.pages - 1}, one below --pages")
     for start in range(0, args.pages, args.chunk):
         pages = [invent(rng, number, args.blocks) for number in range(start, min(args.pages, start + args.chunk))]
         if args.page:

@@ -64,31 +64,33 @@ def removed(row):
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("half", "change", "reason"),
     [
-        (changed, "ids, prompts, texts or tests have changed. Restore the old pages, or start another run"),
-        (removed, "1 of {} have been removed. --allow-removed-pages continues without them"),
+        (0, changed, "ids, prompts, texts or tests have changed. Restore the old pages, or start another run"),
+        (1, changed, "ids, prompts, texts or tests have changed. Restore the old pages, or start another run"),
+        (0, removed, "1 of {} have been removed. --allow-removed-pages continues without them"),
     ],
 )
-def test_a_run_is_not_resumed_with_other_pages_to_choose_a_step_on(chosen, change, reason):
-    """The pages to report and to train on are the same; nothing of the run is lost."""
+def test_a_run_is_not_resumed_with_other_pages_to_evaluate(chosen, half, change, reason):
+    """Neither those that a step is chosen on nor those that are reported; nothing of the run is lost."""
     recipe, folder, run = chosen
-    tuning, _ = halves(recipe, load_pages(folder))
+    both = halves(recipe, load_pages(folder))
+    page = both[half][0].id
     rows, tests = (folder / name for name in ("metadata.jsonl", "tests.jsonl"))
     before = {file: file.read_text() for file in (rows, tests)}
     kept = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
     of_page = [json.loads(line) for line in before[rows].splitlines()]
-    new = [one for row in of_page for one in (change(row) if row["file_name"] == tuning[0].id else [row])]
+    new = [one for row in of_page for one in (change(row) if row["file_name"] == page else [row])]
     names = {row["file_name"] for row in new}
     rows.write_text("".join(json.dumps(row) + "\n" for row in new))
     tests.write_text("".join(line for line in before[tests].splitlines(True) if json.loads(line)["pdf"] in names))
     try:
-        with pytest.raises(ValueError, match="pages to choose a step on are not those of") as error:
+        with pytest.raises(ValueError, match="pages to evaluate are not those of") as error:
             resume(run.path, ["train.steps=4"], say=lambda line: None)
     finally:
         for file, text in before.items():
             file.write_text(text)
-    assert f"those of {run.path}/eval/chosen_on.json: {reason.format(len(tuning))}" in str(error.value)
+    assert f"those of {run.path}/eval/pages.json: {reason.format(sum(map(len, both)))}" in str(error.value)
     assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == kept
 
 

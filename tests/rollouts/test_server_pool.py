@@ -253,17 +253,19 @@ def test_a_lost_server_that_accepts_connections_and_is_silent_delays_a_sync_by_t
 def test_a_hung_engine_behind_a_healthy_address_delays_one_sync_by_ten_seconds_and_others_by_two(
     servers, connect, capsys, monkeypatch
 ):
-    """Here by 3 and 1: it would have 60 if no other server could sample."""
-    monkeypatch.setattr(server_pool, "HUNG_AFTER_S", 3.0)
+    """Here by 12 and 1: it would have 60 if no other server could sample."""
+    monkeypatch.setattr(server_pool, "HUNG_AFTER_S", 12.0)
     monkeypatch.setattr(server_pool, "LOST_FOR_S", 1.0)
     good, hung = servers(2)
     engine = connect([good, hung])
     capsys.readouterr()
     hung.may_answer.clear()
-    for seed, delay in ((2, 3), (3, 1)):
+    taken = []
+    for seed in (2, 3):
         began = time.monotonic()
         engine.sync(make_policy("lighton", seed))
-        assert delay <= time.monotonic() - began < delay + 17
+        taken.append(time.monotonic() - began)
+    assert taken[0] >= 12 > taken[1] >= 1
     expected = f"{hung.url} does not answer; the other server samples its pages until it answers again at a weight sync"
     assert capsys.readouterr().err.splitlines() == [expected]
     assert len(engine.generate(PAGES[:2], SAMPLING, seed=4)) == 2
@@ -381,7 +383,7 @@ def test_outside_the_first_process_a_server_is_waited_for_until_the_first_has_de
     waiting.start()
     waiting.join(2)  # longer than four attempts take
     assert waiting.is_alive()
-    first._deliver(first.links[0], first._pool.version)
+    first._deliver(first.links[0], first._pool.version, 60)
     waiting.join(60)
     assert second._pool.usable
 

@@ -31,12 +31,7 @@ from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
 from ocr_rl.rollouts.logprob_check import CHECK_SAMPLING
 from ocr_rl.rollouts.vllm.options import VllmOptions
 from ocr_rl.rollouts.vllm.prompts import PromptReader, model_length, pages_at_once
-from ocr_rl.rollouts.vllm.server_client import (
-    ANSWER_TIMEOUT_S,
-    ServerError,
-    ServerUnreachableError,
-    StreamConnections,
-)
+from ocr_rl.rollouts.vllm.server_client import ServerError, ServerUnreachableError, StreamConnections
 from ocr_rl.rollouts.vllm.server_link import ServerLink, Weights
 from ocr_rl.rollouts.vllm.server_pool import ATTEMPTS, Member, ServerPool, StreamClosedError
 from ocr_rl.rollouts.vllm.server_requests import PageRequest, PageRequests
@@ -173,7 +168,7 @@ class ServerEngine(Engine):
         if self._weights is not None:
             self._weights.close()
 
-    def _deliver(self, link: ServerLink, version: str, answer_s: float = ANSWER_TIMEOUT_S) -> None:
+    def _deliver(self, link: ServerLink, version: str, answer_s: float) -> None:
         assert self._weights is not None
         link.deliver(self._weights, version, self._run, answer_s, self.options.load_timeout_s)
 

@@ -89,8 +89,8 @@ class ServerPool:
         deliver: Callable[[ServerLink, str, float], None],
         say: Callable[[str], object],
     ) -> None:
-        """`deliver` gives a server the weights of a version; it has so many seconds to answer. Only the first process
-        calls it.
+        """`deliver` gives a server the weights of a version, and its engines the third argument's seconds to answer.
+        Only the first process calls it.
         """
         self.version = ""
         self.patience_s = options.patience_s
