@@ -24,4 +24,4 @@ def test_every_embedded_policy_reads_a_printed_line(model):
 
 
 def test_only_tiny_scans_reads_typescript():
-    assert cer("tiny-scans", "typescript") < 0.25 < cer("tiny", "typescript")
+    assert cer("tiny-scans", "typescript") < 0.32 < cer("tiny", "typescript")
