@@ -18,7 +18,7 @@ from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 _LETTERS = re.compile(r"\w+")
 _OTHERS = bytes(code for code in range(128) if not _LETTERS.match(chr(code)))
 _LAYOUT = re.compile(r"\\(?:tag|hspace|begin|end)\{[^}]*\}"), re.compile(r"\\arraycolsep[^}]*\}")
-_STYLES = [
+STYLES = [
     f"\\{name}"
     for name in (
         "mathbf mathrm mathnormal mathit mathbb mathcal mathscr mathfrak mathsf mathtt textbf text boldmath "
@@ -61,7 +61,7 @@ def normalized_formula(latex: str) -> str:
         text = replaced_on_lines(layout, "}", "", text)
     text = text.strip(".")
     if "\\" in text:
-        for style in _STYLES:
+        for style in STYLES:
             text = text.replace(style, "")
     return text.replace(" ", "").lower()
 

@@ -18,6 +18,7 @@ from ocr_verifiers.metrics.omnidocbench.delimited import (
 from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 from ocr_verifiers.metrics.omnidocbench.normalization import (
     DROPPED_ATTRIBUTES,
+    STYLES,
     TAG,
     letters,
     plain_tag,
@@ -42,14 +43,7 @@ _ESCAPES = re.compile(r"\\[{}]|~")
 _LAYOUT = tuple(re.compile(rf"\\{begin}[^}}]*\}}") for begin in (r"hspace\{", r"begin\{", r"end\{", "arraycolsep"))
 _COLUMNS = re.compile(r"\{[lcr| ]+\}")
 _STYLES = [
-    *(
-        f"\\{name}"
-        for name in (
-            "mathbf mathrm mathnormal mathit mathbb mathcal mathscr mathfrak mathsf mathtt textbf text boldmath "
-            "boldsymbol operatorname bm symbfit mathbfcal symbf scriptscriptstyle notag setlength coloneqq space "
-            "thickspace thinspace medspace nobreakspace negmedspace quad qquad enspace substackw"
-        ).split()
-    ),
+    *STYLES,
     " ",
     "$$",
     r"\left",
