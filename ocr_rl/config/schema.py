@@ -460,9 +460,9 @@ class TrainConfig:
     """Older checkpoints are deleted."""
     keep_best: Literal["", BestBy] = ""
     """Save the step whose evaluation is the best by this metric, and never delete it; checkpoints/best.json names it.
-    Needs eval_every; empty keeps the newest only."""
+    The start counts as step 0. Needs eval_every; empty keeps the newest only."""
     patience: Count = 0
-    """End training after this many evaluations in a row that are not better than the best before them, by
+    """End training after this many evaluations in a row that are not better than the best before them or the start, by
     train.keep_best, or else by the first of cer, pass_rate and reward that held-out pages have; 0: never."""
     watch: Flag = True
     """Compare each evaluation with the best one so far, and say so when CER, length, or the difference between pages

@@ -84,7 +84,8 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
                     folder.write_eval("best", {**found, "step": step})
             return point
 
-        loop = TrainingLoop(trainer, job.policy, job.train, job.recipe, folder, evaluated, start)
+        at_start = _at_start(job, folder, before, start)
+        loop = TrainingLoop(trainer, job.policy, job.train, job.recipe, folder, evaluated, start, at_start)
         loop.run()
         best = distributed.of_first(folder.best)
         if best is not None and job.recipe.data.evaluate != "all":
@@ -118,11 +119,27 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
             "held-out pages: "
             + ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in measured.items())
         )
-    if best is not None:
+    if best is not None and best["step"] == 0:
+        say(f"no step was better than the start by {best['metric']} ({best['value']:.3f}), {folder.checkpoint(0)}")
+    elif best is not None:
         say(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f}), {folder.checkpoint(best['step'])}")
     if distributed.first():
         close_with_report(folder, say, joined(job.train, job.held_out))
     say(f"run folder: {folder.path}")
+
+
+def _at_start(
+    job: Job, folder: RunFolder, before: Mapping[str, Any], start: ResumePoint | None
+) -> dict[str, Any] | None:
+    """The line of step 0, which is in eval/start.json. None if no step is chosen, or an older version began the run."""
+    if not job.recipe.train.chooses:
+        return None
+    row = distributed.of_first(lambda: folder.read_eval("start"))
+    if row is None and (start is None or start.step == 0):
+        point = curve_point(before if job.chosen_on is job.held_out else evaluate(job, job.chosen_on))
+        row = {"step": 0, **{f"eval/{name}": value for name, value in point.items()}}
+        folder.write_eval("start", row)
+    return row
 
 
 def _watch(job: Job, folder: RunFolder, before: Mapping[str, Any], start: ResumePoint | None) -> Watch | None:

@@ -105,7 +105,8 @@ def run_report(run: RunFolder, pages: Sequence[Page] | None = None) -> str:
     if recipe.reward.permute:
         about.append("control: rewards permuted within each group")
     if (best := run.best()) is not None:
-        about.append(f"best step by {best['metric']}: {best['step']} ({best['value']:.3f})")
+        which = best["step"] or "the start"
+        about.append(f"best step by {best['metric']}: {which} ({best['value']:.3f})")
     return document(name, "; ".join(about), sections)
 
 

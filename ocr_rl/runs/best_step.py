@@ -10,23 +10,24 @@ from ocr_rl.runs.folder import RunFolder
 
 
 class BestStep:
-    """The best step so far; the first of equals. The state before training does not count.
+    """The best step so far; the first of equals. The start of the run counts as step 0.
 
-    It follows from metrics.jsonl and the existing checkpoints alone; best.json is written for other programs, and names
-    only a complete checkpoint. So a run that is killed between any two writes continues with the same best step.
+    It follows from the start, metrics.jsonl and the existing checkpoints alone; best.json is written for other
+    programs, and names only a complete checkpoint. So a run that is killed between any two writes continues with the
+    same best step.
     """
 
-    def __init__(self, run: RunFolder, metric: str) -> None:
-        """Starts from the evaluations that `run` has logged. With an empty metric no step is ever the best.
+    def __init__(self, run: RunFolder, metric: str, start: Mapping[str, Any] | None = None) -> None:
+        """Begins with `start`, the line of step 0, and those that `run` has logged. An empty metric has no best step.
 
         Only steps that still have a checkpoint count: if somebody deleted the best one, the next best takes its place.
         """
         self.run, self.metric = run, metric
         self.step: int | None = None
         self.value: float | None = None
-        for logged in run.logged():
-            if run.checkpoint(logged.metrics["step"]).is_dir():
-                self.offer(logged.metrics["step"], logged.metrics)
+        for metrics in [*filter(None, [start]), *(logged.metrics for logged in run.logged())]:
+            if run.checkpoint(metrics["step"]).is_dir():
+                self.offer(metrics["step"], metrics)
         self.publish()
 
     def offer(self, step: int, metrics: Mapping[str, Any]) -> bool:

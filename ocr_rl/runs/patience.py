@@ -16,7 +16,7 @@ class Patience:
     """Follows from the lines of metrics.jsonl, so that a resumed run ends where it would have ended."""
 
     def __init__(self, train: TrainConfig, rows: Iterable[Mapping[str, Any]] = ()) -> None:
-        """`rows` are the lines of the steps done so far. The state before training does not count."""
+        """`rows` are the lines of the start, if it was evaluated, and of the steps done so far."""
         self._names = (train.keep_best,) if train.keep_best else METRICS
         self._patience = train.patience
         self._best: float | None = None

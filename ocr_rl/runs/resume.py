@@ -69,7 +69,9 @@ def find_resume_point(run: RunFolder, overrides: Sequence[str] = ()) -> ResumePo
     recipe = load_recipe(str(resolved), list(overrides))
     refuse_changes(load_recipe(str(resolved)), recipe, resolved)
     done = [logged.metrics for logged in run.logged()]
-    if run.evaluated() and (Budget(recipe, done).used_up or Patience(recipe.train, done).at_end):
+    at_start = run.read_eval("start")
+    patience = Patience(recipe.train, [*filter(None, [at_start]), *done])
+    if run.evaluated() and (Budget(recipe, done).used_up or patience.at_end):
         return None
     checkpoint, passed_over = newest_usable(run)
     if checkpoint is not None:

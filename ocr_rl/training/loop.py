@@ -50,10 +50,14 @@ class TrainingLoop:
         folder: RunFolder,
         evaluate: Evaluate,
         start: ResumePoint | None = None,
+        at_start: Mapping[str, Any] | None = None,
     ) -> None:
-        """`evaluate` measures held-out pages. With `start`, the run continues there as if it had never stopped."""
+        """`evaluate` measures held-out pages. With `start`, the run continues there as if it had never stopped.
+
+        `at_start` is what a step has to be better than, in the form of a line of the log.
+        """
         self.trainer, self.policy, self.pages, self.recipe = trainer, policy, pages, recipe
-        self.folder, self.evaluate, self.start = folder, evaluate, start
+        self.folder, self.evaluate, self.start, self.at_start = folder, evaluate, start, at_start
         self.step = 0 if start is None else start.step
         """The step in progress, or the last one."""
         self.updated = self.saved = self.step
@@ -78,11 +82,12 @@ class TrainingLoop:
         if self.start is not None:
             self._restore(self.start)
         self.trainer.start(self.step)
-        self.best = BestStep(self.folder, train.keep_best)
+        self.best = BestStep(self.folder, train.keep_best, self.at_start)
         # a run that was killed may have had no time to prune
         self.folder.prune(self.step, train.keep_checkpoints, spare=self.best.step)
         done = [logged.metrics for logged in self.folder.logged()]
-        self.budget, self.patience = Budget(self.recipe, done), Patience(train, done)
+        self.budget = Budget(self.recipe, done)
+        self.patience = Patience(train, [*filter(None, [self.at_start]), *done])
         self.idle = IdleSteps()
         for metrics in done:
             self.idle.add(metrics)
@@ -95,6 +100,8 @@ class TrainingLoop:
             if "removed_pages" in self.notes:
                 log.say(f"{self.notes['removed_pages']} pages have been removed since step {self.step}: left out")
             try:
+                if self.step == 0 and self.at_start and self.best.offer(0, self.at_start):
+                    self._checkpoint(0)
                 while not (self.budget.used_up or self.patience.at_end):
                     self._step(log)
                     if distributed.any_of(bool(stop_requested)) or (self.alarms and train.stop_on_alarm):

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ocr_rl import distributed
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
 from ocr_rl.models.divided_tensors import is_divided, own_part, same_part
 
@@ -35,8 +36,10 @@ def write_optimizer(folder: Path, optimizer: torch.optim.Optimizer, names: Mappi
         for parameter, name in names.items()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
-    if any(map(is_divided, names)):
+    if state and any(map(is_divided, names)):
         _write_parts(folder / FOLDER, state)
+        return
+    if not distributed.first():  # before the first step there is nothing to divide
         return
     # bitsandbytes has one table of 8-bit values for all weights, which safetensors would refuse to write several times
     state = {key: value.clone() if key.startswith("qmap") else value for key, value in state.items()}

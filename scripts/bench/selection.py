@@ -28,6 +28,7 @@ SAMPLES = 8
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
+    parser.add_argument("--model", default="tiny-scans")
     parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE[,VALUE]")
     parser.add_argument("--chosen", default="32,64,96,128", metavar="N,N,...")
     parser.add_argument("--random", default="128", metavar="N,N,...", dest="drawn")
@@ -45,7 +46,7 @@ def main() -> None:
     where = {key: values.split(",") for key, _, values in (one.partition("=") for one in options.where)}
     train, _ = split_pages(load_pages(options.data, where=where), options.held_out, SPLIT_SEED)
     groups = options.out / "groups.jsonl"
-    command("rollout", "tiny", "--data", options.data, *filters, "--no-score", "--group-size", str(SAMPLES),
+    command("rollout", options.model, "--data", options.data, *filters, "--no-score", "--group-size", str(SAMPLES),
             "--max-tokens", tokens, "--out", str(groups))  # fmt: skip
     known = {page.id for page in train}
     pool = [page for page in read_samples(groups) if page.id in known]
@@ -56,8 +57,8 @@ def main() -> None:
         only = options.out / f"{name}_seed_{seed}.jsonl"
         only.write_text("".join(json.dumps({"id": page}) + "\n" for page in pages))
         if not (folder / "eval" / "after.json").exists():
-            command("train", "sft", "--data", options.data, *filters, "--seed", str(seed), "--out", str(folder),
-                    "--overwrite", "--steps", str(options.steps), "--set", f"data.only={only}",
+            command("train", "sft", "--model", options.model, "--data", options.data, *filters, "--seed", str(seed),
+                    "--out", str(folder), "--overwrite", "--steps", str(options.steps), "--set", f"data.only={only}",
                     "--set", f"data.validation={options.held_out}", "--set", f"rollout.max_tokens={tokens}",
                     "--set", "train.learning_rate=3e-4", "--set", "train.eval_every=0")  # fmt: skip
         return folder

@@ -75,12 +75,19 @@ def test_a_chain_killed_in_either_stage_is_resumed_and_ends_the_same(place):
 
 
 def test_stages_share_a_budget_and_one_ends_when_its_evaluations_are_flat(place):
-    """SFT at rate 0 learns nothing, so its second evaluation ends it; six pages are then left for the second stage."""
-    own = ["stages.1.train.steps=9", "stages.1.train.patience=1", "stages.1.train.eval_every=1"]
+    """SFT at rate 0 learns nothing, so its second evaluation ends it; six pages are then left for the second stage.
+
+    No step is better than the start, which is handed over.
+    """
+    own = ["stages.1.train.steps=9", "stages.1.train.patience=2", "stages.1.train.eval_every=1"]
     own += ["stages.1.train.learning_rate=0.0", "stages.2.train.steps=0", "budget.pages=10"]
+    own += ["stages.1.train.keep_best=cer"]
     result = run(*COMMAND, *[word for setting in own for word in ("--set", setting)])
     assert result.exit_code == 0, result.output
-    assert "step 2: the last 1 evaluations were not better: training ends" in result.output
+    assert "step 2: the last 2 evaluations were not better: training ends" in result.output
+    assert "no step was better than the start by cer" in result.output
+    start = Path("chain") / "1-sft" / "checkpoints" / "step_000000"
+    assert f'path = "{start}"' in (Path("chain") / "2-unlabelled" / "resolved.toml").read_text()
     pages = [[row["pages"] for row in rows_of(Path("chain") / name / "metrics.jsonl")] for name in STAGES]
     assert pages == [[2, 2], [2, 2, 2]]
     assert "is finished" in run("train", "--resume", "chain").output

@@ -22,8 +22,8 @@ from ocr_rl.runs.folder import RunFolder
 from ocr_rl.training.loop import TrainingLoop
 
 
-def train(tmp_path, values, metric="cer", keep_best=True):
-    """A run that evaluates after every step and finds these values; the weights after each."""
+def train(tmp_path, values, metric="cer", keep_best=True, start=None):
+    """A run that evaluates after every step and finds these values, and `start` before; the weights after each step."""
     policy, seen = make_policy(), []
     found = iter(values)
 
@@ -42,7 +42,9 @@ def train(tmp_path, values, metric="cer", keep_best=True):
     trainer = GrpoTrainer(
         policy, TransformersEngine(policy), pages, GroupScorer(RewardFunction(RUBRIC, pages), 0), recipe
     )
-    TrainingLoop(trainer, policy, pages, recipe, run, evaluate).run()
+    at_start = None if start is None else {"step": 0, f"eval/{metric}": start}
+    seen.append(weights(policy))
+    TrainingLoop(trainer, policy, pages, recipe, run, evaluate, at_start=at_start).run()
     return run, seen
 
 
@@ -60,9 +62,24 @@ def test_the_best_step_is_kept_in_addition_to_the_newest(tmp_path):
 def test_the_best_checkpoint_holds_the_weights_that_were_evaluated(tmp_path):
     run, seen = train(tmp_path, [0.5, 0.3, 0.4])
     saved = weights(Policy.load(ModelConfig(path=str(run.checkpoint(2)))))
-    for name, tensor in seen[1].items():
+    for name, tensor in seen[2].items():
         assert torch.equal(saved[name], tensor), name
-    assert any(not torch.equal(saved[name], tensor) for name, tensor in seen[2].items())
+    assert any(not torch.equal(saved[name], tensor) for name, tensor in seen[3].items())
+
+
+def test_a_start_that_no_step_improves_on_is_the_best_step(tmp_path):
+    run, seen = train(tmp_path, [0.5, 0.3, 0.4], start=0.3)
+    assert run.best() == {"step": 0, "metric": "cer", "value": 0.3}
+    assert kept(run) == ["step_000000", "step_000003"]
+    saved = weights(Policy.load(ModelConfig(path=str(run.checkpoint(0)))))
+    for name, tensor in seen[0].items():
+        assert torch.equal(saved[name], tensor), name
+
+
+def test_a_start_that_is_improved_on_is_not_kept(tmp_path):
+    run, _ = train(tmp_path, [0.5, 0.2, 0.4], start=0.3)
+    assert run.best() == {"step": 2, "metric": "cer", "value": 0.2}
+    assert kept(run) == ["step_000002", "step_000003"]
 
 
 def test_for_pass_rate_more_is_better(tmp_path):
