@@ -39,6 +39,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.folder import ReadOnlyRunFolder, RunFolder
 from ocr_rl.runs.resume import ResumePoint
+from ocr_rl.training.checkpoint import load_checkpoint
 from ocr_rl.training.loop import TrainingLoop
 
 FEW = [
@@ -89,10 +90,10 @@ def check_updates(cases, changes, metrics):
         }, case
 
 
-def trained(folder, algorithm, steps, start=0, policy=None, last=None, **changes):
+def trained(folder, algorithm, steps, start=0, policy=None, **changes):
     """Train in `folder` from its checkpoint of step `start`; the policy, and the folder.
 
-    All processes but the first only read it.
+    All processes but the first only read it. Every evaluation finds less than at the start.
     """
     policy = policy or make_variant()
     recipe = make_recipe(train_steps=steps, train_checkpoint_every=1, train_keep_checkpoints=9, **changes)
@@ -107,7 +108,8 @@ def trained(folder, algorithm, steps, start=0, policy=None, last=None, **changes
     else:
         trainer = algorithm(policy, engine, PAGES, scorer, recipe)
     point = ResumePoint(recipe, start, run.checkpoint(start), ()) if start else None
-    TrainingLoop(trainer, policy, PAGES, recipe, run, lambda step: {}, point).run()
+    at_start = {"step": 0, "eval/cer": 0.4} if recipe.train.keep_best else None
+    TrainingLoop(trainer, policy, PAGES, recipe, run, lambda step: {"cer": 0.5}, point, at_start).run()
     distributed.wait()
     return policy, run
 
@@ -195,6 +197,7 @@ def runs(folder):
     trained(folder / "adapter", SftTrainer, 1, policy=divided("lighton", "lora"))
     trained(folder / "adapter", SftTrainer, 2, start=1, policy=divided("lighton", "lora"))
     trained(folder / "sft", SftTrainer, 4, start=2, policy=divided())
+    trained(folder / "kept", SftTrainer, 1, policy=divided(), train_keep_best="cer", train_eval_every=1)
 
 
 def launch(processes, *arguments):
@@ -290,6 +293,18 @@ def test_a_resumed_run_is_the_whole_one_bit_for_bit(of_two):
     ]
     assert one.damage(one.checkpoint(2)) is None
     assert one.read_rollouts(2) == other.read_rollouts(2)
+
+
+def test_a_start_that_is_the_best_step_is_saved_whole(of_two):
+    """The optimiser has no state yet that could be divided."""
+    run = RunFolder(of_two / "kept")
+    assert run.best() == {"step": 0, "metric": "cer", "value": 0.4}
+    policy = make_variant(seed=3)
+    optimizer = torch.optim.AdamW(policy.model.parameters())
+    load_checkpoint(run.checkpoint(0), policy, optimizer, PAGES, 0)
+    assert optimizer.state_dict()["state"] == {}
+    start = make_variant().model
+    assert all(torch.equal(weight, start.get_parameter(name)) for name, weight in policy.model.named_parameters())
 
 
 def test_a_checkpoint_holds_no_pickle(of_two):
