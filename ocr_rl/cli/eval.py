@@ -61,6 +61,7 @@ from ocr_rl.cli.progress import console
 @click.option("--seed", default=0, show_default=True, help="Seed of samples, intervals and p-values.")
 @engine_option
 @workers_option
+@click.option("--find-lines", is_flag=True, help="Find the lines of each page and read one at a time.")
 @rubric_option
 @model_options
 @json_option("Write metrics, tables and pages here.")
@@ -117,6 +118,7 @@ def evaluate(
         "max_tokens": chosen.max_tokens,
         "preset": chosen.preset,
         "output": chosen.output,
+        "find_lines": chosen.find_lines,
         "calibration": None if chosen.calibration is None else str(chosen.calibration),
         **scoring_settings(chosen.rubric),
         "seed": chosen.seed,

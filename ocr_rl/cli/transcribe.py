@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     help="What ocr-rl calibrate wrote for this model: confidences become probabilities.",
 )
 @click.option("--seed", type=int, help="Seed of the samples.  [default: 0]")
+@click.option(
+    "--find-lines/--whole-pages",
+    default=None,
+    help="Find the lines on each page and read one at a time, or not.  [default: as the model was trained]",
+)
 @crop_options
 @engine_option
 @workers_option
@@ -73,6 +78,10 @@ def transcribe(
 
     --as page-xml, alto and hocr write a file per page into the folder. The texts are on the lines of SOURCE's own
     layout files: by id with --level line, otherwise by alignment with the texts that they have.
+
+    A model that was trained on lines, such as tiny-scans, gets one line at a time, which is found on the image;
+    --find-lines asks for that with any model. Layout files then have these lines. It suits typescript and print;
+    pages with handwriting, tables or pictures need layout files of other programs.
 
     Decoding is greedy. --samples 8 --confidence adds to each row its "confidence", [start, end, confidence] of its
     "lines", "words" and "spans" of characters, and the "samples"; layout files get WC, x_wconf or conf. `ocr-rl review`

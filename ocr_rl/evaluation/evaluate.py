@@ -59,6 +59,8 @@ class EvaluateOptions:
     """What generates; `auto` takes vLLM where CUDA and vllm are present."""
     workers: int = 1
     """Processes that generate, each with a GPU where there are any."""
+    find_lines: bool = False
+    """Find the lines of each page, and read one at a time, as `ocr-rl transcribe` does."""
     max_pixels: int = 0
     """Upper bound on the pixels of a fitted page; 0 leaves the model's own."""
     trust_remote_code: bool = False
@@ -78,6 +80,8 @@ class EvaluateOptions:
             raise ValueError("--samples draws from a MODEL; a file of predictions has none")
         if self.workers > 1 and self.model is None and (self.against is None or against_file(self.against) is not None):
             raise ValueError("--workers is for a MODEL; a file of predictions is read by one process")
+        if self.find_lines and self.model is None:
+            raise ValueError("--find-lines is for a MODEL; a file of predictions has its texts")
         if self.preset != "auto" and self.model is None:
             raise ValueError("--preset is that of a MODEL; a file of predictions has none")
         check_names(self.preset, self.output)
@@ -187,6 +191,7 @@ def _engine(model: str, options: EvaluateOptions) -> EngineOptions:
         model=model,
         engine=options.engine,
         workers=options.workers,
+        find_lines=options.find_lines,
         max_pixels=options.max_pixels,
         trust_remote_code=options.trust_remote_code,
     )

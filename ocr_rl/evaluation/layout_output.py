@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocr_rl.data.archives.alto import write_alto
 from ocr_rl.data.archives.choice import reads_layouts
@@ -18,8 +18,12 @@ from ocr_rl.data.archives.layout import Layout, Line, Region, box_points
 from ocr_rl.data.archives.page_xml import write_page_xml
 from ocr_rl.data.archives.pages import ArchivePage, read_archive
 from ocr_rl.data.archives.placing import place_page_text, place_part_texts
+from ocr_rl.data.line_finding import find_lines
 from ocr_rl.data.unlabelled import Unread, walk_pages
 from ocr_rl.runs.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 LAYOUT_FORMATS: dict[str, tuple[Callable[[Layout], bytes], str]] = {
     "page-xml": (write_page_xml, ".xml"),
@@ -72,9 +76,8 @@ def _transcribed(source: Path, crop: Crop, rows: dict[str, dict[str, Row]]) -> I
             name, _, part = page.id.partition("#")
             if not isinstance(page, Unread) and part in rows.get(name, {}):
                 row = rows[name][part]
-                size = page.open_image().size
-                whole = Region("r1", "", box_points(0, 0, *size), own_text=row["text"])
-                yield page.id, sure_layout(Layout(PurePosixPath(name).name, size, (whole,)), {"": row})
+                placed = replace(_layout_of_text(page.open_image(), row), image=PurePosixPath(name).name)
+                yield page.id, sure_layout(placed, {"": row})
         return
     for entry in read_archive(source):
         found = rows.get(entry.file, {}) if isinstance(entry, ArchivePage) else {}
@@ -89,6 +92,17 @@ def _transcribed(source: Path, crop: Crop, rows: dict[str, dict[str, Row]]) -> I
         if parts & found.keys():
             placed = place_part_texts(in_pixels(entry), {part: row["text"] for part, row in found.items()})
             yield entry.id, sure_layout(placed, found)
+
+
+def _layout_of_text(image: Image, row: Row) -> Layout:
+    """The text on the lines that it was read from, if these were found on the image; otherwise in one region."""
+    if row.get("found_lines"):
+        layout = find_lines(image)
+        texts = row["text"].split("\n")
+        if len(layout.lines) == len(texts):
+            return place_part_texts(layout, {line.id: own for line, own in zip(layout.lines, texts, strict=True)})
+    whole = Region("r1", "", box_points(0, 0, *image.size), own_text=row["text"])
+    return Layout("", image.size, (whole,))
 
 
 def sure_layout(layout: Layout, rows: Mapping[str, Row]) -> Layout:

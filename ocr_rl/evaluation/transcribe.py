@@ -40,6 +40,7 @@ class TranscribeOptions(EngineOptions, SampleOptions):
 
     max_tokens: int = 2048
     """Tokens of a transcription; longer ones are cut off."""
+    find_lines: bool | None = None
     prompt: str = ""
     """The instruction that goes with each page; empty: the model's own, if it has one."""
     crop: Crop = field(default_factory=Crop)
@@ -67,6 +68,10 @@ class TranscribeOptions(EngineOptions, SampleOptions):
             raise ValueError("--temperature is that of --samples N; without samples decoding is greedy")
         if self.seed is not None and not self.samples:
             raise ValueError("--seed is that of --samples N; without samples decoding is greedy")
+        if self.crop.level != "page":
+            if self.find_lines:
+                raise ValueError(f"--find-lines has no effect with --level {self.crop.level}: layout files say where")
+            object.__setattr__(self, "find_lines", False)
         if self.calibration is not None and not self.confidence:
             raise ValueError("--calibration has no effect: add --confidence")
 
@@ -87,6 +92,8 @@ class Transcription:
     """Why the text could not be made markdown and is as the model wrote it."""
     confidence: Mapping[str, Any] = field(default_factory=dict)
     """How sure it is, if that was asked for: see `confidence.readings.confidence_row`."""
+    found_lines: int = 0
+    """Lines that were found on the page and read one by one; the text has as many. 0: it was read as a whole."""
 
     @property
     def finished(self) -> bool:
@@ -98,7 +105,9 @@ class Transcription:
         if self.error:
             return {"id": self.id, "text": "", "error": self.error}
         reason = {"malformed": self.malformed} if self.malformed else {}
-        return {"id": self.id, "text": self.text, "finish_reason": self.finish_reason, **reason, **self.confidence}
+        found = {"found_lines": self.found_lines} if self.found_lines else {}
+        row = {"id": self.id, "text": self.text, "finish_reason": self.finish_reason}
+        return {**row, **found, **reason, **self.confidence}
 
 
 def transcribe(
@@ -156,6 +165,7 @@ def write_transcriptions(
     settings |= {"prompt": options.prompt, "max_tokens": options.max_tokens}
     settings |= {"as": options.written_as} if options.written_as != "markdown" else {}
     settings |= {"crop": asdict(options.crop)} if options.crop != Crop() else {}
+    settings |= {"find_lines": options.find_lines} if options.find_lines is not TranscribeOptions.find_lines else {}
     if options.samples:
         settings |= options.sample_settings() | {"seed": options.seed or 0, "confidence": options.confidence}
         settings |= {"calibration": None if options.calibration is None else str(options.calibration.resolve())}
@@ -256,11 +266,15 @@ class _Transcriber:
         else:
             text = self._text(completion.text)
         problem = to_markdown(completion.text, self.output).problem or ""
-        return Transcription(group.page.id, text, completion.finish_reason, malformed=problem, confidence=details)
+        found = completion.text.count("\n") + 1 if self.engine.line_by_line and "\n" in completion.text else 0
+        return Transcription(group.page.id, text, completion.finish_reason, "", problem, details, found)
 
     def _text(self, completion: str) -> str:
         written = to_markdown(completion, self.output).text
-        return written if self.options.written_as in ("markdown", "raw") else read(written).text.strip()
+        if self.options.written_as in ("markdown", "raw"):
+            return written
+        parts = written.split("\n") if self.engine.line_by_line else [written]
+        return "\n".join(read(part).text.strip() for part in parts)
 
 
 def _write_text(folder: Path, page: Transcription, options: TranscribeOptions) -> str:

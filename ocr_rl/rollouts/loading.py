@@ -44,6 +44,8 @@ class EngineOptions:
 
     workers: int = 1
     """Processes that generate, each with a GPU where there are any."""
+    find_lines: bool | None = False
+    """Find the lines of a page, and read one at a time; None: if that is how the model reads (`reads_lines`)."""
 
     def __post_init__(self) -> None:
         check_model_path(self.model)
@@ -78,7 +80,13 @@ class EngineOptions:
                     f"the engine's process ended, and the model cannot be loaded again: {error}"
                 ) from None
 
-        return make_engine(policy, RolloutConfig(engine=self.engine), say=say, reload=reload)
+        engine = make_engine(policy, RolloutConfig(engine=self.engine), say=say, reload=reload)
+        if self.find_lines is False or (self.find_lines is None and not policy.reads_lines):
+            return engine
+        from ocr_rl.rollouts.line_engine import LineEngine
+
+        say("lines are found on each page and read one by one")
+        return LineEngine(engine)
 
     def _policy(self) -> Policy:
         from ocr_rl.models.policy import Policy

@@ -47,7 +47,7 @@ def test_stdout_a_jsonl_file_and_a_folder_hold_the_same_transcriptions(pages):
     assert run(pages / "images", "--out", "out.jsonl").exit_code == 0
     rows = rows_of("out.jsonl")
     assert {row["id"]: row["text"].strip() for row in rows} == texts(printed.stdout)
-    assert all(row.keys() == {"id", "text", "finish_reason"} for row in rows)
+    assert all(row.keys() == {"id", "text", "finish_reason", "found_lines"} for row in rows)
     assert run(pages / "images", "--out", "new/out").exit_code == 0
     listed = rows_of("new/out/pages.jsonl")
     assert [row | {"text": Path("new/out", row.pop("file")).read_text().removesuffix("\n")} for row in listed] == rows

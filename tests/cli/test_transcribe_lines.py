@@ -1,0 +1,77 @@
+"""`ocr-rl transcribe` of pages whose lines are found on the image, with the embedded policy for scanned lines."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.commands import refused, rows_of, run
+from ocr_rl import load_pages
+from ocr_rl.data.archives.crops import Crop
+from ocr_rl.data.synthetic.render import Layout, Style, render_collection
+from ocr_verifiers import char_edits
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """Two pages of twelve lines each, which are too many to be read at once."""
+    folder = tmp_path_factory.mktemp("scans") / "scans"
+    layout = Layout(lines=(12, 12), characters=(34, 44), random_strings=0.0)
+    render_collection(folder, 2, seed=5, layouts=[layout], style=Style(font_size=(15, 18), paper=(215, 245)))
+    return folder
+
+
+def errors(rows, scans):
+    texts = {row["file_name"]: row["text"] for row in map(json.loads, (scans / "metadata.jsonl").open())}
+    return [char_edits(texts["images/" + row["id"]], row["text"]).error_rate for row in rows]
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_lines_are_found_and_read_one_by_one(scans, tmp_path, workers):
+    out = tmp_path / "out.jsonl"
+    result = run("transcribe", scans / "images", "--out", out, "--workers", workers)
+    assert result.exit_code == 0, result.output
+    assert "lines are found on each page and read one by one" in result.output
+    rows = rows_of(out)
+    assert [row["found_lines"] for row in rows] == [12] * 2
+    assert all(row["text"].count("\n") == 11 for row in rows)
+    assert max(errors(rows, scans)) < 0.35
+
+
+def test_pages_can_be_read_as_a_whole(scans, tmp_path):
+    out = tmp_path / "out.jsonl"
+    assert run("transcribe", scans / "images", "--whole-pages", "--out", out).exit_code == 0
+    rows = rows_of(out)
+    assert all("found_lines" not in row for row in rows)
+    assert min(errors(rows, scans)) > 0.35
+    other = refused("transcribe", scans / "images", "--out", out)
+    assert "find_lines" in other
+
+
+@pytest.mark.parametrize("form", ["page-xml", "alto", "hocr"])
+def test_layout_files_have_the_lines_with_their_texts_and_become_a_dataset(scans, tmp_path, form):
+    out = tmp_path / "out"
+    result = run("transcribe", scans / "images", "--as", form, "--out", out)
+    assert result.exit_code == 0, result.output
+    rows = rows_of(out / "pages.jsonl")
+    for image in (scans / "images").iterdir():
+        (out / image.name).symlink_to(image)
+    lines = load_pages(out, crop=Crop("line"))
+    assert [line.text for line in lines] == [text for row in rows for text in row["text"].split("\n") if text]
+    assert all(line.image.width > 4 * line.image.height for line in lines)
+
+
+def test_where_layout_files_say_where_lines_are_none_are_looked_for(scans):
+    message = refused("transcribe", scans / "images", "--level", "line", "--find-lines")
+    assert "--find-lines has no effect with --level line" in message
+
+
+def test_an_evaluation_reads_lines_on_request(scans, tmp_path):
+    rates = {}
+    for name, options in {"whole": (), "lines": ("--find-lines",)}.items():
+        file = tmp_path / f"{name}.json"
+        assert run("eval", "tiny-scans", "--data", scans, *options, "--json", file).exit_code == 0
+        rates[name] = json.loads(Path(file).read_text())["cer"]
+    assert rates["lines"] < 0.35 < rates["whole"]
+    message = refused("eval", "--predictions", scans / "metadata.jsonl", "--data", scans, "--find-lines")
+    assert "--find-lines is for a MODEL" in message
