@@ -103,7 +103,8 @@ def darkness(grey: Floats) -> Floats:
 
     smooth = ndimage.uniform_filter(grey, 5)
     around = ndimage.uniform_filter(ndimage.maximum_filter(smooth, REACH), REACH)
-    return np.clip(1 - grey / np.maximum(around, 1), 0, 1)
+    dark: Floats = np.clip(1 - grey / np.maximum(around, 1), 0, 1)
+    return dark
 
 
 def otsu(values: Floats) -> float:
