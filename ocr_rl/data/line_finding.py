@@ -83,14 +83,16 @@ def find_lines(image: Image) -> Layout:
     if letter is None:
         return Layout("", size)
     marks = of_text(found, letter)
-    slope = skew(marks, letter)
+    if not len(body := body_of(marks, letter)):
+        return Layout("", size)
+    slope, depth = skew(body, letter), float(np.median(body.depth))
     level = marks.moved(slope)
     specks = level[is_speck(level, letter)]
     regions = []
     for number, block in enumerate(blocks(level[~is_speck(level, letter)], letter), 1):
         lines = tuple(
             Line(f"r{number}l{i}", polygon=outline, baseline=baseline)
-            for i, (outline, baseline) in enumerate(_outlines(block, specks, letter, slope, scale, size), 1)
+            for i, (outline, baseline) in enumerate(_outlines(block, specks, letter, depth, slope, scale, size), 1)
         )
         if lines:
             regions.append(Region(f"r{number}", lines=lines))
@@ -156,9 +158,8 @@ def is_speck(marks: Marks, letter: float) -> NDArray[np.bool_]:
     return (marks.height < 0.3 * letter) & (marks.width < 0.3 * letter)
 
 
-def skew(marks: Marks, letter: float) -> float:
+def skew(body: Marks, letter: float) -> float:
     """Pixels that lines fall for each pixel to the right: where letters crowd most into rows."""
-    body = body_of(marks, letter)
     if len(body) < 20:
         return 0.0
 
@@ -204,15 +205,17 @@ def _gap(starts: Floats, ends: Floats, least: float) -> float | None:
 
 
 def _outlines(
-    block: Marks, specks: Marks, letter: float, slope: float, scale: float, size: tuple[int, int]
+    block: Marks, specks: Marks, letter: float, depth: float, slope: float, scale: float, size: tuple[int, int]
 ) -> Iterator[tuple[Points, Points]]:
-    """(outline, baseline) of each line of a block, from the top, in pixels of the image."""
+    """(outline, baseline) of each line of a block, from the top, in pixels of the image. `depth` is that of the page."""
     for row in rows(block, letter):
         line = without_specks(row, letter)
         body = body_of(line, letter)
-        if body.width.sum() < max(0.8 * letter, 0.35 * line.width.sum()):
+        if body.width.sum() < max(0.8 * letter, 0.35 * line.width.sum()) or np.median(body.depth) < 0.65 * depth:
             continue
         base = float(np.median(body.bottom))
+        if len(body) >= 6 and np.mean(abs(body.bottom - base) < 0.2 * letter) < 0.3:
+            continue  # letters stand on a line; what else is as high as they are does not
         top = min(float(np.quantile(body.top, 0.05)), base - letter) - 0.35 * letter
         bottom = max(float(np.quantile(body.bottom, 0.95)), base) + 0.35 * letter
         near = specks[(specks.middle > top) & (specks.middle < bottom)]

@@ -37,7 +37,8 @@ class PixelBudget:
     max_pixels: int | None = None
     min_pixels: int | None = None
     line_height: int | None = None
-    """What a single line more than half as high again is brought to; None for models that read any size."""
+    """What is brought to this height: a single line more than half as high again, and all that is lower, as far as it
+    does not become too wide; None for models that read any size."""
     pixels_of: Callable[[int, int], int] | None = field(default=None, compare=False)
     """(width, height) -> the pixels that the image processor makes of it; None where it cannot say."""
 
@@ -85,6 +86,9 @@ class PixelBudget:
         if self.line_height is not None and width >= LINE * height and height * scale > 1.5 * self.line_height:
             scale = self.line_height / height
             fitted = self._whole(width * scale, self.line_height, whole)
+        elif self.line_height is not None and height * scale < self.line_height:
+            scale = min(self.line_height / height, (self.longest_edge or math.inf) / width)
+            fitted = self._whole(width * scale, height * scale, whole)
         if max_pixels is not None and math.prod(fitted) > max_pixels:
             scale = min(scale, math.sqrt(max_pixels / (width * height)))
             fitted = self._whole(width * scale, height * scale, math.floor)

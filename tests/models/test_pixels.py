@@ -60,6 +60,10 @@ def test_max_pixels_also_limits_a_budget_with_a_longest_edge():
         ((1280, 100), (416, 32)),  # 410 x 32
         ((640, 64), (320, 32)),
         ((2000, 300), (224, 32)),  # 213 x 32
+        ((200, 20), (320, 32)),  # lower: enlarged
+        ((50, 20), (80, 32)),
+        ((600, 20), (640, 32)),  # as wide as can be
+        ((1280, 40), (640, 32)),
     ],
 )
 def test_a_line_is_brought_to_the_height_that_the_model_reads(size, fitted):
