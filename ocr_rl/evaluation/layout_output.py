@@ -18,7 +18,7 @@ from ocr_rl.data.archives.layout import Layout, Line, Region, box_points
 from ocr_rl.data.archives.page_xml import write_page_xml
 from ocr_rl.data.archives.pages import ArchivePage, read_archive
 from ocr_rl.data.archives.placing import place_page_text, place_part_texts
-from ocr_rl.data.line_finding import find_lines
+from ocr_rl.data.lines.finding import find_lines
 from ocr_rl.data.unlabelled import Unread, walk_pages
 from ocr_rl.runs.atomic import write_atomically
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ocr_rl.data.archives.crops import Crop, CutImage, PageImage
 from ocr_rl.data.images import ImageError
-from ocr_rl.data.line_finding import find_lines
+from ocr_rl.data.lines.finding import find_lines
 from ocr_rl.models.policy import Policy
 from ocr_rl.rollouts.engine import Engine, Refused, Sampled, Sampling
 from ocr_rl.types import Completion, FinishReason, Page

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from ocr_rl.data.archives.layout import bounds
-from ocr_rl.data.line_finding import find_lines
+from ocr_rl.data.lines.finding import find_lines
 from ocr_rl.data.synthetic.render import Layout, Style, render_page
 
 PLAIN = Style(font_size=(14, 20), paper=(190, 255), ink=(0, 100))

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.tiny_models import completion, make_page, make_policy
 from ocr_rl.data.images import EncodedImage, ImageFile
-from ocr_rl.data.line_finding import find_lines
+from ocr_rl.data.lines.finding import find_lines
 from ocr_rl.data.synthetic.render import Layout, Style, render_page
 from ocr_rl.rollouts.engine import Refused, Sampled, Sampling
 from ocr_rl.rollouts.line_engine import LineEngine, joined, lines_of

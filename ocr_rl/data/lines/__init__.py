@@ -1,0 +1,1 @@
+"""Lines of text, found on the image of a page."""
