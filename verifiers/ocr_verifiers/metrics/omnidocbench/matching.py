@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from ocr_verifiers.metrics.assignment import cheapest_pairs
+from ocr_verifiers.metrics.assignment import cheapest_pairs, clear_pairs
 
 NEAR = 0.25
 FAR = 0.7
@@ -46,6 +46,26 @@ def distances(reference: Sequence[str], page: Sequence[str]) -> Floats:
         reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64, score_hint=NEAR
     )
     return found
+
+
+def near_distances(reference: Sequence[str], page: Sequence[str]) -> Floats:
+    """The same, of pairs that are near; 1 for others."""
+    found: Floats = process.cdist(
+        reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64, score_cutoff=NEAR
+    )
+    return found
+
+
+def _distances_of_the_far(reference: Sequence[str], page: Sequence[str]) -> Floats:
+    """The same, of pairs that are near and of blocks that are near no other; of the page's only if these are fewer."""
+    costs = near_distances(reference, page)
+    rows = np.flatnonzero(costs.min(axis=1) >= NEAR)
+    if len(rows):
+        costs[rows] = distances([reference[row] for row in rows], page)
+    columns = np.flatnonzero(costs.min(axis=0) >= NEAR)
+    if len(columns) and len(page) < len(reference):
+        costs[:, columns] = distances(reference, [page[column] for column in columns])
+    return costs
 
 
 def simple_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
@@ -77,15 +97,20 @@ def partners_of_blocks(
 
     Step 3 is not taken for the blocks of the reference that are `never_inside`.
     """
-    costs = distances(reference, page)
+    costs = _distances_of_the_far(reference, page)
     parts = _joined(costs, reference, page)
-    runs = [at for at, part in enumerate(parts) if len(part) > 1]
-    if runs:
-        costs = costs[:, [part[0] for part in parts]]
-        costs[:, runs] = distances(reference, [" ".join(page[number] for number in parts[at]) for at in runs])
+    if len(parts) < len(page):
+        page_parts = [" ".join(page[number] for number in part) for part in parts]
+        costs = _distances_of_the_far(reference, page_parts)
+    else:
+        page_parts = list(page)
+    pairs = clear_pairs(costs)
+    if pairs is None:
+        costs = distances(reference, page_parts)
+        pairs = cheapest_pairs(costs)
     partners: dict[tuple[int, ...], list[int]] = {}
     taken = set()
-    for row, column in cheapest_pairs(costs):
+    for row, column in pairs:
         if costs[row, column] <= FAR:
             partners[parts[column]] = [row]
             taken.add(row)
