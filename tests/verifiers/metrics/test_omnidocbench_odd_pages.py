@@ -24,7 +24,7 @@ from ocr_verifiers.metrics.omnidocbench.normalization import normalized_table
 from ocr_verifiers.metrics.omnidocbench.reference import reference_page
 from ocr_verifiers.metrics.omnidocbench.tables import table_score
 from ocr_verifiers.metrics.omnidocbench.v16 import scoring as scoring_v16
-from ocr_verifiers.metrics.omnidocbench.v16.blocks import cell_texts, page_blocks
+from ocr_verifiers.metrics.omnidocbench.v16.blocks import Texts, cell_texts, page_blocks, parsed
 from ocr_verifiers.metrics.omnidocbench.v16.formula_like import is_label, without_margins
 from ocr_verifiers.metrics.omnidocbench.v16.latex import without_tags
 from ocr_verifiers.metrics.omnidocbench.v16.logic import with_logic_as_arrays
@@ -195,3 +195,20 @@ def test_equation_numbers_are_dropped_and_what_does_not_end_stays():
 def test_texts_of_cells_in_cells_and_of_long_ones():
     table = "<td>a <b>1</b><td> b <i>\n2</i></td>c</td><th></th></x><td>%s</td><td>%s"
     assert cell_texts(table % ("y" * 120, "z" * 200)) == ["a 1 b 2 c", "b 2", "", "y" * 120, "z" * 121]
+
+
+HTML = (
+    "<table> <td> <td> </td> </td> <tr> </th> <th> <b> </b> <br> </div> <div> <td/> <!-- <TD> </script <script>".split()
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.sampled_from([*HTML, '<td class="a>b">', '<td a="1" b="">', "a", " 1\n", "&amp;", "& b", "&lt", ">"]))
+)
+def test_texts_of_usual_tags_are_those_of_the_parser(parts):
+    parser = Texts()
+    parser.feed("".join(parts))
+    parser.close()
+    found = parsed("".join(parts))
+    assert (found.cells, "".join(found.text)) == (parser.cells, "".join(parser.text))
