@@ -27,7 +27,7 @@ def cheapest_pairs(costs: Floats) -> list[tuple[int, int]]:
 
 
 def clear_pairs(costs: Floats) -> list[tuple[int, int]] | None:
-    """The cheapest pairs if each row (or column, if these are fewer) has one that is cheaper than all others; else None.
+    """The cheapest pairs if each row (or column, if these are fewer) has one cheaper than all others; else None.
 
     Costs that are not the lowest of such a row or column need not be known: any larger number will do.
     """
