@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.metrics.omnidocbench import runs, scoring
-from ocr_verifiers.metrics.omnidocbench.blocks import balanced, images, with_images_as, without_headings
+from ocr_verifiers.metrics.omnidocbench.blocks import (
+    balanced,
+    images,
+    markdown_tables,
+    with_images_as,
+    without_headings,
+)
 from ocr_verifiers.metrics.omnidocbench.delimited import (
     BRACKETS,
     DOLLARS,

@@ -32,7 +32,7 @@ def lost_letters(a: str, b: str) -> Callable[[int, Ints], Ints]:
 
     def lost(start: int, lengths: Ints) -> Ints:
         between = origins[2 * start : 2 * (start + int(lengths[-1]))] >= 2 * start
-        counts: Ints = np.cumsum(between)[2 * lengths - 1]
+        counts: Ints = np.cumsum(between, dtype=np.intp)[2 * lengths - 1]
         return counts
 
     return lost
