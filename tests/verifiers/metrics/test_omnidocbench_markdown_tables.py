@@ -5,7 +5,6 @@ import zlib
 
 from ocr_verifiers.metrics.omnidocbench.blocks import markdown_tables
 
-
 TABLE_PARTS = [
     "|",
     "|",

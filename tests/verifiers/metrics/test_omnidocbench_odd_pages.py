@@ -14,7 +14,6 @@ from ocr_verifiers.metrics.omnidocbench import runs, scoring
 from ocr_verifiers.metrics.omnidocbench.blocks import (
     balanced,
     images,
-    markdown_tables,
     with_images_as,
     without_headings,
 )
