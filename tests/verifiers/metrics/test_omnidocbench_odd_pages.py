@@ -1,14 +1,22 @@
 """Pages as a broken or cheating model writes them: each has its scores, soon."""
 
+import random
 import re
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
 
-from ocr_verifiers.metrics.omnidocbench import scoring
-from ocr_verifiers.metrics.omnidocbench.blocks import balanced, images, with_images_as, without_headings
+from ocr_verifiers.metrics.omnidocbench import runs, scoring
+from ocr_verifiers.metrics.omnidocbench.blocks import (
+    balanced,
+    images,
+    with_images_as,
+    without_headings,
+)
 from ocr_verifiers.metrics.omnidocbench.delimited import (
     BRACKETS,
     DOLLARS,
@@ -20,11 +28,14 @@ from ocr_verifiers.metrics.omnidocbench.delimited import (
     with_delimited,
     with_inline,
 )
+from ocr_verifiers.metrics.omnidocbench.matching import distances, quick_match
 from ocr_verifiers.metrics.omnidocbench.normalization import normalized_table
 from ocr_verifiers.metrics.omnidocbench.reference import reference_page
+from ocr_verifiers.metrics.omnidocbench.runs import nearest_run
+from ocr_verifiers.metrics.omnidocbench.stretches import lost_letters
 from ocr_verifiers.metrics.omnidocbench.tables import table_score
 from ocr_verifiers.metrics.omnidocbench.v16 import scoring as scoring_v16
-from ocr_verifiers.metrics.omnidocbench.v16.blocks import cell_texts, page_blocks
+from ocr_verifiers.metrics.omnidocbench.v16.blocks import Texts, cell_texts, page_blocks, parsed
 from ocr_verifiers.metrics.omnidocbench.v16.formula_like import is_label, without_margins
 from ocr_verifiers.metrics.omnidocbench.v16.latex import without_tags
 from ocr_verifiers.metrics.omnidocbench.v16.logic import with_logic_as_arrays
@@ -195,3 +206,57 @@ def test_equation_numbers_are_dropped_and_what_does_not_end_stays():
 def test_texts_of_cells_in_cells_and_of_long_ones():
     table = "<td>a <b>1</b><td> b <i>\n2</i></td>c</td><th></th></x><td>%s</td><td>%s"
     assert cell_texts(table % ("y" * 120, "z" * 200)) == ["a 1 b 2 c", "b 2", "", "y" * 120, "z" * 121]
+
+
+HTML = (
+    "<table> <td> <td> </td> </td> <tr> </th> <th> <b> </b> <br> </div> <div> <td/> <!-- <TD> </script <script>".split()
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.sampled_from([*HTML, '<td class="a>b">', '<td a="1" b="">', "a", " 1\n", "&amp;", "& b", "&lt", ">"]))
+)
+def test_texts_of_usual_tags_are_those_of_the_parser(parts):
+    parser = Texts()
+    parser.feed("".join(parts))
+    parser.close()
+    found = parsed("".join(parts))
+    assert (found.cells, "".join(found.text)) == (parser.cells, "".join(parser.text))
+
+
+@given(st.text("ab\u00e9", min_size=1), st.text("ab \u00e9\U0001f600", min_size=1), st.data())
+def test_distances_to_all_stretches_of_a_text(a, b, data):
+    start = data.draw(st.integers(0, len(b) - 1))
+    lengths = np.arange(1, len(b) - start + 1)
+    found = len(a) - lengths + lost_letters(a, b)(start, lengths)
+    assert found.tolist() == [Levenshtein.distance(a, b[start : start + length]) for length in lengths]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.text("abcd", min_size=1, max_size=40), st.lists(st.text("abcde", min_size=1, max_size=4), min_size=1), st.data()
+)
+def test_the_nearest_run_is_the_same_among_many_blocks(written, page, data):
+    starts = sorted(data.draw(st.sets(st.sampled_from(range(len(page))), min_size=1)))
+    costs = distances([written], page)[0]
+    few = nearest_run(written, page, starts, costs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "MANY", 0)
+        patch.setattr(runs, "SHORT", 0)
+        assert nearest_run(written, page, starts, costs) == few
+
+
+def test_a_run_grows_while_it_is_as_near():
+    """Each costs 25 of 38: a distance that, as a share, is no number of the computer."""
+    written = "dbabbaddcab\u00e9acccbcddbcdd\u00e9\u00e9a\u00e9bccdcabddd"
+    page = ["dx\u00e9dbbxc", "a\u00e9", "xcd", "bcd\u00e9x\u00e9ab", "a", "c"]
+    assert nearest_run(written, page, range(6), distances([written], page)[0]).blocks == tuple(range(6))
+
+
+def test_a_page_of_five_thousand_letters_does_not_take_long():
+    """It spells what the reference has."""
+    rng = random.Random(0)
+    reference = ["".join(rng.choices("etaoinshrdlu", k=600)) for _ in range(3)]
+    page = list("".join(reference) * 3)[:5_000]
+    assert seconds(lambda: quick_match(reference, page)) < 10

@@ -23,12 +23,23 @@ def cheapest_pairs(costs: Floats) -> list[tuple[int, int]]:
         return []
     if costs.shape[0] > costs.shape[1]:
         return sorted((row, column) for column, row in cheapest_pairs(costs.T))
+    return clear_pairs(costs) or list(enumerate(_narrow(costs.tolist()) if costs.shape[1] < _WIDE else _wide(costs)))
+
+
+def clear_pairs(costs: Floats) -> list[tuple[int, int]] | None:
+    """The cheapest pairs if each row (or column, if these are fewer) has one cheaper than all others; else None.
+
+    Costs that are not the lowest of such a row or column need not be known: any larger number will do.
+    """
+    if costs.shape[0] > costs.shape[1]:
+        pairs = clear_pairs(costs.T)
+        return pairs and sorted((row, column) for column, row in pairs)
     costs_of = costs.tolist()
     lowest = [(row, min(row)) for row in costs_of]
-    cheapest = [row.index(cost) for row, cost in lowest]
-    if len(set(cheapest)) == len(cheapest) and all(row.count(cost) == 1 for row, cost in lowest):
-        return list(enumerate(cheapest))  # each row has a column that is cheaper than all others
-    return list(enumerate(_narrow(costs_of) if costs.shape[1] < _WIDE else _wide(costs)))
+    columns = [row.index(cost) for row, cost in lowest]
+    if len(set(columns)) < len(columns) or any(row.count(cost) > 1 for row, cost in lowest):
+        return None
+    return list(enumerate(columns))
 
 
 def _narrow(costs: list[list[float]]) -> list[int]:

@@ -25,7 +25,7 @@ _ROW = re.compile(r"\|.*?\|\n", re.DOTALL)
 _LOST_CELL = re.compile(r":|---")
 _TABLE_PART = re.compile(r"</?t(?:able|head|body)>")
 _BARE_TABLE = {"<table>": "</table>"}
-_TABLE_LINES = re.compile(r"^(?:.*\n)?(?:^.*<table>(?s:.*?)(?:</table>.*\n|(?P<open>\Z)))+", re.MULTILINE)
+_COMMENT = {"<!--": "-->"}
 _HTML_TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 _LATEX_TABLE = {r"\begin{table}": r"\end{table}"}
 _HEADINGS = (
@@ -159,8 +159,8 @@ def markdown_tables(text: str) -> tuple[str, list[Block]]:
     """
     if len(list(_rows(text + "\n"))) < 2:
         return text, []
-    lines = "\n" + _with_html_rows(text.replace("\r", "") + "\n")
-    text = _TABLE_LINES.sub(_written, lines)[:-1].replace("<td>", '<td colspan="1" rowspan="1">')
+    text = "\n".join(_with_joined_tables(_with_html_rows(text.replace("\r", "") + "\n").split("\n")))
+    text = text.replace("<table>", '<table border="1" >').replace("<td>", '<td colspan="1" rowspan="1">')
     last = text.rfind("</table>") + len("</table>")
     blocks = [Block("table", found.start(), found[0]) for found in _HTML_TABLE.finditer(text, 0, last)]
     return _blanked(text, blocks), blocks
@@ -175,28 +175,46 @@ def _with_html_rows(text: str) -> str:
     pieces: list[str] = []
     position = 0
     for found in _rows(text):
-        written = [row.strip() for row in found[0].strip().split("\n")]
-        lines = [
-            line
-            for row in (written[0], *written[2:])
-            for line in ("    <tr>", *(f"      <td>{cell.strip()}</td>" for cell in row.split("|")[1:-1]), "    </tr>")
-        ]
-        pieces += [text[position : found.start()], "\n".join(["<table>", *lines, "</table>\n"])]
+        rows = [row.strip() for row in found[0].strip().split("\n")]
+        html = ["<table>", "  <thead>", *_html_row(rows[0], "th"), "  </thead>", "  <tbody>"]
+        html += [line for row in rows[2:] for line in _html_row(row, "td")]
+        pieces += [text[position : found.start()], "\n".join([*html, "  </tbody>", "</table>\n"])]
         position = found.end()
     return "".join(pieces) + text[position:]
 
 
-def _written(found: re.Match[str]) -> str:
-    """Tables that follow each other, as one; those of an empty row are left out, and all if the last does not end."""
-    if found["open"] is not None:
-        return ""
-    kept = "\n".join(line for line in found[0].split("\n") if not _LOST_CELL.search(line))
-    tables = [
-        [line for line in table.text.split("\n") if not _TABLE_PART.search(line)]
-        for table in delimited(kept, _BARE_TABLE)
-    ]
-    html = "\n".join(line for table in tables if len(table) > 2 for line in table)
-    return f'\n\n<table border="1" >\n{html}\n</table>\n\n\n'
+def _html_row(row: str, name: str) -> list[str]:
+    return ["    <tr>", *(f"      <{name}>{cell.strip()}</{name}>" for cell in row.split("|")[1:-1]), "    </tr>"]
+
+
+def _with_joined_tables(lines: Sequence[str]) -> Iterator[str]:
+    """The lines, with tables that follow each other as one, without the line above; one that does not end is lost."""
+    table, inside, above = "", False, ""
+    for line in lines:
+        if "<table>" in line:
+            table += above
+            inside = True
+        elif inside:
+            if not _LOST_CELL.search(above) and "</thead>" not in above:
+                table += "\n" + above
+            if "</table>" in above:
+                yield _joined(table)
+                table, inside = "", False
+        else:
+            yield above
+        above = line
+
+
+def _joined(tables: str) -> str:
+    """The rows of tables as one, without those of an empty row."""
+    rows: list[str] = []
+    for table in delimited(with_delimited(tables, _COMMENT, lambda _: ""), _BARE_TABLE):
+        lines = [line for line in table.text.split("\n") if not _TABLE_PART.search(line)]
+        if len(lines) > 2:
+            rows += (
+                line.replace("<th>", "<td>").replace("</th>", "</td>") if "<th>" in line else line for line in lines
+            )
+    return "\n\n<table>\n" + "\n".join(rows) + "\n</table>\n\n"
 
 
 def paragraphs(text: str) -> Iterator[tuple[int, int, str]]:

@@ -19,12 +19,12 @@ import numpy.typing as npt
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from ocr_verifiers.metrics.assignment import cheapest_pairs
+from ocr_verifiers.metrics.assignment import cheapest_pairs, clear_pairs
+from ocr_verifiers.metrics.omnidocbench.runs import found_within, nearest_run, without_overlaps
 
 NEAR = 0.25
 FAR = 0.7
 INSIDE = 0.4
-MERGED = 0.6
 Floats = npt.NDArray[np.float64]
 
 
@@ -35,17 +35,32 @@ class Pair(NamedTuple):
     page: tuple[int, ...]
 
 
-class _Run(NamedTuple):
-    blocks: tuple[int, ...]
-    cost: float
-
-
 def distances(reference: Sequence[str], page: Sequence[str]) -> Floats:
     """Edit distances / the longer length of each pair; no text may be empty."""
     found: Floats = process.cdist(
         reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64, score_hint=NEAR
     )
     return found
+
+
+def near_distances(reference: Sequence[str], page: Sequence[str]) -> Floats:
+    """The same, of pairs that are near; 1 for others."""
+    found: Floats = process.cdist(
+        reference, page, scorer=Levenshtein.normalized_distance, dtype=np.float64, score_cutoff=NEAR
+    )
+    return found
+
+
+def _distances_of_the_far(reference: Sequence[str], page: Sequence[str]) -> Floats:
+    """The same, of pairs that are near and of blocks that are near no other; of the page's only if these are fewer."""
+    costs = near_distances(reference, page)
+    rows = np.flatnonzero(costs.min(axis=1) >= NEAR).tolist()
+    if rows:
+        costs[rows] = distances([reference[row] for row in rows], page)
+    columns = np.flatnonzero(costs.min(axis=0) >= NEAR).tolist()
+    if columns and len(page) < len(reference):
+        costs[:, columns] = distances(reference, [page[column] for column in columns])
+    return costs
 
 
 def simple_match(reference: Sequence[str], page: Sequence[str]) -> list[Pair]:
@@ -77,15 +92,20 @@ def partners_of_blocks(
 
     Step 3 is not taken for the blocks of the reference that are `never_inside`.
     """
-    costs = distances(reference, page)
+    costs = _distances_of_the_far(reference, page)
     parts = _joined(costs, reference, page)
-    runs = [at for at, part in enumerate(parts) if len(part) > 1]
-    if runs:
-        costs = costs[:, [part[0] for part in parts]]
-        costs[:, runs] = distances(reference, [" ".join(page[number] for number in parts[at]) for at in runs])
+    if len(parts) < len(page):
+        page_parts = [" ".join(page[number] for number in part) for part in parts]
+        costs = _distances_of_the_far(reference, page_parts)
+    else:
+        page_parts = list(page)
+    pairs = clear_pairs(costs)
+    if pairs is None:
+        costs = distances(reference, page_parts)
+        pairs = cheapest_pairs(costs)
     partners: dict[tuple[int, ...], list[int]] = {}
     taken = set()
-    for row, column in cheapest_pairs(costs):
+    for row, column in pairs:
         if costs[row, column] <= FAR:
             partners[parts[column]] = [row]
             taken.add(row)
@@ -122,96 +142,19 @@ def _joined(costs: Floats, reference: Sequence[str], page: Sequence[str]) -> lis
     """The blocks of the page, those of a run together."""
     near = costs < NEAR
     far_rows = np.flatnonzero(~near.any(axis=1)).tolist()
-    near_columns = set(np.flatnonzero(near.any(axis=0)).tolist())
-    far_columns = [column for column in range(len(page)) if column not in near_columns]
+    far_columns = np.flatnonzero(~near.any(axis=0)).tolist()
     parts: list[tuple[int, ...]] = [(number,) for number in range(len(page))]
     if not far_columns:
         return parts
     runs = []
     for row in far_rows:
-        grown = [_grown(reference[row], page, column, near_columns, costs[row]) for column in far_columns]
-        runs.append(min(grown, key=lambda run: run.cost))
-    for run in _without_overlaps(runs):
+        runs.append(nearest_run(reference[row], page, far_columns, costs[row]))
+    for run in without_overlaps(runs):
         at = parts.index((run[0],))
         parts[at : at + len(run)] = [run]
     return parts
 
 
-def _grown(text: str, page: Sequence[str], start: int, near: set[int], costs: Floats) -> _Run:
-    """The run of blocks from `start` on, which grows while it comes nearer to the text.
-
-    Its blocks must be found in the text, with .6 of them wrong.
-    """
-    end, written, cost = start + 1, page[start], float(costs[start])
-    while end < len(page) and end not in near:
-        merged = f"{written} {page[end]}"
-        nearer = Levenshtein.normalized_distance(text, merged, score_cutoff=cost)  # 1 if it is more
-        if nearer > cost or not found_within(text, page[end], MERGED, strictly=True):
-            break
-        if end == start + 1 and not found_within(text, page[start], MERGED):
-            break
-        end, written, cost = end + 1, merged, nearer
-        if len(merged) > len(text):
-            break
-    return _Run(tuple(range(start, end)), cost)
-
-
 def contains(text: str, part: str) -> bool:
     """True if some stretch of the text as long as the part differs from it in less than .4 of its characters."""
     return found_within(text, part, INSIDE, strictly=True)
-
-
-def found_within(text: str, part: str, share: float, strictly: bool = False) -> bool:
-    """True if a stretch of the text that is as long as the part has at most (strictly: less than) so many edits."""
-    length, last = len(part), len(text) - len(part)
-    if length == 0 or last < 0:
-        return False
-    if part in text:
-        return True
-    most = int(share * length)
-    starts = [(0, last)]
-    while starts:
-        first, end = starts.pop()
-        fewest = most + end - first  # to delete all but one stretch, and to edit that
-        edits = Levenshtein.distance(text[first : end + length], part, score_cutoff=fewest)
-        if edits > fewest:
-            continue
-        if first < end:
-            middle = (first + end) // 2
-            starts += ((middle + 1, end), (first, middle))
-        elif edits / length < share or (not strictly and edits / length == share):
-            return True
-    return False
-
-
-def _without_overlaps(runs: Sequence[_Run]) -> list[tuple[int, ...]]:
-    """Of runs that overlap, those of the way to choose some of them with the smallest mean cost."""
-    if not runs:
-        return []
-    ordered = sorted(runs, key=lambda run: run.blocks[0])
-    groups = [[ordered[0]]]
-    for run in ordered[1:]:
-        if any(set(run.blocks) & set(other.blocks) for other in groups[-1]):
-            groups[-1].append(run)
-        else:
-            groups.append([run])
-    chosen: list[tuple[int, ...]] = []
-    for group in groups:
-        ways = [[group[0]]]
-        for run in group[1:]:
-            placed = False
-            for way in ways:
-                same = next((other for other in way if other.blocks == run.blocks), None)
-                if same is not None:
-                    placed = True
-                    if same.cost > run.cost:
-                        way.remove(same)
-                        way.append(run)
-                elif not any(set(run.blocks) & set(other.blocks) for other in way):
-                    way.append(run)
-                    placed = True
-            if not placed:
-                ways.append([run])
-        best = min(ways, key=lambda way: sum(run.cost for run in way) / len(way))
-        chosen += [run.blocks for run in best]
-    return chosen

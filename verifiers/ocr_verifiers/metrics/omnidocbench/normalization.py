@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
 from html import escape, unescape
+from typing import NamedTuple
 
 from ocr_verifiers.metrics.omnidocbench.delimited import (
     BRACKETS,
@@ -26,7 +29,8 @@ STYLES = [
         "thickspace thinspace medspace nobreakspace negmedspace quad qquad enspace substackw"
     ).split()
 ]
-TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s[^<>]*)?)/?>")
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s[^<>]*)?)/?>")
+_TAGS = re.compile(r"(</?[A-Za-z][A-Za-z0-9]*(?:\s[^<>]*)?/?>)")
 _BETWEEN_TAGS = re.compile(r"(?<=>)\s+(?=<)")
 _ATTRIBUTE = re.compile(r"""([^\s=<>"'/]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'<>]+))?""")
 _MATH = re.compile(r"""<math\b((?:"[^"]*"|'[^']*'|[^<>"'])*)>.*?</math>""", re.DOTALL | re.IGNORECASE)
@@ -43,8 +47,9 @@ def normalized_text(text: str) -> str:
 
 def letters(text: str) -> str:
     """Letters, digits and underscores, without escapes."""
-    for sign in ("\\t", "\\n", "\t", "\n", "/t", "/n"):
-        text = text.replace(sign, "")
+    if "\\" in text or "/" in text:
+        for sign in ("\\t", "\\n", "\t", "\n", "/t", "/n"):
+            text = text.replace(sign, "")
     return text.encode().translate(None, _OTHERS).decode() if text.isascii() else "".join(_LETTERS.findall(text))
 
 
@@ -71,7 +76,9 @@ def normalized_table(html: str) -> str:
     if "<table" not in html.replace(" ", ""):
         return ""
     text = with_short_spaces(with_formulas(html))
-    text = unicodedata.normalize("NFKC", unescape(TAG.sub(plain_tag, text)).replace("\n", "")).strip()
+    before, rest = tags_and_texts(text)
+    text = "".join([before, *(piece for tag, after in rest for piece in (tag.plain, after))])
+    text = unicodedata.normalize("NFKC", unescape(text).replace("\n", "")).strip()
     text = DROPPED_ATTRIBUTES.sub("", within_tables(text))
     text = re.sub(r"\s+", " ", text.replace("<tbody>", "").replace("</tbody>", ""))
     return without_dropped_tags(f'<html><body><table border="1" >{text}</table></body></html>')
@@ -105,8 +112,30 @@ def with_short_spaces(html: str) -> str:
     return _BETWEEN_TAGS.sub(lambda space: "" if "\n" in space[0] else " ", html)
 
 
-def plain_tag(found: re.Match[str]) -> str:
-    closing, name, attributes = found[1], found[2].lower(), found[3]
+class Tag(NamedTuple):
+    """A tag of HTML."""
+
+    name: str
+    """In lower case."""
+    closes: bool
+    plain: str
+    """As it is compared."""
+
+
+def tags_and_texts(html: str) -> tuple[str, Iterator[tuple[Tag, str]]]:
+    """What stands before the first tag, and the tags with what stands after each."""
+    before, *pieces = _TAGS.split(html)
+    return before, zip(map(_tag, pieces[::2]), pieces[1::2], strict=True)
+
+
+@lru_cache(maxsize=1_000)
+def _tag(written: str) -> Tag:
+    found = _TAG.fullmatch(written)
+    assert found
+    return Tag(found[2].lower(), bool(found[1]), _plain_tag(found[1], found[2].lower(), found[3]))
+
+
+def _plain_tag(closing: str, name: str, attributes: str) -> str:
     if name in ("thead", "span"):
         return ""
     if name == "th":

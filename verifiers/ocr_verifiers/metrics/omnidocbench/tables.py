@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from ocr_verifiers.markup.grid import Cell
@@ -10,6 +11,7 @@ from ocr_verifiers.metrics.teds import structure_costs, text_costs
 from ocr_verifiers.metrics.tree_distance import tree_distance
 
 _TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)((?:\s[^<>]*)?)/?>")
+_TAGS = re.compile(r"(</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>)")
 _SPAN = re.compile(r'(rowspan|colspan)="(\d{1,9})"')
 _PRIVATE = 0xF0000
 
@@ -48,36 +50,47 @@ def _spans(rows: list[list[Cell]]) -> list[list[tuple[int, int]]]:
     return [[(cell.rowspan, cell.colspan) for cell in row] for row in rows]
 
 
+class _Tag(NamedTuple):
+    name: str
+    closes: bool
+    rowspan: int
+    colspan: int
+    letters: tuple[str, ...]
+    """In the text of a cell."""
+
+
+@lru_cache(maxsize=1_000)
+def _tag(written: str) -> _Tag:
+    found = _TAG.fullmatch(written)
+    assert found
+    closing, name, attributes = found.groups()
+    spans = dict(_SPAN.findall(attributes))
+    letters = (f"<{name}>", f"</{name}>") if written.endswith("/>") else (f"<{closing}{name}>",)
+    return _Tag(name, bool(closing), int(spans.get("rowspan", 1)), int(spans.get("colspan", 1)), letters)
+
+
 def _tree(html: str, tags: dict[str, str]) -> _Tree:
     """The rows of a table; a tag within a cell becomes a letter that no text has."""
     rows: list[list[Cell]] = []
-    parts: list[str] | None = None
-    spans: dict[str, str] = {}
-    nodes = position = 0
-
-    def close() -> None:
-        if parts is not None:
-            rows[-1].append(Cell("".join(parts), False, int(spans.get("rowspan", 1)), int(spans.get("colspan", 1))))
-
-    for found in _TAG.finditer(html):
-        if parts is not None:
-            parts.append(html[position : found.start()])
-        position = found.end()
-        closing, name, attributes = found.groups()
-        if name in ("table", "html", "body", "tr", "td"):
-            close()
-            parts = None
-            if name == "tr" and not closing:
+    text: str | None = None
+    nodes = rowspan = colspan = 0
+    pieces = _TAGS.split(html)
+    for tag, after in zip(map(_tag, pieces[1::2]), pieces[2::2], strict=True):
+        if tag.name in ("table", "html", "body", "tr", "td"):
+            if text is not None:
+                rows[-1].append(Cell(text, False, rowspan, colspan))
+                text = None
+            if tag.name == "tr" and not tag.closes:
                 rows.append([])
                 nodes += 1
-            elif name == "td" and not closing:
+            elif tag.name == "td" and not tag.closes:
                 if not rows:
                     rows.append([])
-                parts, spans = [], dict(_SPAN.findall(attributes))
+                text, rowspan, colspan = after, tag.rowspan, tag.colspan
                 nodes += 1
-        elif parts is not None:
-            nodes += not closing
-            for written in (f"<{name}>", f"</{name}>") if found[0].endswith("/>") else (f"<{closing}{name}>",):
-                parts.append(tags.setdefault(written, chr(_PRIVATE + len(tags))))
-    close()
+        elif text is not None:
+            nodes += not tag.closes
+            text += "".join(tags.setdefault(letter, chr(_PRIVATE + len(tags))) for letter in tag.letters) + after
+    if text is not None:
+        rows[-1].append(Cell(text, False, rowspan, colspan))
     return _Tree(rows, nodes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from typing import Literal, NamedTuple
 
@@ -26,6 +27,7 @@ Kind = Literal["text", "formula", "rescue", "table", "latex_table"]
 _CODE = re.compile(r"```\w+\n(.*?)```", re.DOTALL)
 _PAGE_TAGS = re.compile(r"</?(?:html|body)>")
 _EMPTY_LINES = re.compile(r"(\n\s*\n)")
+_USUAL_TAG = re.compile(r'<(/?)(table|thead|tbody|tr|td|th|div|b|i|br)(?:\s+[a-z]+="[^"<>]*")*>')
 _CAPTIONS = (
     "the image ",
     "the image displays",
@@ -188,7 +190,7 @@ def _is_label(block: Block) -> bool:
     return block.kind == "formula" and block.inline and like.is_label(block.text)
 
 
-class _Texts(HTMLParser):
+class Texts(HTMLParser):
     """The texts of cells, or of everything but styles and scripts with a line for each block."""
 
     def __init__(self) -> None:
@@ -235,8 +237,18 @@ class _Texts(HTMLParser):
                 self._filling.popleft()
 
 
-def _parsed(html: str) -> _Texts | None:
-    parser = _Texts()
+def parsed(html: str) -> Texts | None:
+    parser = Texts()
+    before, *pieces = _USUAL_TAG.split(html)
+    if not any("<" in text for text in (before, *pieces[2::3])):  # what the parser would read, but faster
+        parser.handle_data(unescape(before))
+        for closing, name, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
+            if closing:
+                parser.handle_endtag(name)
+            else:
+                parser.handle_starttag(name, [])
+            parser.handle_data(unescape(text))
+        return parser
     try:
         parser.feed(html)
         parser.close()
@@ -247,14 +259,14 @@ def _parsed(html: str) -> _Texts | None:
 
 def cell_texts(html: str) -> list[str]:
     """The texts of the cells of a table, long ones not to their end; none if it cannot be parsed."""
-    parser = _parsed(html)
+    parser = parsed(html)
     return [" ".join(cell) for cell in parser.cells] if parser else []
 
 
 def _plain_html(html: str) -> str:
     if "<table" in html.lower():
         return html
-    parser = _parsed(html)
+    parser = parsed(html)
     if parser is None:
         return html
     lines = "".join(parser.text).replace("\xa0", " ").split("\n")

@@ -18,6 +18,7 @@ _WORD = re.compile(r"[A-Za-z]{4,}")
 _FRACTION = re.compile(r"\d+\s*/\s*\d+")
 LONGEST_CELL = 120
 """The length of a cell that may be a formula."""
+_NOT_PROSE = "$\\□→"
 _CELL_SIGNS = ("=", "+", "-", "×", "÷", "/", "≈", r"\times", r"\div", r"\approx")
 _RELATIONS = ("=", r"\approx", "≈", r"\neq", "≠", r"\leq", "≤", r"\geq", "≥")
 _STRUCTURED = re.compile(
@@ -50,6 +51,9 @@ def is_formula(text: str) -> bool:
     text = " ".join(text.split())
     if not text or len(text) > 220:
         return False
+    words = len(_WORD.findall(text))
+    if words > 2 and not any(sign in text for sign in _NOT_PROSE):
+        return False
     bare = _unwrapped(text)
     signs = len(_SIGN.findall(bare))
     if not signs:
@@ -73,7 +77,7 @@ def is_formula(text: str) -> bool:
 def is_formula_cell(text: str) -> bool:
     """Whether the cell of a table is a formula: a calculation or a fraction."""
     signs = any(sign in text for sign in _CELL_SIGNS)
-    return 0 < len(text) <= LONGEST_CELL and is_formula(text) and signs and _calculates(text)
+    return signs and len(text) <= LONGEST_CELL and _calculates(text) and is_formula(text)
 
 
 def _calculates(text: str) -> bool:

@@ -19,9 +19,8 @@ from ocr_verifiers.metrics.omnidocbench.latex_text import formula_letters
 from ocr_verifiers.metrics.omnidocbench.normalization import (
     DROPPED_ATTRIBUTES,
     STYLES,
-    TAG,
     letters,
-    plain_tag,
+    tags_and_texts,
     with_formulas,
     with_short_spaces,
     within_tables,
@@ -126,19 +125,15 @@ def normalized_table(html: str) -> str:
     if "<table" not in html.replace(" ", "").replace("'", '"'):
         return ""
     html = with_short_spaces(with_formulas(html))
-    written: list[str] = []
-    position = depth = 0
-    for tag in [*TAG.finditer(html), None]:
-        text = unescape(html[position : tag.start() if tag else len(html)])
-        written.append(normalized_cell(text) if depth else text)
-        if tag is None:
-            break
-        name = tag[2].lower()
-        if name in ("td", "th"):
-            depth = max(0, depth - 1) if tag[1] else depth + 1
-        if name != "tbody":
-            written.append(plain_tag(tag))
-        position = tag.end()
+    before, rest = tags_and_texts(html)
+    written, depth = [unescape(before)], 0
+    for tag, after in rest:
+        if tag.name in ("td", "th"):
+            depth = max(0, depth - 1) if tag.closes else depth + 1
+        if tag.name != "tbody":
+            written.append(tag.plain)
+        if after:
+            written.append(normalized_cell(unescape(after)) if depth else unescape(after))
     text = unicodedata.normalize("NFKC", "".join(written).replace("\n", "")).strip()
     text = re.sub(r"\s+", " ", DROPPED_ATTRIBUTES.sub("", within_tables(text)))
     return without_dropped_tags(f'<html><body><table border="1" >{text}</table></body></html>')

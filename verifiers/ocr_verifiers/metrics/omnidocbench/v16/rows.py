@@ -9,7 +9,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from ocr_verifiers.metrics.assignment import cheapest_pairs
-from ocr_verifiers.metrics.omnidocbench.matching import NEAR, Pair, distances, partners_of_blocks
+from ocr_verifiers.metrics.omnidocbench.matching import NEAR, Pair, distances, near_distances, partners_of_blocks
 from ocr_verifiers.metrics.omnidocbench.reference import IGNORED, Expected, kind_of
 from ocr_verifiers.metrics.omnidocbench.v16.blocks import Block
 from ocr_verifiers.metrics.omnidocbench.v16.latex import undelimited
@@ -151,7 +151,7 @@ def _pairs(reference: Sequence[str], page: Sequence[str], kinds: Sequence[str]) 
     taken: list[int] = []
     pairs_aside: list[tuple[Pair, float]] = []
     if aside:
-        costs = distances([reference[number] for number in aside], page)
+        costs = near_distances([reference[number] for number in aside], page)
         near = np.argwhere(costs < NEAR).tolist()
         taken = [column for _, column in near]
         chosen = {row: at for at, (row, _) in enumerate(near)}
