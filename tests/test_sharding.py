@@ -5,10 +5,12 @@ The processes run this file too: see its end.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -48,6 +50,8 @@ FEW = [
     ("kto", "lighton", "lora frozen recomputed"),
     ("ppo with a separate critic", "qwen", "frozen"),
     ("reward model", "lighton", ""),
+    ("grpo with a kl in the loss", "qwen", "offloaded recomputed"),
+    ("ppo with a separate critic", "lighton", "offloaded lora frozen"),
 ]
 """An update, an architecture, a variant."""
 VARIANTS = ["recomputed", "frozen", "lora", "lora frozen recomputed", "tied", "tied recomputed", "tied lora"]
@@ -181,6 +185,10 @@ def everything_else(folder):
     found["types"] = sorted({str(weight.dtype) for weight in policy.model.parameters()})
     found["bf16"] = made(policy, "sft")[1]["loss"]
     found["loaded"] = scored(Policy.load(ModelConfig(path=str(folder / "adapter of one")), mesh=mesh_of("full")))
+    policy = divided("qwen", "offloaded")
+    found["offloaded"] = distributed.gather(greedy(policy, distributed.mine(pages_of_different_sizes())))
+    tensors = {name: tensor.clone() for name, tensor in checkpoint_tensors(divided("lighton", "offloaded lora"))}
+    save_file(tensors, folder / f"exported offloaded lora{distributed.rank()}.safetensors")
     with pytest.raises(ValueError, match="hybrid") as error:
         mesh_of("hybrid")
     found["refused"] = str(error.value)
@@ -193,6 +201,8 @@ def runs(folder):
     trained(folder / "whole", GrpoTrainer, 2, policy=divided(), **settings)
     trained(folder / "parts", GrpoTrainer, 1, policy=divided(), **settings)
     trained(folder / "parts", GrpoTrainer, 2, start=1, policy=divided(seed=0), **settings)
+    trained(folder / "offloaded", GrpoTrainer, 1, policy=divided(variant="offloaded"), **settings)
+    trained(folder / "offloaded", GrpoTrainer, 2, start=1, policy=divided(variant="offloaded", seed=3), **settings)
     trained(folder / "critic", PpoTrainer, 1, policy=divided(), ppo_critic="separate")
     trained(folder / "adapter", SftTrainer, 1, policy=divided("lighton", "lora"))
     trained(folder / "adapter", SftTrainer, 2, start=1, policy=divided("lighton", "lora"))
@@ -251,7 +261,7 @@ def test_they_sample_and_rate_as_one_process_does(of_two):
     torch.testing.assert_close(torch.tensor(results(of_two)["ratings"]), torch.tensor(rated(make_variant())))
 
 
-@pytest.mark.parametrize("variant", ["", "lora", "tied"])
+@pytest.mark.parametrize("variant", ["", "lora", "tied", "offloaded lora"])
 def test_engines_get_the_whole_weights_under_the_checkpoints_names(of_two, variant):
     expected = dict(checkpoint_tensors(make_variant("lighton", variant)))
     for rank in range(2):
@@ -305,6 +315,48 @@ def test_a_start_that_is_the_best_step_is_saved_whole(of_two):
     assert optimizer.state_dict()["state"] == {}
     start = make_variant().model
     assert all(torch.equal(weight, start.get_parameter(name)) for name, weight in policy.model.named_parameters())
+
+
+def test_a_run_in_the_machines_memory_is_resumed_to_the_same_end(of_two):
+    """Reference, checkpoints and optimiser included. Here, without a GPU, nothing moves."""
+    assert same_files(*(RunFolder(of_two / name).checkpoint(2) for name in ("whole", "offloaded")))
+
+
+def test_offloaded_weights_sample_as_others_do(of_two):
+    assert results(of_two)["offloaded"] == greedy(make_variant("qwen"), pages_of_different_sizes())
+
+
+def test_inputs_go_where_the_policy_computes_and_not_where_its_weights_are():
+    """As with offloaded weights on a GPU, of which the meta device takes the place here."""
+    policy, received = make_variant(), []
+    state = policy.read(policy.prompt(make_page()))
+    policy.shards = SimpleNamespace(device=torch.device("meta"))
+    assert policy.device.type == "meta"
+    assert not policy.dropped
+
+    def run(function, *args, **kwargs):
+        received.extend(value.device.type for value in [*args, *kwargs.values()] if isinstance(value, torch.Tensor))
+        raise InterruptedError
+
+    policy.run = run
+    ids, mask = torch.arange(20, 24)[None], torch.ones(1, 4, dtype=torch.bool)
+    hidden = torch.zeros(1, 5, policy.hidden_size, device="meta")
+    for call in (
+        lambda: policy.read(policy.prompt(make_page())),
+        lambda: policy.hidden(state, ids),
+        lambda: policy.score_hidden(hidden, ids, mask, 1.0),
+    ):
+        received.clear()
+        with pytest.raises(InterruptedError):
+            call()
+        assert set(received) == {"meta"}
+
+
+def test_weights_are_offloaded_only_where_they_are_divided():
+    check(make_recipe(train_shard="full", train_offload=True))
+    want = 'false, or train.shard = "full": only divided weights can be in the machine\'s memory'
+    with pytest.raises(ValueError, match=re.escape(f"train.offload is True; write {want}")):
+        check(make_recipe(train_offload=True))
 
 
 def test_a_checkpoint_holds_no_pickle(of_two):

@@ -434,6 +434,9 @@ class TrainConfig:
     shard: Literal["none", "full", "hybrid"] = "none"
     """With several processes, whether each keeps all weights, gradients and optimiser state, or a part (FSDP2). full:
     divided over all processes; hybrid: over those of a machine, each machine with a whole copy."""
+    offload: Flag = False
+    """With train.shard, keep the parts, their gradients and the optimiser state in the machine's memory: a layer comes
+    to the GPU to compute."""
     learning_rate: Amount = 1e-6
     """Peak rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

@@ -295,6 +295,11 @@ def _train_rules(recipe: Recipe) -> Rules:
             "train.shard",
             'none, or train.optimizer = "adamw": state in 8 bits is not divided',
         ),
+        (
+            train.shard != "none" or not train.offload,
+            "train.offload",
+            'false, or train.shard = "full": only divided weights can be in the machine\'s memory',
+        ),
     ]
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -24,21 +25,23 @@ from numpy.typing import NDArray
 
 from ocr_rl.data.columns import page_of_row
 from ocr_rl.data.facts import (
-    FACTS,
     HALVES_SEED,
     SPLIT_SEED,
+    digest_in,
     digest_of,
-    document_of,
-    metadata_values,
+    document_in,
     position_of,
+    split_in,
     split_of,
+    values_in,
 )
 from ocr_rl.data.images import ImageError
-from ocr_rl.data.problems import Location, Problem, json_at, json_lines
+from ocr_rl.data.plain_rows import RowContent, plain_rows
+from ocr_rl.data.problems import Location, Problem, json_at, json_lines, object_in, raw_lines
 from ocr_rl.data.rows import RowReader, RowTests, reader_of
 from ocr_rl.types import Page
 
-VERSION = 1
+VERSION = 2
 EMPTY = 128
 """Bytes of a .npy file without values, which cannot be mapped."""
 ARRAYS = {
@@ -55,6 +58,8 @@ ARRAYS = {
     "tests": "Q",  # bytes before each test in tests.jsonl
 }
 """The columns, and their types as in `array`; all but `tests` have one value for each page."""
+RECORD = Struct("=" + "".join(ARRAYS.values())[:-1])
+"""These values of one page."""
 
 
 @dataclass(frozen=True)
@@ -116,27 +121,41 @@ class Builder:
     """Columns that grow by a page at a time."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, array[Any]] = {name: array(kind) for name, kind in ARRAYS.items()}
-        self.names: dict[str, dict[str, int]] = {"prompt": {}, "stated_split": {}}
+        self._records, self.tests = bytearray(), array(ARRAYS["tests"])
+        self._numbers: dict[str, dict[str, int]] = {"prompt": {}, "stated_split": {}}
         self._document, self._positions = "", (0.0, 0.0)
 
-    def add(self, page: Page, hashed_id: int, offset: int, tests: Sequence[int]) -> None:
-        """`tests` are the places of its tests in tests.jsonl."""
-        if (document := document_of(page)) != self._document or not self.columns["offset"]:
+    def add(self, row: RowContent, digest: bytes, hashed_id: int, offset: int, has_tests: bool = False) -> None:
+        """The places of its tests in tests.jsonl are in `tests` already; it may have others."""
+        document = document_in(row.id, row.metadata)
+        if document != self._document or not self._records:
             self._document = document
             self._positions = position_of(document, SPLIT_SEED), position_of(document, HALVES_SEED)
-        columns = self.columns
-        columns["offset"].append(offset)
-        columns["id"].append(hashed_id)
-        columns["digest"].append(int.from_bytes(digest_of(page), "big"))
-        columns["split"].append(self._positions[0])
-        columns["halves"].append(self._positions[1])
-        for name, numbers in self.names.items():
-            columns[name].append(numbers.setdefault(FACTS[name](page), len(numbers)))
-        for name in ("has_text", "has_tests"):
-            columns[name].append(FACTS[name](page))
-        columns["tests"].extend(tests)
-        columns["tests_end"].append(len(columns["tests"]))
+        prompts, splits = self._numbers.values()
+        self._records += RECORD.pack(
+            offset,
+            hashed_id,
+            int.from_bytes(digest, "big"),
+            *self._positions,
+            prompts.setdefault(row.prompt, len(prompts)),
+            splits.setdefault(str(row.metadata.get("split")), len(splits)),
+            row.text is not None,
+            has_tests,
+            len(self.tests),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self._records)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """As in `Index`."""
+        records = np.frombuffer(self._records, [*ARRAYS.items()][:-1])
+        columns = {name: np.ascontiguousarray(records[name]) for name in ARRAYS if name != "tests"}
+        return columns | {"tests": np.frombuffer(self.tests, self.tests.typecode)}
+
+    def names(self) -> dict[str, list[str]]:
+        """As in `Index`."""
+        return {name: list(numbers) for name, numbers in self._numbers.items()}
 
 
 @dataclass(frozen=True)
@@ -151,9 +170,9 @@ class IndexOptions:
     skip: bool
     """Leave pages with a problem out, and open every image to find them."""
 
-    def wants(self, page: Page) -> bool:
-        """Whether its metadata has the values of `where`."""
-        return all(not set(values).isdisjoint(metadata_values(page, key)) for key, values in self.where.items())
+    def wants(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether it has the values of `where`."""
+        return all(not set(values).isdisjoint(values_in(metadata, key)) for key, values in self.where.items())
 
 
 def build_index(file: Path, options: IndexOptions) -> Index | None:
@@ -205,13 +224,23 @@ def _built(file: Path, options: IndexOptions, reader: RowReader, names: set[str]
         places[:] = tests.claim(name)
         return tests.at(places)
 
-    for location, row in json_lines(file, problems.append):
-        if not names.issuperset(row):
+    plain = plain_rows(reader, names, tests, prompt=options.prompt, labels=options.labels)
+    for number, offset, line in raw_lines(file):
+        if not options.skip and (content := plain(line)) is not None:
+            if not options.split or options.split == split_in(content.id, content.metadata):
+                ids.append(hashed_id := id_hash(content.id))
+                if not options.where or options.wants(content.metadata):
+                    digest = digest_in(content.id, content.prompt, content.text)
+                    builder.add(content, digest, hashed_id, offset)
+            continue
+        location = Location(str(file), number, offset)
+        row = object_in(line, location, problems.append)
+        if row is not None and not names.issuperset(row):
             names.update(row)
             if _reader(file, names, options) != reader:
                 raise _OtherColumnsError
         before = len(others)
-        found = reader.found(row, location, records, others.append)
+        found = None if row is None else reader.found(row, location, records, others.append)
         if found is not None and (not options.split or options.split == split_of(found.page)):
             ids.append(hashed_id := id_hash(found.page.id))
             if options.labels and (problem := found.unlabelled()):
@@ -220,18 +249,19 @@ def _built(file: Path, options: IndexOptions, reader: RowReader, names: set[str]
             if not broken and options.skip and (problem := found.unreadable()):
                 unreadable.append(problem)
                 broken = True
-            if not broken and options.wants(found.page):
-                builder.add(with_prompt(found.page, options.prompt), hashed_id, location.offset, places)
+            if not broken and options.wants(found.page.metadata):
+                page = with_prompt(found.page, options.prompt)
+                content = RowContent(page.id, page.prompt, page.text, page.metadata)
+                builder.tests.extend(places)
+                builder.add(content, digest_of(page), hashed_id, offset, bool(page.tests))
         if (problems or others) and not options.skip:
             return None
         places.clear()
     tests.report_unclaimed(others.append)
     problems += others
-    if (problems and not options.skip) or not builder.columns["offset"] or _has_doubles(ids):
+    if (problems and not options.skip) or not builder or _has_doubles(ids):
         return None
-    arrays = {name: np.frombuffer(values, values.typecode) for name, values in builder.columns.items()}
-    columns = {name: list(numbers) for name, numbers in builder.names.items()}
-    return Index(reader, options.prompt, arrays, columns, [*problems, *unreadable])
+    return Index(reader, options.prompt, builder.columns(), builder.names(), [*problems, *unreadable])
 
 
 def _has_doubles(hashes: array[int]) -> bool:

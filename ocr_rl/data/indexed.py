@@ -12,7 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr_rl.data.facts import FACTS, HALVES_SEED, SPLIT_SEED, document_of, position_of
+from ocr_rl.data.facts import FACTS, HALVES_SEED, SPLIT_SEED, document_of, older_digest_of, position_of
 from ocr_rl.data.index import Index, id_hash
 from ocr_rl.types import Page
 
@@ -59,6 +59,18 @@ def facts(pages: Sequence[Page], name: str) -> Sequence[Any]:
         return [f"{value:016x}" for value in values]
     known: Sequence[Any] = pages.table.names.get(name, (False, True))
     return [known[value] for value in values]
+
+
+def recorded(*parts: Sequence[Page]) -> dict[str, list[str]]:
+    """What a checkpoint holds to tell these pages from others."""
+    return {"page_digests": [digest for pages in parts for digest in facts(pages, "digest")]}
+
+
+def as_recorded(record: Mapping[str, Any], *parts: Sequence[Page]) -> tuple[list[str], list[str]]:
+    """(the digests in a record, those of these pages). Earlier versions recorded other digests, as `page_hashes`."""
+    if "page_digests" in record:
+        return record["page_digests"], recorded(*parts)["page_digests"]
+    return record["page_hashes"], [older_digest_of(page).hex() for pages in parts for page in pages]
 
 
 def flags(pages: Sequence[Page], name: Literal["has_text", "has_tests"]) -> NDArray[np.bool_]:

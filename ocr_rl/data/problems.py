@@ -93,25 +93,37 @@ class Found:
 
 def json_lines(file: Path, report: ReportProblem) -> Iterator[tuple[Location, dict[str, Any]]]:
     """The objects of a JSONL file, each with its location. Empty lines are skipped, invalid ones are reported."""
-    name, offset = str(file), 0
+    name = str(file)
+    for number, offset, line in raw_lines(file):
+        location = Location(name, number, offset)
+        if (row := object_in(line, location, report)) is not None:
+            yield location, row
+
+
+def raw_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """(its number, from 1; the bytes before it; the line) of each line of a file that is not empty."""
+    offset = 0
     with open(file, "rb") as lines:
         for number, line in enumerate(lines, 1):
-            location = Location(name, number, offset)
+            if not line.isspace():
+                yield number, offset, line
             offset += len(line)
-            if line.isspace():
-                continue
-            line = line.removesuffix(b"\n").removeprefix(BOM_UTF8)
-            try:
-                row = json.loads(line.decode())
-            except UnicodeDecodeError as error:
-                report(location.problem(None, f"not UTF-8 (byte {error.start + 1} of the line)"))
-            except json.JSONDecodeError as error:
-                report(location.problem(None, f"not JSON: {error.msg} at column {error.colno}"))
-            else:
-                if isinstance(row, dict):
-                    yield location, row
-                else:
-                    report(location.problem(None, f"a line must hold one JSON object, not {type(row).__name__}"))
+
+
+def object_in(line: bytes, location: Location, report: ReportProblem) -> dict[str, Any] | None:
+    """The object in a line of a JSONL file; None if it is invalid, which is reported."""
+    line = line.removesuffix(b"\n").removeprefix(BOM_UTF8)
+    try:
+        row = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        report(location.problem(None, f"not UTF-8 (byte {error.start + 1} of the line)"))
+    except json.JSONDecodeError as error:
+        report(location.problem(None, f"not JSON: {error.msg} at column {error.colno}"))
+    else:
+        if isinstance(row, dict):
+            return row
+        report(location.problem(None, f"a line must hold one JSON object, not {type(row).__name__}"))
+    return None
 
 
 def json_at(file: Path, offset: int) -> dict[str, Any]:

@@ -112,6 +112,10 @@ class RowTests:
         """Where the tests of a file of rows are."""
         return file.with_name("tests.jsonl")
 
+    def __contains__(self, name: object) -> bool:
+        """Whether an image has records that no row has claimed yet."""
+        return name in self._places
+
     def of_image(self, name: str) -> list[dict[str, Any]]:
         """The records of an image, for the first row that names it."""
         return self.at(self.claim(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -9,11 +10,12 @@ def is_divided(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """The tensor with all its parts. All processes call this together."""
+def whole(tensor: Tensor, device: torch.device | None = None) -> Tensor:
+    """The tensor with all its parts, which are gathered on the device, if one is given. All processes call this."""
     if not is_divided(tensor):
         return tensor
-    result: Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
+    part = tensor if device is None else tensor.to(device)
+    result: Tensor = part.full_tensor()  # type: ignore[attr-defined]
     return result
 
 
@@ -32,5 +34,6 @@ def same_part(tensor: Tensor, like: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     assert isinstance(like, DTensor)
-    part = distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    there = tensor.to(like.device_mesh.device_type)  # `like` itself may have been moved to the machine's memory
+    part = distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None)
     return part.to_local()

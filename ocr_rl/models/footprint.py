@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,10 @@ class Weights:
     """The number of those that are trained."""
     weights: int
     """Bytes of all of them."""
+    gathered: int = 0
+    """Bytes of those that are whole at a time where processes divide them, see `gathered_weights`."""
+    whole: int = 0
+    """Bytes of all of them in the type of computing."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,11 @@ def bare_policy(config: ModelConfig, compute_dtype: torch.dtype) -> tuple[Policy
             model = with_lora(model, config, Path(path) if adapter.is_file() else None)
     if frozen is not None:
         frozen.requires_grad_(False)
-    weights = count_weights(model, quantized)
+    weights = replace(
+        count_weights(model, quantized),
+        gathered=gathered_weights(model, compute_dtype.itemsize),
+        whole=compute_dtype.itemsize * sum(p.numel() for p in model.parameters()),
+    )
     layers = dict(Counter(kinds_of(model, model.config).values()))
     cut_layers(model, model.config)
     give_zeros(model)
@@ -150,6 +158,23 @@ def count_weights(model: nn.Module, quantized: int = 0) -> Weights:
         sum(p.numel() for p in parameters if p.requires_grad),
         sum(p.numel() * p.element_size() for p in parameters) - int(quantized * (wide - QUANTIZED)),
     )
+
+
+def gathered_weights(model: nn.Module, width: int) -> int:
+    """Bytes of divided weights that are whole while a model learns, if it computes with values of `width` bytes.
+
+    That is what is outside of the layers, with its gradients, and two layers, with the gradients of one. Gradients are
+    there in this type, and in float32 for their sum.
+    """
+
+    def size(parameters: Iterable[Tensor], times: int = 1) -> int:
+        gradient = 4 if width == 4 else width + 4
+        return sum(p.numel() * (times * width + p.requires_grad * gradient) for p in parameters)
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    inside = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    outside = [parameter for parameter in model.parameters() if id(parameter) not in inside]
+    return size(outside) + max((size(layer.parameters(), 2) for layer in layers), default=0)
 
 
 def _linear_weights(model: Any) -> int:

@@ -77,8 +77,12 @@ class Policy:
         source: str = "",
         prompt_format: PromptFormat = PromptFormat(),
         mesh: Any = None,
+        offload: bool = False,
     ) -> None:
-        """With a `mesh` of processes (`mesh_of`), they divide the weights, which only the first one needs to have."""
+        """With a `mesh` of processes (`mesh_of`), they divide the weights, which only the first one needs to have.
+
+        With `offload` each keeps its part in the machine's memory.
+        """
         self.model = model
         self.processor = processor
         self.source = source
@@ -113,7 +117,7 @@ class Policy:
         if gradient_checkpointing:
             recompute_layers(self.base)
         if mesh is not None:
-            self.shards = Shards(self, mesh)
+            self.shards = Shards(self, mesh, offload=offload)
         self.after_head = self._after_head()
         if self.shards is not None:
             self.shards.drop()
@@ -129,11 +133,19 @@ class Policy:
         return nullcontext() if self.shards is None else self.shards.gathered()
 
     @classmethod
-    def load(cls, config: ModelConfig, device: str | torch.device | None = None, mesh: Any = None) -> Policy:
+    def load(
+        cls,
+        config: ModelConfig,
+        device: str | torch.device | None = None,
+        mesh: Any = None,
+        *,
+        offload: bool = False,
+    ) -> Policy:
         """Load from a folder, a hub id, or an embedded policy.
 
         A folder with `adapter_config.json` is a LoRA adapter: its base model is loaded first. With a `mesh` of
-        processes, they divide the weights, and only the first reads them, into the CPU's memory.
+        processes, they divide the weights, and only the first reads them, into the CPU's memory, where with `offload`
+        each keeps its part.
 
         Raises:
             ValueError: no model can be loaded from there; the message says what to write instead.
@@ -198,11 +210,13 @@ class Policy:
             source=path,
             prompt_format=asked,
             mesh=mesh,
+            offload=offload,
         )
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = self.head.weight.device
+        """Where it computes. Weights may be elsewhere: see `Shards`."""
+        device: torch.device = self.head.weight.device if self.shards is None or self.dropped else self.shards.device
         return device
 
     @property
@@ -454,7 +468,7 @@ class Policy:
     @property
     def dropped(self) -> bool:
         """Whether `drop_weights` was called."""
-        return self.device.type == "meta"
+        return bool(self.head.weight.device.type == "meta")
 
     def drop_weights(self) -> None:
         """Free the weights of this policy and of those that share them. Making prompts and decoding still work."""

@@ -31,16 +31,23 @@ class RewardModel:
         self.policy, self.head = policy, head.to(policy.device)
 
     @classmethod
-    def load(cls, config: ModelConfig, device: str | torch.device | None = None, mesh: Any = None) -> RewardModel:
+    def load(
+        cls,
+        config: ModelConfig,
+        device: str | torch.device | None = None,
+        mesh: Any = None,
+        *,
+        offload: bool = False,
+    ) -> RewardModel:
         """From a checkpoint of `ocr-rl train reward-model`. Raises ValueError if it is not one.
 
-        See `Policy.load` for `mesh`.
+        See `Policy.load` for `mesh` and `offload`.
         """
         if not Path(config.path, HEAD).is_file():
             raise ValueError(
                 f'reward.model "{config.path}" has no {HEAD}; give a checkpoint of `ocr-rl train reward-model`'
             )
-        policy = Policy.load(config, device, mesh)
+        policy = Policy.load(config, device, mesh, offload=offload)
         policy.model.requires_grad_(False)
         return cls(policy, ScalarHead.load(Path(config.path, HEAD)).requires_grad_(False))
 

@@ -2,6 +2,8 @@
 
 Each layer is gathered when it computes and dropped afterwards; its gradient is summed and divided in the backward pass.
 Embedding, last norm and output layer are one more unit, gathered from the forward to the end of the backward pass.
+With `offload` the parts, their gradients and the optimiser state are in the machine's memory, and a unit comes to the
+GPU to be gathered there.
 
 All processes have to make the same passes. Each pass takes its turn (`ocr_rl.distributed.take_turn`), and a process
 without work for it makes it with an empty page, whose gradient is 0. So what learns from pages through a `PageReader`
@@ -49,22 +51,27 @@ class Operation(IntEnum):
 class Shards:
     """This process's part of a policy's weights, and the policy's passes in step with the other processes'."""
 
-    def __init__(self, policy: Any, mesh: Any, copied: nn.Module | None = None) -> None:
+    def __init__(self, policy: Any, mesh: Any, copied: nn.Module | None = None, *, offload: bool = False) -> None:
         """Divide the weights of `policy`, a `Policy`, in place. Those of the first process count.
 
         Args:
             mesh: from `mesh_of`.
             copied: a model that is divided already, whose weights to take instead.
+            offload: keep this process's part in the machine's memory.
         """
-        self.policy, self.mesh = policy, mesh
+        self.policy, self.mesh, self.offload = policy, mesh, offload
+        self.device = torch.device(mesh.device_type)
+        """Where the policy computes."""
         source = policy.model if copied is None else copied
         self._skeleton = _on_meta(policy.model)
         policy.model = copy.deepcopy(self._skeleton)
         policy.find_parts()
-        self._units = divide(policy.base, mesh, policy.compute_dtype)
-        policy.model.to_empty(device=mesh.device_type)
+        self._units = divide(policy.base, mesh, policy.compute_dtype, offload)
+        policy.model.to_empty(device="cpu" if offload else self.device)
+        if offload:
+            _buffers_to(policy.model, self.device)
         if copied is None:
-            _spread(policy.model, source)
+            _spread(policy.model, source, self.device)
         else:
             _copy(policy.model, copied)
         policy.run = policy.base.run
@@ -79,7 +86,7 @@ class Shards:
         """Give `other`, a shallow copy of the policy, a model with the same weights."""
         self.drop()
         other.model = self._skeleton
-        return Shards(other, self.mesh, self.policy.model)
+        return Shards(other, self.mesh, self.policy.model, offload=self.offload)
 
     def read(self, prompt: Prompt, *, grad: bool = False) -> PromptState:
         """See `Policy.read`."""
@@ -123,7 +130,7 @@ class Shards:
             if adapter and ".lora_" not in name:
                 continue
             if id(tensor) not in found:  # tied weights stay one tensor
-                all_of_it = whole(tensor.detach())
+                all_of_it = whole(tensor.detach(), self.device)
                 found[id(tensor)] = all_of_it.cpu() if distributed.first() else all_of_it[:0]
             named[name] = found[id(tensor)]
         return named if distributed.first() else {}
@@ -160,6 +167,8 @@ class Shards:
         assert not self._whole
         for unit in self._units:
             unit.reshard()
+        if self.offload and self.device.type == "cuda":  # weights may still be on their way there
+            torch.cuda.synchronize(self.device)
 
     def _join_completions(self, operation: Operation) -> None:
         grad = operation in (Operation.HIDDEN_TO_LEARN, Operation.SCORE_TO_LEARN)
@@ -229,20 +238,28 @@ def mesh_of(shard: str) -> Any:
     return init_device_mesh(device, (processes // here, here), mesh_dim_names=("replicate", "shard"))
 
 
-def divide(base: Any, mesh: Any, compute_dtype: torch.dtype) -> list[Any]:
+def divide(base: Any, mesh: Any, compute_dtype: torch.dtype, offload: bool = False) -> list[Any]:
     """Divide a model's weights over the processes, in place. `base.run` then calls functions that use its weights.
 
     Returns the units that are gathered one at a time, that of the whole model first.
     """
-    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+    from torch.distributed.fsdp import (
+        CPUOffloadPolicy,
+        FSDPModule,
+        MixedPrecisionPolicy,
+        OffloadPolicy,
+        fully_shard,
+        register_fsdp_forward_method,
+    )
 
     precision = MixedPrecisionPolicy()
     if compute_dtype != torch.float32:  # gathered in this type; autocast decides what is computed in it
         precision = MixedPrecisionPolicy(compute_dtype, torch.float32, cast_forward_inputs=False)
+    place = CPUOffloadPolicy(pin_memory=mesh.device_type == "cuda") if offload else OffloadPolicy()
     layers = [module for module in base.modules() if isinstance(module, GradientCheckpointingLayer)]
     for layer in layers:
-        fully_shard(layer, mesh=mesh, mp_policy=precision)
-    fully_shard(base, mesh=mesh, mp_policy=precision, reshard_after_forward=False)
+        fully_shard(layer, mesh=mesh, mp_policy=precision, offload_policy=place)
+    fully_shard(base, mesh=mesh, mp_policy=precision, offload_policy=place, reshard_after_forward=False)
     # By default the unit that was last used before is gathered ahead, which may differ between processes.
     for before, layer in zip([base, base, *layers], [base, *layers], strict=False):
         layer.set_modules_to_backward_prefetch([before if type(before) is type(layer) else layer])
@@ -265,14 +282,21 @@ def _on_meta(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
+def _buffers_to(model: nn.Module, device: torch.device) -> None:
+    """Empty buffers there, where they are used; weights stay where they are."""
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = torch.empty_like(buffer, device=device)
+
+
 @torch.no_grad()
-def _spread(model: nn.Module, source: nn.Module) -> None:
-    """Give a divided model the weights and buffers of the first process's `source`, one at a time."""
+def _spread(model: nn.Module, source: nn.Module, device: torch.device) -> None:
+    """Give a divided model the weights and buffers of the first process's `source`, one at a time, by this device."""
     distributed.wait()
     for to, of in zip(model.buffers(), source.buffers(), strict=True):
-        to.copy_(_of_first(of, to.device))
+        to.copy_(_of_first(of, device))
     for to, of in zip(model.parameters(), source.parameters(), strict=True):
-        own_part(to).copy_(same_part(_of_first(of, to.device), to))
+        own_part(to).copy_(same_part(_of_first(of, device), to))
 
 
 def _of_first(tensor: Tensor, device: torch.device) -> Tensor:

@@ -60,7 +60,9 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
     seconds = max(distributed.gather([time.monotonic() - began]))
     policy.model.zero_grad(set_to_none=True)
     trained = sum(own_part(p).numel() for p in policy.trainable_parameters())
-    needed = (peak_memory(policy.device.type == "cuda") << 20) + 8 * trained
+    on_gpu, offloaded = policy.device.type == "cuda", policy.shards is not None and policy.shards.offload
+    needed = (peak_memory(on_gpu) << 20) + (0 if on_gpu and offloaded else 8 * trained)
+    where = "in the machine's memory" if on_gpu and offloaded else "included"
     rounds = -(-rollout.pages_per_step // distributed.count()) * steps
     say(
         "\n".join(
@@ -70,7 +72,7 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
                 f"prompt      {_spread(prompts)} tokens, image included",
                 f"reference   {_spread(texts)} tokens; rollout.max_tokens is {rollout.max_tokens}",
                 f"step        {rollout.pages_per_step} pages{_learned(job, stored, samples)}",
-                f"memory      {max(distributed.gather([needed])) / 2**30:.1f} GiB{_each()}, optimiser state included",
+                f"memory      {max(distributed.gather([needed])) / 2**30:.1f} GiB{_each()}, optimiser state {where}",
                 f"time        about {seconds * rounds / 60:.0f} minutes at most for {steps} "
                 "steps, from the longest prompt of a sample",
                 f"environment {json.dumps(environment())}",

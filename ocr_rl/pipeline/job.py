@@ -150,9 +150,11 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
     if recipe.pairs.path and algorithm.read_examples is not None:
         examples = algorithm.read_examples(Path(recipe.pairs.path), train, pages)
     mesh = mesh_of(recipe.train.shard) if distributed.count() > 1 else None
-    policy = Policy.load(recipe.model, mesh=mesh)
+    policy = Policy.load(recipe.model, mesh=mesh, offload=recipe.train.offload)
     if mesh is None and recipe.train.shard != "none":
         say(f'train.shard = "{recipe.train.shard}" has no effect: there is one process')
+    if recipe.train.offload and (mesh is None or policy.device.type == "cpu"):
+        say(f"train.offload = true has no effect: there is {'one process' if mesh is None else 'no GPU'}")
     if line := without_adapter(policy.model):
         say(line)
     if len(train) < (size := recipe.rollout.pages_per_step):
@@ -258,6 +260,7 @@ def load_reward_model(recipe: Recipe, policy: Policy) -> RewardModel | None:
         ),
         policy.device,
         None if policy.shards is None else policy.shards.mesh,
+        offload=policy.shards is not None and policy.shards.offload,
     )
     if reward_model.policy.processor.tokenizer.get_vocab() != policy.processor.tokenizer.get_vocab():
         raise ValueError(f'reward.model "{name}" has another vocabulary than model.path; train one from that model')

@@ -58,19 +58,23 @@ class MemoryPlan:
     """A copy of the trained weights, for a KL term or a preference loss."""
     reward_model: int
     """The weights of reward.model."""
+    gathered: int
+    """Divided weights that are whole at a time while it learns, and their gradients."""
     activations: int
     logits: int
     cache: int
-    """Keys and values, and logits, while the transformers engine samples."""
+    """Keys and values, and logits, while the transformers engine samples; divided weights, which are whole then."""
     vllm: int
     vllm_sleeps: bool
     about: str
     """What activations are of."""
+    offloaded: int = 0
+    """Bytes that train.offload keeps in the machine's memory instead, for this process."""
 
     @property
     def learning(self) -> int:
         """While a page is learned from."""
-        return self._always + self.gradients + self.activations + self.logits
+        return self._always + self.gradients + self.gathered + self.activations + self.logits
 
     @property
     def sampling(self) -> int:
@@ -95,6 +99,7 @@ class MemoryPlan:
             "optimiser": self.optimizer,
             "reference": self.reference,
             "reward model": self.reward_model,
+            "gathered": self.gathered,
             "activations": self.activations,
             "logits": self.logits,
             "sampling": self.cache,
@@ -107,6 +112,9 @@ class MemoryPlan:
             if size:
                 note = f"  {notes[name]}" if name in notes else ""
                 yield f"  {name:<13}{gib(size):>9}{note}"
+        if self.offloaded:
+            what = "weights, gradients, optimiser state"
+            yield f"  and {gib(self.offloaded)} of the machine's memory for each: {what}"
 
 
 def planned_machine(
@@ -187,7 +195,7 @@ def memory_plan(
 ) -> MemoryPlan:
     """The arithmetic. With train.shard, processes divide weights, gradients and optimiser state.
 
-    They are all processes with "full", and those of a machine with "hybrid".
+    They are all processes with "full", and those of a machine with "hybrid". With train.offload a GPU holds none of it.
 
     Args:
         reward_model: bytes of the weights of reward.model.
@@ -210,13 +218,16 @@ def memory_plan(
     ]
     models = 2 if recipe.algorithm == "ppo" and recipe.ppo.critic == "separate" else 1
     trained = models * weights.trained // parts
-    return MemoryPlan(
+    if parts > 1 and ours:
+        cache += weights.whole
+    plan = MemoryPlan(
         base=machine.base,
         weights=models * weights.weights // parts,
         gradients=4 * trained,
         optimizer=int(STATE[recipe.train.optimizer] * trained),
         reference=4 * weights.trained // parts if _has_reference(recipe) else 0,
         reward_model=reward_model // parts,
+        gathered=weights.gathered if parts > 1 else 0,
         activations=found.activations(rows, tokens, recipe.model.gradient_checkpointing),
         logits=found.logits(rows, tokens),
         cache=cache,
@@ -224,6 +235,12 @@ def memory_plan(
         vllm_sleeps=vllm.sleep and of_vllm > 0,
         about=f"a page of {found.prompt_tokens:,} tokens and {rows} texts of {tokens:,}",
     )
+    return _offloaded(plan) if recipe.train.offload and parts > 1 and machine.gpu else plan
+
+
+def _offloaded(plan: MemoryPlan) -> MemoryPlan:
+    moved = plan.weights + plan.gradients + plan.optimizer + plan.reference + plan.reward_model
+    return replace(plan, weights=0, gradients=0, optimizer=0, reference=0, reward_model=0, offloaded=moved)
 
 
 def micro_batch(recipe: Recipe) -> int:
@@ -263,6 +280,7 @@ CHANGES: tuple[tuple[str, str, Any], ...] = (
     ("vllm", "memory_share", 0.3),
     ("train", "optimizer", "adamw_8bit"),
     ("rollout", "rows", 32),
+    ("train", "offload", True),
     ("model", "lora_rank", 16),
     ("model", "quantize", "nf4"),
 )

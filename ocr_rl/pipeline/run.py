@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ocr_rl import distributed
-from ocr_rl.data.indexed import facts, joined
+from ocr_rl.data.indexed import as_recorded, joined, recorded
 from ocr_rl.errors import EngineError, TrainingStoppedError
 from ocr_rl.evaluation.completions import readable, transcribe_pages
 from ocr_rl.evaluation.results import score_pages
@@ -164,14 +164,13 @@ def _same_held_out(before: Mapping[str, Any], job: Job, allow_removed: bool) -> 
 
 def _check_evaluated(job: Job, folder: RunFolder, allow_removed: bool) -> None:
     """Raises ValueError if other pages are evaluated than those in eval/pages.json, written if it is missing."""
-    chosen_on = () if job.chosen_on is job.held_out else job.chosen_on
-    now = [*facts(job.held_out, "digest"), *facts(chosen_on, "digest")]
+    sides = [job.held_out] if job.chosen_on is job.held_out else [job.held_out, job.chosen_on]
     record = distributed.of_first(lambda: folder.read_eval("pages"))
     if record is None:
-        folder.write_eval("pages", {"page_hashes": now})
+        folder.write_eval("pages", recorded(*sides))
         return
-    what = f"the {len(now)} pages to evaluate are not those of {folder.path}/eval/pages.json"
-    removed_pages(record["page_hashes"], now, allow_removed, what)
+    what = f"the {sum(map(len, sides))} pages to evaluate are not those of {folder.path}/eval/pages.json"
+    removed_pages(*as_recorded(record, *sides), allow_removed, what)
 
 
 def _say_where(start: ResumePoint, say: Callable[[str], None]) -> None:

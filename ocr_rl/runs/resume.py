@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "train.keep_checkpoints",
     "train.patience",
     "train.shard",
+    "train.offload",
     "train.watch",
     "train.stop_on_alarm",
     "train.tensorboard",

@@ -26,7 +26,7 @@ from torch import nn
 from ocr_rl import __version__, distributed
 from ocr_rl.config.loader import to_toml
 from ocr_rl.config.schema import Recipe
-from ocr_rl.data.indexed import facts
+from ocr_rl.data.indexed import as_recorded, recorded
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
 from ocr_rl.models.divided_tensors import own_part, same_part, whole
 from ocr_rl.models.policy import Policy
@@ -73,7 +73,7 @@ def save_checkpoint(
 def _write_state(folder: Path, recipe: Recipe, pages: Sequence[Page], step: int, numbers: Mapping[str, float]) -> None:
     state_json = {
         "step": step,
-        "page_hashes": facts(pages, "digest"),
+        **recorded(pages),
         "environment": environment(),
         "numbers": numbers,
     }
@@ -99,10 +99,10 @@ def load_checkpoint(
     """
     state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     assert state["step"] == step
-    if "page_hashes" not in state:
+    if state.keys().isdisjoint({"page_digests", "page_hashes"}):
         raise ValueError(f"{folder}: was written by an older version; start another run from it with --model {folder}")
     what = f"the {len(pages)} pages to train on are not those that {folder} was trained on"
-    removed = removed_pages(state["page_hashes"], facts(pages, "digest"), allow_removed, what)
+    removed = removed_pages(*as_recorded(state, pages), allow_removed, what)
     read_optimizer(folder, optimizer, _names(policy, trainer_state))
     policy.load_weights(folder)
     if current := trainer_state.saved():

@@ -98,7 +98,7 @@ def _clip(parameters: Sequence[nn.Parameter], max_norm: float) -> float:
     rest = [parameter for parameter in parameters if not is_divided(parameter)]
     kinds = [kind for kind in (divided, rest) if any(parameter.grad is not None for parameter in kind)]
     norms = [whole(get_total_norm([p.grad for p in kind if p.grad is not None])) for kind in kinds]
-    total = torch.stack(norms).norm() if norms else torch.tensor(0.0)
+    total = torch.stack([norm.to(norms[0].device) for norm in norms]).norm() if norms else torch.tensor(0.0)
     for kind in kinds:
         clip_grads_with_norm_(kind, max_norm, total)
     return float(total)

@@ -11,11 +11,33 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ocr_rl.data import index, loading
-from ocr_rl.data.facts import FACTS, HALVES_SEED, SPLIT_SEED, digest_of, document_of, position_of
+from ocr_rl.data import index, loading, problems
+from ocr_rl.data.facts import (
+    FACTS,
+    HALVES_SEED,
+    SPLIT_SEED,
+    digest_of,
+    document_of,
+    older_digest_of,
+    position_of,
+)
 from ocr_rl.data.images import ImageError
-from ocr_rl.data.indexed import IndexedPages, by_id, facts, flags, joined, positions, values_of, with_ids
+from ocr_rl.data.indexed import (
+    IndexedPages,
+    as_recorded,
+    by_id,
+    facts,
+    flags,
+    joined,
+    positions,
+    recorded,
+    values_of,
+    with_ids,
+)
 from ocr_rl.data.loading import load_pages
+from ocr_rl.data.plain_rows import plain_rows
+from ocr_rl.data.problems import raw_lines
+from ocr_rl.data.rows import reader_of
 from ocr_rl.data.splits import split_pages, tuning_and_test
 from ocr_rl.rewards.reward_function import RewardFunction
 from ocr_rl.training.batching import epochs
@@ -131,12 +153,13 @@ def test_the_first_row_says_which_columns_there_are_unless_others_bring_more(
     tmp_path, indexed, monkeypatch, rows, passes
 ):
     read = []
-    json_lines = index.json_lines
-    monkeypatch.setattr(index, "json_lines", lambda *all: (read.append(row) or row for row in json_lines(*all)))
+    for module in (index, problems):
+        monkeypatch.setattr(module, "raw_lines", lambda file: (read.append(line) or line for line in raw_lines(file)))
     for name in "ab":
         draw(tmp_path / f"{name}.png")
     write_lines(tmp_path / "metadata.jsonl", rows)
     message, found, _ = outcome(indexed, tmp_path)
+    times = len(read)
     error, expected, _ = outcome(load_pages, tmp_path)
     assert message == error
     if passes is None:
@@ -144,7 +167,7 @@ def test_the_first_row_says_which_columns_there_are_unless_others_bring_more(
     else:
         same(found, expected)
         assert isinstance(found, IndexedPages)
-        assert len(read) == 1 + passes * len(rows)  # and the first alone
+        assert times == 1 + passes * len(rows)  # and the first alone
 
 
 def test_halves_joins_slices_and_look_ups_are_the_same(letters, indexed):
@@ -329,8 +352,126 @@ def test_a_thousand_pages_of_an_index_are_split_without_reading_a_row(tmp_path, 
     st.none() | st.text(),
     st.lists(st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.dates())),
 )
-def test_a_digest_is_that_of_one_json_list(id, prompt, text, tests):
-    """Checkpoints hold it, so it stays what it is."""
+def test_an_older_digest_is_that_of_one_json_list(id, prompt, text, tests):
+    """Checkpoints of earlier versions hold it, so it stays what it is."""
     page = Page(id, lambda: None, prompt, text, tests)
     row = json.dumps([id, prompt, text, tests], sort_keys=True, default=str)
-    assert digest_of(page) == hashlib.blake2b(row.encode(), digest_size=8).digest()
+    assert older_digest_of(page) == hashlib.blake2b(row.encode(), digest_size=8).digest()
+
+
+def test_a_digest_is_that_of_the_lengths_and_the_parts():
+    """Checkpoints hold it, so it stays what it is."""
+
+    def sha(content):
+        return hashlib.sha256(content.encode()).digest()[:8]
+
+    assert digest_of(Page("é.png", lambda: None)) == sha("5 0 -1 é.png")
+    tests = [{"type": "present", "text": "Sir", "id": "t"}]
+    page = Page("a.png", lambda: None, "Read.", "Dear Sir", tests)
+    assert digest_of(page) == sha('5 5 8 a.pngRead.Dear Sir[{"id": "t", "text": "Sir", "type": "present"}]')
+    assert digest_of(Page("a\ud800", lambda: None, text="")) != digest_of(Page("a\udfff", lambda: None, text=""))
+
+
+PARTS = st.tuples(
+    st.text("ab1 [", max_size=4),
+    st.text("ab1 [", max_size=4),
+    st.none() | st.text("ab1 [", max_size=4),
+    st.sampled_from([(), ({"id": "a"},), ({"id": "b"},), ({"id": "a"}, {"id": "b"})]),
+)
+
+
+@given(PARTS, PARTS)
+def test_digests_are_equal_only_if_all_parts_are(one, other):
+    pages = [Page(id, lambda: None, prompt, text, tests) for id, prompt, text, tests in (one, other)]
+    assert (digest_of(pages[0]) == digest_of(pages[1])) == (one == other)
+
+
+@pytest.mark.parametrize("change", [{}, {"text": "Dear Mrs"}, {"prompt": "?"}, {"tests": []}, {"doc": "x"}])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_record_of_either_version_is_compared_in_its_own_form(letters, indexed, older, change):
+    pages = indexed(letters)
+    assert recorded(pages[:3], pages[5:]) == {
+        "page_digests": [digest_of(pages[i]).hex() for i in (0, 1, 2, *range(5, 30))]
+    }
+    record = {"page_hashes": [older_digest_of(page).hex() for page in pages]} if older else recorded(pages)
+    rows = [json.loads(line) for line in (letters / "metadata.jsonl").read_text().splitlines()]
+    write_lines(letters / "metadata.jsonl", [rows[0] | {"prompt": ""} | change, *rows[1:]])
+    for load in (indexed, load_pages):
+        before, now = as_recorded(record, *(load(letters)[part] for part in (slice(9), slice(9, None))))
+        assert (before == now) == (change in ({}, {"doc": "x"}))
+        assert before[1:] == now[1:]
+
+
+PLAIN = {"file_name": "a.png", "text": "Dear"}
+
+
+@pytest.mark.parametrize(
+    ("row", "plain"),
+    [
+        (PLAIN, True),
+        (PLAIN | {"text": " é\n"}, True),
+        (PLAIN | {"doc": 1.0, "split": None}, True),
+        (PLAIN | {"doc": float("nan"), "prompt": "Read."}, True),
+        (PLAIN | {"id": "p/1"}, True),
+        (PLAIN | {"id": None, "tests": None, "messages": None, "prompt": None}, True),
+        (json.dumps(PLAIN) + "\r\n", True),
+        ('{"text": "first", "text": "last", "file_name": "a.png"}', True),
+        (PLAIN | {"text": "a\r\nb"}, False),
+        (PLAIN | {"text": "\u2028\n "}, False),
+        (PLAIN | {"text": "\ud800"}, False),
+        (PLAIN | {"text": ["x"]}, False),
+        (PLAIN | {"id": 7}, False),
+        (PLAIN | {"id": True}, False),
+        (PLAIN | {"prompt": "<image>\nRead."}, False),
+        (PLAIN | {"prompt": 3}, False),
+        (PLAIN | {"tests": []}, False),
+        (PLAIN | {"file_name": "b.tif"}, False),
+        (PLAIN | {"file_name": "./a.png"}, True),
+        (PLAIN | {"file_name": "sub\\\\c.png"}, False),
+        (PLAIN | {"file_name": "gone.png"}, False),
+        (PLAIN | {"file_name": "sub"}, False),
+        (PLAIN | {"file_name": ["a.png"]}, False),
+        (PLAIN | {"file_name": "\x00.png"}, False),
+        (PLAIN | {"file_name": "/a.png"}, False),
+        (PLAIN | {"file_name": "tested.png"}, False),
+        ("\ufeff" + json.dumps(PLAIN), False),
+        (json.dumps(PLAIN) + "\x0c", False),
+        (json.dumps(PLAIN) + json.dumps(PLAIN), False),
+        (PLAIN | {"novel": 1}, False),
+    ],
+)
+def test_a_plain_row_has_what_its_page_has_and_every_other_row_gets_a_closer_look(tmp_path, indexed, row, plain):
+    (tmp_path / "sub").mkdir()
+    for name in ("a.png", "sub/c.png", "tested.png", "b.tif"):
+        draw(tmp_path / name)
+    file = tmp_path / "metadata.jsonl"
+    columns = {"file_name", "text", "id", "prompt", "tests", "messages", "doc", "split"}
+    line = row if isinstance(row, str) else json.dumps(row)
+    reader = reader_of(file, columns, {"id": "id"})
+    read = plain_rows(reader, columns, {"tested.png"}, prompt="", labels=True)(line.encode())
+    assert (read is not None) == plain
+    first = dict.fromkeys(columns) | {"file_name": "tested.png", "id": "first", "text": "x"}
+    write_lines(file, [first, line])
+    options = {"columns": {"id": "id"}}
+    (message, pages, _), (expected, others, _) = (outcome(load, tmp_path, **options) for load in (indexed, load_pages))
+    assert message == expected
+    if others is not None:
+        same(pages, others)
+    if read is not None:
+        page = others[1]
+        metadata = {name: value for name, value in read.metadata.items() if value is not None}
+        assert repr((read[:3], metadata)) == repr(((page.id, page.prompt, page.text), page.metadata))
+
+
+def test_a_text_may_be_missing_where_none_is_needed(tmp_path, indexed):
+    draw(tmp_path / "a.png")
+    reader = reader_of(tmp_path / "metadata.jsonl", {"file_name", "text"}, {})
+    for labels in (False, True):
+        read = plain_rows(reader, {"file_name", "text"}, (), prompt="Read.", labels=labels)(b'{"file_name": "a.png"}')
+        assert (read is None) == labels
+        assert labels or read == ("a.png", "Read.", None, {})
+    same_column = reader_of(tmp_path / "metadata.jsonl", {"file_name", "text"}, {"id": "text"})
+    assert len(set(same_column.roles.values())) == len(same_column.roles)
+    same_column = reader_of(tmp_path / "metadata.jsonl", {"file_name", "text"}, {"id": "text", "text": "text"})
+    read = plain_rows(same_column, {"file_name", "text"}, (), prompt="", labels=True)
+    assert read(b'{"file_name": "a.png", "text": "x"}') is None

@@ -10,7 +10,7 @@ from ocr_rl.models.policy import Policy
 
 
 def make_variant(architecture="lighton", variant="", seed=0, mesh=None):
-    """`variant` has some of the words tied, lora, frozen (the tower), recomputed, bf16."""
+    """`variant` has some of the words tied, lora, frozen (the tower), recomputed, bf16, offloaded."""
     words = variant.split()
     model = make_model(architecture, seed)
     if "tied" in words:
@@ -33,4 +33,5 @@ def make_variant(architecture="lighton", variant="", seed=0, mesh=None):
         gradient_checkpointing="recomputed" in words,
         compute_dtype=torch.bfloat16 if "bf16" in words else torch.float32,
         mesh=mesh,
+        offload="offloaded" in words,
     )

@@ -133,9 +133,10 @@ def test_a_dry_run_of_stored_examples_samples_nothing_and_counts_them(case, monk
 
 def test_a_step_of_more_pages_than_there_are_and_weights_that_nobody_shares_are_named():
     lines = []
-    recipe = load_recipe("grpo", ["rollout.engine=transformers", "train.shard=full"])
+    recipe = load_recipe("grpo", ["rollout.engine=transformers", "train.shard=full", "train.offload=true"])
     job = prepare(recipe, [make_page(i, text="abc") for i in range(6)], lines.append)
     job.engine.close()
     assert job.policy.shards is None
     assert 'train.shard = "full" has no effect: there is one process' in lines
+    assert "train.offload = true has no effect: there is one process" in lines
     assert "rollout.pages_per_step = 16: a step takes some of the 4 training pages several times" in lines

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from helpers.tiny_models import make_page, make_recipe
 from ocr_rl.config.schema import ModelConfig, PpoConfig
-from ocr_rl.models.footprint import OUTSIDE, Footprint, Weights
+from ocr_rl.models.footprint import OUTSIDE, Footprint, Weights, gathered_weights
 from ocr_rl.pipeline import memory_plan as module
 from ocr_rl.pipeline.memory_plan import Machine, memory_plan, micro_batch, plan_memory, say_plan
 from ocr_rl.training.resources import resident_memory
@@ -57,6 +59,52 @@ def test_divided_weights_are_an_eighth_on_each_of_eight():
     plan = memory_plan(recipe, WEIGHTS, FOUND, ALONE._replace(processes=8))
     assert (plan.weights, plan.gradients, plan.optimizer) == (500, 48, 96)
     assert plan.activations == memory_plan(recipe, WEIGHTS, FOUND, ALONE).activations
+
+
+def test_offloaded_weights_leave_the_gpu_but_for_what_is_gathered():
+    """Of eight processes each: 4000 / 8 of weights, 12 trained of 4 + 8 bytes, and a reference of 400 / 8."""
+    whole = replace(WEIGHTS, gathered=70, whole=2000)
+    options = {"rollout_group_size": 2, "rollout_max_tokens": 50, "rollout_engine": "transformers"}
+    eight = Machine(8, None, True, 5)
+
+    def planned(machine=eight, **changes):
+        return memory_plan(make_recipe(**options, grpo_beta=0.1, **changes), whole, FOUND, machine)
+
+    plan, held = planned(train_shard="full", train_offload=True), planned(train_shard="full")
+    assert (plan.weights, plan.gradients, plan.optimizer, plan.reference, plan.reward_model) == (0, 0, 0, 0, 0)
+    assert plan.offloaded == 500 + 48 + 96 + 50
+    assert plan.learning == 5 + 70 + plan.activations + plan.logits == held.learning - plan.offloaded
+    assert plan.cache == held.cache == planned().cache + 2000
+    assert list(plan.lines())[-1] == (
+        "  and 0 MiB of the machine's memory for each: weights, gradients, optimiser state"
+    )
+    cpu = eight._replace(gpu=False)
+    assert planned(cpu, train_shard="full", train_offload=True) == planned(cpu, train_shard="full")
+    one = eight._replace(processes=1)
+    assert planned(one, train_shard="full", train_offload=True) == planned(one)
+
+
+def test_what_is_gathered_is_counted_by_hand():
+    """2 x 3 outside; layers of 2 x 2 and 5 x 5. In bfloat16 two copies of one, and gradients of 2 + 4 bytes."""
+
+    class Layer(GradientCheckpointingLayer):
+        def __init__(self, size):
+            super().__init__()
+            self.linear = torch.nn.Linear(size, size, bias=False)
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2, bias=False), Layer(2), Layer(5))
+    assert gathered_weights(model, 2) == 6 * (2 + 6) + 25 * (2 * 2 + 6)
+    assert gathered_weights(model, 4) == 6 * (4 + 4) + 25 * (2 * 4 + 4)
+    model[2].requires_grad_(False)
+    assert gathered_weights(model, 2) == 6 * (2 + 6) + 25 * 2 * 2
+
+
+def test_offloading_is_advised_where_weights_can_be_divided():
+    recipe = make_recipe(rollout_group_size=8, rollout_max_tokens=64, rollout_engine="transformers", train_shard="full")
+    recipe, said = replace(recipe, model=ModelConfig(path="tiny")), []
+    assert not say_plan(recipe, [make_page(0, (200, 100))], Machine(2, 1000, True, 0), said.append)
+    assert any(line.startswith("  --set train.offload=true leaves") for line in said[-1].splitlines())
+    assert any(line.startswith("  gathered") for line in said)
 
 
 def test_hybrid_divides_among_the_processes_of_a_machine_alone():

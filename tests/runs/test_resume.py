@@ -4,6 +4,7 @@ Runs are `ocr-rl train` on a random policy and eight pages of noise, in child pr
 says, each before it touches some file of its run folder.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ from helpers.runs import SETTINGS, STEPS, before_touching, contents, done, kille
 from helpers.tiny_models import weights
 from ocr_rl.config.loader import load_recipe
 from ocr_rl.config.schema import ModelConfig, Recipe, RenderConfig
+from ocr_rl.data.facts import digest_of
+from ocr_rl.data.loading import load_pages
 from ocr_rl.models.policy import Policy
 from ocr_rl.pipeline.pages import collect_pages
 from ocr_rl.runs.folder import RunFolder
@@ -315,6 +318,38 @@ def test_other_pages_are_another_run(cut, metadata):
     )
     metadata.write_text("".join(json.dumps(row) + "\n" for row in rows if row["file_name"] != min(held_out)))
     assert refused(cut).startswith(f"the 1 held-out pages are not those of {cut}/eval/before.json")
+
+
+def in_older_form(cut, pages):
+    """Make the run one of a version that recorded another digest of each page: that of a JSON list."""
+    older = {}
+    for page in load_pages(pages):
+        row = json.dumps([page.id, page.prompt, page.text, list(page.tests)], sort_keys=True, default=str)
+        older[digest_of(page).hex()] = hashlib.blake2b(row.encode(), digest_size=8).hexdigest()
+    for file in [*cut.glob("checkpoints/*/trainer/state.json"), cut / "eval" / "pages.json"]:
+        record = json.loads(file.read_text())
+        record["page_hashes"] = [older[digest] for digest in record.pop("page_digests")]
+        file.write_text(json.dumps(record))
+    for file in cut.glob("checkpoints/*/trainer/files.json"):
+        sizes = json.loads(file.read_text())
+        sizes["trainer/state.json"] = (file.parent / "state.json").stat().st_size
+        file.write_text(json.dumps(sizes))
+
+
+def test_a_run_with_the_digests_of_an_earlier_version_resumes_to_the_same_end(cut, uninterrupted, metadata):
+    in_older_form(cut, metadata.parent)
+    rows = metadata.read_text()
+    metadata.write_text(rows.replace('"text": "', '"text": "x'))
+    assert "ids, prompts, texts or tests have changed" in refused(cut)
+    metadata.write_text(rows)
+    done(resume(cut))
+    state = json.loads((cut / "checkpoints" / "step_000006" / "trainer" / "state.json").read_text())
+    assert len(state["page_digests"]) == 6
+    assert "page_hashes" not in state
+    resumed, whole = contents(cut), contents(uninterrupted[0])
+    older = {name for name in resumed if "step_000004" in name or name == "eval/pages.json"}
+    assert resumed.keys() == whole.keys()
+    assert {name for name in resumed if resumed[name] != whole[name]} <= older
 
 
 def test_a_removed_row_is_named_and_allowed_on_request(cut, metadata):

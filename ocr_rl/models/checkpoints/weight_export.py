@@ -19,6 +19,7 @@ def checkpoint_tensors(policy: Policy) -> Iterator[tuple[str, Tensor]]:
     Merged weights are computed during iteration; all others are the policy's own tensors, not copies. Divided weights
     are gathered one at a time: all processes iterate together.
     """
+    place = None if policy.shards is None else policy.shards.device
     if policy.shards is not None:
         policy.shards.drop()
     tied = getattr(policy.base, "all_tied_weights_keys", None) or {}
@@ -39,29 +40,31 @@ def checkpoint_tensors(policy: Policy) -> Iterator[tuple[str, Tensor]]:
     renamed = revert_weight_conversion(policy.base, stand_ins)
     changed: dict[str, Tensor] = {}
     if any(id(stand_in) not in source for stand_in in renamed.values()):  # e.g. experts that are stored apart
-        changed = revert_weight_conversion(policy.base, {name: whole(t.detach()) for name, t in state.items()})
+        changed = revert_weight_conversion(policy.base, {name: whole(t.detach(), place) for name, t in state.items()})
     for name, stand_in in renamed.items():
         own = source.get(id(stand_in))
         layer = adapted.pop(own or "", None)
         if layer is not None:
-            yield name, _merged(layer)
+            yield name, _merged(layer, place)
         else:
-            yield name, changed[name] if own is None else whole(state[own].detach())
+            yield name, changed[name] if own is None else whole(state[own].detach(), place)
     assert not adapted, f"{len(adapted)} adapted layers have another form in the checkpoint and cannot be merged"
 
 
 @torch.no_grad()
-def _merged(layer: Any) -> Tensor:
-    """W + scaling * B A, over the active adapters."""
+def _merged(layer: Any, place: torch.device | None) -> Tensor:
+    """W + scaling * B A, over the active adapters; divided weights are gathered at `place`."""
     stored = layer.get_base_layer().weight
-    weight = whole(stored).float()
+    weight = whole(stored, place).float()
     for adapter in layer.active_adapters:
-        weight = weight + (_delta(layer, adapter) if is_divided(stored) else layer.get_delta_weight(adapter)).float()
+        weight = (
+            weight + (_delta(layer, adapter, place) if is_divided(stored) else layer.get_delta_weight(adapter)).float()
+        )
     return weight
 
 
-def _delta(layer: Any, adapter: str) -> Tensor:
+def _delta(layer: Any, adapter: str, place: torch.device | None) -> Tensor:
     """scaling * B A of a divided linear layer."""
-    b, a = whole(layer.lora_B[adapter].weight), whole(layer.lora_A[adapter].weight)
+    b, a = (whole(part[adapter].weight, place) for part in (layer.lora_B, layer.lora_A))
     delta: Tensor = b @ a * layer.scaling[adapter]
     return delta
