@@ -67,6 +67,8 @@ class Completion:
     """`end`: the end token was sampled; `length`: truncated at the token limit; `repetition`: stopped in a loop."""
     sampling_logprobs: Sequence[float]
     """The engine's log probability of each sampled token, at the sampling temperature."""
+    lines: int = 0
+    """Of a page that was read line by line, how many there are; 0: it was read as a whole."""
 
     @property
     def finished(self) -> bool:

@@ -187,7 +187,7 @@ def feed_forward(width: int) -> int:
 class Batches(IterableDataset):
     """Endless batches of pages of similar size. Batch i depends on `seed`, i and the level only.
 
-    With `scans`, three pages of four are scanned lines, the others scanned and rendered pages.
+    With `scans`, three of five are scanned lines, a third rendered lines and pages, the others scanned pages.
     """
 
     def __init__(self, batch: int, level: Any, seed: str, start: int = 0, scans: Scans | None = None) -> None:
@@ -215,9 +215,9 @@ class Batches(IterableDataset):
             k = level if frontier else math.ceil(level * math.sqrt(rng.random()))
             if self.scans is None:
                 page = render_page(seed, *LEVELS[k])
-            elif kind < 0.78:
+            elif kind < 0.60:
                 page, k = self.scans.line(seed), level
-            elif kind < 0.84:
+            elif kind < 0.67:
                 page, k = self.scans.page(seed), -1
             else:
                 page, k = render_page(seed, *LEVELS[-1 - rng.choice((0, 0, 1, 2, 3, 4))]), -1

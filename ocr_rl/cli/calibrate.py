@@ -12,6 +12,7 @@ from ocr_rl.cli.options import (
     DatasetOptions,
     dataset_options,
     engine_option,
+    find_lines_option,
     held_out_option,
     model_options,
     on_error_option,
@@ -44,6 +45,7 @@ from ocr_rl.cli.progress import console
     "--max-tokens", type=click.IntRange(min=1), default=2048, show_default=True, help="Tokens of a transcription."
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the samples.")
+@find_lines_option
 @engine_option
 @model_options
 @user_errors
@@ -65,8 +67,10 @@ def calibrate(out: Path, held_out: float | None, limit: int | None, **options: A
     from ocr_rl.data.splits import SPLIT_SEED, split_pages
     from ocr_rl.evaluation.confidence.calibrate import CalibrateOptions
     from ocr_rl.evaluation.confidence.calibrate import calibrate as fit
+    from ocr_rl.rollouts.loading import lines_to_find
 
     dataset = take(DatasetOptions, options)
+    options["find_lines"] = lines_to_find(options["find_lines"], dataset.level, options["model"])
     chosen = CalibrateOptions(**options)
     pages = dataset.load(out)
     if held_out is not None:

@@ -61,7 +61,7 @@ from ocr_rl.cli.progress import console
 @click.option("--seed", default=0, show_default=True, help="Seed of samples, intervals and p-values.")
 @engine_option
 @workers_option
-@click.option("--find-lines", is_flag=True, help="Find the lines of each page and read one at a time.")
+@click.option("--find-lines", is_flag=True, default=None, help="Find the lines of each page and read one at a time.")
 @rubric_option
 @model_options
 @json_option("Write metrics, tables and pages here.")
@@ -94,10 +94,12 @@ def evaluate(
     from ocr_rl.reporting.evaluation_report import evaluation_report
     from ocr_rl.reporting.text_tables import evaluation_text
     from ocr_rl.rewards.reward_function import scoring_settings
+    from ocr_rl.rollouts.loading import lines_to_find
     from ocr_rl.runs.atomic import write_atomically
     from ocr_verifiers import write_json_atomic
 
     dataset = take(DatasetOptions, options)
+    options["find_lines"] = lines_to_find(options["find_lines"], dataset.level, "")
     chosen = evaluation.EvaluateOptions(**options)
     pages = dataset.load(json_path)
     if held_out is not None:

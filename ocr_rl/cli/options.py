@@ -219,6 +219,13 @@ workers_option = click.option(
 )
 
 
+find_lines_option = click.option(
+    "--find-lines/--whole-pages",
+    default=None,
+    help="Find the lines on each page and read one at a time, or not.  [default: as the model was trained]",
+)
+
+
 rubric_option = click.option(
     "--rubric",
     metavar="NAME|FILE",

@@ -12,7 +12,7 @@ import click
 
 from ocr_rl.cli.crop_options import crop_of, crop_options
 from ocr_rl.cli.errors import fail_if_unread, stoppable, user_errors
-from ocr_rl.cli.options import engine_option, model_options, retry_errors_option, workers_option
+from ocr_rl.cli.options import engine_option, find_lines_option, model_options, retry_errors_option, workers_option
 from ocr_rl.cli.progress import console
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=2048,
     show_default=True,
-    help="Maximum tokens of a transcription.",
+    help="Maximum tokens of a transcription; of each line where lines are found.",
 )
 @click.option(
     "--as",
@@ -56,11 +56,7 @@ if TYPE_CHECKING:
     help="What ocr-rl calibrate wrote for this model: confidences become probabilities.",
 )
 @click.option("--seed", type=int, help="Seed of the samples.  [default: 0]")
-@click.option(
-    "--find-lines/--whole-pages",
-    default=None,
-    help="Find the lines on each page and read one at a time, or not.  [default: as the model was trained]",
-)
+@find_lines_option
 @crop_options
 @engine_option
 @workers_option
@@ -81,7 +77,8 @@ def transcribe(
 
     A model that was trained on lines, such as tiny-scans, gets one line at a time, which is found on the image;
     --find-lines asks for that with any model. Layout files then have these lines. It suits typescript and print;
-    pages with handwriting, tables or pictures need layout files of other programs.
+    pages with handwriting, tables or pictures need layout files of other programs. Rows say how many lines there were
+    in "found_lines".
 
     Decoding is greedy. --samples 8 --confidence adds to each row its "confidence", [start, end, confidence] of its
     "lines", "words" and "spans" of characters, and the "samples"; layout files get WC, x_wconf or conf. `ocr-rl review`

@@ -80,6 +80,8 @@ class EvaluateOptions:
             raise ValueError("--samples draws from a MODEL; a file of predictions has none")
         if self.workers > 1 and self.model is None and (self.against is None or against_file(self.against) is not None):
             raise ValueError("--workers is for a MODEL; a file of predictions is read by one process")
+        if self.workers > 1 and self.samples:
+            raise ValueError("--samples needs the tokens of one process; leave out --workers")
         if self.find_lines and self.model is None:
             raise ValueError("--find-lines is for a MODEL; a file of predictions has its texts")
         if self.preset != "auto" and self.model is None:
@@ -243,7 +245,7 @@ def _calibration(options: EvaluateOptions, console: Console) -> Calibration | No
     assert options.model is not None  # it has samples
     samples = SampleOptions(samples=options.samples or 0, temperature=options.temperature)
     greedy = {"consensus": "confidences are those of the greedy transcription: calibrate without --consensus"}
-    return fitting_calibration(options.calibration, options.model, samples, console, greedy)
+    return fitting_calibration(options.calibration, options.model, samples, options.find_lines, console, greedy)
 
 
 def _temperature(options: EvaluateOptions) -> float:

@@ -18,7 +18,7 @@ from ocr_rl.evaluation.confidence.readings import SampleOptions, confidence_row,
 from ocr_rl.evaluation.layout_output import LAYOUT_FORMATS, write_layouts
 from ocr_rl.rollouts.console import SILENT, Console
 from ocr_rl.rollouts.engine import Engine, Sampling
-from ocr_rl.rollouts.loading import EngineOptions
+from ocr_rl.rollouts.loading import EngineOptions, lines_to_find
 from ocr_rl.rollouts.ordered import Result, in_order
 from ocr_rl.rollouts.resumable import Pages, RowJob, append_rows
 from ocr_rl.rollouts.with_samples import greedy_and_samples
@@ -40,7 +40,8 @@ class TranscribeOptions(EngineOptions, SampleOptions):
 
     max_tokens: int = 2048
     """Tokens of a transcription; longer ones are cut off."""
-    find_lines: bool | None = None
+    find_lines: bool | None = None  # type: ignore[assignment]
+    """Find the lines of each page, and read one at a time; None: if the model was trained on lines."""
     prompt: str = ""
     """The instruction that goes with each page; empty: the model's own, if it has one."""
     crop: Crop = field(default_factory=Crop)
@@ -68,10 +69,9 @@ class TranscribeOptions(EngineOptions, SampleOptions):
             raise ValueError("--temperature is that of --samples N; without samples decoding is greedy")
         if self.seed is not None and not self.samples:
             raise ValueError("--seed is that of --samples N; without samples decoding is greedy")
-        if self.crop.level != "page":
-            if self.find_lines:
-                raise ValueError(f"--find-lines has no effect with --level {self.crop.level}: layout files say where")
-            object.__setattr__(self, "find_lines", False)
+        object.__setattr__(self, "find_lines", lines_to_find(self.find_lines, self.crop.level, self.model))
+        if self.samples and self.workers > 1:
+            raise ValueError("--samples needs the tokens of one process; leave out --workers")
         if self.calibration is not None and not self.confidence:
             raise ValueError("--calibration has no effect: add --confidence")
 
@@ -165,7 +165,7 @@ def write_transcriptions(
     settings |= {"prompt": options.prompt, "max_tokens": options.max_tokens}
     settings |= {"as": options.written_as} if options.written_as != "markdown" else {}
     settings |= {"crop": asdict(options.crop)} if options.crop != Crop() else {}
-    settings |= {"find_lines": options.find_lines} if options.find_lines is not TranscribeOptions.find_lines else {}
+    settings |= {"find_lines": True} if options.find_lines else {}
     if options.samples:
         settings |= options.sample_settings() | {"seed": options.seed or 0, "confidence": options.confidence}
         settings |= {"calibration": None if options.calibration is None else str(options.calibration.resolve())}
@@ -235,7 +235,7 @@ def _results(engine: Engine, pages: Pages, options: TranscribeOptions, there: in
 def _calibration(options: TranscribeOptions, console: Console) -> Calibration | None:
     """Raises ValueError for a calibration of other samples."""
     if options.calibration is not None:
-        return fitting_calibration(options.calibration, options.model, options, console)
+        return fitting_calibration(options.calibration, options.model, options, bool(options.find_lines), console)
     if options.confidence:
         console.say("confidences are shares of samples that agree; `ocr-rl calibrate` makes them probabilities")
     return None
@@ -259,22 +259,23 @@ class _Transcriber:
             return Transcription(result.id, "", None, result.why)
         group = result if isinstance(result, Group) else result.group
         completion, details = group.completions[0], {}
+        as_text = self._text_of_lines if completion.lines else self._text
         if self.options.samples:
-            completion, reading = taken(group, self.options.consensus, self._text, self.engine.pieces)
+            completion, reading = taken(group, self.options.consensus, as_text, self.engine.pieces)
             text = reading.text
             details = confidence_row(reading, self.calibration) if self.options.confidence else {}
         else:
-            text = self._text(completion.text)
+            text = as_text(completion.text)
         problem = to_markdown(completion.text, self.output).problem or ""
-        found = completion.text.count("\n") + 1 if self.engine.line_by_line and "\n" in completion.text else 0
+        found = completion.lines if completion.lines == text.count("\n") + 1 else 0  # a consensus may have others
         return Transcription(group.page.id, text, completion.finish_reason, "", problem, details, found)
 
     def _text(self, completion: str) -> str:
         written = to_markdown(completion, self.output).text
-        if self.options.written_as in ("markdown", "raw"):
-            return written
-        parts = written.split("\n") if self.engine.line_by_line else [written]
-        return "\n".join(read(part).text.strip() for part in parts)
+        return written if self.options.written_as in ("markdown", "raw") else read(written).text.strip()
+
+    def _text_of_lines(self, completion: str) -> str:
+        return "\n".join(" ".join(self._text(line).split()) for line in completion.split("\n"))
 
 
 def _write_text(folder: Path, page: Transcription, options: TranscribeOptions) -> str:

@@ -97,8 +97,6 @@ class Policy:
         self.run: Callable[..., Any] = _call
         """Calls a function that uses weights; if these are divided, they are gathered first."""
         self.budget = pixel_budget(processor, max_pixels, prompt_format.longest_side or None)
-        self.reads_lines = self.budget.line_height is not None
-        """Trained on lines: of a page it reads a few at most."""
         generation, tokenizer = self.base.generation_config, processor.tokenizer
         self.end_ids = token_ids(generation.eos_token_id) or token_ids(tokenizer.eos_token_id)
         if not self.end_ids:

@@ -131,7 +131,7 @@ def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumeP
 def _at_start(
     job: Job, folder: RunFolder, before: Mapping[str, Any], start: ResumePoint | None
 ) -> dict[str, Any] | None:
-    """The line of step 0, which is in eval/start.json. None if no step is chosen, or an older version began the run."""
+    """The line of step 0, which is in eval/start.json. None if no step is chosen, or none was when the run began."""
     if not job.recipe.train.chooses:
         return None
     row = distributed.of_first(lambda: folder.read_eval("start"))

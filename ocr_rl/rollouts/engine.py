@@ -58,12 +58,10 @@ class Engine(ABC):
     Attributes:
         prompt_format: how its policy is asked for a page, and what its completions are written in.
         policy: that samples.
-        line_by_line: whether a completion has a line for each line that was found on its page.
     """
 
     prompt_format = PromptFormat()
     policy: Policy
-    line_by_line = False
 
     def pieces(self, token_ids: Sequence[int]) -> list[str]:
         """What each token adds to the text of a completion."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ocr_rl.config.embedded import EMBEDDED
+from ocr_rl.config.embedded import EMBEDDED, model_folder
 from ocr_rl.config.loader import check_model_path
 from ocr_rl.config.presets import check_names
 from ocr_rl.config.schema import ModelConfig, RolloutConfig
@@ -44,8 +45,8 @@ class EngineOptions:
 
     workers: int = 1
     """Processes that generate, each with a GPU where there are any."""
-    find_lines: bool | None = False
-    """Find the lines of a page, and read one at a time; None: if that is how the model reads (`reads_lines`)."""
+    find_lines: bool = False
+    """Find the lines of a page, and read one at a time."""
 
     def __post_init__(self) -> None:
         check_model_path(self.model)
@@ -81,8 +82,13 @@ class EngineOptions:
                 ) from None
 
         engine = make_engine(policy, RolloutConfig(engine=self.engine), say=say, reload=reload)
-        if self.find_lines is False or (self.find_lines is None and not policy.reads_lines):
+        if not self.find_lines:
             return engine
+        if engine.output != "markdown":
+            engine.close()
+            raise ValueError(
+                f"--find-lines is for models that write text or markdown; {self.model} writes {engine.output}"
+            )
         from ocr_rl.rollouts.line_engine import LineEngine
 
         say("lines are found on each page and read one by one")
@@ -113,6 +119,35 @@ class EngineOptions:
         format = {"preset": self.preset, "output": self.output}
         chosen = {key: value for key, value in format.items() if value != "auto"}
         return {**model, "max_pixels": self.max_pixels, "engine": self.engine, **chosen}
+
+
+def lines_to_find(wanted: bool | None, level: str | None, model: str) -> bool:
+    """Whether lines are looked for on pages: as `wanted`, or None: if the model was trained on lines.
+
+    Raises:
+        ValueError: it is wanted or not, but a `level` other than pages has been cut out by layout files.
+    """
+    if level in (None, "page"):
+        return reads_lines(model) if wanted is None else wanted
+    if wanted is not None:
+        name = "--find-lines" if wanted else "--whole-pages"
+        raise ValueError(f"{name} has no effect with --level {level}: layout files say where a {level} is")
+    return False
+
+
+def reads_lines(model: str) -> bool:
+    """Whether a model was trained on lines: an embedded policy or a folder whose image processor says so."""
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        file = Path(model_folder(model), name)
+        if file.is_file():
+            try:
+                stated = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError:
+                return False  # loading it says what is wrong
+            images = stated.get("image_processor", stated) if isinstance(stated, dict) else {}
+            if isinstance(images, dict) and images.get("line_height"):
+                return True
+    return False
 
 
 def _plain(options: EngineOptions) -> EngineOptions:

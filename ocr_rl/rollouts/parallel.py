@@ -59,7 +59,7 @@ class ParallelEngine(Engine):
             for worker in self._workers:
                 worker.send(load)
             for worker in self._workers:
-                lines, self.prompt_format, self.line_by_line = worker.receive()
+                lines, self.prompt_format = worker.receive()
                 for line in lines if worker.number == 0 else ():
                     say(line)
             say(f"{workers} processes")
@@ -213,7 +213,7 @@ def _work(connection: Connection, number: int, count: int) -> None:
     lines: list[str] = []
     engine = load(lines.append)
     try:
-        connection.send((lines, engine.prompt_format, engine.line_by_line))
+        connection.send((lines, engine.prompt_format))
         while True:
             sampling, seed = connection.recv()
             for event in engine.stream(_asked_for(connection), sampling, seed):

@@ -6,6 +6,7 @@ rollouts/step_NNNNNN.jsonl      every completion with its reward parts, verdicts
 checkpoints/step_NNNNNN/        Hugging Face folders, complete or absent; trainer/ in them is what --resume needs
 checkpoints/best.json           which of them evaluated best, with train.keep_best
 eval/before.json, after.json    held-out pages before and after training
+eval/start.json                 what a step has to be better than, where one is chosen
 eval/pages.json                 a digest of each page that is evaluated
 eval/best.json                  the best evaluation in between, which later ones are compared with
 reward_functions.json           SHA-256 of the code of reward.functions, and the steps it was used after

@@ -51,7 +51,7 @@ class ResumePoint:
 
     recipe: Recipe
     step: int
-    """The last step that is kept; 0: the run had saved nothing and starts over."""
+    """The last step that is kept; 0: the run had saved no step and starts over."""
     checkpoint: Path | None
     passed_over: Sequence[str]
     """What is wrong with the newer checkpoints, which are not used."""
@@ -91,12 +91,12 @@ def newest_usable(run: RunFolder) -> tuple[Path | None, list[str]]:
         if trouble is None:
             return checkpoint, passed_over
         passed_over.append(trouble)
-    if passed_over:
+    if any(step_of(checkpoint) for checkpoint in run.checkpoints()):
         raise ValueError(
             f"{passed_over[0]}, and no other checkpoint is usable. Restore it, or start another run: "
             f"ocr-rl train {run.path / 'resolved.toml'} --out ANOTHER"
         )
-    return None, []
+    return None, passed_over  # of step 0 at most: the start is made again
 
 
 def refuse_changes(trained: Recipe, wanted: Recipe, source: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from ocr_rl.config.schema import TrainConfig
@@ -25,7 +26,10 @@ def main() -> None:
     options = parser.parse_args()
     print("| stage | start | evaluations | stopped after | kept | best | kept / best |\n|---|---|---|---|---|---|---|")
     for metrics in sorted(path for run in options.runs for path in run.rglob("metrics.jsonl")):
-        start = json.loads((metrics.parent / "eval" / "start.json").read_text())
+        start_file = metrics.parent / "eval" / "start.json"
+        if not start_file.is_file():
+            sys.exit(f'{metrics.parent}: has no eval/start.json; train it with train.keep_best = "cer"')
+        start = json.loads(start_file.read_text())
         rows = [start, *(row for row in map(json.loads, metrics.open()) if row.get(METRIC) is not None)]
         patience, seen = Patience(TrainConfig(keep_best="cer", patience=options.patience)), []
         for row in rows:
@@ -34,9 +38,10 @@ def main() -> None:
             if patience.at_end:
                 break
         kept, best = (min(some, key=lambda row: row[METRIC]) for some in (seen, rows))
+        ratio = kept[METRIC] / best[METRIC] if best[METRIC] else 1.0
         print(
             f"| {metrics.parent} | {start[METRIC]:.4f} | {len(rows)} | step {seen[-1]['step']} | {kept[METRIC]:.4f}, "
-            f"step {kept['step']} | {best[METRIC]:.4f}, step {best['step']} | {kept[METRIC] / best[METRIC]:.3f} |"
+            f"step {kept['step']} | {best[METRIC]:.4f}, step {best['step']} | {ratio:.3f} |"
         )
 
 

@@ -45,8 +45,6 @@ def test_pages_can_be_read_as_a_whole(scans, tmp_path):
     rows = rows_of(out)
     assert all("found_lines" not in row for row in rows)
     assert min(errors(rows, scans)) > 0.35
-    other = refused("transcribe", scans / "images", "--out", out)
-    assert "find_lines" in other
 
 
 @pytest.mark.parametrize("form", ["page-xml", "alto", "hocr"])
@@ -61,9 +59,34 @@ def test_layout_files_have_the_lines_with_their_texts_and_become_a_dataset(scans
     assert all(line.image.width > 4 * line.image.height for line in lines)
 
 
+def test_an_output_of_whole_pages_is_not_continued_line_by_line(scans, tmp_path):
+    """Nor the other way round; what is the default and what is stated are the same."""
+    whole, lines = tmp_path / "whole.jsonl", tmp_path / "lines.jsonl"
+    assert run("transcribe", scans / "images", "--whole-pages", "--out", whole).exit_code == 0
+    settings = tmp_path / "whole.settings.json"
+    assert "find_lines" not in settings.read_text()  # as versions wrote it that could not find lines
+    assert "find_lines" in refused("transcribe", scans / "images", "--out", whole)
+    assert run("transcribe", scans / "images", "--out", lines).exit_code == 0
+    assert run("transcribe", scans / "images", "--find-lines", "--out", lines).exit_code == 0
+
+
+def test_every_form_has_a_line_for_each_that_was_found(scans, tmp_path):
+    for form in ("raw", "text", "markdown"):
+        out = tmp_path / form
+        assert run("transcribe", scans / "images", "--as", form, "--out", out).exit_code == 0
+        assert all(file.read_text().count("\n") == 12 for file in out.rglob("*.*") if file.suffix in (".md", ".txt"))
+    out = tmp_path / "sure.jsonl"
+    options = ("--samples", 2, "--confidence", "--consensus")
+    assert run("transcribe", scans / "images", *options, "--out", out).exit_code == 0
+    for row in rows_of(out):
+        assert [row["text"][a:b] for a, b, _ in row["lines"]] == row["text"].split("\n")
+        assert [row["text"][a:b] for a, b, _ in row["words"]] == row["text"].split()
+
+
 def test_where_layout_files_say_where_lines_are_none_are_looked_for(scans):
-    message = refused("transcribe", scans / "images", "--level", "line", "--find-lines")
-    assert "--find-lines has no effect with --level line" in message
+    for option in ("--find-lines", "--whole-pages"):
+        message = refused("transcribe", scans / "images", "--level", "line", option)
+        assert f"{option} has no effect with --level line" in message
 
 
 def test_an_evaluation_reads_lines_on_request(scans, tmp_path):

@@ -57,6 +57,7 @@ def test_a_page_that_is_a_line_or_empty_is_read_as_it_is(engine):
     assert lines_of(page) == [page]
     (found,), (expected,) = (one.generate([page], GREEDY, seed=0) for one in (LineEngine(engine), engine))
     assert found.completions == expected.completions
+    assert found.completions[0].lines == 0
 
 
 def test_a_page_that_cannot_be_read_is_refused_in_its_place(engine, tmp_path):
@@ -68,16 +69,23 @@ def test_a_page_that_cannot_be_read_is_refused_in_its_place(engine, tmp_path):
     assert (second.id, second.why) == ("bad", "is not an image in a format that Pillow knows")
 
 
-def test_a_line_that_cannot_be_read_is_empty(engine):
+@pytest.mark.parametrize("refused", [{1}, {0, 1, 2}])
+def test_a_page_is_refused_if_none_of_its_lines_can_be_read(engine, refused, capsys):
     class Refusing(TransformersEngine):
         def stream(self, pages, sampling, seed):
             for event in super().stream(pages, sampling, seed):
-                yield Refused(1, "too small") if event.page == 1 and event.row == 0 else event
+                if event.page not in refused:
+                    yield event
+                elif event.row == 0:
+                    yield Refused(event.page, "is too small")
 
-    sampling = Sampling(1, 0.0, 6)
-    events = list(LineEngine(Refusing(engine.policy)).stream([page_of(3)], sampling, 0))
-    assert [type(event) for event in events] == [Sampled]
-    assert events[0].completion.text.split("\n")[1] == ""
+    events = list(LineEngine(Refusing(engine.policy)).stream([page_of(3)], Sampling(2, 1.0, 6), 0))
+    if len(refused) == 3:
+        assert events == [Refused(0, "is too small")]
+        return
+    assert [(type(event), event.row) for event in events] == [(Sampled, 0), (Sampled, 1)]
+    assert all(event.completion.text.split("\n")[1] == "" and event.completion.lines == 3 for event in events)
+    assert "page: 1 of 3 lines left out: is too small" in capsys.readouterr().err
 
 
 def test_end_tokens_between_lines_are_line_breaks(engine):
@@ -93,5 +101,5 @@ def test_a_page_is_cut_off_if_one_of_its_lines_is():
         return Completion([1, 2], text, reason, [-0.5, -0.1])
 
     whole = joined([line("a", "end"), line("b", "length"), line("c", "repetition")])
-    assert (whole.text, whole.finish_reason) == ("a\nb\nc", "length")
+    assert (whole.text, whole.finish_reason, whole.lines) == ("a\nb\nc", "length", 3)
     assert joined([line("a", "end"), line("b", "end")]).finish_reason == "end"

@@ -55,11 +55,11 @@ def find_lines(image: Image) -> Layout:
     slope = skew(body, letter)
     level = marks.moved(slope)
     specks = is_speck(level, letter)
-    look = _Look(letter, float(np.median(body.depth)), level[specks])
+    shape = _LineShape(letter, float(np.median(body.depth)), level[specks])
     regions: list[Region] = []
     for block in blocks(level[~specks], letter):
         name = f"r{len(regions) + 1}"
-        boxes = [box for row in rows(block, letter) if (box := look.box(row)) is not None]
+        boxes = [box for row in rows(block, letter) if (box := shape.around(row)) is not None]
         lines = (_line(f"{name}l{i}", box, slope, scale, size) for i, box in enumerate(boxes, 1))
         regions += [Region(name, lines=tuple(lines))] if boxes else []
     return Layout("", size, tuple(regions))
@@ -77,16 +77,16 @@ class _Box:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What lines of a page look like."""
+class _LineShape:
+    """What the lines of a page have in common."""
 
     letter: float
     depth: float
     """Of its letters, the median."""
     specks: Marks
 
-    def box(self, row: Marks) -> _Box | None:
-        """Around a row of marks; None if it is no text."""
+    def around(self, row: Marks) -> _Box | None:
+        """The line around a row of marks; None if it is no text."""
         letter = self.letter
         line = without_specks(row, letter)
         body = body_of(line, letter)
@@ -133,12 +133,12 @@ def _height(marks: Marks) -> float:
     return float(marks.bottom.max() - marks.top.min())
 
 
-def _gap(starts: Floats, ends: Floats, least: float) -> float | None:
-    """The middle of the widest stretch that no interval covers; None if it is narrower than `least`."""
+def _gap(starts: Floats, ends: Floats, narrowest: float) -> float | None:
+    """The middle of the widest stretch that no interval covers; None if it is narrower than `narrowest`."""
     order = np.argsort(starts)
     reached = np.maximum.accumulate(ends[order])[:-1]
     widths = starts[order][1:] - reached
-    if not len(widths) or widths.max() < least:
+    if not len(widths) or widths.max() < narrowest:
         return None
     at = int(widths.argmax())
     return float(reached[at] + widths[at] / 2)

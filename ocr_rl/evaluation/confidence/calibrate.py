@@ -59,4 +59,4 @@ def calibrate(pages: Sequence[Page], options: CalibrateOptions, console: Console
         raise ValueError(f"none of the {len(pages)} pages can be read")
     check_documents(page.document for page in labelled)
     levels = {level: fit_level(labelled, level) for level in LEVELS}
-    return Calibration(options.model, levels=levels, **options.sample_settings())
+    return Calibration(options.model, levels=levels, find_lines=options.find_lines, **options.sample_settings())

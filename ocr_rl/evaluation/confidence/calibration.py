@@ -55,6 +55,8 @@ class Calibration:
     temperature: float
     consensus: bool
     levels: Mapping[Level, LevelCalibration]
+    find_lines: bool = False
+    """Whether pages were read line by line."""
 
     def __call__(self, reading: Reading, level: Level) -> Floats:
         """The probability that each unit of the text is right, (units,)."""
@@ -63,7 +65,8 @@ class Calibration:
     @property
     def digest(self) -> str:
         """Of all that it holds."""
-        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        held = {key: value for key, value in asdict(self).items() if key != "find_lines" or value}
+        return sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:16]
 
     def write(self, file: Path) -> None:
         write_json_atomic(file, asdict(self))

@@ -64,7 +64,12 @@ def confidence_of(calibration: Calibration | None) -> Callable[[Reading, Level],
 
 
 def fitting_calibration(
-    file: Path, model: str, options: SampleOptions, console: Console, advice: Mapping[str, str] = MappingProxyType({})
+    file: Path,
+    model: str,
+    options: SampleOptions,
+    find_lines: bool,
+    console: Console,
+    advice: Mapping[str, str] = MappingProxyType({}),
 ) -> Calibration:
     """The calibration of a file; the console warns of one of another model.
 
@@ -75,7 +80,7 @@ def fitting_calibration(
         ValueError: for a file that is no calibration, or one for other samples.
     """
     found = read_calibration(file)
-    for name, value in options.sample_settings().items():
+    for name, value in {**options.sample_settings(), "find_lines": find_lines}.items():
         if (there := getattr(found, name)) != value:
             mend = advice.get(name, "write the same, or calibrate anew")
             raise ValueError(f"{file}: was fitted with {name} = {there}, this run has {value}; {mend}")
