@@ -19,6 +19,7 @@ from ocr_rl.rollouts.scoring import GroupScorer
 from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.runs.best_step import BestStep
 from ocr_rl.runs.folder import RunFolder
+from ocr_rl.runs.resume import newest_usable
 from ocr_rl.training.loop import TrainingLoop
 
 
@@ -153,6 +154,13 @@ def test_a_best_checkpoint_that_was_deleted_gives_way_to_the_next(run):
     shutil.rmtree(run.checkpoint(2))
     assert BestStep(run, "cer").step is None
     assert run.best() is None
+
+
+def test_a_damaged_start_is_made_again(run):
+    """As if the run had saved nothing; a damaged step would be an error."""
+    run.write_checkpoint(0, lambda folder: (folder / "weights").write_text("w"), keep=1)
+    (run.checkpoint(0) / "weights").unlink()
+    assert newest_usable(run) == (None, [f"{run.checkpoint(0)}/weights is missing"])
 
 
 def test_best_json_is_one_plain_object(run):
