@@ -81,14 +81,12 @@ class EngineOptions:
                     f"the engine's process ended, and the model cannot be loaded again: {error}"
                 ) from None
 
+        output = policy.prompt_format.output
+        if self.find_lines and output != "markdown":
+            raise ValueError(f"--find-lines is for models that write text or markdown; {self.model} writes {output}")
         engine = make_engine(policy, RolloutConfig(engine=self.engine), say=say, reload=reload)
         if not self.find_lines:
             return engine
-        if engine.output != "markdown":
-            engine.close()
-            raise ValueError(
-                f"--find-lines is for models that write text or markdown; {self.model} writes {engine.output}"
-            )
         from ocr_rl.rollouts.line_engine import LineEngine
 
         say("lines are found on each page and read one by one")

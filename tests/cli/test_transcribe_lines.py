@@ -89,6 +89,11 @@ def test_where_layout_files_say_where_lines_are_none_are_looked_for(scans):
         assert f"{option} has no effect with --level line" in message
 
 
+def test_models_that_write_a_page_in_a_format_are_not_given_lines(scans):
+    message = refused("eval", "tiny-scans", "--data", scans, "--find-lines", "--output", "doctags")
+    assert message == "--find-lines is for models that write text or markdown; tiny-scans writes doctags"
+
+
 def test_an_evaluation_reads_lines_on_request(scans, tmp_path):
     rates = {}
     for name, options in {"whole": (), "lines": ("--find-lines",)}.items():
