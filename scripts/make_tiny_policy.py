@@ -10,6 +10,9 @@
 The last command packs the weights in bfloat16: copied to `runs/scans/state.safetensors`, it resumes.
 SIGTERM ends training after the step, with the state saved.
 
+Under `torchrun --nproc-per-node 2` two processes draw different pages and average their gradients, so that `--batch`
+is that of each.
+
 With `--scans` the pages are those of `tiny_policy/scans.py`, mixed with rendered ones, and nothing else changes; which
 word lists and faces that takes is said in `tiny_policy/lexicons.py` and `faces.py`, and how far it got in
 `tiny_policy/README.md`. A policy to start from may be smaller: layers that it lacks begin as the identity.
@@ -32,6 +35,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import signal
 import time
 from multiprocessing import Value
@@ -41,6 +45,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_policy.muon import Muon
@@ -185,13 +190,15 @@ def feed_forward(width: int) -> int:
 
 
 class Batches(IterableDataset):
-    """Endless batches of pages of similar size. Batch i depends on `seed`, i and the level only.
+    """Endless batches of pages of similar size. Pool i depends on `seed`, i and the level only. Processes
+    that train together share out the batches of each, so that all do about the same work in a step.
 
-    With `scans`, three of five are scanned lines, a third rendered lines and pages, the others scanned pages.
+    With `scans`, half are scanned lines, 43 % rendered lines and pages, the others scanned pages.
     """
 
     def __init__(self, batch: int, level: Any, seed: str, start: int = 0, scans: Scans | None = None) -> None:
         self.batch, self.level, self.seed, self.start, self.scans = batch, level, seed, start, scans
+        self.rank, self.ranks = rank_of()
         self.codes = {c: i for i, c in enumerate("\n" + ALPHABET, start=len(SPECIAL))}
 
     def __iter__(self):
@@ -215,12 +222,12 @@ class Batches(IterableDataset):
             k = level if frontier else math.ceil(level * math.sqrt(rng.random()))
             if self.scans is None:
                 page = render_page(seed, *LEVELS[k])
-            elif kind < 0.60:
+            elif kind < 0.50:
                 page, k = self.scans.line(seed), level
-            elif kind < 0.67:
+            elif kind < 0.57:
                 page, k = self.scans.page(seed), -1
             else:
-                page, k = render_page(seed, *LEVELS[-1 - rng.choice((0, 0, 1, 2, 3, 4))]), -1
+                page, k = render_page(seed, *LEVELS[-1 - rng.choice((0, 0, 0, 1, 2, 3, 3, 4))]), -1
             image = np.asarray(BUDGET.fit(page.image).convert("L"))
             patches = self.patches(page.centers, page.image.size, image.shape)
             pages.append((image.shape, j, image, page.text, k == level, patches))
@@ -231,9 +238,11 @@ class Batches(IterableDataset):
             if (len(groups[-1]) + 1) * height * width > self.batch * 112 * 272 and groups[-1]:
                 groups.append([])
             groups[-1].append(page)
-        batches = [self.collate(group) for group in groups]
-        rng.shuffle(batches)
-        return batches
+        for _ in range(len(groups) % self.ranks):
+            groups.pop(rng.randrange(len(groups)))
+        steps = [groups[k : k + self.ranks] for k in range(0, len(groups), self.ranks)]
+        rng.shuffle(steps)
+        return [self.collate(step[self.rank]) for step in steps]
 
     def patches(self, centers: tuple, size: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
         """The character at the centre of each patch of the fitted image."""
@@ -258,6 +267,25 @@ class Batches(IterableDataset):
         frontier = torch.tensor([p[4] for p in pages])
         arrays = {"pixels": pixels, "ids": ids, "patches": patches}
         return {name: torch.from_numpy(array) for name, array in arrays.items()} | {"frontier": frontier}
+
+
+def rank_of() -> tuple[int, int]:
+    """This process's number and how many there are, as torchrun says."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def reduced(tensor: torch.Tensor, op: Any = dist.ReduceOp.SUM) -> torch.Tensor:
+    """The sum, or whatever `op` is, over all processes; in place."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor, op)
+    return tensor
+
+
+def average_gradients(model: torch.nn.Module) -> None:
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    mean = reduced(torch.cat([g.flatten() for g in gradients])) / dist.get_world_size()
+    for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def embed(model: LightOnOcrForConditionalGeneration, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -287,14 +315,17 @@ def fan_in(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
 
 
-def start_from(model: LightOnOcrForConditionalGeneration, folder: Path) -> None:
-    """The weights of a trained policy of the same widths. Layers that it lacks add nothing to what passes at first."""
-    trained = LightOnOcrForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).state_dict()
-    lacking = model.load_state_dict(trained, strict=False).missing_keys
+def start_from(model: LightOnOcrForConditionalGeneration, trained: Path) -> None:
+    """The weights of a policy of the same widths, a folder or a packed file. Layers that it lacks add nothing to what
+    passes at first."""
+    if trained.is_file():
+        tensors = {name: tensor.float() for name, tensor in weights(load_file(trained)).items()}
+    else:
+        tensors = LightOnOcrForConditionalGeneration.from_pretrained(trained, dtype=torch.float32).state_dict()
+    lacking = model.load_state_dict(tensors, strict=False).missing_keys
     for name in lacking:
-        if name.endswith(("o_proj.weight", "down_proj.weight")):
+        if name.endswith(("o_proj.weight", "down_proj.weight", "patch_head.weight")):
             torch.nn.init.zeros_(model.get_parameter(name))
-    torch.nn.init.zeros_(model.patch_head.weight)
     print(f"{len(lacking)} tensors are new: {', '.join(lacking)}")
 
 
@@ -321,11 +352,22 @@ def make_optimizers(model: torch.nn.Module, args: argparse.Namespace) -> list[to
 def train(args: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(args.seed)
+    rank, ranks = rank_of()
+    if ranks > 1:
+        if device == "cuda":
+            torch.cuda.set_device(rank)
+        dist.init_process_group("nccl" if device == "cuda" else "gloo")
+        torch.set_num_threads(1)
     args.level = len(LEVELS) - 1 if args.scans else args.level
     model = make_model(args.vision, args.text).to(device)
     model.add_module("patch_head", torch.nn.Linear(args.vision[0], len(make_tokenizer())).to(device))
-    if device == "cpu":
-        model.set_attn_implementation("eager")  # faster than the CPU's fused kernel at these sizes
+    # without units for it, bfloat16 is emulated at a tenth of the speed, and the CPU's fused attention is slower
+    half = device == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+    if not half:
+        model.set_attn_implementation("eager")
+    if args.compile:
+        for layer in (*model.model.vision_encoder.transformer.layers, *model.model.language_model.layers):
+            layer.compile(dynamic=True)
     fan_in(model)
     level, step = Value("i", args.level), 0
     optimizers = make_optimizers(model, args)
@@ -335,7 +377,8 @@ def train(args: argparse.Namespace) -> None:
     elif args.start:
         start_from(model, args.start)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device}, step {step}, level {level.value}")
+    say = print if rank == 0 else lambda *_, **__: None
+    say(f"{sum(p.numel() for p in model.parameters()):,} parameters on {device}, step {step}, level {level.value}")
     stream = iter(
         DataLoader(
             Batches(args.batch, level, f"train{args.seed}", step, Scans(*args.fonts) if args.scans else None),
@@ -345,13 +388,16 @@ def train(args: argparse.Namespace) -> None:
             pin_memory=device == "cuda",
         )
     )
-    # without units for it, bfloat16 is emulated at a tenth of the speed
-    half = device == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
     began, first, entered, accuracy = time.time(), step, step, 0.0
     hits: list[torch.Tensor] = []
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
-    while (done := (time.time() - began) / (60 * args.minutes)) < 1 and not stopped:
+    torch.manual_seed(args.seed + rank + ranks * step)  # of the mistakes
+    while True:
+        clock = [(time.time() - began) / (60 * args.minutes), float(len(stopped))]
+        done, stop = reduced(torch.tensor(clock, device=device), dist.ReduceOp.MAX).tolist()
+        if done >= 1 or stop:
+            break
         step += 1
         rate = min(1, (step - first) / args.warmup) * min(1, (1 - done) / args.cooldown + 0.01)
         for optimizer, peak in zip(optimizers, rates, strict=True):
@@ -378,16 +424,18 @@ def train(args: argparse.Namespace) -> None:
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if ranks > 1:
+            average_gradients(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
         hits.append(torch.stack([(right & known).sum(), known.sum()]))
         if step % 25 == 0:
-            good, seen = torch.stack(hits).sum(0).tolist()
+            good, seen = reduced(torch.stack(hits).sum(0)).tolist()
             recent, hits = good / max(seen, 1), []
             accuracy = recent if step - entered <= 25 else 0.5 * accuracy + 0.5 * recent
             speed = (step - first) / (time.time() - began)
-            print(
+            say(
                 f"step {step} level {level.value} loss {loss.item():.3f} patches {patch_loss.item():.3f} "
                 f"accuracy {accuracy:.3f} {speed:.2f} steps/s",
                 flush=True,
@@ -396,9 +444,10 @@ def train(args: argparse.Namespace) -> None:
             if level.value < len(LEVELS) - 1 and ((accuracy > 0.8 and step - entered >= 50) or patient):
                 level.value += 1
                 entered, accuracy = step, 0.0
-        if step % args.save_every == 0:
+        if step % args.save_every == 0 and rank == 0:
             save(args.out, model, optimizers, step, level.value)
-    save(args.out, model, optimizers, step, level.value)
+    if rank == 0:
+        save(args.out, model, optimizers, step, level.value)
 
 
 OPTIMIZER = "optimizer:"
@@ -459,7 +508,7 @@ def export(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="a folder to take the weights from, e.g. ocr_rl/models/tiny")
+    parser.add_argument("--start", type=Path, help="what to take the weights from, e.g. ocr_rl/models/tiny")
     parser.add_argument("--export", type=Path, help="write the policy here instead of training")
     parser.add_argument("--pack", type=Path, help="write the weights here in bfloat16 instead of training")
     parser.add_argument("--vision", type=int, nargs=2, default=(128, 3), metavar=("WIDTH", "LAYERS"))
@@ -476,6 +525,7 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=0, help="start at this level at least")
     parser.add_argument("--patience", type=int, default=300, help="steps on a level at most, the first aside")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
+    parser.add_argument("--compile", action="store_true", help="compile the layers first: a minute or two, then faster")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=200)
     args = parser.parse_args()

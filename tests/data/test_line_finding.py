@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from ocr_rl.data.archives.layout import bounds
 from ocr_rl.data.lines.finding import find_lines
 from ocr_rl.data.synthetic.render import Layout, Style, render_page
+from ocr_rl.data.synthetic.typefaces import load_face
 
 PLAIN = Style(font_size=(14, 20), paper=(190, 255), ink=(0, 100))
 LINES = Layout(lines=(5, 12), characters=(12, 45), random_strings=0.0)
@@ -88,6 +89,20 @@ def test_rules_frames_holes_and_specks_are_no_text():
     for x in range(30, width - 30, 90):
         draw.point((x, 30), fill=0)
     assert len(find_lines(canvas).lines) == 6
+
+
+@pytest.mark.parametrize("number", ["-2-", "- 7 -", "– 1 –", "- 12 -"])
+@pytest.mark.parametrize("face", ["serif", "typewriter"])
+def test_a_page_number_between_dashes_is_a_line_and_a_stroke_alone_is_none(number, face):
+    text = "among the papers of the late\nsecretary was a note of the\nmeeting, and two letters that\nnobody answered\n"
+    font = load_face(face, 24)
+    page = Image.new("L", (600, 400), 235)
+    draw = ImageDraw.Draw(page)
+    draw.multiline_text((60, 120), text, 20, font)
+    draw.text((300, 350), "|", 20, font)
+    assert len(find_lines(page).lines) == 4
+    draw.text((260, 40), number, 20, font)
+    assert len(find_lines(page).lines) == 5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 400), (400, 3), (600, 800)])

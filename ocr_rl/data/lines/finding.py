@@ -90,7 +90,8 @@ class _LineShape:
         letter = self.letter
         line = without_specks(row, letter)
         body = body_of(line, letter)
-        if body.width.sum() < max(0.8 * letter, 0.35 * line.width.sum()) or np.median(body.depth) < 0.65 * self.depth:
+        wide = body.width.sum() >= max(0.8 * letter, 0.35 * line.width.sum()) or is_page_number(line, body, letter)
+        if not wide or np.median(body.depth) < 0.65 * self.depth:
             return None
         base = float(np.median(body.bottom))
         if len(body) >= 6 and np.mean(abs(body.bottom - base) < 0.2 * letter) < 0.3:
@@ -153,6 +154,16 @@ def without_specks(line: Marks, letter: float) -> Marks:
     group = np.concatenate([[0], np.cumsum(gaps > 3 * letter)])
     inked = np.bincount(group, weights=np.where((line.height >= 0.5 * letter), line.width, 0))
     return line[inked[group] >= 0.4 * letter]
+
+
+def is_page_number(line: Marks, body: Marks, letter: float) -> bool:
+    """Whether a row is a few letters between two dashes, as in "- 2 -"; a digit alone may be dust."""
+    if not 1 <= len(body) <= 4 or len(line) > len(body) + 2:
+        return False
+    level = abs(line.middle - np.median(body.middle)) < 0.5 * letter
+    dash = line[level & (line.height < 0.4 * letter) & (line.width > 0.25 * letter) & (line.width < 2 * letter)]
+    before, after = body.left.min() - dash.right, dash.left - body.right.max()
+    return all(((gap >= 0) & (gap < 3 * letter)).any() for gap in (before, after))
 
 
 def _with_stops(line: Marks, specks: Marks, letter: float) -> tuple[float, float]:
