@@ -337,14 +337,14 @@ def mistaken(ids: torch.Tensor, most: float) -> torch.Tensor:
     return torch.where(wrong, others, ids)
 
 
-def make_optimizers(model: torch.nn.Module, args: argparse.Namespace) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: torch.nn.Module, args: argparse.Namespace, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for embeddings, heads, norms and the patch convolution."""
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
         inner = parameter.ndim == 2 and not any(part in name for part in ("embed_tokens", "lm_head", "patch_head"))
         (matrices if inner else rest).append(parameter)
     return [
-        Muon(matrices, lr=args.muon_lr),
+        Muon(matrices, lr=args.muon_lr, dtype=dtype),
         torch.optim.AdamW(rest, lr=args.adam_lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
     ]
 
@@ -361,16 +361,16 @@ def train(args: argparse.Namespace) -> None:
     args.level = len(LEVELS) - 1 if args.scans else args.level
     model = make_model(args.vision, args.text).to(device)
     model.add_module("patch_head", torch.nn.Linear(args.vision[0], len(make_tokenizer())).to(device))
-    # without units for it, bfloat16 is emulated at a tenth of the speed, and the CPU's fused attention is slower
+    # without units for it, bfloat16 is emulated at a tenth of the speed
     half = device == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
-    if not half:
-        model.set_attn_implementation("eager")
+    if device == "cpu" and (args.compile or not half):
+        model.set_attn_implementation("eager")  # faster than the CPU's fused kernel at these sizes
     if args.compile:
         for layer in (*model.model.vision_encoder.transformer.layers, *model.model.language_model.layers):
             layer.compile(dynamic=True)
     fan_in(model)
     level, step = Value("i", args.level), 0
-    optimizers = make_optimizers(model, args)
+    optimizers = make_optimizers(model, args, torch.bfloat16 if half else torch.float32)
     if (args.out / "state.safetensors").exists():
         step, level.value = resume(args.out, model, optimizers)
         level.value = max(level.value, args.level)

@@ -1,5 +1,5 @@
-"""Muon in float32: torch's own casts to bfloat16, which processors without such units emulate at a hundredth of
-the speed. Matrices of one shape are orthogonalised together.
+"""Muon with a choice of the precision: torch's own casts to bfloat16, which processors without such units emulate at
+a hundredth of the speed. Matrices of one shape are orthogonalised together.
 """
 
 from __future__ import annotations
@@ -16,9 +16,16 @@ class Muon(torch.optim.Optimizer):
     sqrt(max(1, rows / columns)), with decoupled weight decay."""
 
     def __init__(
-        self, params: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.01
+        self,
+        params: Iterable[torch.nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.01,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        """`dtype` is that of the orthogonalisation."""
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -30,7 +37,7 @@ class Muon(torch.optim.Optimizer):
                     buffer.lerp_(p.grad, 1 - group["momentum"])
                     shapes[p.shape].append((p, p.grad.lerp(buffer, group["momentum"])))  # Nesterov
             for (rows, columns), matrices in shapes.items():
-                updates = orthogonalised(torch.stack([update for _, update in matrices]))
+                updates = orthogonalised(torch.stack([update for _, update in matrices]).to(self.dtype)).float()
                 scale = group["lr"] * math.sqrt(max(1, rows / columns))
                 for (p, _), update in zip(matrices, updates, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)
