@@ -6,9 +6,10 @@
     python scripts/make_tiny_policy.py --out runs/tiny --export ocr_rl/models/tiny  # bfloat16, ready to ship
     python scripts/make_tiny_policy.py --out runs/scans --start ocr_rl/models/tiny --scans --mistakes 0.15
     python scripts/make_tiny_policy.py --out runs/scans --pack scripts/tiny_policy/checkpoint.safetensors
+    python scripts/make_tiny_policy.py --out runs/scans --start runs/grpo/checkpoints/step_000150 --export FOLDER
 
-The last command packs the weights in bfloat16: copied to `runs/scans/state.safetensors`, it resumes.
-SIGTERM ends training after the step, with the state saved.
+`--pack` writes the weights in bfloat16: copied to `runs/scans/state.safetensors`, they resume. The last command ships
+what `ocr-rl train` has made of the policy. SIGTERM ends training after the step, with the state saved.
 
 Under `torchrun --nproc-per-node 2` two processes draw different pages and average their gradients, so that `--batch`
 is that of each.
@@ -65,7 +66,7 @@ from ocr_rl.data.synthetic.render import Layout, Style, render_page
 from ocr_rl.data.synthetic.typefaces import ALPHABET
 from ocr_rl.models.pixels import PixelBudget
 
-BUDGET = PixelBudget(multiple=16, longest_edge=640, line_height=32)
+BUDGET = PixelBudget(multiple=16, longest_edge=640, line_height=32, page_pixels=48_000)
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "<image_break>", "<image_end>"]
 PAD, UNK, BOS, EOS, IMAGE = range(5)
 IGNORED = -100
@@ -139,6 +140,7 @@ def make_processor() -> LightOnOcrProcessor:
         image_mean=[0.75] * 3,
         image_std=[0.25] * 3,
         line_height=BUDGET.line_height,
+        page_pixels=BUDGET.page_pixels,
     )
     tokenizer = make_tokenizer()
     return LightOnOcrProcessor(
@@ -204,6 +206,8 @@ class Batches(IterableDataset):
     def __iter__(self):
         worker = get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        if worker:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it to them too
         torch.set_num_threads(1)
         i = self.start + number
         while True:
@@ -337,7 +341,9 @@ def mistaken(ids: torch.Tensor, most: float) -> torch.Tensor:
     return torch.where(wrong, others, ids)
 
 
-def make_optimizers(model: torch.nn.Module, args: argparse.Namespace, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    model: torch.nn.Module, args: argparse.Namespace, dtype: torch.dtype
+) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for embeddings, heads, norms and the patch convolution."""
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
@@ -496,9 +502,12 @@ def pack(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Write the policy as a Hugging Face folder: bfloat16 safetensors, config, tokenizer, processor."""
-    model = make_model(args.vision, args.text)
-    tensors = weights(load_file(args.out / "state.safetensors"))
-    model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patch_head.")})
+    if args.start:
+        model = LightOnOcrForConditionalGeneration.from_pretrained(args.start)
+    else:
+        model = make_model(args.vision, args.text)
+        tensors = weights(load_file(args.out / "state.safetensors"))
+        model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patch_head.")})
     model.to(torch.bfloat16).save_pretrained(args.export)
     make_processor().save_pretrained(args.export)
     size = sum(f.stat().st_size for f in args.export.iterdir()) / 2**20
@@ -509,7 +518,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="what to take the weights from, e.g. ocr_rl/models/tiny")
-    parser.add_argument("--export", type=Path, help="write the policy here instead of training")
+    parser.add_argument("--export", type=Path, help="write the policy, or that of --start, here instead of training")
     parser.add_argument("--pack", type=Path, help="write the weights here in bfloat16 instead of training")
     parser.add_argument("--vision", type=int, nargs=2, default=(128, 3), metavar=("WIDTH", "LAYERS"))
     parser.add_argument("--text", type=int, nargs=2, default=(192, 4), metavar=("WIDTH", "LAYERS"))

@@ -39,6 +39,8 @@ class PixelBudget:
     line_height: int | None = None
     """What is brought to this height: a single line more than half as high again, and all that is lower, as far as it
     does not become too wide; None for models that read any size."""
+    page_pixels: int | None = None
+    """Pages, of more than one line, are enlarged to this, since their type is small."""
     pixels_of: Callable[[int, int], int] | None = field(default=None, compare=False)
     """(width, height) -> the pixels that the image processor makes of it; None where it cannot say."""
 
@@ -89,6 +91,10 @@ class PixelBudget:
         elif self.line_height is not None and height * scale < self.line_height:
             scale = min(self.line_height / height, (self.longest_edge or math.inf) / width)
             fitted = self._whole(width * scale, height * scale, whole)
+        elif self.page_pixels and self._is_page(*fitted) and math.prod(fitted) < self.page_pixels:
+            enlarged = math.sqrt(self.page_pixels / (width * height))
+            scale = min(enlarged, (self.longest_edge or math.inf) / max(width, height))
+            fitted = self._whole(width * scale, height * scale, _ceil)
         if max_pixels is not None and math.prod(fitted) > max_pixels:
             scale = min(scale, math.sqrt(max_pixels / (width * height)))
             fitted = self._whole(width * scale, height * scale, math.floor)
@@ -96,6 +102,10 @@ class PixelBudget:
             scale = math.sqrt(min_pixels / (width * height))
             fitted = self._whole(width * scale, height * scale, _ceil)
         return fitted
+
+    def _is_page(self, width: int, height: int) -> bool:
+        """Whether an image is too high for a line, also for a short one, which may have parts of its neighbours."""
+        return self.line_height is None or (width < LINE * height and height > 2 * self.line_height)
 
     def _whole(self, width: float, height: float, whole: Callable[[float], int]) -> tuple[int, int]:
         """Both sides in whole image tokens, at least one."""

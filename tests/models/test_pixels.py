@@ -70,9 +70,26 @@ def test_a_line_is_brought_to_the_height_that_the_model_reads(size, fitted):
     assert PixelBudget(16, longest_edge=640, line_height=32).fitted_size(*size) == fitted
 
 
-@given(page_sizes)
-def test_a_fitted_line_or_page_is_left_alone_when_fitted_again(size):
-    budget = PixelBudget(16, longest_edge=640, line_height=32)
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [
+        ((160, 96), (288, 176)),  # 15,360 pixels; 1.77 times as large
+        ((300, 100), (384, 128)),
+        ((240, 200), (240, 208)),  # exactly as many pixels
+        ((320, 208), (320, 208)),  # more
+        ((50, 600), (64, 640)),  # as long as can be
+        ((320, 64), (320, 64)),  # a short line between its neighbours
+        ((640, 96), (224, 32)),  # a line
+        ((3000, 2000), (640, 432)),
+    ],
+)
+def test_a_small_page_is_enlarged_where_the_model_wants_it(size, fitted):
+    assert PixelBudget(16, longest_edge=640, line_height=32, page_pixels=48_000).fitted_size(*size) == fitted
+
+
+@given(page_sizes, st.sampled_from([None, 48_000]))
+def test_a_fitted_line_or_page_is_left_alone_when_fitted_again(size, page_pixels):
+    budget = PixelBudget(16, longest_edge=640, line_height=32, page_pixels=page_pixels)
     width, height = budget.fitted_size(*size)
     assert budget.fitted_size(width, height) == (width, height)
     assert max(width, height) <= 640
@@ -157,14 +174,15 @@ def test_the_budget_is_read_from_the_image_processor():
     )
     assert pixel_budget(Processor, None) == PixelBudget(28, longest_edge=1540)
     Processor.image_processor = PixtralImageProcessorPil(
-        size={"longest_edge": 640}, patch_size={"height": 16, "width": 16}, line_height=32
+        size={"longest_edge": 640}, patch_size={"height": 16, "width": 16}, line_height=32, page_pixels=9000
     )
-    assert pixel_budget(Processor, None) == PixelBudget(16, longest_edge=640, line_height=32)
+    assert pixel_budget(Processor, None) == PixelBudget(16, longest_edge=640, line_height=32, page_pixels=9000)
 
 
-def test_the_height_of_a_line_is_saved_with_the_image_processor(tmp_path):
-    PixtralImageProcessorPil(line_height=32).save_pretrained(tmp_path)
-    assert PixtralImageProcessorPil.from_pretrained(tmp_path).line_height == 32
+def test_sizes_of_lines_and_pages_are_saved_with_the_image_processor(tmp_path):
+    PixtralImageProcessorPil(line_height=32, page_pixels=48_000).save_pretrained(tmp_path)
+    images = PixtralImageProcessorPil.from_pretrained(tmp_path)
+    assert (images.line_height, images.page_pixels) == (32, 48_000)
 
 
 def test_a_page_that_fits_is_not_resampled():

@@ -42,8 +42,8 @@ def pixel_budget(processor: Any, max_pixels: int | None, longest_side: int | Non
         largest = min(filter(None, (largest, longest_side)))
         edge = largest if multiple == patch else largest - largest % multiple
         check_max_pixels(max_pixels, multiple * multiple)
-        line = getattr(images, "line_height", None)
-        return PixelBudget(multiple, longest_edge=edge, max_pixels=max_pixels, line_height=line)
+        own = {name: getattr(images, name, None) for name in ("line_height", "page_pixels")}
+        return PixelBudget(multiple, longest_edge=edge, max_pixels=max_pixels, **own)
     min_pixels = getattr(images, "min_pixels", None) or size.get("shortest_edge")
     check_max_pixels(max_pixels, max(min_pixels or 0, (patch * merge) ** 2))
     if longest_side and min_pixels and longest_side**2 < min_pixels:
