@@ -66,7 +66,7 @@ from ocr_rl.data.synthetic.render import Layout, Style, render_page
 from ocr_rl.data.synthetic.typefaces import ALPHABET
 from ocr_rl.models.pixels import PixelBudget
 
-BUDGET = PixelBudget(multiple=16, longest_edge=640, line_height=32, page_pixels=48_000)
+BUDGET = PixelBudget(multiple=16, longest_edge=640, line_height=48, page_pixels=48_000)
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "<image_break>", "<image_end>"]
 PAD, UNK, BOS, EOS, IMAGE = range(5)
 IGNORED = -100
@@ -503,11 +503,11 @@ def pack(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     """Write the policy as a Hugging Face folder: bfloat16 safetensors, config, tokenizer, processor."""
     if args.start:
-        model = LightOnOcrForConditionalGeneration.from_pretrained(args.start)
+        tensors = LightOnOcrForConditionalGeneration.from_pretrained(args.start, dtype=torch.float32).state_dict()
     else:
-        model = make_model(args.vision, args.text)
         tensors = weights(load_file(args.out / "state.safetensors"))
-        model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patch_head.")})
+    model = make_model(args.vision, args.text)
+    model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patch_head.")})
     model.to(torch.bfloat16).save_pretrained(args.export)
     make_processor().save_pretrained(args.export)
     size = sum(f.stat().st_size for f in args.export.iterdir()) / 2**20

@@ -37,8 +37,8 @@ class PixelBudget:
     max_pixels: int | None = None
     min_pixels: int | None = None
     line_height: int | None = None
-    """What is brought to this height: a single line more than half as high again, and all that is lower, as far as it
-    does not become too wide; None for models that read any size."""
+    """A single line, and all that is lower, is brought to this height, as far as it does not become too wide; one that
+    would have to be enlarged by more than a half, to two thirds of it at least. None for models that read any size."""
     page_pixels: int | None = None
     """Pages, of more than one line, are enlarged to this, since their type is small."""
     pixels_of: Callable[[int, int], int] | None = field(default=None, compare=False)
@@ -85,11 +85,9 @@ class PixelBudget:
         if self.longest_side is not None:
             scale = min(scale, self.longest_side / max(width, height))
         fitted = self._whole(width * scale, height * scale, whole)
-        if self.line_height is not None and width >= LINE * height and height * scale > 1.5 * self.line_height:
-            scale = self.line_height / height
-            fitted = self._whole(width * scale, self.line_height, whole)
-        elif self.line_height is not None and height * scale < self.line_height:
-            scale = min(self.line_height / height, (self.longest_edge or math.inf) / width)
+        if self.line_height is not None and (width >= LINE * height or height * scale < self.line_height):
+            pitch = min(self.line_height, max(self.line_height * 2 / 3, 1.5 * height))
+            scale = min(pitch / height, (self.longest_edge or math.inf) / width)
             fitted = self._whole(width * scale, height * scale, whole)
         elif self.page_pixels and self._is_page(*fitted) and math.prod(fitted) < self.page_pixels:
             enlarged = math.sqrt(self.page_pixels / (width * height))
@@ -104,8 +102,8 @@ class PixelBudget:
         return fitted
 
     def _is_page(self, width: int, height: int) -> bool:
-        """Whether an image is too high for a line, also for a short one, which may have parts of its neighbours."""
-        return self.line_height is None or (width < LINE * height and height > 2 * self.line_height)
+        """Whether an image is too high for a line, also for a short one that has parts of its neighbours."""
+        return self.line_height is None or (width < LINE * height and height > 4 / 3 * self.line_height)
 
     def _whole(self, width: float, height: float, whole: Callable[[float], int]) -> tuple[int, int]:
         """Both sides in whole image tokens, at least one."""
