@@ -40,7 +40,7 @@ class PixelBudget:
     """A single line, and all that is lower, is brought to this height, as far as it does not become too wide; one that
     would have to be enlarged by more than a half, to two thirds of it at least. None for models that read any size."""
     page_pixels: int | None = None
-    """Pages, of more than one line, are enlarged to this, since their type is small."""
+    """Smaller pages are enlarged to this, since their type is small: what is higher than a line by more than a third."""
     pixels_of: Callable[[int, int], int] | None = field(default=None, compare=False)
     """(width, height) -> the pixels that the image processor makes of it; None where it cannot say."""
 
@@ -89,7 +89,7 @@ class PixelBudget:
             pitch = min(self.line_height, max(self.line_height * 2 / 3, 1.5 * height))
             scale = min(pitch / height, (self.longest_edge or math.inf) / width)
             fitted = self._whole(width * scale, height * scale, whole)
-        elif self.page_pixels and self._is_page(*fitted) and math.prod(fitted) < self.page_pixels:
+        elif self.page_pixels and math.prod(fitted) < self.page_pixels and fitted[1] > 4 / 3 * (self.line_height or 0):
             enlarged = math.sqrt(self.page_pixels / (width * height))
             scale = min(enlarged, (self.longest_edge or math.inf) / max(width, height))
             fitted = self._whole(width * scale, height * scale, _ceil)
@@ -100,10 +100,6 @@ class PixelBudget:
             scale = math.sqrt(min_pixels / (width * height))
             fitted = self._whole(width * scale, height * scale, _ceil)
         return fitted
-
-    def _is_page(self, width: int, height: int) -> bool:
-        """Whether an image is too high for a line, also for a short one that has parts of its neighbours."""
-        return self.line_height is None or (width < LINE * height and height > 4 / 3 * self.line_height)
 
     def _whole(self, width: float, height: float, whole: Callable[[float], int]) -> tuple[int, int]:
         """Both sides in whole image tokens, at least one."""
