@@ -40,7 +40,7 @@ class PixelBudget:
     """A single line, and all that is lower, is brought to this height, as far as it does not become too wide; one that
     would have to be enlarged by more than a half, to two thirds of it at least. None for models that read any size."""
     page_pixels: int | None = None
-    """Smaller pages are enlarged to this, since their type is small: what is higher than a line by more than a third."""
+    """Smaller pages, higher than a line by more than a third, are enlarged to this, since their type is small."""
     pixels_of: Callable[[int, int], int] | None = field(default=None, compare=False)
     """(width, height) -> the pixels that the image processor makes of it; None where it cannot say."""
 
