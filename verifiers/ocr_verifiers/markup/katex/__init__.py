@@ -225,8 +225,11 @@ def _started() -> Any:
 
 
 def _start() -> Any:
-    from py_mini_racer import MiniRacer
+    from py_mini_racer import DEFAULT_V8_FLAGS, MiniRacer, init_mini_racer
 
+    # Without it, a processor with memory protection keys lets no other thread than this one, and no forked process,
+    # at V8's memory: they end with a segmentation fault.
+    init_mini_racer(flags=(*DEFAULT_V8_FLAGS, "--no-memory-protection-keys"), ignore_duplicate_init=True)
     engine = MiniRacer()
     for name in ("katex.min.js", "times.js", "render.js", "characters.js"):
         engine.eval(files(__package__).joinpath(name).read_text(encoding="utf-8"))
