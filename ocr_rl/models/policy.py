@@ -29,7 +29,7 @@ from ocr_rl.config.presets import IN_SPECIAL_TOKENS, PromptFormat
 from ocr_rl.models.checkpoints.adapters import ADAPTER, base_of, check_adapter, restore, store_base, with_lora
 from ocr_rl.models.checkpoints.files import check_files, check_weights
 from ocr_rl.models.checkpoints.loading import check_model, load_error, pixel_budget, token_ids, vision_tower
-from ocr_rl.models.checkpoints.options import attention_error, load_options
+from ocr_rl.models.checkpoints.options import attention_error, keep_packed, load_options
 from ocr_rl.models.checkpoints.processors import load_processor
 from ocr_rl.models.checkpoints.safetensors_io import disk_errors
 from ocr_rl.models.checkpoints.vocabulary import special_tokens
@@ -191,6 +191,7 @@ class Policy:
                 f'model.path "{config.path}": {first}; give a folder with config.json and *.safetensors, '
                 f"a Hugging Face hub id of an image-text-to-text model, {NAMES}"
             ) from None
+        keep_packed(model)
         asked = prompt_format(config, model.config, [path, base])
         processor.chat_template = chat_template(config, asked, processor)
         check_model(model, processor, config.path)

@@ -34,6 +34,17 @@ def load_options(config: ModelConfig, dtype: torch.dtype, device: torch.device) 
     return options
 
 
+def keep_packed(model: torch.nn.Module) -> None:
+    """Quantised weights stay as they were loaded.
+
+    On processors with bfloat16 units bitsandbytes repacks them in the first pass without gradients, which fails where
+    a width is no multiple of 64, and would be saved.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
 def check_bitsandbytes(key: str, value: str, *, needed: bool = True) -> None:
     """Raises ValueError if it is needed and not installed."""
     if needed and find_spec("bitsandbytes") is None:
