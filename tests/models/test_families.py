@@ -12,6 +12,7 @@ from helpers.families import ANY_SIZE, FAMILIES, OWN_SIZE, save
 from helpers.families.checks import (
     ODD_SIZES,
     fits,
+    gradient_rounding,
     load,
     page,
     reloaded_adapter,
@@ -54,7 +55,7 @@ def checkpoint(tmp_path_factory):
 def test_a_page_read_once_trains_as_the_plain_model_does_with_checkpointing_and_without(checkpoint, name):
     for logprobs, gradients in trained_as_plain(checkpoint(name)).values():
         assert logprobs <= 1e-4
-        assert gradients <= 1e-4
+        assert gradients <= 1e-4 or gradients <= 3 * gradient_rounding(checkpoint(name))
 
 
 @pytest.mark.parametrize("name", marked(TRAINED))

@@ -21,6 +21,8 @@ from ocr_rl.rollouts.transformers_engine import TransformersEngine
 from ocr_rl.types import Page
 
 ODD_SIZES = [(1, 1), (2, 2), (1, 200), (300, 1), (1, 3000), (4000, 20)]
+COEFFICIENTS = torch.randn(3, 9, generator=torch.Generator().manual_seed(1))
+"""Of the log probabilities of three completions, in the sum whose gradients are compared."""
 NEWLINES = {"hunyuan_vl": lambda columns, rows: rows + 2}
 """Image tokens that a family writes beside those of the grid."""
 
@@ -57,29 +59,52 @@ def plain_logprobs(policy: Policy, prompt: Any, row: list[int]) -> torch.Tensor:
 
 
 def trained_as_plain(folder: Path) -> dict[str, tuple[float, float]]:
-    """With a shared prompt, without and with checkpointing: log probabilities and gradients against the plain model's.
-
-    Gradients: relative to a tensor's largest entry, or to 1 if that is less.
-    """
+    """Log probabilities and gradients against the plain model's: with a shared prompt, and also with checkpointing."""
     policy = load(folder)
     prompt, rows = policy.prompt(page()), completions(policy)
-    weights = torch.randn(3, 9, generator=torch.Generator().manual_seed(1))
-    expected = [plain_logprobs(policy, prompt, row) for row in rows]
-    sum((w[: len(row)] * row).sum() for w, row in zip(weights, expected, strict=True)).backward()
-    plain = gradients(policy)
+    expected, plain = plain_gradients(policy)
     found = {}
     for name, one in {"shared prompt": policy, "checkpointing": load(folder, gradient_checkpointing=True)}.items():
         ids, mask = pad_rows(rows, one.pad_id)
         state = one.read(prompt, grad=True)
         logprobs = one.score(state, ids, mask, 1.0).logprobs
-        (logprobs * weights)[mask].sum().backward()
+        (logprobs * COEFFICIENTS)[mask].sum().backward()
         state.backward()
         actual = gradients(one)
         found[name] = (
             max(largest(row[: len(wanted)], wanted) for row, wanted in zip(logprobs, expected, strict=True)),
-            max(largest(actual[key], wanted) / max(1.0, wanted.abs().max().item()) for key, wanted in plain.items()),
+            furthest(actual, plain),
         )
     return found
+
+
+def gradient_rounding(folder: Path) -> float:
+    """How far the plain model's gradients move when each weight moves by one rounding of float32: the most of three.
+
+    Gated delta rules (Qwen3.5) with random weights make 1e-4 to 1e-3 of a rounding; other families make 1e-6.
+    """
+    _, exact = plain_gradients(load(folder))
+    found = []
+    for seed in range(3):
+        policy, random = load(folder), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in policy.base.parameters():
+                weight.mul_(1 + torch.finfo(weight.dtype).eps / 2 * torch.randn(weight.shape, generator=random))
+        found.append(furthest(plain_gradients(policy)[1], exact))
+    return max(found)
+
+
+def plain_gradients(policy: Policy) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+    """The completions' log probabilities, (T,) each, and the gradients of their weighted sum."""
+    rows = completions(policy)
+    found = [plain_logprobs(policy, policy.prompt(page()), row) for row in rows]
+    sum((c[: len(row)] * row).sum() for c, row in zip(COEFFICIENTS, found, strict=True)).backward()
+    return found, gradients(policy)
+
+
+def furthest(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """The largest difference, relative to a tensor's largest entry, or to 1 if that is less."""
+    return max(largest(actual[key], wanted) / max(1.0, wanted.abs().max().item()) for key, wanted in expected.items())
 
 
 def largest(actual: torch.Tensor, expected: torch.Tensor) -> float:
