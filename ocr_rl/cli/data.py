@@ -74,7 +74,7 @@ def check(
     ocr-rl data check scans/ --where level=line --json report.json
     ocr-rl data check images/ --no-labels
     ocr-rl data check export.zip --level line
-    ocr-rl data check scans/ --model tiny --max-tokens 300
+    ocr-rl data check scans/ --model tiny-scans --max-tokens 300
     """
     from ocr_rl.data.check import check_dataset
     from ocr_rl.data.loading import parse_filters

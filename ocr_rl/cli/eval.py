@@ -83,8 +83,8 @@ def evaluate(
     Pages that cannot be read are left out and named; the exit code is then 1.
 
     \b
-    ocr-rl eval tiny --data data/sample --json tiny.json
-    ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --held-out 0.2 --against tiny.json
+    ocr-rl eval tiny-scans --data data/sample --json before.json
+    ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --held-out 0.2 --against before.json
     ocr-rl eval runs/a/checkpoints/step_000060 --data scans/ --samples 8
     ocr-rl eval --predictions tesseract.jsonl --data scans/ --json tesseract.json
     ocr-rl eval --predictions tesseract.jsonl --data scans/ --rubric my_rubric.toml

@@ -41,12 +41,12 @@ def main(context: click.Context) -> None:
     ocr-rl compare --recipe grpo,dpo --out c/      which algorithm is best for them, under one budget
     ocr-rl serve-command my.toml --gpus 8          the commands for servers that sample on other GPUs
     ocr-rl report runs/a                           what a run did, as one HTML file
-    ocr-rl eval tiny --data scans/ --json out.json
+    ocr-rl eval tiny-scans --data scans/ --json out.json
     ocr-rl transcribe page.png
     ocr-rl calibrate tiny-scans --data scans/ --out calibration.json    how often it is right where its samples agree
     ocr-rl review scans.jsonl --html review.html   the least sure transcriptions, to be corrected
     ocr-rl merge runs/a --out reader               a plain checkpoint with a model card
-    ocr-rl rollout tiny --data scans/ --out groups.jsonl
+    ocr-rl rollout tiny-scans --data scans/ --out groups.jsonl
     ocr-rl probe groups.jsonl --out kept.jsonl     the pages that are worth training on
     ocr-rl pairs groups.jsonl --out pairs.jsonl
     ocr-rl data check scans/

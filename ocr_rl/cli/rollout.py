@@ -68,7 +68,7 @@ def rollout(out: Path, limit: int | None, no_score: bool, **options: Any) -> Non
     that cannot be read has an "error" and no completions; the exit code is then 1.
 
     \b
-    ocr-rl rollout tiny --data data/sample --out groups.jsonl
+    ocr-rl rollout tiny-scans --data data/sample --out groups.jsonl
     ocr-rl rollout org/vlm --data scans/ --where language=en --group-size 16 --out groups.jsonl
     ocr-rl rollout runs/a/checkpoints/step_000060 --data scans/ --no-score --out groups.jsonl
     """

@@ -19,6 +19,7 @@ from ocr_rl.config.loader import (
     read_recipe_file,
     recipe_names,
     to_toml,
+    with_model,
 )
 from ocr_rl.config.rubrics import with_rubric
 from ocr_rl.config.schema import BudgetConfig, Recipe
@@ -134,7 +135,7 @@ def load_chain(path: Path, overrides: Sequence[str] = ()) -> Chain:
             raise ValueError(f"{where}: leave out model.path: a stage continues with the policy of the one before")
         if i < len(given) and not trains_policy(recipe):
             raise ValueError(f"{where}: {recipe.algorithm} leaves no policy for the next stage; write it last")
-        stages.append(Stage(str(name), reduce(override_recipe, settings, recipe)))
+        stages.append(Stage(str(name), with_model(reduce(override_recipe, settings, recipe))))
     chain = Chain(tuple(stages), together.budget)
     for i, stage in enumerate(stages, 1):
         try:

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ocr_rl.config.embedded import EMBEDDED, NAMES
+from ocr_rl.config.embedded import EMBEDDED, NAMES, embedded_for
 from ocr_rl.config.rubrics import with_rubric
 from ocr_rl.config.schema import ALIASES, Recipe
 from ocr_rl.config.validation import check
@@ -50,7 +50,14 @@ def apply_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with each `section.key=value`, in order. Raises ValueError if settings do not go together."""
     for override in overrides:
         recipe = override_recipe(recipe, override)
-    return check(recipe)
+    return check(with_model(recipe))
+
+
+def with_model(recipe: Recipe) -> Recipe:
+    """The recipe with the embedded policy for its pages, where it names no model."""
+    if recipe.model.path:
+        return recipe
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, path=embedded_for(recipe.data.path)))
 
 
 def read_recipe_file(name: object, folder: Path, where: str) -> dict[str, Any]:

@@ -49,8 +49,9 @@ Addresses = Annotated[list[str], BeforeValidator(_addresses)]
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    path: str = "tiny"
-    """A folder, a Hugging Face hub id, a LoRA adapter folder, or an embedded policy: `tiny` or `tiny-scans`."""
+    path: str = ""
+    """A folder, a Hugging Face hub id, a LoRA adapter folder, or an embedded policy, `tiny` or `tiny-scans`; empty:
+    `tiny-scans` for a dataset, `tiny` for rendered pages."""
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; `auto` is bfloat16 on CUDA and float32 elsewhere. Trained weights are float32."""
     lora_rank: Count = 0

@@ -68,7 +68,7 @@ def dry_run(job: Job, say: Callable[[str], None] = print) -> None:
         "\n".join(
             [
                 f"pages       {len(job.train)} to train on, {len(job.held_out)} held out",
-                f"policy      {describe(policy)}",
+                f"policy      {describe(job)}",
                 f"prompt      {_spread(prompts)} tokens, image included",
                 f"reference   {_spread(texts)} tokens; rollout.max_tokens is {rollout.max_tokens}",
                 f"step        {rollout.pages_per_step} pages{_learned(job, stored, samples)}",

@@ -305,8 +305,10 @@ def make_trainer(job: Job, scorer: GroupScorer) -> Trainer:
     return ALGORITHMS[job.recipe.algorithm].trainer(job, scorer)
 
 
-def describe(policy: Policy) -> str:
+def describe(job: Job) -> str:
+    """Its policy: the name, the parameters, and where it computes."""
+    policy = job.policy
     trained = sum(p.numel() for p in policy.trainable_parameters())
     total = sum(p.numel() for p in policy.model.parameters())
     dtype = str(policy.compute_dtype).removeprefix("torch.")
-    return f"{total:,} parameters, {trained:,} trained, {dtype} on {policy.device}"
+    return f"{job.recipe.model.path}: {total:,} parameters, {trained:,} trained, {dtype} on {policy.device}"

@@ -52,7 +52,7 @@ def run(job: Job, folder: RunFolder, say: Callable[[str], None] = print, start: 
 
 
 def _run(job: Job, folder: RunFolder, say: Callable[[str], None], start: ResumePoint | None) -> None:
-    say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job.policy)}")
+    say(f"{len(job.train)} pages to train on, {len(job.held_out)} held out; {describe(job)}")
     allow_removed = start is not None and start.allow_removed_pages
     before = distributed.of_first(lambda: folder.read_eval("before"))
     if before is None:

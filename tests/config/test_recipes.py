@@ -6,8 +6,9 @@ import tomllib
 
 import pytest
 
+from ocr_rl.config.chains import load_system, recipes_of
 from ocr_rl.config.loader import RECIPES, check_model_path, load_recipe, recipe_names, to_toml
-from ocr_rl.config.schema import ALIASES, DpoConfig, GrpoConfig, Recipe
+from ocr_rl.config.schema import ALIASES, DpoConfig, GrpoConfig, ModelConfig, Recipe
 
 
 def write(tmp_path, text, name="my.toml"):
@@ -90,7 +91,7 @@ def test_a_resolved_recipe_spells_out_every_default():
 
 
 def test_an_empty_file_is_all_defaults(tmp_path):
-    assert load_recipe(write(tmp_path, "")) == Recipe()
+    assert load_recipe(write(tmp_path, "")) == dataclasses.replace(Recipe(), model=ModelConfig("tiny"))
 
 
 def test_a_file_and_then_overrides_in_order(tmp_path):
@@ -138,6 +139,20 @@ def test_a_key_under_both_names_is_an_error(tmp_path):
 
 
 # A recipe on another's base.
+
+
+@pytest.mark.parametrize("name", ["grpo", "sft", "grpo-lines", "few"])
+@pytest.mark.parametrize(
+    ("overrides", "path"),
+    [
+        ([], "tiny"),
+        (["model.path="], "tiny"),
+        (["data.path=scans/"], "tiny-scans"),
+        (["data.path=scans/", "model.path=tiny"], "tiny"),
+    ],
+)
+def test_where_no_model_is_named_an_embedded_policy_is_that_suits_the_pages(name, overrides, path):
+    assert recipes_of(load_system(name, overrides))[0].model.path == path
 
 
 def test_a_base_gives_what_the_file_does_not_say(tmp_path):

@@ -60,8 +60,8 @@ def test_the_name_in_the_config_counts_where_the_folder_has_another():
         model_type = "qwen2_5_vl"
         _name_or_path = "allenai/olmOCR-2-7B-1025"
 
-    assert prompt_format(ModelConfig(), Config, ["models/mine"]).preset == "olmocr-2"
-    assert prompt_format(ModelConfig(), Config, ["models/Nanonets-OCR-s"]).preset == "nanonets-ocr"
+    assert prompt_format(ModelConfig("tiny"), Config, ["models/mine"]).preset == "olmocr-2"
+    assert prompt_format(ModelConfig("tiny"), Config, ["models/Nanonets-OCR-s"]).preset == "nanonets-ocr"
     assert prompt_format(ModelConfig(preset="none"), Config, ["models/mine"]) == PromptFormat()
 
 
@@ -159,7 +159,7 @@ def test_got_ocr_2_is_asked_as_its_processor_asks():
     processor.chat_template = None
     image = make_page(size=(64, 64)).image
     expected = processor(images=image, format=True, return_tensors="pt")["input_ids"]
-    processor.chat_template = chat_template(ModelConfig(), format, processor)
+    processor.chat_template = chat_template(ModelConfig("tiny"), format, processor)
     content = [{"type": "image"}, {"type": "text", "text": format.prompt}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
     assert processor(images=image, text=[text], return_tensors="pt")["input_ids"].tolist() == expected.tolist()
@@ -169,7 +169,7 @@ def test_deepseek_ocr_2_is_asked_as_its_documentation_asks():
     processor = build("deepseek_ocr2")[1]
     format = named("deepseek-ocr-2")
     processor.chat_template = None
-    processor.chat_template = chat_template(ModelConfig(), format, processor)
+    processor.chat_template = chat_template(ModelConfig("tiny"), format, processor)
     content = [{"type": "image"}, {"type": "text", "text": format.prompt}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
     assert text == "<image>\n<|grounding|>Convert the document to markdown."
@@ -212,7 +212,7 @@ def test_a_checkpoint_keeps_its_format_and_auto_reads_it(checkpoint):
 
 
 def test_the_embedded_policy_has_no_preset():
-    assert Policy.load(ModelConfig(), "cpu").prompt_format == PromptFormat()
+    assert Policy.load(ModelConfig("tiny"), "cpu").prompt_format == PromptFormat()
     assert Policy.load(ModelConfig(path=str(EMBEDDED["tiny"])), "cpu").prompt_format == PromptFormat()
     explicit = Policy.load(ModelConfig(output="tags"), "cpu")
     assert explicit.prompt_format == PromptFormat(output="tags")
@@ -311,8 +311,8 @@ def test_a_run_keeps_its_prompt_with_the_policy_and_names_what_does_nothing():
     policy = make_policy("lighton")
     assert list(take_prompt(recipe, policy, [make_page()])) == []
     assert policy.prompt_format.prompt == "ab"
-    silent = Policy.load(ModelConfig(), "cpu")
+    silent = Policy.load(ModelConfig("tiny"), "cpu")
     assert list(take_prompt(recipe, silent, [make_page()])) == [
         "prompts have no effect: the model's chat template writes no text"
     ]
-    assert list(take_prompt(load_recipe("grpo"), Policy.load(ModelConfig(), "cpu"), [make_page()])) == []
+    assert list(take_prompt(load_recipe("grpo"), Policy.load(ModelConfig("tiny"), "cpu"), [make_page()])) == []

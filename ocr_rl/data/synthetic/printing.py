@@ -30,7 +30,7 @@ def broken_letters(ink: Array, strength: float, rng: np.random.Generator, em: fl
     if not strength:
         return ink
     band = np.abs(smooth_noise(ink.shape, (0.35 * em, 0.5 * em), rng))
-    return ink * np.clip(0.2 + band / (0.16 * strength), 0, 1)
+    return ink * np.clip(0.2 + band / max(0.16 * strength, 1e-9), 0, 1)
 
 
 def show_through(page: Array, strength: float, rng: np.random.Generator, em: float = 24.0) -> Array:

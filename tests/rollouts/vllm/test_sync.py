@@ -130,7 +130,7 @@ def test_the_engine_s_weights_have_the_names_of_the_checkpoint(tmp_path, path):
         make_policy().save(tmp_path)
         policy, file = Policy.load(ModelConfig(path=str(tmp_path))), tmp_path / "model.safetensors"
     else:
-        policy = Policy.load(ModelConfig())
+        policy = Policy.load(ModelConfig("tiny"))
         policy.save(tmp_path)
         file = tmp_path / "model.safetensors"
     saved, ours = load_file(file), dict(checkpoint_tensors(policy))
