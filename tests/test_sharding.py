@@ -149,7 +149,7 @@ def rated(policy):
 
 def adapter_of_one(folder):
     """A saved adapter whose weights are not those of a new one."""
-    policy = Policy.load(ModelConfig(lora_rank=2, freeze_vision=True))
+    policy = Policy.load(ModelConfig("tiny", lora_rank=2, freeze_vision=True))
     for name, weight in policy.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)

@@ -33,6 +33,7 @@ from ocr_rl.models.policy import Policy
 from ocr_rl.models.prompt_format import writes
 from ocr_rl.models.reward_model import RewardModel
 from ocr_rl.models.sharding import mesh_of
+from ocr_rl.pipeline.page_sizes import take_sizes
 from ocr_rl.rewards.preferences import LabelledCompletion, Pair
 from ocr_rl.rewards.probe import probed_pages
 from ocr_rl.rewards.reward_function import RewardFunction, make_rubric, try_functions
@@ -161,7 +162,7 @@ def prepare(recipe: Recipe, pages: Sequence[Page], say: Callable[[str], None] = 
         say(f"rollout.pages_per_step = {size}: a step takes some of the {len(train)} training pages several times")
     check_output(recipe, policy.prompt_format)
     reward_function = reward_function.of_output(policy.prompt_format.output)
-    for line in take_prompt(recipe, policy, pages):
+    for line in (*take_prompt(recipe, policy, pages), *take_sizes(policy, train)):
         say(line)
     tokenizer, limit = policy.processor.tokenizer, recipe.rollout.max_tokens
     looked_at = pages if len(pages) <= LOOKED_AT_ALL else pages[:: len(pages) // LOOKED_AT]

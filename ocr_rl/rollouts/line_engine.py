@@ -137,6 +137,11 @@ def joined(lines: Sequence[Completion]) -> Completion:
     )
 
 
+def is_line(width: int, height: int) -> bool:
+    """Whether an image of this size is taken for a single line."""
+    return width >= LINE * height or height < LOWEST_PAGE
+
+
 def lines_of(page: Page) -> list[Page]:
     """A page for each line that is found on it; the page itself if there is none, or one alone.
 
@@ -144,8 +149,7 @@ def lines_of(page: Page) -> list[Page]:
         ImageError: the image cannot be read.
     """
     image = page.open_image()
-    is_line = image.width >= LINE * image.height or image.height < LOWEST_PAGE
-    layout = None if is_line else find_lines(image)
+    layout = None if is_line(*image.size) else find_lines(image)
     if layout is None or len(layout.lines) < 2:
         return [page]
     whole = PageImage(page.open_image, image.size)

@@ -83,7 +83,10 @@ class EngineOptions:
 
         output = policy.prompt_format.output
         if self.find_lines and output != "markdown":
-            raise ValueError(f"--find-lines is for models that write text or markdown; {self.model} writes {output}")
+            raise ValueError(
+                f"lines are found for models that write text or markdown; {self.model} writes {output}: "
+                "write --whole-pages in place of --find-lines"
+            )
         engine = make_engine(policy, RolloutConfig(engine=self.engine), say=say, reload=reload)
         if not self.find_lines:
             return engine
@@ -134,7 +137,7 @@ def lines_to_find(wanted: bool | None, level: str | None, model: str) -> bool:
 
 
 def reads_lines(model: str) -> bool:
-    """Whether a model was trained on lines: an embedded policy or a folder whose image processor says so."""
+    """Whether a model was last trained on lines: an embedded policy or a folder whose image processor says so."""
     for name in ("processor_config.json", "preprocessor_config.json"):
         file = Path(model_folder(model), name)
         if file.is_file():
@@ -143,7 +146,7 @@ def reads_lines(model: str) -> bool:
             except ValueError:
                 return False  # loading it says what is wrong
             images = stated.get("image_processor", stated) if isinstance(stated, dict) else {}
-            if isinstance(images, dict) and images.get("line_height"):
+            if isinstance(images, dict) and images.get("line_height") and not images.get("whole_pages"):
                 return True
     return False
 

@@ -131,7 +131,7 @@ def test_a_model_that_does_not_exist_is_the_first_error():
 
 def test_the_help_has_examples():
     result = CliRunner().invoke(main, ["rollout", "--help"])
-    assert "ocr-rl rollout tiny --data data/sample --out groups.jsonl" in result.stdout
+    assert "ocr-rl rollout tiny-scans --data data/sample --out groups.jsonl" in result.stdout
 
 
 @pytest.mark.slow

@@ -91,7 +91,32 @@ def test_where_layout_files_say_where_lines_are_none_are_looked_for(scans):
 
 def test_models_that_write_a_page_in_a_format_are_not_given_lines(scans):
     message = refused("eval", "tiny-scans", "--data", scans, "--find-lines", "--output", "doctags")
-    assert message == "--find-lines is for models that write text or markdown; tiny-scans writes doctags"
+    assert "for models that write text or markdown; tiny-scans writes doctags: write --whole-pages" in message
+
+
+def test_a_policy_that_was_trained_on_whole_pages_reads_them_as_a_whole(scans, tmp_path):
+    """The start of training says where most of them are too large for that."""
+    short, large = tmp_path / "short", tmp_path / "large"
+    render_collection(short, 6, seed=5, layouts=[Layout(lines=(3, 3))], style=Style(font_size=(15, 18)))
+    render_collection(large, 6, seed=5, layouts=[Layout(lines=(9, 9))], style=Style(font_size=(60, 64)))
+    assert run("transcribe", short / "images", "--as", "page-xml", "--out", short / "images" / "page").exit_code == 0
+    data = {
+        "short": (short,),
+        "large": (large,),
+        "lines": (short / "images", "--level", "line"),
+        "tags": (short / "images", "--level", "line", "--set", "model.output=tags"),
+    }
+    settings = [f"--set={it}" for it in ("rollout.max_tokens=8", "reward.processes=0", "data.validation=0.5")]
+    for name, given in data.items():
+        out = tmp_path / "runs" / name
+        recipe = ("grpo", "--set=rollout.group_size=2") if name == "tags" else ("sft",)
+        trained = run("train", *recipe, "--data", *given, *settings, "--steps", "1", "--out", out)
+        assert trained.exit_code == 0, trained.output
+        assert ("most pages are too large for the model" in trained.output) == (name == "large"), name
+        model = out / "checkpoints" / "step_000001"
+        read = run("transcribe", scans / "images", "--model", model, "--max-tokens", "4", "--out", out / "read.jsonl")
+        assert read.exit_code == 0, read.output
+        assert ("read one by one" in read.output) == (name == "lines"), name
 
 
 def test_an_evaluation_reads_lines_on_request(scans, tmp_path):

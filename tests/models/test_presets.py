@@ -214,7 +214,7 @@ def test_a_checkpoint_keeps_its_format_and_auto_reads_it(checkpoint):
 def test_the_embedded_policy_has_no_preset():
     assert Policy.load(ModelConfig("tiny"), "cpu").prompt_format == PromptFormat()
     assert Policy.load(ModelConfig(path=str(EMBEDDED["tiny"])), "cpu").prompt_format == PromptFormat()
-    explicit = Policy.load(ModelConfig(output="tags"), "cpu")
+    explicit = Policy.load(ModelConfig("tiny", output="tags"), "cpu")
     assert explicit.prompt_format == PromptFormat(output="tags")
     assert not writes(explicit.processor, "text")
     assert writes(make_processor("lighton"), "text")

@@ -66,8 +66,8 @@ def test_a_run_of_two_processes_survives_a_server(servers, tmp_path, options):
     folder = RunFolder.open(tmp_path / "run")
     assert len(folder.logged()) == 5
     check_complete(folder, 5)
-    assert err.count(f"{servers[1].url}: ") == 1, err
-    assert "the other server samples its pages until it answers again at a weight sync" in err
+    assert servers[1].url in err
+    assert err.count("the other server samples its pages until it answers again at a weight sync") == 1, err
     loads = servers[0].loads
     assert len(loads) == len(set(loads)) >= 5
     assert servers[1].rows == 25
