@@ -23,15 +23,16 @@ def take_sizes(policy: Policy, pages: Sequence[Page]) -> Iterator[str]:
     """
     if policy.budget.line_height is None:
         return
-    sizes = []
-    for page in pages[:: -(-len(pages) // LOOKED_AT)]:
-        with suppress(ImageError):  # reading it for training says what is wrong
-            sizes.append(page.open_image().size)
-    whole = [size for size in sizes if not is_line(*size)]
-    mostly = 2 * len(whole) > len(sizes)
+    looked_at, whole = pages[:: -(-len(pages) // LOOKED_AT)], []
+    for page in looked_at:
+        if page.metadata.get("level") != "line":
+            with suppress(ImageError):  # reading it for training says what is wrong
+                whole.append(page.open_image().size)
+    whole = [size for size in whole if not is_line(*size)]
+    mostly = 2 * len(whole) > len(looked_at)
     policy.processor.image_processor.whole_pages = mostly or policy.prompt_format.output != "markdown"
     reduced = [size for size in whole if policy.budget.fitted_size(*size)[0] < REDUCED * size[0]]
-    if 2 * len(reduced) > len(sizes):
+    if 2 * len(reduced) > len(looked_at):
         yield (
             "most pages are too large for the model, which reads a few lines at once: train it on lines (--level line) "
             "if layout files say where these are; `ocr-rl data align` makes such files from pages with texts"

@@ -34,7 +34,7 @@ def test_rewards_shuffled_within_each_group_teach_nothing(tmp_path):
 
 
 def test_real_typewritten_lines_train_end_to_end(real_data, tmp_path):
-    where = ["--where", "level=line", "--where", "source=ehri-en,tapuscorpus"]
-    before, after = train(tmp_path / "run", "grpo-lines", "--data", str(real_data), *where, "--steps", "3")
+    data = ["--data", str(real_data), "--where", "level=line", "--where", "source=ehri-en,tapuscorpus"]
+    before, after = train(tmp_path / "run", "grpo-lines", "--model", "tiny", *data, "--steps", "3")
     assert before["n"] == after["n"] > 20
     assert before["cer"] != after["cer"]
