@@ -148,6 +148,7 @@ class LittleServer:
                     self.dies_after = None
                     self._dying = threading.Thread(target=self.kill)
                     self._dying.start()
+                if self._dying is not None:  # also what another thread was about to send
                     raise ConnectionError
                 self.rows += 1
                 (sampled,) = TransformersEngine(policy).stream([page], sampling, wanted["seed"] + row)
