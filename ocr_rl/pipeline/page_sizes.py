@@ -23,12 +23,8 @@ def take_sizes(policy: Policy, pages: Sequence[Page]) -> Iterator[str]:
     """
     if policy.budget.line_height is None:
         return
-    looked_at, whole = pages[:: -(-len(pages) // LOOKED_AT)], []
-    for page in looked_at:
-        if page.metadata.get("level") != "line":
-            with suppress(ImageError):  # reading it for training says what is wrong
-                whole.append(page.open_image().size)
-    whole = [size for size in whole if not is_line(*size)]
+    looked_at = pages[:: -(-len(pages) // LOOKED_AT)]
+    whole = [size for size in map(_size, looked_at) if size and not is_line(*size)]
     mostly = 2 * len(whole) > len(looked_at)
     policy.processor.image_processor.whole_pages = mostly or policy.prompt_format.output != "markdown"
     reduced = [size for size in whole if policy.budget.fitted_size(*size)[0] < REDUCED * size[0]]
@@ -37,3 +33,11 @@ def take_sizes(policy: Policy, pages: Sequence[Page]) -> Iterator[str]:
             "most pages are too large for the model, which reads a few lines at once: train it on lines (--level line) "
             "if layout files say where these are; `ocr-rl data align` makes such files from pages with texts"
         )
+
+
+def _size(page: Page) -> tuple[int, int] | None:
+    """In pixels; None of what is known to be a line, or cannot be read: reading it for training says what is wrong."""
+    if page.metadata.get("level") != "line":
+        with suppress(ImageError):
+            return page.open_image().size
+    return None
